@@ -1,0 +1,32 @@
+//! libcv provisions the nodes of a Linux cluster.
+//!
+//! ```text
+//!  live node ── capture ┐                              ┌─ disk: partition, format, copy, configure, boot
+//!  tar ──────── convert ┼─> image ─> store ─> chunks ──┤
+//!                       │              ^               └─ directory: extract
+//!                       └ versions, tags, rollback
+//!  layout document ─> validate ─> match disks ─> plan ─> apply
+//! ```
+//!
+//! An image and a layout never know each other; a plan joins them for one node. The modules stand in the order of
+//! dependency: each uses only those above it, and `tests/layering.rs` holds that.
+
+#![forbid(unsafe_op_in_unsafe_fn)]
+
+pub mod capture;
+#[cfg(feature = "cli")]
+pub mod cli;
+pub mod config;
+pub mod convert;
+pub mod deploy;
+pub mod error;
+pub mod event;
+pub mod image;
+pub mod job;
+pub mod layout;
+pub mod store;
+pub mod sys;
+pub mod tree;
+pub mod units;
+
+pub use error::{Error, ErrorKind, Result};

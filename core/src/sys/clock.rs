@@ -1,0 +1,34 @@
+//! Time and randomness of the machine.
+
+/// Now in UTC as RFC 3339 with seconds: `2026-03-01T12:00:00Z`.
+#[must_use]
+pub fn now_rfc3339() -> String {
+    rfc3339(now().0)
+}
+
+/// A time in seconds since the epoch as RFC 3339.
+#[must_use]
+pub fn rfc3339(seconds: i64) -> String {
+    jiff::Timestamp::from_second(seconds).map_or_else(|_| format!("@{seconds}"), |t| t.to_string())
+}
+
+/// Now as seconds and nanoseconds since the epoch.
+#[must_use]
+pub fn now() -> (i64, u32) {
+    let t = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    (t.tv_sec, u32::try_from(t.tv_nsec).unwrap_or(0))
+}
+
+/// 64 random bits.
+///
+/// # Panics
+/// When the kernel has no source of randomness, which Linux always has.
+#[must_use]
+pub fn random_u64() -> u64 {
+    getrandom::u64().unwrap_or_else(|_| {
+        // An early boot environment without devtmpfs: the time and the address space layout must do for a name.
+        let (s, ns) = now();
+        let here = &raw const s as u64;
+        (s as u64).rotate_left(32) ^ u64::from(ns) ^ here.rotate_left(17) ^ u64::from(std::process::id())
+    })
+}

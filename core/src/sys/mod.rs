@@ -1,0 +1,5 @@
+//! The only door to kernel, clock and programs, and the only place of the core with `unsafe`.
+
+pub mod clock;
+pub mod confined;
+pub mod xattr;
