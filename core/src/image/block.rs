@@ -1,0 +1,318 @@
+//! A block: consecutive chunks in one frame. Whoever holds one can use it alone. See `image-format.md` §7.
+//!
+//! Building compresses, opening decompresses; both keep their zstd context, so that a worker has one of each.
+
+use super::chunker::CHUNK_LIMIT;
+use super::leb::Reader;
+use super::{FormatError, Hash};
+use crate::error::{Error, Result};
+
+/// Most raw bytes of a block. Part of the format.
+pub const RAW_LIMIT: usize = 1 << 20;
+/// Most chunks of a block. Part of the format.
+pub const CHUNKS_LIMIT: usize = 4_096;
+/// Longest block as stored. Part of the format.
+pub const STORED_LIMIT: usize = 1_196_032;
+const MAGIC: &[u8; 4] = b"CVBK";
+const HEADER: usize = 24;
+const TABLE_ROW: usize = 36;
+/// Compressed to more than this share (of 100) of the raw bytes, a block is stored raw.
+const RAW_PERCENT: usize = 97;
+
+/// How the payload of a block is coded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Codec {
+    /// The raw bytes.
+    Raw = 0,
+    /// One zstd frame.
+    Zstd = 1,
+}
+
+impl Codec {
+    pub(crate) fn from_byte(b: u8) -> Result<Self, FormatError> {
+        match b {
+            0 => Ok(Self::Raw),
+            1 => Ok(Self::Zstd),
+            n => Err(FormatError::Unknown { what: "block", feature: format!("codec {n}") }),
+        }
+    }
+}
+
+/// What a block's header and a pack's trailer say about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlockInfo {
+    /// Bytes of the whole block as stored.
+    pub stored: u32,
+    /// How the payload is coded.
+    pub codec: Codec,
+    /// Sum of the chunks' lengths.
+    pub raw: u32,
+    /// CRC-32 of header front, table and payload.
+    pub crc: u32,
+    /// Name and length of each chunk, in the order of the raw bytes.
+    pub chunks: Vec<(Hash, u32)>,
+}
+
+/// Collects chunks until the block is full.
+pub struct BlockBuilder {
+    raw: Vec<u8>,
+    chunks: Vec<(Hash, u32)>,
+    compressor: zstd::bulk::Compressor<'static>,
+}
+
+/// A finished block.
+#[derive(Clone, Debug)]
+pub struct Block {
+    /// What its header says.
+    pub info: BlockInfo,
+    /// The block as stored.
+    pub bytes: Vec<u8>,
+}
+
+impl BlockBuilder {
+    /// An empty block that will be compressed at `level`.
+    ///
+    /// # Errors
+    /// `Invalid` for a level that zstd does not have.
+    pub fn new(level: i32) -> Result<Self> {
+        let compressor = zstd::bulk::Compressor::new(level)
+            .map_err(|e| Error::invalid(format!("zstd has no level {level}")).cause(e))?;
+        Ok(Self { raw: Vec::with_capacity(RAW_LIMIT), chunks: Vec::new(), compressor })
+    }
+
+    /// Whether a chunk of `length` bytes still fits.
+    #[must_use]
+    pub fn fits(&self, length: usize) -> bool {
+        let (raw, chunks) = (self.raw.len() + length, self.chunks.len() + 1);
+        raw <= RAW_LIMIT && chunks <= CHUNKS_LIMIT && HEADER + chunks * TABLE_ROW + raw <= STORED_LIMIT
+    }
+
+    /// Adds a chunk that fits.
+    pub fn push(&mut self, hash: Hash, bytes: &[u8]) {
+        debug_assert!(self.fits(bytes.len()) && !bytes.is_empty());
+        self.raw.extend_from_slice(bytes);
+        self.chunks.push((hash, bytes.len() as u32));
+    }
+
+    /// Whether nothing is in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.chunks.is_empty()
+    }
+
+    /// Closes the block and begins an empty one. `None` when nothing is in it.
+    ///
+    /// # Errors
+    /// `Bug` when zstd fails, which it does only for lack of memory.
+    pub fn finish(&mut self) -> Result<Option<Block>> {
+        if self.chunks.is_empty() {
+            return Ok(None);
+        }
+        let chunks = std::mem::take(&mut self.chunks);
+        let front = HEADER + chunks.len() * TABLE_ROW;
+        let mut bytes = vec![0; front + zstd::zstd_safe::compress_bound(self.raw.len())];
+        let n = self
+            .compressor
+            .compress_to_buffer(&self.raw, &mut bytes[front..])
+            .map_err(|e| Error::new(crate::ErrorKind::Bug, "zstd cannot compress a block").cause(e))?;
+        let codec = if n * 100 > self.raw.len() * RAW_PERCENT { Codec::Raw } else { Codec::Zstd };
+        bytes.truncate(front + n);
+        if codec == Codec::Raw {
+            bytes.truncate(front);
+            bytes.extend_from_slice(&self.raw);
+        }
+        let payload = bytes.len() - front;
+        bytes[..4].copy_from_slice(MAGIC);
+        bytes[4] = codec as u8;
+        bytes[8..12].copy_from_slice(&(self.raw.len() as u32).to_le_bytes());
+        bytes[12..16].copy_from_slice(&(payload as u32).to_le_bytes());
+        bytes[16..20].copy_from_slice(&(chunks.len() as u32).to_le_bytes());
+        for (row, (hash, length)) in bytes[HEADER..front].chunks_exact_mut(TABLE_ROW).zip(&chunks) {
+            row[..32].copy_from_slice(&hash.0);
+            row[32..].copy_from_slice(&length.to_le_bytes());
+        }
+        let crc = crc(&bytes);
+        bytes[20..24].copy_from_slice(&crc.to_le_bytes());
+        let info = BlockInfo { stored: bytes.len() as u32, codec, raw: self.raw.len() as u32, crc, chunks };
+        self.raw.clear();
+        Ok(Some(Block { info, bytes }))
+    }
+}
+
+fn crc(block: &[u8]) -> u32 {
+    let mut h = crc32fast::Hasher::new();
+    h.update(&block[..20]);
+    h.update(&block[HEADER..]);
+    h.finalize()
+}
+
+/// Opens blocks: checks, decompresses, verifies every chunk.
+pub struct BlockOpener {
+    decompressor: zstd::bulk::Decompressor<'static>,
+    raw: Vec<u8>,
+}
+
+impl BlockOpener {
+    /// An opener with a decompression context of its own.
+    ///
+    /// # Errors
+    /// `Bug` when zstd cannot make one.
+    pub fn new() -> Result<Self> {
+        let decompressor = zstd::bulk::Decompressor::new()
+            .map_err(|e| Error::new(crate::ErrorKind::Bug, "zstd cannot make a context").cause(e))?;
+        Ok(Self { decompressor, raw: Vec::new() })
+    }
+
+    /// Opens a block and gives its chunks for which `wanted` says yes, each verified against its hash.
+    ///
+    /// # Errors
+    /// A [`FormatError`] for anything that is wrong with the bytes, and what `sink` returns.
+    pub fn open(
+        &mut self,
+        block: &[u8],
+        mut wanted: impl FnMut(&Hash) -> bool,
+        mut sink: impl FnMut(Hash, &[u8]) -> Result<()>,
+    ) -> Result<BlockInfo> {
+        let info = parse(block)?;
+        let payload = &block[HEADER + info.chunks.len() * TABLE_ROW..];
+        let raw: &[u8] = match info.codec {
+            Codec::Raw => payload,
+            Codec::Zstd => {
+                self.raw.resize(RAW_LIMIT, 0);
+                let n = self
+                    .decompressor
+                    .decompress_to_buffer(payload, &mut self.raw[..info.raw as usize])
+                    .map_err(|_| FormatError::malformed("block", "its zstd frame cannot be decompressed"))?;
+                &self.raw[..n]
+            }
+        };
+        if raw.len() != info.raw as usize {
+            return Err(FormatError::malformed("block", "it decompresses to another length").into());
+        }
+        let mut at = 0;
+        for &(hash, length) in &info.chunks {
+            let bytes = &raw[at..at + length as usize];
+            at += length as usize;
+            if !wanted(&hash) {
+                continue;
+            }
+            let actual = Hash::of(bytes);
+            if actual != hash {
+                return Err(checksum("chunk", &hash, &actual).into());
+            }
+            sink(hash, bytes)?;
+        }
+        Ok(info)
+    }
+}
+
+pub(crate) fn checksum(what: &'static str, expected: &Hash, actual: &Hash) -> FormatError {
+    FormatError::Checksum { what, expected: expected.to_string(), actual: actual.to_string() }
+}
+
+/// Reads and checks the header, the table and the CRC of a whole block.
+///
+/// # Errors
+/// Any [`FormatError`].
+pub fn parse(block: &[u8]) -> Result<BlockInfo, FormatError> {
+    if block.len() > STORED_LIMIT {
+        return Err(FormatError::Limit { what: "a block", limit: STORED_LIMIT as u64 });
+    }
+    let mut r = Reader::new("block", block);
+    if r.take(4)? != MAGIC {
+        return r.bad("it does not begin with the magic of its kind");
+    }
+    let codec = Codec::from_byte(r.byte()?)?;
+    if r.take(3)? != [0; 3] {
+        return r.bad("reserved bytes are not 0");
+    }
+    let (raw, payload, count, crc_said) = (r.u32()?, r.u32()?, r.u32()?, r.u32()?);
+    if count == 0 || count as usize > CHUNKS_LIMIT || raw as usize > RAW_LIMIT {
+        return r.bad("its counts are beyond the limits");
+    }
+    if r.left() != count as usize * TABLE_ROW + payload as usize {
+        return Err(FormatError::Truncated("block"));
+    }
+    let actual = crc(block);
+    if actual != crc_said {
+        return Err(FormatError::Checksum {
+            what: "block",
+            expected: format!("{crc_said:08x}"),
+            actual: format!("{actual:08x}"),
+        });
+    }
+    let mut chunks = Vec::with_capacity(count as usize);
+    let mut sum = 0u64;
+    for _ in 0..count {
+        let (hash, length) = (r.hash()?, r.u32()?);
+        if length == 0 || length as usize > CHUNK_LIMIT {
+            return r.bad("a chunk's length is beyond the limits");
+        }
+        sum += u64::from(length);
+        chunks.push((hash, length));
+    }
+    if sum != u64::from(raw) || (codec == Codec::Raw && payload != raw) {
+        return r.bad("the lengths of its chunks do not add up");
+    }
+    Ok(BlockInfo { stored: block.len() as u32, codec, raw, crc: crc_said, chunks })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(parts: &[Vec<u8>]) -> Block {
+        let mut b = BlockBuilder::new(3).unwrap();
+        for p in parts {
+            assert!(b.fits(p.len()));
+            b.push(Hash::of(p), p);
+        }
+        b.finish().unwrap().unwrap()
+    }
+
+    #[test]
+    fn chunks_come_back() {
+        let parts = [b"hello".repeat(1000), vec![1], vec![0; 70_000]];
+        let block = sample(&parts);
+        assert_eq!(block.info.codec, Codec::Zstd);
+        let mut got = Vec::new();
+        let info = BlockOpener::new().unwrap().open(
+            &block.bytes,
+            |_| true,
+            |_, b| {
+                got.push(b.to_vec());
+                Ok(())
+            },
+        );
+        assert_eq!(info.unwrap(), block.info);
+        assert_eq!(got, parts);
+    }
+
+    #[test]
+    fn any_flipped_bit_is_found() {
+        let block = sample(&[b"abc".repeat(50), b"x".to_vec()]);
+        for i in 0..block.bytes.len() {
+            let mut bad = block.bytes.clone();
+            bad[i] ^= 1 << (i % 8);
+            let e = BlockOpener::new().unwrap().open(&bad, |_| true, |_, _| Ok(())).unwrap_err();
+            assert!(matches!(e.kind(), crate::ErrorKind::Integrity | crate::ErrorKind::Unsupported), "{i}: {e:?}");
+        }
+        for n in 0..block.bytes.len() {
+            assert!(parse(&block.bytes[..n]).is_err());
+        }
+    }
+
+    #[test]
+    fn limits_close_a_block() {
+        let mut b = BlockBuilder::new(1).unwrap();
+        let mut n = 0;
+        while b.fits(1) {
+            b.push(Hash::of(b"x"), b"x");
+            n += 1;
+        }
+        assert_eq!(n, CHUNKS_LIMIT);
+        assert!(b.finish().unwrap().is_some() && b.finish().unwrap().is_none());
+        assert!(b.fits(RAW_LIMIT) && !b.fits(RAW_LIMIT + 1));
+    }
+}

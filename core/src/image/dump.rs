@@ -1,0 +1,81 @@
+//! Formats as annotated text: for people, and for golden tests.
+
+use super::manifest::Manifest;
+use super::row::{Content, Item, Kind, Row, Value};
+use crate::sys::clock;
+use crate::sys::confined::show;
+use std::fmt::Write;
+
+/// One row as a line of `name value` pairs.
+#[must_use]
+pub fn row(row: &Row) -> String {
+    let mut out = format!(
+        "{} {:06o} {}:{} {}.{:09}",
+        if row.path.is_empty() { "/".into() } else { show(&row.path) },
+        row.mode,
+        row.uid,
+        row.gid,
+        clock::rfc3339(row.mtime.0).trim_end_matches('Z'),
+        row.mtime.1,
+    );
+    match &row.kind {
+        Kind::File { size, content } => {
+            let _ = write!(out, " size {size}");
+            match content {
+                Content::Near(items) => {
+                    for item in items {
+                        let _ = match item {
+                            Item::Chunk { length, hash } => write!(out, " {}+{length}", hash.short()),
+                            Item::Hole(n) => write!(out, " hole+{n}"),
+                        };
+                    }
+                }
+                Content::Far { items, lists } => {
+                    let _ = write!(out, " {items} items in {} lists", lists.len());
+                }
+            }
+        }
+        Kind::Link(target) => {
+            let _ = write!(out, " -> {}", show(target));
+        }
+        Kind::Device { major, minor } => {
+            let _ = write!(out, " {major}:{minor}");
+        }
+        Kind::Directory | Kind::Fifo => {}
+    }
+    if let Some(group) = row.group {
+        let _ = write!(out, " group {}", super::hash::hex(&group[..6]));
+    }
+    for x in row.xattrs.iter() {
+        let _ = match &x.value {
+            Value::Near(v) => write!(out, " {}={}", show(&x.name), super::hash::hex(v)),
+            Value::Far { length, hash } => write!(out, " {}={}+{length}", show(&x.name), hash.short()),
+        };
+    }
+    if row.inode_flags != 0 {
+        let _ = write!(out, " flags {:#x}", row.inode_flags);
+    }
+    if row.torn {
+        out.push_str(" torn");
+    }
+    out
+}
+
+/// A manifest, a line for each field and page.
+#[must_use]
+pub fn manifest(m: &Manifest) -> String {
+    let mut out = format!("tree {}\ntotals {:?}\n", m.tree_id(), m.totals);
+    for (name, value) in [("policy", &m.policy), ("facts", &m.facts), ("names", &m.names)] {
+        if let Some(v) = value {
+            let _ = writeln!(out, "{name} {v}");
+        }
+    }
+    if let Some(p) = m.parent {
+        let _ = writeln!(out, "parent {p}");
+    }
+    for p in &m.pages {
+        let first = if p.first.is_empty() { "/".into() } else { show(&p.first) };
+        let _ = writeln!(out, "page {} rows {} bytes {} from {first}", p.hash.short(), p.rows, p.bytes);
+    }
+    out
+}
