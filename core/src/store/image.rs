@@ -36,7 +36,10 @@ impl Image {
         if let Some(r) = &release
             && r.tree != Some(manifest.tree_id())
         {
-            return Err(Error::integrity(format!("generation {} of {} has another tree than its image", r.generation, r.name)));
+            return Err(Error::integrity(format!(
+                "generation {} of {} has another tree than its image",
+                r.generation, r.name
+            )));
         }
         Ok(Self { store, id, manifest, release })
     }
@@ -130,9 +133,8 @@ impl Image {
         }
         let table = &self.manifest.pages;
         let start = table.partition_point(|p| path::compare(&p.first, path).is_le()).saturating_sub(1);
-        let beneath = |p: &[u8]| {
-            !p.is_empty() && (path.is_empty() || (p.starts_with(path) && p.get(path.len()) == Some(&b'/')))
-        };
+        let beneath =
+            |p: &[u8]| !p.is_empty() && (path.is_empty() || (p.starts_with(path) && p.get(path.len()) == Some(&b'/')));
         let mut out = vec![first];
         for page in &table[start..] {
             if path::compare(&page.first, path).is_gt() && !beneath(&page.first) {

@@ -41,7 +41,8 @@ impl LocalDir {
         }
         let path = dir.join(format!("{}-{:016x}", std::process::id(), clock::random_u64()));
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let fd = rustix::fs::open(&path, flags, Mode::from(0o644)).map_err(|e| Error::io("create", path.display(), e))?;
+        let fd =
+            rustix::fs::open(&path, flags, Mode::from(0o644)).map_err(|e| Error::io("create", path.display(), e))?;
         // The lock says that somebody is at work here; where the filesystem has none, the file is merely not cleaned.
         let _ = rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive);
         Ok(Temporary { root: self.root.clone(), path, file: File::from(fd), named: false })
@@ -68,7 +69,8 @@ impl BlobStore for LocalDir {
     fn get(&self, key: &str, limit: u64) -> Result<Vec<u8>> {
         let file = self.open_object(key)?;
         let mut out = Vec::new();
-        let n = file.take(limit + 1).read_to_end(&mut out).map_err(|e| Error::io("read", self.path(key).display(), e))?;
+        let n =
+            file.take(limit + 1).read_to_end(&mut out).map_err(|e| Error::io("read", self.path(key).display(), e))?;
         if n as u64 > limit {
             return Err(Error::limit(format!("{key} is longer than {limit} bytes")).fact("object", key));
         }

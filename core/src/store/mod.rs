@@ -105,7 +105,9 @@ impl Store {
         let mut entries = std::fs::read_dir(path).map_err(|e| Error::io("list", path.display(), e))?;
         // A killed `init` leaves its temporary file, and nothing else.
         if entries.any(|e| e.is_ok_and(|e| e.file_name() != "tmp" && e.file_name() != "lost+found")) {
-            return Err(Error::refused(format!("{} is not empty", path.display())).hint("give a new or an empty directory"));
+            return Err(
+                Error::refused(format!("{} is not empty", path.display())).hint("give a new or an empty directory")
+            );
         }
         let file = StoreFile { format: FORMAT, store: uuid::Uuid::new_v4().to_string(), writer: "any".into() };
         let text = format!("{}\n", serde_json::to_string(&file).unwrap_or_default());
@@ -137,7 +139,10 @@ impl Store {
         let file: StoreFile = serde_json::from_slice(&bytes)
             .map_err(|e| Error::integrity(format!("{STORE_FILE} of {} cannot be read", blobs.place())).cause(e))?;
         if file.format != FORMAT {
-            return Err(Error::unsupported(format!("the store has format {}, this version knows {FORMAT}", file.format)));
+            return Err(Error::unsupported(format!(
+                "the store has format {}, this version knows {FORMAT}",
+                file.format
+            )));
         }
         let (index, last_block) = (Mutex::default(), Mutex::default());
         Ok(Self(Arc::new(Inner { blobs, uuid: file.store, index, last_block })))
@@ -212,7 +217,8 @@ impl Store {
             ErrorKind::NotFound => Error::not_found(format!("{name} has no generation {generation}")),
             _ => e,
         })?;
-        let id = release.image.ok_or_else(|| Error::not_found(format!("{name} was removed in generation {generation}")))?;
+        let id =
+            release.image.ok_or_else(|| Error::not_found(format!("{name} was removed in generation {generation}")))?;
         Image::open(self.clone(), id, Some(release))
     }
 
@@ -410,26 +416,32 @@ impl Store {
 
     // What follows is for sessions and sources.
 
-    /// The index, as far as `wanted` says yes. A missing or damaged segment makes it be rebuilt from the packs.
-    fn load_index(&self, wanted: impl FnMut(&Hash) -> bool + Copy) -> Result<Index> {
-        match self.read_segments(wanted) {
-            Ok(index) => Ok(index),
-            Err(e) if matches!(e.kind(), ErrorKind::Integrity | ErrorKind::NotFound) => self.rebuild_index(wanted),
-            Err(e) => Err(e),
+    /// The index, as far as `wanted` says yes.
+    fn load_index(&self, mut wanted: impl FnMut(&Hash) -> bool) -> Result<Index> {
+        let mut index = Index::default();
+        self.each_segment(&mut wanted, &mut |segment| index.add(segment))?;
+        Ok(index)
+    }
+
+    /// Gives all segments one by one, reduced to the records that are wanted. Where one is missing or damaged, the
+    /// trailers of the packs are read instead: a record may then come twice.
+    fn each_segment(&self, wanted: &mut dyn FnMut(&Hash) -> bool, f: &mut dyn FnMut(&Segment)) -> Result<()> {
+        match self.read_segments(wanted, f) {
+            Err(e) if matches!(e.kind(), ErrorKind::Integrity | ErrorKind::NotFound) => self.read_trailers(wanted, f),
+            done => done,
         }
     }
 
-    fn read_segments(&self, wanted: impl FnMut(&Hash) -> bool + Copy) -> Result<Index> {
-        let mut index = Index::default();
+    fn read_segments(&self, wanted: &mut dyn FnMut(&Hash) -> bool, f: &mut dyn FnMut(&Segment)) -> Result<()> {
         for name in self.segment_names()? {
             let key = format!("idx/{name}.idx");
             let bytes = self.blobs().get(&key, SEGMENT_LIMIT)?;
             if Hash::of(&bytes).to_string() != name {
                 return Err(Error::integrity(format!("{key} is damaged")).fact("object", key));
             }
-            index.add(&Segment::decode(&bytes, wanted)?);
+            f(&Segment::decode(&bytes, &mut *wanted)?);
         }
-        Ok(index)
+        Ok(())
     }
 
     /// The segments that CURRENT names, and those that a listing shows besides.
@@ -447,8 +459,7 @@ impl Store {
         Ok(names)
     }
 
-    fn rebuild_index(&self, mut wanted: impl FnMut(&Hash) -> bool) -> Result<Index> {
-        let mut index = Index::default();
+    fn read_trailers(&self, wanted: &mut dyn FnMut(&Hash) -> bool, f: &mut dyn FnMut(&Segment)) -> Result<()> {
         for id in self.pack_ids()? {
             // A pack that cannot be read holds nothing; `check` names it.
             let Ok(blocks) = self.read_trailer(&id) else { continue };
@@ -456,9 +467,9 @@ impl Store {
             let infos: Vec<BlockInfo> = blocks.into_iter().map(|(_, b)| b).collect();
             add_records(&mut segment, 0, &infos);
             segment.records.retain(|(h, _)| wanted(h));
-            index.add(&segment);
+            f(&segment);
         }
-        Ok(index)
+        Ok(())
     }
 
     fn pack_ids(&self) -> Result<Vec<Hash>> {
@@ -475,7 +486,8 @@ impl Store {
         let gone = || Error::integrity(format!("pack {id} is missing"));
         let size = self.blobs().size(&key)?.ok_or_else(gone)?;
         let mut footer = [0; pack::FOOTER];
-        let at = size.checked_sub(pack::FOOTER as u64).ok_or_else(|| Error::integrity(format!("{key} is truncated")))?;
+        let at =
+            size.checked_sub(pack::FOOTER as u64).ok_or_else(|| Error::integrity(format!("{key} is truncated")))?;
         self.blobs().get_range(&key, at, &mut footer)?;
         let footer = pack::decode_footer(&footer, size)?;
         if footer.id != *id {
@@ -505,7 +517,7 @@ impl Store {
     }
 
     /// Looks a set of chunks up for [`Store::find`].
-    fn warm_index(&self, wanted: impl FnMut(&Hash) -> bool + Copy) -> Result<()> {
+    fn warm_index(&self, wanted: impl FnMut(&Hash) -> bool) -> Result<()> {
         let index = self.load_index(wanted)?;
         let mut cached = locked(&self.0.index);
         if !cached.complete {

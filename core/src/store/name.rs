@@ -23,7 +23,8 @@ impl Ref {
     /// `Invalid` when it is none.
     pub fn parse(text: &str) -> Result<Self> {
         if let Some((name, generation)) = text.split_once('@') {
-            let bad = || Error::invalid(format!("\"{generation}\" in \"{text}\" is not a generation, a number from 1 on"));
+            let bad =
+                || Error::invalid(format!("\"{generation}\" in \"{text}\" is not a generation, a number from 1 on"));
             let n = generation.parse::<u64>().ok().filter(|n| *n > 0).ok_or_else(bad)?;
             return Ok(Self::Generation(check_name(name)?.to_owned(), n));
         }

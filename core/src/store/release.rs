@@ -64,7 +64,8 @@ impl Release {
         if release.encode() != bytes {
             return Err(FormatError::malformed("release", "it is not in the canonical form"));
         }
-        if release.image.is_none() != (release.reason == Reason::Remove) || release.image.is_some() != release.tree.is_some()
+        if release.image.is_none() != (release.reason == Reason::Remove)
+            || release.image.is_some() != release.tree.is_some()
         {
             return Err(FormatError::malformed("release", "reason, image and tree do not agree"));
         }
@@ -197,9 +198,8 @@ impl<'s> Refs<'s> {
         let Some(last) = numbers(&self.blobs.list(&dir)?).next_back() else { return Ok(None) };
         let key = format!("{dir}/{last:016}");
         let bytes = self.blobs.get(&key, LIMIT)?;
-        let record: TagRecord = serde_json::from_slice(&bytes).map_err(|e| {
-            Error::integrity(format!("{key} is not a tag record")).fact("object", key.clone()).cause(e)
-        })?;
+        let record: TagRecord = serde_json::from_slice(&bytes)
+            .map_err(|e| Error::integrity(format!("{key} is not a tag record")).fact("object", key.clone()).cause(e))?;
         Ok(record.generation)
     }
 

@@ -132,9 +132,10 @@ impl<'s> Session<'s> {
     /// `Limit` when there is no room.
     pub fn add(&self, block: Block) -> Result<()> {
         let mut packs = lock(&self.packs);
-        let full = packs.open.as_ref().is_some_and(|p| {
-            p.size + block.bytes.len() as u64 > pack::CLOSE_AT || p.blocks.len() == pack::BLOCK_LIMIT
-        });
+        let full = packs
+            .open
+            .as_ref()
+            .is_some_and(|p| p.size + block.bytes.len() as u64 > pack::CLOSE_AT || p.blocks.len() == pack::BLOCK_LIMIT);
         if full {
             self.seal(&mut packs)?;
         }

@@ -1,7 +1,6 @@
 //! Where chunks come from: a store, and later web servers and multicast. Blocks may come in any order.
 
 use super::Store;
-use super::index::Place;
 use crate::error::{Error, Result};
 use crate::image::block::BlockOpener;
 use crate::image::{ChunkSet, Hash};
@@ -84,15 +83,26 @@ impl ChunkSource for Store {
     }
 
     fn feed<'a>(&'a self, wanted: &'a ChunkSet) -> Result<Box<dyn BlockFeed + 'a>> {
-        let index = self.load_index(|h| wanted.contains(h))?;
+        // Straight from the segments into a list of blocks: an index of the wanted chunks would cost more than the set.
+        let mut found = vec![false; wanted.len()];
+        let mut packs = Vec::new();
         let mut blocks = Vec::with_capacity(wanted.len() / 8);
-        for (hash, _) in wanted.chunks() {
-            let Place { pack, offset, stored, .. } = index.get(hash).ok_or_else(|| missing(hash))?;
-            blocks.push((pack, offset, stored));
+        self.each_segment(&mut |h| wanted.contains(h), &mut |segment| {
+            let base = packs.len() as u32;
+            packs.extend_from_slice(&segment.packs);
+            for (hash, place) in &segment.records {
+                if let Some(n) = wanted.position(hash)
+                    && !std::mem::replace(&mut found[n as usize], true)
+                {
+                    blocks.push((base + place.pack, place.offset, place.stored));
+                }
+            }
+        })?;
+        if let Some(n) = found.iter().position(|f| !f) {
+            return Err(missing(&wanted.chunks()[n].0));
         }
         blocks.sort_unstable();
         blocks.dedup();
-        let packs = index.packs().to_vec();
         Ok(Box::new(LocalFeed { store: self, packs, blocks, next: AtomicUsize::new(0) }))
     }
 }
