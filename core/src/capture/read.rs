@@ -11,7 +11,7 @@ use crate::image::{Content, Hash, Item};
 use crate::job::Task;
 use crate::store::{Claim, Session};
 use crate::sys::confined::{Links, Root, proc_path, show};
-use crate::sys::xattr;
+use crate::sys::xattr::{self, Of};
 use crate::tree::entry::{EMPTIED, IMMUTABLE, SPARSE};
 use crate::tree::read::{ReadError, Reader};
 use crate::tree::{Entry, Tree, walk};
@@ -232,7 +232,7 @@ impl<'a> Worker<'a> {
         let directory = self.directory.as_ref().map_or(self.root.as_fd(), |(_, fd)| fd.as_fd());
         if e.is_file() {
             let file = open_file(directory, &name)?;
-            let attributes = xattr::list(&proc_path(file.as_fd(), b""))?;
+            let attributes = xattr::list(Of::Open(file.as_fd()))?;
             self.attributes(n, attributes)?;
             return if e.has(EMPTIED) { Ok(()) } else { self.file(n, e, file.as_fd()) };
         }
@@ -241,7 +241,7 @@ impl<'a> Worker<'a> {
             self.out.targets.insert(n, target.into_bytes());
         }
         let path = if n == 0 { proc_path(self.root.as_fd(), b".") } else { proc_path(directory, &name) };
-        let attributes = xattr::list(&path)?;
+        let attributes = xattr::list(Of::Path(&path))?;
         self.attributes(n, attributes)
     }
 

@@ -7,7 +7,8 @@ use crate::job::Task;
 use crate::store::image::each_item;
 use crate::store::{ChunkSource, Image};
 use crate::sys::confined::{Links, Root, proc_path, show};
-use crate::sys::{inode, xattr};
+use crate::sys::inode;
+use crate::sys::xattr::{self, Of};
 use crate::tree::entry::Entry;
 use crate::tree::walk::{self, Choice};
 use rustix::fs::{Advice, AtFlags, Mode, OFlags, StatxFlags};
@@ -161,7 +162,7 @@ impl Comparison<'_> {
     }
 
     fn attributes(&self, path: &std::ffi::CStr) -> Result<()> {
-        let there = xattr::list(path).map_err(|e| self.failed(e))?;
+        let there = xattr::list(Of::Path(path)).map_err(|e| self.failed(e))?;
         let mut wanted = Vec::new();
         for x in self.row.xattrs.iter() {
             let value = match &x.value {

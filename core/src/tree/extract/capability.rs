@@ -4,8 +4,9 @@
 use super::Loss;
 use super::plan::{Meta, Plan, What};
 use crate::error::{Error, Result};
-use crate::sys::confined::{Root, proc_path, show};
+use crate::sys::confined::{Root, show};
 use crate::sys::inode;
+use crate::sys::xattr::{self, Of};
 use crate::tree::compare::Difference;
 use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags, Timespec, Timestamps};
 use std::collections::BTreeMap;
@@ -93,10 +94,9 @@ pub(super) fn losses(plan: &Plan, root: &Root) -> Result<Vec<Loss>> {
         // No file without a name, no answer: writing will tell.
         return Ok(out);
     };
-    let path = proc_path(probe.as_fd(), b"");
     for (name, value, count, example) in attributes(plan) {
         // ACLs of directories cannot be tried on a file; where those of files work, these do.
-        if name != b"system.posix_acl_default" && probe_follow(&path, &name, &value).is_err() {
+        if name != b"system.posix_acl_default" && xattr::set(Of::Open(probe.as_fd()), &name, &value).is_err() {
             let feature = format!("{ATTRIBUTES}{}", show(class(&name)));
             if !out.iter().any(|l: &Loss| l.feature == feature) {
                 out.push(Loss { feature, count, example });
@@ -124,11 +124,6 @@ pub(super) fn losses(plan: &Plan, root: &Root) -> Result<Vec<Loss>> {
     out.extend(unset.loss(FLAGS));
     out.extend(wrong.loss(TIMES));
     Ok(out)
-}
-
-/// `setxattr` through the magic link of the probe: the probe has no name of its own.
-fn probe_follow(path: &std::ffi::CStr, name: &[u8], value: &[u8]) -> Result<(), rustix::io::Errno> {
-    rustix::fs::setxattr(path, name, value, rustix::fs::XattrFlags::empty())
 }
 
 /// Each class of attributes once, with its longest value, how many entries have it, and one of them.
