@@ -1,5 +1,5 @@
 //! What the integration tests share: a tree with every oddity, made for real.
-#![allow(dead_code, missing_docs)]
+#![allow(dead_code, missing_docs, unreachable_pub)]
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
@@ -74,12 +74,12 @@ pub fn odd_tree(root: &Path, entries: usize) {
     // cap_net_raw+ep, revision 2, as setcap writes it.
     run("setfattr", &["-n", "security.capability", "-v", "0x0100000200200000000000000000000000000000", &text("a/cap")]);
     // Modes and owners.
-    for (name, mode) in [("suid", 0o4755), ("sgid", 0o2755), ("sticky", 0o1644), ("none", 0), ("other", 0o006)] {
+    for (name, mode) in [("suid", 0o4755), ("sgid", 0o2755), ("sticky", 0o1644), ("none", 0o0), ("other", 0o006)] {
         std::fs::write(at(name), name).unwrap();
         std::os::unix::fs::chown(at(name), Some(70_000), Some(4_000_000_000)).unwrap();
         std::fs::set_permissions(at(name), PermissionsExt::from_mode(mode)).unwrap();
     }
-    std::fs::set_permissions(at("locked"), PermissionsExt::from_mode(0)).unwrap();
+    std::fs::set_permissions(at("locked"), PermissionsExt::from_mode(0o0)).unwrap();
     std::fs::set_permissions(at("empty"), PermissionsExt::from_mode(0o3777)).unwrap();
     // Hard links across directories, also of a link.
     std::fs::write(at("links/one/file"), noise(400_000, 3)).unwrap();

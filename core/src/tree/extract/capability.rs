@@ -94,7 +94,7 @@ pub(super) fn losses(plan: &Plan, root: &Root) -> Result<Vec<Loss>> {
         // No file without a name, no answer: writing will tell.
         return Ok(out);
     };
-    for (name, value, count, example) in attributes(plan) {
+    for Attribute { name, value, count, example } in attributes(plan) {
         // ACLs of directories cannot be tried on a file; where those of files work, these do.
         if name != b"system.posix_acl_default" && xattr::set(Of::Open(probe.as_fd()), &name, &value).is_err() {
             let feature = format!("{ATTRIBUTES}{}", show(class(&name)));
@@ -126,8 +126,15 @@ pub(super) fn losses(plan: &Plan, root: &Root) -> Result<Vec<Loss>> {
     Ok(out)
 }
 
-/// Each class of attributes once, with its longest value, how many entries have it, and one of them.
-fn attributes(plan: &Plan) -> Vec<(Vec<u8>, Vec<u8>, u64, String)> {
+/// A class of attributes: one of its names with the longest value, how many entries have it, and one of them.
+struct Attribute {
+    name: Vec<u8>,
+    value: Vec<u8>,
+    count: u64,
+    example: String,
+}
+
+fn attributes(plan: &Plan) -> Vec<Attribute> {
     let mut by_set: BTreeMap<u32, (u64, String)> = BTreeMap::new();
     each_meta(plan, &mut |meta, path| {
         if meta.xattrs != 0 {
@@ -135,16 +142,19 @@ fn attributes(plan: &Plan) -> Vec<(Vec<u8>, Vec<u8>, u64, String)> {
             e.0 += 1;
         }
     });
-    let mut out: BTreeMap<Vec<u8>, (Vec<u8>, Vec<u8>, u64, String)> = BTreeMap::new();
+    let mut out: BTreeMap<Vec<u8>, Attribute> = BTreeMap::new();
     for (set, (count, example)) in by_set {
         for x in plan.sets()[set as usize].iter() {
             let crate::image::Value::Near(value) = &x.value else { continue };
-            let e = out
-                .entry(class(&x.name).to_vec())
-                .or_insert_with(|| (x.name.clone(), value.clone(), 0, example.clone()));
-            e.2 += count;
-            if value.len() > e.1.len() {
-                (e.0, e.1, e.3) = (x.name.clone(), value.clone(), example.clone());
+            let e = out.entry(class(&x.name).to_vec()).or_insert_with(|| Attribute {
+                name: x.name.clone(),
+                value: value.clone(),
+                count: 0,
+                example: example.clone(),
+            });
+            e.count += count;
+            if value.len() > e.value.len() {
+                (e.name, e.value, e.example) = (x.name.clone(), value.clone(), example.clone());
             }
         }
     }
