@@ -41,6 +41,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 const STORE_FILE: &str = "store.json";
 const CURRENT: &str = "idx/CURRENT";
+const CURRENT_LIMIT: u64 = 16 << 20;
 const FORMAT: u32 = 1;
 
 /// A store of images. Cheap to clone; may be used from any thread.
@@ -433,6 +434,8 @@ impl Store {
     }
 
     fn read_segments(&self, wanted: &mut dyn FnMut(&Hash) -> bool, f: &mut dyn FnMut(&Segment)) -> Result<()> {
+        // Without CURRENT nobody knows whether the segments that are there are all.
+        self.blobs().get(CURRENT, CURRENT_LIMIT)?;
         for name in self.segment_names()? {
             let key = format!("idx/{name}.idx");
             let bytes = self.blobs().get(&key, SEGMENT_LIMIT)?;
@@ -446,7 +449,7 @@ impl Store {
 
     /// The segments that CURRENT names, and those that a listing shows besides.
     fn segment_names(&self) -> Result<Vec<String>> {
-        let mut names = match self.blobs().get(CURRENT, 16 << 20) {
+        let mut names = match self.blobs().get(CURRENT, CURRENT_LIMIT) {
             Ok(text) => String::from_utf8_lossy(&text).lines().map(str::to_owned).collect(),
             Err(e) if e.kind() == ErrorKind::NotFound => Vec::new(),
             Err(e) => return Err(e),
