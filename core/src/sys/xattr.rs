@@ -56,3 +56,14 @@ fn get(path: &CStr, name: &[u8]) -> Result<Vec<u8>, Errno> {
 pub fn set(path: &CStr, name: &[u8], value: &[u8]) -> Result<(), Errno> {
     rustix::fs::lsetxattr(path, name, value, rustix::fs::XattrFlags::empty())
 }
+
+/// Takes one attribute away from the entry at `path` itself; one that is not there is no error.
+///
+/// # Errors
+/// The errno.
+pub fn remove(path: &CStr, name: &[u8]) -> Result<(), Errno> {
+    match rustix::fs::lremovexattr(path, name) {
+        Err(Errno::NODATA) => Ok(()),
+        done => done,
+    }
+}
