@@ -27,6 +27,7 @@ pub mod layout;
 pub mod store;
 pub mod sys;
 pub mod tree;
+
 pub mod units;
 
 pub use error::{Error, ErrorKind, Result};

@@ -1,1 +1,244 @@
-//! capture
+//! A live tree becomes an image.
+//!
+//! ```text
+//!  walk ──> plan: what the last capture saw is believed ──> read: chunks, on all cores ──> emit: rows, pages
+//!                                                                                             │
+//!  stat cache <── release <── manifest: facts, policy, names <────────────────────────────────┘
+//! ```
+//!
+//! `image.md`'s promise: bounded memory, every change found, nothing published that is not durable.
+
+pub mod cache;
+mod emit;
+mod facts;
+mod plan;
+mod read;
+pub mod rules;
+pub mod select;
+
+pub use select::Scrubbed;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::Unit;
+use crate::image::{Hash, Manifest};
+use crate::job::Task;
+use crate::store::{Image, Reason, Store};
+use crate::sys::clock;
+use crate::sys::confined::Root;
+use crate::tree::walk;
+use cache::{Cache, CacheFile};
+use select::Selection;
+use serde::Serialize;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+/// How to capture.
+#[derive(Clone, Debug)]
+pub struct CaptureOptions {
+    /// Leave these out; patterns as in `.gitignore`, from the root of the tree.
+    pub exclude: Vec<String>,
+    /// Take these although a rule or `exclude` would leave them out or generalise them.
+    pub keep: Vec<String>,
+    /// Generalise nothing, leave nothing out.
+    pub exact: bool,
+    /// A file that changes while it is read is an error, not a warning.
+    pub strict: bool,
+    /// Read every file, whatever the last capture saw.
+    pub paranoid: bool,
+    /// Tag for the new generation.
+    pub tag: Option<String>,
+    /// zstd level, 1 to 19.
+    pub level: i32,
+    /// Threads; 0 is one for each core.
+    pub threads: usize,
+    /// Where this host keeps the key of its stat cache; `None` is [`cache::state_directory`].
+    pub state: Option<PathBuf>,
+    /// Fail with `Conflict` unless this is the newest generation (0: the name is new).
+    pub expect_parent: Option<u64>,
+}
+
+impl Default for CaptureOptions {
+    fn default() -> Self {
+        Self {
+            exclude: Vec::new(),
+            keep: Vec::new(),
+            exact: false,
+            strict: false,
+            paranoid: false,
+            tag: None,
+            level: 3,
+            threads: 0,
+            state: None,
+            expect_parent: None,
+        }
+    }
+}
+
+/// What a capture did.
+#[derive(Clone, Debug, Serialize)]
+pub struct Captured {
+    /// The name.
+    pub name: String,
+    /// The generation that now holds the tree; an old one when nothing had changed.
+    pub generation: u64,
+    /// The image id.
+    pub image: Hash,
+    /// The tree id.
+    pub tree: Hash,
+    /// Whether a generation was made: false when the tree equals the one before.
+    pub changed: bool,
+    /// Entries of the tree.
+    pub entries: u64,
+    /// Entries that were read, not believed from the stat cache.
+    pub read: u64,
+    /// Bytes of file content that were read.
+    pub read_bytes: u64,
+    /// Bytes added to the store.
+    pub stored_bytes: u64,
+    /// Paths that changed while they were read, and are kept as read.
+    pub torn: Vec<String>,
+    /// What was left out or generalised, at most 10,000 entries.
+    pub scrubbed: Vec<Scrubbed>,
+    /// How many were left out or generalised in all.
+    pub scrubbed_count: u64,
+    /// What else was met: sockets, mount points, vanished entries.
+    pub notes: Vec<String>,
+}
+
+impl Store {
+    /// Captures the tree at `root` as the next generation of `name`.
+    ///
+    /// Never leaves the filesystem of `root`. Publishes nothing when the tree equals the newest generation.
+    ///
+    /// # Errors
+    /// `Invalid` for a bad name or pattern; `Io` when an entry cannot be read; `Conflict` with `strict` when a file
+    /// changed while it was read; `Limit` when the store is full; `Cancelled`. The store is then as before, but for
+    /// chunks that the next capture finds and uses.
+    pub fn capture(
+        &self,
+        root: impl AsRef<Path>,
+        name: &str,
+        options: &CaptureOptions,
+        task: &Task,
+    ) -> Result<Captured> {
+        capture(self, root.as_ref(), name, options, task)
+    }
+}
+
+fn capture(store: &Store, path: &Path, name: &str, options: &CaptureOptions, task: &Task) -> Result<Captured> {
+    crate::store::name::check_name(name)?;
+    if let Some(tag) = &options.tag {
+        crate::store::name::check_name(tag)?;
+    }
+    let began = clock::now();
+    let threads = match options.threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        n => n,
+    };
+    let root = Root::open(path).map_err(|e| Error::io("open", path.display(), e))?.one_filesystem();
+    let selection = Selection::new(&options.exclude, &options.keep, options.exact)?;
+
+    task.stage("scan", 0, Unit::Entries);
+    let (tree, notes) = walk::walk(&root, threads, &|p, mode| selection.choose(p, mode), task)?;
+    let order = tree.order();
+
+    let parent = parent_image(store, name)?;
+    let identity = (tree.device.0, tree.device.1, tree.entry(0).ino);
+    let cache_file = CacheFile::open(&options.state.clone().unwrap_or_else(cache::state_directory), name);
+    let cache = match &cache_file {
+        Ok(f) if !options.paranoid => f.load(store).filter(|c| c.root == identity && belongs(c, parent.as_ref())),
+        _ => None,
+    };
+    let session = store.session();
+    let plan = match plan::Plan::make(&tree, &order, parent.as_ref(), cache.as_ref(), &session, task) {
+        // The image before is damaged: everything is read again, which heals what it shares with this one.
+        Err(e) if e.kind() == ErrorKind::Integrity => plan::Plan::make(&tree, &order, None, None, &session, task)?,
+        done => done?,
+    };
+
+    task.stage("read", plan.bytes, Unit::Bytes);
+    let read = read::read(&root, &tree, &plan, &session, options, threads, task)?;
+    for path in &read.torn_paths {
+        if options.strict {
+            return Err(Error::new(ErrorKind::Conflict, format!("{path} changed while it was read"))
+                .hint("capture again while it is quiet, leave it out, or do without --strict"));
+        }
+        task.warn(format!("{path} changed while it was read and is kept as it was found"));
+    }
+
+    task.stage("store", 0, Unit::Entries);
+    let emitted = emit::emit(&tree, &order, &plan, &read, parent.as_ref(), &session, options, task)?;
+    let unchanged = parent.as_ref().filter(|p| p.manifest().pages == emitted.pages);
+
+    let stored_bytes = session.finish()?;
+    task.check()?;
+    task.stage("publish", 1, Unit::Steps);
+    let (scrubbed, scrubbed_count) = selection.report();
+    let image = match unchanged {
+        Some(parent) => parent.clone(),
+        None => {
+            let manifest = Manifest {
+                pages: emitted.pages,
+                totals: emitted.totals,
+                policy: Some(policy(options, &scrubbed, scrubbed_count, &read.torn_paths)),
+                facts: Some(facts::facts(&root)),
+                parent: parent.as_ref().map(Image::id),
+                names: Some(facts::id_names(&root, &emitted.users, &emitted.groups)),
+                layout: None,
+            };
+            store.publish(name, &manifest, Reason::Capture, options.expect_parent)?
+        }
+    };
+    let generation = image.release().map_or(0, |r| r.generation);
+    if let Some(tag) = &options.tag {
+        store.tag(&format!("{name}@{generation}"), name, tag)?;
+    }
+    save_cache(store, cache_file, Cache { image: image.id(), began, root: identity, seen: emitted.seen }, task);
+    task.advance(1);
+    let note = |n: walk::Note| format!("/{} {}", n.path, n.what);
+    Ok(Captured {
+        name: name.to_owned(),
+        generation,
+        image: image.id(),
+        tree: image.tree_id(),
+        changed: unchanged.is_none(),
+        entries: emitted.totals.rows,
+        read: plan.todo.len() as u64,
+        read_bytes: read.bytes,
+        stored_bytes,
+        torn: read.torn_paths,
+        scrubbed,
+        scrubbed_count,
+        notes: notes.into_iter().map(note).chain(read.notes).collect(),
+    })
+}
+
+/// The newest image of the name, if it has one. One that is damaged is no base to build on, and no reason to stop.
+fn parent_image(store: &Store, name: &str) -> Result<Option<Image>> {
+    match store.image(name) {
+        Ok(image) => Ok(image.release().is_some().then_some(image)),
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::Conflict | ErrorKind::Integrity) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+fn belongs(cache: &Cache, parent: Option<&Image>) -> bool {
+    parent.is_some_and(|p| p.id() == cache.image && p.manifest().totals.rows == cache.seen.len() as u64)
+}
+
+fn save_cache(store: &Store, file: Result<CacheFile>, cache: Cache, task: &Task) {
+    if let Err(e) = file.and_then(|f| f.save(store, &cache)) {
+        task.log(format!("the next capture will read everything: {e}"));
+    }
+}
+
+fn policy(options: &CaptureOptions, scrubbed: &[Scrubbed], count: u64, torn: &[String]) -> serde_json::Value {
+    json!({
+        "exact": options.exact,
+        "exclude": options.exclude,
+        "keep": options.keep,
+        "scrubbed": scrubbed,
+        "scrubbed_count": count,
+        "torn": torn,
+    })
+}

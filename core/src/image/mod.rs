@@ -12,6 +12,7 @@
 
 pub mod block;
 pub mod chunker;
+pub mod chunkset;
 pub mod dump;
 pub mod hash;
 pub mod leb;
@@ -20,8 +21,10 @@ pub mod pack;
 pub mod page;
 pub mod path;
 pub mod row;
+pub mod rules;
 
 pub use block::Block;
+pub use chunkset::ChunkSet;
 pub use hash::Hash;
 pub use manifest::Manifest;
 pub use row::{Content, Item, Kind, Row, Value, Xattrs};

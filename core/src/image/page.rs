@@ -4,7 +4,7 @@ mod read;
 mod write;
 
 pub use read::{decode, decode_list};
-pub use write::{PageWriter, begins_page, encode_list};
+pub use write::{Page, PageWriter, begins_page, encode_list, row_digest};
 
 /// Version byte of a page.
 pub const VERSION: u8 = 1;

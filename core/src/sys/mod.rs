@@ -2,4 +2,5 @@
 
 pub mod clock;
 pub mod confined;
+pub mod inode;
 pub mod xattr;

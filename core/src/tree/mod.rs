@@ -1,1 +1,9 @@
-//! tree
+//! A tree on a filesystem: walked, read, extracted, compared.
+
+pub mod compare;
+pub mod entry;
+pub mod extract;
+pub mod read;
+pub mod walk;
+
+pub use entry::{Entry, Tree};

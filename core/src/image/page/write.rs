@@ -201,3 +201,15 @@ pub fn encode_list(items: &[Item]) -> Vec<u8> {
     items.iter().for_each(|i| encode_item(&mut out, i));
     out
 }
+
+/// A digest of everything of a row but its path, the same for all names of a hard link group.
+#[must_use]
+pub fn row_digest(row: &Row) -> Hash {
+    let mut w = PageWriter::default();
+    let nameless = Row { path: Vec::new(), ..row.clone() };
+    // Attributes over the limit cannot stand in a row that was read or written.
+    match w.encode(&nameless) {
+        Ok(()) => Hash::of(&w.scratch),
+        Err(_) => Hash::of(&[]),
+    }
+}

@@ -1,0 +1,218 @@
+//! The stat cache: what `stat` said of each row of the last image of a name, so that the next capture reads only what
+//! changed. Sealed with a key that only this host has: whoever can write to the store must not be able to make a
+//! capture believe that a file is unchanged.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::image::leb::{Reader, put, put_signed};
+use crate::image::{FormatError, Hash};
+use crate::store::Store;
+use crate::sys::clock;
+use crate::tree::Entry;
+use std::path::{Path, PathBuf};
+
+const MAGIC: &[u8; 4] = b"CVSC";
+const VERSION: u8 = 1;
+const LIMIT: u64 = 8 << 30;
+/// Two clock ticks of the slowest kernel (100 Hz): a file whose ctime is nearer to the start of the capture than this
+/// may have changed again within the same ctime.
+const RACY_NS: i64 = 20_000_000;
+
+/// One row's identity. A row that was not read from a file has inode 0, and is never believed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Inode number.
+    pub ino: u64,
+    /// Seconds of the change time.
+    pub ctime_s: i64,
+    /// Nanoseconds of the change time.
+    pub ctime_ns: u32,
+}
+
+impl Seen {
+    /// The identity of an entry.
+    #[must_use]
+    pub fn of(e: &Entry) -> Self {
+        Self { ino: e.ino, ctime_s: e.ctime_s, ctime_ns: e.ctime_ns }
+    }
+}
+
+/// What the last capture of a name saw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cache {
+    /// Its image; the rows of which the records belong to.
+    pub image: Hash,
+    /// When it began.
+    pub began: (i64, u32),
+    /// Device of the filesystem, and inode of the root.
+    pub root: (u32, u32, u64),
+    /// A record for each row, in order.
+    pub seen: Vec<Seen>,
+}
+
+impl Cache {
+    /// Whether a record vouches for an entry: same inode, same ctime, and a ctime that is not too young.
+    #[must_use]
+    pub fn vouches(&self, seen: &Seen, e: &Entry) -> bool {
+        let age = (i128::from(self.began.0) - i128::from(e.ctime_s)) * 1_000_000_000 + i128::from(self.began.1)
+            - i128::from(e.ctime_ns);
+        *seen == Seen::of(e) && e.ino != 0 && age > i128::from(RACY_NS)
+    }
+
+    fn encode(&self, key: &[u8; 32]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(64 + self.seen.len() * 12);
+        out.extend_from_slice(MAGIC);
+        out.push(VERSION);
+        out.extend_from_slice(&self.image.0);
+        put_signed(&mut out, self.began.0);
+        put(&mut out, u64::from(self.began.1));
+        for n in [u64::from(self.root.0), u64::from(self.root.1), self.root.2, self.seen.len() as u64] {
+            put(&mut out, n);
+        }
+        let mut last = Seen::default();
+        for s in &self.seen {
+            put_signed(&mut out, s.ino.wrapping_sub(last.ino) as i64);
+            put_signed(&mut out, s.ctime_s.wrapping_sub(last.ctime_s));
+            put(&mut out, u64::from(s.ctime_ns));
+            last = *s;
+        }
+        let seal = blake3::keyed_hash(key, &out);
+        out.extend_from_slice(seal.as_bytes());
+        out
+    }
+
+    fn decode(bytes: &[u8], key: &[u8; 32]) -> Result<Self, FormatError> {
+        let at = bytes.len().checked_sub(32).ok_or(FormatError::Truncated("stat cache"))?;
+        // blake3's comparison takes the same time whatever differs.
+        let mut said = [0; 32];
+        said.copy_from_slice(&bytes[at..]);
+        if blake3::keyed_hash(key, &bytes[..at]) != blake3::Hash::from_bytes(said) {
+            return Err(FormatError::malformed("stat cache", "its seal is not of this host"));
+        }
+        let mut r = Reader::new("stat cache", &bytes[..at]);
+        r.magic(MAGIC, VERSION)?;
+        let image = r.hash()?;
+        let began = (r.signed()?, r.leb()? as u32);
+        let root = (r.leb()? as u32, r.leb()? as u32, r.leb()?);
+        let count = r.count(1 << 28, "a stat cache")?;
+        let mut seen = Vec::with_capacity(count.min(r.left() / 3 + 1));
+        let mut last = Seen::default();
+        for _ in 0..count {
+            let ino = last.ino.wrapping_add(r.signed()? as u64);
+            let ctime_s = last.ctime_s.wrapping_add(r.signed()?);
+            last = Seen { ino, ctime_s, ctime_ns: r.leb()? as u32 };
+            seen.push(last);
+        }
+        r.end()?;
+        Ok(Self { image, began, root, seen })
+    }
+}
+
+/// The place of the caches of one host in a store.
+pub struct CacheFile {
+    key: [u8; 32],
+    object: String,
+}
+
+impl CacheFile {
+    /// The cache of `name`, with the key of this host, which is made where there is none yet.
+    ///
+    /// # Errors
+    /// When there is no place for a key; a capture then does without a cache.
+    pub fn open(state: &Path, name: &str) -> Result<Self> {
+        let key = host_key(state)?;
+        let host = blake3::derive_key("libcv 2026-03-01 name of a host", &key);
+        let host = &Hash(host).to_string()[..16];
+        Ok(Self { key, object: format!("cache/{host}/{name}") })
+    }
+
+    /// The cache, unless there is none or it cannot be trusted.
+    #[must_use]
+    pub fn load(&self, store: &Store) -> Option<Cache> {
+        let bytes = store.blobs().get(&self.object, LIMIT).ok()?;
+        Cache::decode(&bytes, &self.key).ok()
+    }
+
+    /// Replaces the cache.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    pub fn save(&self, store: &Store, cache: &Cache) -> Result<()> {
+        store.blobs().put(&self.object, &cache.encode(&self.key))
+    }
+}
+
+/// Where this host keeps its own state: `/var/lib/libcv` for root, else the user's state directory.
+#[must_use]
+pub fn state_directory() -> PathBuf {
+    if rustix::process::geteuid().is_root() {
+        return PathBuf::from("/var/lib/libcv");
+    }
+    let home = || std::env::var_os("HOME").map(|h| PathBuf::from(h).join(".local/state"));
+    let base = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).or_else(home);
+    base.unwrap_or_else(|| PathBuf::from("/nonexistent")).join("libcv")
+}
+
+fn host_key(state: &Path) -> Result<[u8; 32]> {
+    let path = state.join("cache.key");
+    let read = || -> Option<[u8; 32]> { std::fs::read(&path).ok()?.try_into().ok() };
+    if let Some(key) = read() {
+        return Ok(key);
+    }
+    std::fs::create_dir_all(state).map_err(|e| Error::io("create", state.display(), e))?;
+    let mut key = [0; 32];
+    getrandom::fill(&mut key).map_err(|_| Error::new(ErrorKind::Failed, "there is no randomness for a key"))?;
+    // Written aside and linked: of two captures at once, both then use the key of the first.
+    let temporary = state.join(format!(".cache.key-{:016x}", clock::random_u64()));
+    let write = || -> std::io::Result<()> {
+        use std::io::Write;
+        use std::os::unix::fs::OpenOptionsExt;
+        let mut f = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+        f.write_all(&key)?;
+        f.sync_all()?;
+        if path.exists() && read().is_none() {
+            std::fs::remove_file(&path)?; // cut off by a crash
+        }
+        std::fs::hard_link(&temporary, &path)
+    };
+    let written = write();
+    let _ = std::fs::remove_file(&temporary);
+    match read() {
+        Some(key) => Ok(key),
+        None => Err(written.map_or_else(
+            |e| Error::io("write", path.display(), e),
+            |()| Error::new(ErrorKind::Failed, format!("{} cannot be read back", path.display())),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Cache {
+        let seen = (0..100u64).map(|i| Seen { ino: i * 7 % 31, ctime_s: 1_700_000_000 - i as i64, ctime_ns: i as u32 });
+        Cache { image: Hash::of(b"i"), began: (1_700_000_000, 0), root: (8, 1, 2), seen: seen.collect() }
+    }
+
+    #[test]
+    fn only_the_host_that_sealed_it_believes_it() {
+        let bytes = sample().encode(&[1; 32]);
+        assert_eq!(Cache::decode(&bytes, &[1; 32]).unwrap(), sample());
+        assert!(Cache::decode(&bytes, &[2; 32]).is_err());
+        for i in 0..bytes.len() {
+            let mut bad = bytes.clone();
+            bad[i] ^= 1;
+            assert!(Cache::decode(&bad, &[1; 32]).is_err());
+        }
+    }
+
+    #[test]
+    fn the_key_stays() {
+        let tmp = tempfile::tempdir().unwrap();
+        let state = tmp.path().join("state");
+        assert_eq!(host_key(&state).unwrap(), host_key(&state).unwrap());
+        std::fs::write(state.join("cache.key"), "short").unwrap();
+        host_key(&state).unwrap();
+        assert_eq!(std::fs::read_dir(&state).unwrap().count(), 1);
+    }
+}

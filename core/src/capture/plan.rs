@@ -1,0 +1,176 @@
+//! Which entries have to be read: those that the stat cache does not vouch for.
+
+use super::cache::Cache;
+use crate::error::Result;
+use crate::image::row::{Content, Item, Kind, Row, Value};
+use crate::image::{Hash, path};
+use crate::job::Task;
+use crate::store::{Image, Session};
+use crate::tree::entry::EMPTIED;
+use crate::tree::{Entry, Tree};
+use std::cmp::Ordering;
+
+/// What to read.
+#[derive(Default)]
+pub(super) struct Plan {
+    /// Entries to read, in path order.
+    pub(super) todo: Vec<u32>,
+    /// Entries whose row of the parent image stands, one bit each, by entry number.
+    pub(super) kept: Vec<bool>,
+    /// Bytes of the files to read.
+    pub(super) bytes: u64,
+}
+
+impl Plan {
+    pub(super) fn make(
+        tree: &Tree,
+        order: &[u32],
+        parent: Option<&Image>,
+        cache: Option<&Cache>,
+        session: &Session<'_>,
+        task: &Task,
+    ) -> Result<Self> {
+        let mut plan = Self { kept: vec![false; tree.len()], ..Self::default() };
+        let mut old = OldRows::new(parent.filter(|_| cache.is_some()));
+        let mut candidates = Vec::new();
+        let mut path = Vec::new();
+        for &n in order {
+            let e = tree.entry(n);
+            tree.path_into(n, &mut path);
+            if let (Some(cache), Some((at, row))) = (cache, old.find(&path)?) {
+                let same = cache.seen.get(at).is_some_and(|seen| cache.vouches(seen, e))
+                    && (row.mode, row.uid, row.gid) == (u32::from(e.mode), e.uid, e.gid)
+                    && row.mtime == row_mtime(e)
+                    && row.size() == row_size(e)
+                    && !row.torn;
+                if same {
+                    plan.kept[n as usize] = true;
+                    continue;
+                }
+            }
+            candidates.push(n);
+        }
+        plan.todo = candidates;
+        task.check()?;
+        // Where anything changed there will be a new image, and what it counts on must still be in the store.
+        if cache.is_some() && !plan.todo.is_empty() || old.unmatched()? {
+            plan.verify(tree, order, parent, session)?;
+        }
+        plan.bytes = plan.todo.iter().map(|&n| tree.entry(n)).map(row_size).sum();
+        Ok(plan)
+    }
+
+    /// Takes back what counts on a chunk that the store lost: it is read again, which heals the store.
+    fn verify(&mut self, tree: &Tree, order: &[u32], parent: Option<&Image>, session: &Session<'_>) -> Result<()> {
+        let mut old = OldRows::new(parent);
+        let mut path = Vec::new();
+        let mut lost = false;
+        for &n in order {
+            if !self.kept[n as usize] {
+                continue;
+            }
+            tree.path_into(n, &mut path);
+            let complete = match old.find(&path)? {
+                Some((_, row)) => holds_all(row, session)?,
+                None => false,
+            };
+            if !complete {
+                self.kept[n as usize] = false;
+                lost = true;
+            }
+        }
+        if lost {
+            self.todo = order.iter().copied().filter(|&n| !self.kept[n as usize]).collect();
+        }
+        Ok(())
+    }
+}
+
+/// The modification time in the image: an emptied file has none, so that a log that grows does not change the image.
+pub(super) fn row_mtime(e: &Entry) -> (i64, u32) {
+    if e.has(EMPTIED) { (0, 0) } else { (e.mtime_s, e.mtime_ns) }
+}
+
+/// The size in the image.
+pub(super) fn row_size(e: &Entry) -> u64 {
+    if e.is_file() && !e.has(EMPTIED) { e.size } else { 0 }
+}
+
+fn holds_all(row: &Row, session: &Session<'_>) -> Result<bool> {
+    let mut hashes: Vec<Hash> = Vec::new();
+    if let Kind::File { content, .. } = &row.kind {
+        match content {
+            Content::Near(items) => hashes.extend(items.iter().filter_map(|i| match i {
+                Item::Chunk { hash, .. } => Some(*hash),
+                Item::Hole(_) => None,
+            })),
+            // A list that is there was stored after what it names, by the same session.
+            Content::Far { lists, .. } => hashes.extend(lists.iter().map(|(_, h)| *h)),
+        }
+    }
+    hashes.extend(
+        row.xattrs.iter().filter_map(|x| if let Value::Far { hash, .. } = &x.value { Some(*hash) } else { None }),
+    );
+    for h in hashes {
+        if !session.holds(&h)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The rows of the parent image, walked along with the tree: both are in the same order.
+pub(super) struct OldRows<'i> {
+    image: Option<&'i Image>,
+    page: usize,
+    rows: Vec<Row>,
+    at: usize,
+    /// Rows before the current page.
+    before: usize,
+    skipped: bool,
+}
+
+impl<'i> OldRows<'i> {
+    pub(super) fn new(image: Option<&'i Image>) -> Self {
+        Self { image, page: 0, rows: Vec::new(), at: 0, before: 0, skipped: false }
+    }
+
+    /// The row with this path and its number, if there is one. Paths must be asked for in order.
+    pub(super) fn find(&mut self, path: &[u8]) -> Result<Option<(usize, &Row)>> {
+        while self.fill()? {
+            match path::compare(&self.rows[self.at].path, path) {
+                Ordering::Less => {
+                    self.at += 1;
+                    self.skipped = true;
+                }
+                Ordering::Greater => return Ok(None),
+                Ordering::Equal => {
+                    self.at += 1;
+                    return Ok(Some((self.before + self.at - 1, &self.rows[self.at - 1])));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether the image has a row that was not asked for.
+    fn unmatched(&mut self) -> Result<bool> {
+        Ok(self.skipped || self.fill()?)
+    }
+
+    fn fill(&mut self) -> Result<bool> {
+        while self.at == self.rows.len() {
+            let Some(image) = self.image else { return Ok(false) };
+            if self.page == 0 {
+                // Looks all pages up at once.
+                drop(image.pages()?);
+            }
+            let Some(page) = image.manifest().pages.get(self.page) else { return Ok(false) };
+            self.before += self.rows.len();
+            self.rows = image.page(page)?;
+            self.page += 1;
+            self.at = 0;
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,444 @@
+//! Reading what has to be read: large files first, small ones by directory, on all cores.
+
+use super::CaptureOptions;
+use super::plan::Plan;
+use super::rules::DROPPED_XATTRS;
+use crate::error::{Error, Result};
+use crate::image::block::BlockBuilder;
+use crate::image::page::{LIST_ITEMS, NEAR_ITEMS, NEAR_VALUE, encode_list};
+use crate::image::row::{Value, Xattr, Xattrs};
+use crate::image::{Content, Hash, Item};
+use crate::job::Task;
+use crate::store::{Claim, Session};
+use crate::sys::confined::{Links, Root, proc_path, show};
+use crate::sys::xattr;
+use crate::tree::entry::{EMPTIED, IMMUTABLE, SPARSE};
+use crate::tree::read::{ReadError, Reader};
+use crate::tree::{Entry, Tree, walk};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use std::collections::{HashMap, HashSet};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Files from this size on are read first, one at a time.
+const LARGE: u64 = 1 << 20;
+/// Small files are handed out in runs of about this many bytes or entries.
+const RUN_BYTES: u64 = 1 << 20;
+const RUN_ENTRIES: usize = 512;
+/// How often a file that changes while it is read is read again.
+const RETRIES: usize = 3;
+
+/// What was read, by entry number.
+#[derive(Default)]
+pub(super) struct Read {
+    items: Vec<Item>,
+    /// (entry, first item, count), sorted by entry.
+    near: Vec<(u32, u32, u32)>,
+    /// Content in lists, with the bytes of its chunks.
+    far: HashMap<u32, (Content, u64)>,
+    targets: HashMap<u32, Vec<u8>>,
+    xattrs: HashMap<u32, Xattrs>,
+    /// Entries that were something else by the time they were read.
+    pub(super) fresh: HashMap<u32, Entry>,
+    pub(super) torn: HashSet<u32>,
+    pub(super) vanished: HashSet<u32>,
+    pub(super) torn_paths: Vec<String>,
+    pub(super) notes: Vec<String>,
+    pub(super) bytes: u64,
+}
+
+impl Read {
+    pub(super) fn content(&self, entry: u32) -> Content {
+        if let Some((far, _)) = self.far.get(&entry) {
+            return far.clone();
+        }
+        match self.near.binary_search_by_key(&entry, |n| n.0) {
+            Ok(i) => {
+                let (_, first, count) = self.near[i];
+                Content::Near(self.items[first as usize..][..count as usize].to_vec())
+            }
+            Err(_) => Content::empty(),
+        }
+    }
+
+    /// Bytes of the chunks of a file whose content stands in lists.
+    pub(super) fn far_data(&self, entry: u32) -> Option<u64> {
+        self.far.get(&entry).map(|(_, data)| *data)
+    }
+
+    pub(super) fn target(&self, entry: u32) -> Vec<u8> {
+        self.targets.get(&entry).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn xattrs(&self, entry: u32) -> Xattrs {
+        self.xattrs.get(&entry).cloned().unwrap_or_else(|| [].into())
+    }
+
+    fn merge(&mut self, other: Self) {
+        let shift = self.items.len() as u32;
+        self.near.extend(other.near.into_iter().map(|(e, first, n)| (e, first + shift, n)));
+        if self.items.is_empty() {
+            self.items = other.items;
+        } else {
+            self.items.extend(other.items);
+        }
+        self.far.extend(other.far);
+        self.targets.extend(other.targets);
+        self.xattrs.extend(other.xattrs);
+        self.fresh.extend(other.fresh);
+        self.torn.extend(other.torn);
+        self.vanished.extend(other.vanished);
+        self.torn_paths.extend(other.torn_paths);
+        self.notes.extend(other.notes);
+        self.bytes += other.bytes;
+    }
+}
+
+/// Reads the entries of the plan and stores their chunks.
+#[allow(clippy::too_many_arguments)]
+pub(super) fn read(
+    root: &Root,
+    tree: &Tree,
+    plan: &Plan,
+    session: &Session<'_>,
+    options: &CaptureOptions,
+    threads: usize,
+    task: &Task,
+) -> Result<Read> {
+    if plan.todo.is_empty() {
+        return Ok(Read::default());
+    }
+    session.prepare()?;
+    let runs = runs(tree, &plan.todo);
+    let next = AtomicUsize::new(0);
+    let done = Mutex::new(Read::default());
+    let work = || -> Result<()> {
+        let mut worker = Worker::new(root, tree, session, options, task)?;
+        while let Some(run) = runs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            for &n in run {
+                task.check()?;
+                worker.entry(n)?;
+            }
+        }
+        worker.close()?;
+        if let Ok(mut all) = done.lock() {
+            all.merge(worker.out);
+        }
+        Ok(())
+    };
+    std::thread::scope(|s| {
+        let handles: Vec<_> = (0..threads).map(|_| s.spawn(work)).collect();
+        let mut outcome = Ok(());
+        for h in handles {
+            let ended = h.join().unwrap_or_else(|_| Err(Error::new(crate::ErrorKind::Bug, "a reader panicked")));
+            // The first error counts; the other threads are stopped by running out of work.
+            if ended.is_err() && outcome.is_ok() {
+                next.store(runs.len(), Ordering::Relaxed);
+                outcome = ended;
+            }
+        }
+        outcome
+    })?;
+    let mut out = done.into_inner().unwrap_or_default();
+    out.near.sort_unstable();
+    out.torn_paths.sort();
+    out.notes.sort();
+    Ok(out)
+}
+
+/// Large files first, the largest at the front, so that no core is left with one at the end; then runs of small ones
+/// in path order, which keeps neighbours in one block.
+fn runs(tree: &Tree, todo: &[u32]) -> Vec<Vec<u32>> {
+    let large = |n: &u32| tree.entry(*n).is_file() && tree.entry(*n).size >= LARGE;
+    let mut first: Vec<u32> = todo.iter().copied().filter(large).collect();
+    first.sort_by_key(|n| std::cmp::Reverse(tree.entry(*n).size));
+    let mut out: Vec<Vec<u32>> = first.into_iter().map(|n| vec![n]).collect();
+    let (mut run, mut bytes) = (Vec::new(), 0);
+    for &n in todo.iter().filter(|n| !large(n)) {
+        let e = tree.entry(n);
+        run.push(n);
+        bytes += if e.is_file() { e.size } else { 0 };
+        if bytes >= RUN_BYTES || run.len() >= RUN_ENTRIES {
+            out.push(std::mem::take(&mut run));
+            bytes = 0;
+        }
+    }
+    if !run.is_empty() {
+        out.push(run);
+    }
+    out
+}
+
+struct Worker<'a> {
+    root: &'a Root,
+    tree: &'a Tree,
+    task: &'a Task,
+    exact: bool,
+    /// Content and attribute values go into separate blocks from lists, which only large files need.
+    chunks: ChunkWriter<'a>,
+    lists: ChunkWriter<'a>,
+    reader: Reader,
+    directory: Option<(u32, OwnedFd)>,
+    sets: HashSet<Xattrs>,
+    out: Read,
+}
+
+impl<'a> Worker<'a> {
+    fn new(
+        root: &'a Root,
+        tree: &'a Tree,
+        session: &'a Session<'a>,
+        options: &CaptureOptions,
+        task: &'a Task,
+    ) -> Result<Self> {
+        Ok(Self {
+            root,
+            tree,
+            task,
+            exact: options.exact,
+            chunks: ChunkWriter::new(session, options.level)?,
+            lists: ChunkWriter::new(session, options.level)?,
+            reader: Reader::default(),
+            directory: None,
+            sets: HashSet::new(),
+            out: Read::default(),
+        })
+    }
+
+    fn close(&mut self) -> Result<()> {
+        self.chunks.close()?;
+        self.lists.close()
+    }
+
+    fn entry(&mut self, n: u32) -> Result<()> {
+        let e = *self.tree.entry(n);
+        match self.try_entry(n, &e) {
+            Ok(()) => Ok(()),
+            Err(Problem::Gone) => {
+                self.out.vanished.insert(n);
+                self.out.notes.push(format!("/{} vanished while the tree was read", show(&self.tree.path(n))));
+                Ok(())
+            }
+            Err(Problem::Errno(e)) => Err(Error::io("read", format!("/{}", show(&self.tree.path(n))), e)),
+            Err(Problem::Other(e)) => Err(e),
+        }
+    }
+
+    fn try_entry(&mut self, n: u32, e: &Entry) -> Result<(), Problem> {
+        self.open_directory(e.parent)?;
+        let name = self.tree.name(n).to_vec();
+        let directory = self.directory.as_ref().map_or(self.root.as_fd(), |(_, fd)| fd.as_fd());
+        if e.is_file() {
+            let file = open_file(directory, &name)?;
+            let attributes = xattr::list(&proc_path(file.as_fd(), b""))?;
+            self.attributes(n, attributes)?;
+            return if e.has(EMPTIED) { Ok(()) } else { self.file(n, e, file.as_fd()) };
+        }
+        if e.is_link() {
+            let target = rustix::fs::readlinkat(directory, &name[..], Vec::new())?;
+            self.out.targets.insert(n, target.into_bytes());
+        }
+        let path = if n == 0 { proc_path(self.root.as_fd(), b".") } else { proc_path(directory, &name) };
+        let attributes = xattr::list(&path)?;
+        self.attributes(n, attributes)
+    }
+
+    fn open_directory(&mut self, parent: u32) -> Result<(), Problem> {
+        if self.directory.as_ref().is_none_or(|(n, _)| *n != parent) {
+            let path = self.tree.path(parent);
+            let flags = OFlags::PATH | OFlags::DIRECTORY;
+            self.directory = Some((parent, self.root.open_at(&path, flags, Mode::empty(), Links::Refuse)?));
+        }
+        Ok(())
+    }
+
+    fn attributes(&mut self, n: u32, list: Vec<xattr::Xattr>) -> Result<(), Problem> {
+        if list.is_empty() {
+            return Ok(());
+        }
+        let mut set = Vec::with_capacity(list.len());
+        for (name, value) in list {
+            let dropped = DROPPED_XATTRS.iter().find(|(front, _)| name.starts_with(front));
+            if let Some((_, why)) = dropped.filter(|_| !self.exact) {
+                let path = show(&self.tree.path(n)).into_owned();
+                self.out.notes.push(format!("/{path}: attribute {} left out: {why}", show(&name)));
+                continue;
+            }
+            let value = if value.len() > NEAR_VALUE {
+                let hash = Hash::of(&value);
+                self.chunks.put(hash, &value)?;
+                Value::Far { length: value.len() as u32, hash }
+            } else {
+                Value::Near(value)
+            };
+            set.push(Xattr { name, value });
+        }
+        if set.is_empty() {
+            return Ok(());
+        }
+        let set: Xattrs = set.into();
+        let shared = self.sets.get(&set).cloned().unwrap_or(set);
+        self.sets.insert(shared.clone());
+        self.out.xattrs.insert(n, shared);
+        Ok(())
+    }
+
+    fn file(&mut self, n: u32, e: &Entry, file: BorrowedFd<'_>) -> Result<(), Problem> {
+        let mut e = *e;
+        for attempt in 0..=RETRIES {
+            let before = restat(file)?;
+            let changed = !same(&before, &e);
+            if changed {
+                e = e.restated(&before);
+                self.out.fresh.insert(n, e);
+            }
+            let first = self.out.items.len();
+            let read = self.content(n, &e, file);
+            let after = restat(file)?;
+            let quiet = same(&after, &e);
+            match read {
+                Ok(()) if quiet => return Ok(()),
+                // The last attempt is kept if it is a whole file of some size.
+                Ok(()) if attempt == RETRIES => {
+                    self.out.torn.insert(n);
+                    self.out.torn_paths.push(format!("/{}", show(&self.tree.path(n))));
+                    return Ok(());
+                }
+                Ok(()) | Err(ReadError::Changed) => {}
+                Err(ReadError::Errno(e)) => return Err(e.into()),
+                Err(ReadError::Sink(e)) => return Err(Problem::Other(e)),
+            }
+            self.out.items.truncate(first);
+            if self.out.near.last().is_some_and(|l| l.0 == n) {
+                self.out.near.pop();
+            }
+            self.out.far.remove(&n);
+            e = e.restated(&after);
+            self.out.fresh.insert(n, e);
+        }
+        let path = show(&self.tree.path(n)).into_owned();
+        Err(Problem::Other(
+            Error::new(crate::ErrorKind::Conflict, format!("/{path} shrinks whenever it is read"))
+                .hint("leave it out with --exclude, or capture while it is quiet"),
+        ))
+    }
+
+    /// Reads the content once. Items beyond those that stand in a row go into lists as they come, so that the largest
+    /// file needs no more memory than one list.
+    fn content(&mut self, n: u32, e: &Entry, file: BorrowedFd<'_>) -> Result<(), ReadError> {
+        let Self { reader, chunks, lists, out, task, .. } = self;
+        let first = out.items.len();
+        let (mut list, mut far, mut total, mut data) = (Vec::new(), Vec::new(), 0u64, 0u64);
+        let mut sink = |item: Item, bytes: &[u8]| -> Result<()> {
+            total += 1;
+            if let Item::Chunk { hash, length } = item {
+                task.check()?;
+                chunks.put(hash, bytes)?;
+                out.bytes += u64::from(length);
+                data += u64::from(length);
+                task.advance(u64::from(length));
+            }
+            if total <= NEAR_ITEMS as u64 {
+                out.items.push(item);
+                return Ok(());
+            }
+            if total == NEAR_ITEMS as u64 + 1 {
+                list.extend(out.items.drain(first..));
+            }
+            list.push(item);
+            if list.len() == LIST_ITEMS {
+                far.push(lists.list(&list)?);
+                list.clear();
+            }
+            Ok(())
+        };
+        reader.read(file, e.size, e.has(SPARSE), &mut sink)?;
+        if total > NEAR_ITEMS as u64 {
+            if !list.is_empty() {
+                far.push(lists.list(&list).map_err(ReadError::Sink)?);
+            }
+            out.far.insert(n, (Content::Far { items: total, lists: far }, data));
+        } else if total > 0 {
+            out.near.push((n, first as u32, total as u32));
+        }
+        Ok(())
+    }
+}
+
+enum Problem {
+    Gone,
+    Errno(Errno),
+    Other(Error),
+}
+
+impl From<Errno> for Problem {
+    fn from(e: Errno) -> Self {
+        match e {
+            Errno::NOENT | Errno::STALE | Errno::LOOP | Errno::NOTDIR => Self::Gone,
+            e => Self::Errno(e),
+        }
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(e: Error) -> Self {
+        Self::Other(e)
+    }
+}
+
+fn open_file(directory: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {
+    // NONBLOCK: what was a file may have become a FIFO.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    match rustix::fs::openat(directory, name, flags | OFlags::NOATIME, Mode::empty()) {
+        Err(Errno::PERM) => rustix::fs::openat(directory, name, flags, Mode::empty()),
+        done => done,
+    }
+}
+
+fn restat(file: BorrowedFd<'_>) -> Result<Entry, Problem> {
+    use rustix::fs::{AtFlags, StatxFlags, statx};
+    let e = walk::entry(&statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS)?);
+    if e.is_file() { Ok(e) } else { Err(Problem::Gone) }
+}
+
+fn same(a: &Entry, b: &Entry) -> bool {
+    (a.ino, a.size, a.mtime_s, a.mtime_ns, a.ctime_s, a.ctime_ns, a.mode)
+        == (b.ino, b.size, b.mtime_s, b.mtime_ns, b.ctime_s, b.ctime_ns, b.mode)
+        && a.has(IMMUTABLE) == b.has(IMMUTABLE)
+}
+
+/// Puts chunks that the store lacks into blocks.
+pub(super) struct ChunkWriter<'s> {
+    session: &'s Session<'s>,
+    block: BlockBuilder,
+}
+
+impl<'s> ChunkWriter<'s> {
+    pub(super) fn new(session: &'s Session<'s>, level: i32) -> Result<Self> {
+        Ok(Self { session, block: BlockBuilder::new(level)? })
+    }
+
+    pub(super) fn put(&mut self, hash: Hash, bytes: &[u8]) -> Result<()> {
+        if self.session.claim(&hash)? == Claim::Known {
+            return Ok(());
+        }
+        if !self.block.fits(bytes.len()) {
+            self.close()?;
+        }
+        self.block.push(hash, bytes);
+        Ok(())
+    }
+
+    fn list(&mut self, items: &[Item]) -> Result<(u32, Hash)> {
+        let bytes = encode_list(items);
+        let hash = Hash::of(&bytes);
+        self.put(hash, &bytes)?;
+        Ok((bytes.len() as u32, hash))
+    }
+
+    pub(super) fn close(&mut self) -> Result<()> {
+        self.block.finish()?.map_or(Ok(()), |b| self.session.add(b))
+    }
+}

@@ -1,0 +1,197 @@
+//! Choosing: the table of rules, `--exclude`, `--keep`, and the report of what they did.
+
+use super::rules::{Effect, RULES, Rule};
+use crate::error::{Error, Result};
+use crate::image::row::{DIRECTORY, KIND_MASK, REGULAR};
+use crate::sys::confined::show;
+use crate::tree::walk::Choice;
+use ignore::Match;
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use serde::Serialize;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+/// Most entries a report names; it counts them all.
+const REPORT_LIMIT: usize = 10_000;
+
+/// What was done to an entry, and why.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Scrubbed {
+    /// Path, printable, with leading slash.
+    pub path: String,
+    /// `left out`, `emptied` or `kept`.
+    pub action: &'static str,
+    /// Why.
+    pub why: String,
+}
+
+/// The rules of one capture.
+pub struct Selection {
+    /// All rules of the table as one matcher, which costs the same for one pattern and for a hundred.
+    table: Gitignore,
+    exclude: Gitignore,
+    keep: Gitignore,
+    /// Literal fronts of the keep patterns: a directory on the way to one is entered although a rule leaves it out.
+    keep_fronts: Vec<Vec<u8>>,
+    report: Mutex<(Vec<Scrubbed>, u64)>,
+}
+
+fn compile(patterns: &[String], what: &str) -> Result<Gitignore> {
+    let mut b = GitignoreBuilder::new("/");
+    for p in patterns {
+        let bad = |e: ignore::Error| {
+            Error::invalid(format!("{what} \"{p}\" is not a pattern"))
+                .cause(e)
+                .hint("patterns are written as in .gitignore")
+        };
+        if p.trim().is_empty() || p.starts_with('!') {
+            return Err(Error::invalid(format!("{what} \"{p}\" is not a pattern of its own"))
+                .hint("use --keep to take something back"));
+        }
+        b.add_line(None, p).map_err(bad)?;
+    }
+    b.build().map_err(|e| Error::invalid(format!("the patterns of {what} cannot be combined")).cause(e))
+}
+
+impl Selection {
+    /// The rules for a capture with these patterns; `exact` switches the table off.
+    ///
+    /// # Errors
+    /// `Invalid` for a pattern that is none.
+    pub fn new(exclude: &[String], keep: &[String], exact: bool) -> Result<Self> {
+        // The last pattern that fits decides in a gitignore file, the first one in the table.
+        let patterns = RULES.iter().rev().filter(|r| !(exact && r.unless_exact)).map(|r| r.pattern.to_owned());
+        let front = |p: &String| {
+            let literal = p.split(['*', '?', '[']).next().unwrap_or("");
+            literal.trim_matches('/').as_bytes().to_vec()
+        };
+        Ok(Self {
+            table: compile(&patterns.collect::<Vec<_>>(), "rule")?,
+            exclude: compile(exclude, "--exclude")?,
+            keep: compile(keep, "--keep")?,
+            keep_fronts: keep.iter().map(front).collect(),
+            report: Mutex::default(),
+        })
+    }
+
+    /// Decides about an entry; the directories above it were taken.
+    #[must_use]
+    pub fn choose(&self, path: &[u8], mode: u32) -> Choice {
+        let mut absolute = Vec::with_capacity(path.len() + 1);
+        absolute.push(b'/');
+        absolute.extend_from_slice(path);
+        let file = Path::new(OsStr::from_bytes(&absolute));
+        let directory = mode & KIND_MASK == DIRECTORY;
+        if !self.keep.is_empty() && self.keep.matched_path_or_any_parents(file, directory).is_ignore() {
+            return Choice::Take;
+        }
+        let (choice, action, why) = self.rule(file, mode);
+        if choice == Choice::Leave && directory && self.leads_to_kept(path) {
+            return Choice::Take;
+        }
+        if let Some(action) = action {
+            self.note(path, action, why);
+        }
+        choice
+    }
+
+    fn rule(&self, file: &Path, mode: u32) -> (Choice, Option<&'static str>, &str) {
+        let directory = mode & KIND_MASK == DIRECTORY;
+        let regular = mode & KIND_MASK == REGULAR;
+        // With --keep beneath a directory that was left out, its other entries are left out by the pattern above them.
+        let find = |g: &Gitignore| -> Option<String> {
+            let found = if self.keep.is_empty() {
+                g.matched(file, directory)
+            } else {
+                g.matched_path_or_any_parents(file, directory)
+            };
+            if let Match::Ignore(glob) = found { Some(glob.original().to_owned()) } else { None }
+        };
+        if !self.exclude.is_empty() && find(&self.exclude).is_some() {
+            return (Choice::Leave, Some("left out"), "--exclude");
+        }
+        let rule = find(&self.table).and_then(|pattern| RULES.iter().find(|r| r.pattern == pattern));
+        match rule {
+            Some(Rule { effect: Effect::Leave, why, .. }) => return (Choice::Leave, Some("left out"), why),
+            Some(Rule { effect: Effect::LeaveFile, why, .. }) if regular => {
+                return (Choice::Leave, Some("left out"), why);
+            }
+            Some(Rule { effect: Effect::Empty, why, .. }) if regular => return (Choice::Empty, Some("emptied"), why),
+            Some(Rule { effect: Effect::Report, why, .. }) => return (Choice::Take, Some("kept"), why),
+            _ => {}
+        }
+        (Choice::Take, None, "")
+    }
+
+    fn leads_to_kept(&self, path: &[u8]) -> bool {
+        self.keep_fronts.iter().any(|f| f.is_empty() || (f.starts_with(path) && f.get(path.len()) == Some(&b'/')))
+    }
+
+    /// Adds to the report.
+    pub fn note(&self, path: &[u8], action: &'static str, why: impl Into<String>) {
+        let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
+        report.1 += 1;
+        if report.0.len() < REPORT_LIMIT {
+            report.0.push(Scrubbed { path: format!("/{}", show(path)), action, why: why.into() });
+        }
+    }
+
+    /// What was done, sorted by path, and how often in all.
+    #[must_use]
+    pub fn report(&self) -> (Vec<Scrubbed>, u64) {
+        let report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sorted = report.0.clone();
+        sorted.sort();
+        (sorted, report.1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn choose(s: &Selection, path: &str, mode: u32) -> Choice {
+        s.choose(path.as_bytes(), mode)
+    }
+
+    #[test]
+    fn the_machine_is_generalised() {
+        let s = Selection::new(&[], &[], false).unwrap();
+        assert_eq!(choose(&s, "proc", 0o040_755), Choice::Take);
+        assert_eq!(choose(&s, "proc/1", 0o040_755), Choice::Leave);
+        assert_eq!(choose(&s, "etc/machine-id", 0o100_444), Choice::Empty);
+        assert_eq!(choose(&s, "var/lib/dbus/machine-id", 0o120_777), Choice::Take);
+        assert_eq!(choose(&s, "var/log/apt/history.log", 0o100_644), Choice::Empty);
+        assert_eq!(choose(&s, "var/log/apt", 0o040_755), Choice::Take);
+        assert_eq!(choose(&s, "home/a/core.1234", 0o100_600), Choice::Leave);
+        assert_eq!(choose(&s, "usr/lib/core.d", 0o040_755), Choice::Take);
+        assert_eq!(choose(&s, "etc/munge/munge.key", 0o100_400), Choice::Take);
+        assert_eq!(s.report().1, 5);
+    }
+
+    #[test]
+    fn exact_keeps_all() {
+        let s = Selection::new(&[], &[], true).unwrap();
+        for p in ["etc/machine-id", "tmp/x", "var/log/messages", "proc/1"] {
+            assert_eq!(choose(&s, p, 0o100_644), Choice::Take, "{p}");
+        }
+    }
+
+    #[test]
+    fn keep_wins_and_leads_into_what_is_left_out() {
+        let exclude = ["/scratch".to_owned(), "*.iso".to_owned()];
+        let keep = ["/scratch/apps/tool".to_owned(), "/etc/machine-id".to_owned()];
+        let s = Selection::new(&exclude, &keep, false).unwrap();
+        assert_eq!(choose(&s, "scratch", 0o040_755), Choice::Take);
+        assert_eq!(choose(&s, "scratch/data", 0o040_755), Choice::Leave);
+        assert_eq!(choose(&s, "scratch/apps", 0o040_755), Choice::Take);
+        assert_eq!(choose(&s, "scratch/apps/other", 0o100_644), Choice::Leave);
+        assert_eq!(choose(&s, "scratch/apps/tool/bin/x", 0o100_755), Choice::Take);
+        assert_eq!(choose(&s, "etc/machine-id", 0o100_444), Choice::Take);
+        assert_eq!(choose(&s, "srv/big.iso", 0o100_644), Choice::Leave);
+        assert!(Selection::new(&["!x".to_owned()], &[], false).is_err());
+        assert!(Selection::new(&["a[".to_owned()], &[], false).is_err());
+    }
+}

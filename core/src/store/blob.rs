@@ -1,0 +1,74 @@
+//! Where the files of a store lie: a directory, an object store, a web server.
+
+use crate::error::Result;
+
+/// Named immutable byte strings. Keys are relative paths of `store-format.md` §1, such as `images/<id>.cvm`.
+pub trait BlobStore: Send + Sync {
+    /// The whole object, which must not be longer than `limit` bytes.
+    ///
+    /// # Errors
+    /// `NotFound`; `Limit` when it is longer.
+    fn get(&self, key: &str, limit: u64) -> Result<Vec<u8>>;
+
+    /// Fills `buf` from `offset` on.
+    ///
+    /// # Errors
+    /// `NotFound`; `Integrity` when the object ends before.
+    fn get_range(&self, key: &str, offset: u64, buf: &mut [u8]) -> Result<()>;
+
+    /// Bytes of the object; `None` when it does not exist.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being asked.
+    fn size(&self, key: &str) -> Result<Option<u64>>;
+
+    /// Writes or replaces the object, atomically and durably.
+    ///
+    /// # Errors
+    /// `Limit` when there is no room; nothing is then left behind.
+    fn put(&self, key: &str, bytes: &[u8]) -> Result<()>;
+
+    /// Writes an object that must not exist yet: the compare-and-swap that names rest on.
+    ///
+    /// # Errors
+    /// `Conflict` when it exists.
+    fn create(&self, key: &str, bytes: &[u8]) -> Result<()>;
+
+    /// Begins a large object whose name will be known at its end.
+    ///
+    /// # Errors
+    /// As [`BlobStore::put`].
+    fn writer(&self) -> Result<Box<dyn BlobWriter>>;
+
+    /// The names directly beneath a prefix such as `refs/rocky9`, sorted; directories have no slash. Empty when there
+    /// is none.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being listed.
+    fn list(&self, prefix: &str) -> Result<Vec<String>>;
+
+    /// Removes the object; one that does not exist is fine.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being removed.
+    fn delete(&self, key: &str) -> Result<()>;
+
+    /// A name for people and errors, such as the directory.
+    fn place(&self) -> String;
+}
+
+/// An object that is being written. Dropped unfinished, it leaves nothing.
+pub trait BlobWriter: Send {
+    /// Appends bytes.
+    ///
+    /// # Errors
+    /// `Limit` when there is no room.
+    fn append(&mut self, bytes: &[u8]) -> Result<()>;
+
+    /// Makes the object durable under its name. An object of that name is replaced: names of large objects come from
+    /// their content.
+    ///
+    /// # Errors
+    /// As [`BlobStore::put`].
+    fn finish(self: Box<Self>, key: &str) -> Result<()>;
+}

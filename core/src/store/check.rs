@@ -1,0 +1,293 @@
+//! Checking a store: every object verified, every fault with the images it touches (`store-format.md` §7).
+
+use super::index::{SEGMENT_LIMIT, Segment};
+use super::release::Refs;
+use super::{ChunkSource, Store, image::each_item};
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::Unit;
+use crate::image::block::{BlockInfo, BlockOpener};
+use crate::image::row::{Kind, Value};
+use crate::image::rules::Rules;
+use crate::image::{ChunkSet, Content, Hash, Item, Manifest, Row};
+use crate::job::Task;
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// Something that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Fault {
+    /// The object: its key in the store.
+    pub object: String,
+    /// What is wrong with it.
+    pub message: String,
+    /// The images that it touches: their ids.
+    pub images: Vec<String>,
+}
+
+/// What a check found.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// Images (manifests) checked.
+    pub images: u64,
+    /// Releases checked.
+    pub releases: u64,
+    /// Packs checked.
+    pub packs: u64,
+    /// Blocks that were read and decompressed, with `read_data`.
+    pub blocks: u64,
+    /// Packs that no image needs; no fault.
+    pub unreferenced_packs: u64,
+    /// What is wrong.
+    pub faults: Vec<Fault>,
+}
+
+impl Report {
+    /// The report as an error when there are faults.
+    ///
+    /// # Errors
+    /// `Integrity` with the faults as facts.
+    pub fn ok(&self) -> Result<()> {
+        let Some(first) = self.faults.first() else { return Ok(()) };
+        let images: BTreeSet<&String> = self.faults.iter().flat_map(|f| &f.images).collect();
+        Err(Error::integrity(format!("{} faults, the first: {}: {}", self.faults.len(), first.object, first.message))
+            .fact("faults", serde_json::to_value(&self.faults).unwrap_or_default())
+            .fact("images", images.into_iter().cloned().collect::<Vec<_>>()))
+    }
+}
+
+impl Store {
+    /// Checks the store; with `read_data` every block is read, decompressed and hashed as well.
+    ///
+    /// # Errors
+    /// `Cancelled`, and what keeps the check itself from running; faults of the store are in the report.
+    pub fn check(&self, read_data: bool, task: &Task) -> Result<Report> {
+        Checker::new(self, task).run(read_data)
+    }
+}
+
+struct Checker<'s> {
+    store: &'s Store,
+    task: &'s Task,
+    report: Report,
+    /// Chunks that are where a good trailer says, with the number of the pack.
+    places: HashMap<Hash, u32>,
+    packs: Vec<(Hash, Vec<(u64, BlockInfo)>)>,
+    needed: Vec<BTreeSet<Hash>>,
+}
+
+impl<'s> Checker<'s> {
+    fn new(store: &'s Store, task: &'s Task) -> Self {
+        let report = Report { images: 0, releases: 0, packs: 0, blocks: 0, unreferenced_packs: 0, faults: Vec::new() };
+        Self { store, task, report, places: HashMap::new(), packs: Vec::new(), needed: Vec::new() }
+    }
+
+    fn fault(&mut self, object: impl Into<String>, message: impl ToString, images: Vec<String>) {
+        self.report.faults.push(Fault { object: object.into(), message: message.to_string(), images });
+    }
+
+    fn run(mut self, read_data: bool) -> Result<Report> {
+        self.task.stage("check", 0, Unit::Steps);
+        self.trailers()?;
+        self.segments()?;
+        let bad = if read_data { self.blocks()? } else { BTreeMap::new() };
+        let images = self.images()?;
+        self.releases(&images)?;
+        // Blocks are read before the images, so that each fault can say whom it touches.
+        for ((pack, offset), message) in bad {
+            let touched = self.needed[pack as usize].iter().map(ToString::to_string).collect();
+            let object = super::pack_key(&self.packs[pack as usize].0);
+            self.fault(object, format!("block at {offset}: {message}"), touched);
+        }
+        self.report.unreferenced_packs = self.needed.iter().filter(|n| n.is_empty()).count() as u64;
+        self.report.faults.sort_by(|a, b| (&a.object, &a.message).cmp(&(&b.object, &b.message)));
+        Ok(self.report)
+    }
+
+    fn trailers(&mut self) -> Result<()> {
+        for id in self.store.pack_ids()? {
+            self.task.check()?;
+            self.report.packs += 1;
+            match self.store.read_trailer(&id) {
+                Ok(blocks) => {
+                    let number = self.packs.len() as u32;
+                    for (hash, _) in blocks.iter().flat_map(|(_, b)| &b.chunks) {
+                        self.places.entry(*hash).or_insert(number);
+                    }
+                    self.packs.push((id, blocks));
+                    self.needed.push(BTreeSet::new());
+                }
+                Err(e) => self.fault(super::pack_key(&id), e, Vec::new()),
+            }
+        }
+        Ok(())
+    }
+
+    fn segments(&mut self) -> Result<()> {
+        for name in self.store.segment_names()? {
+            let key = format!("idx/{name}.idx");
+            let checked = self.store.blobs().get(&key, SEGMENT_LIMIT).and_then(|bytes| {
+                if Hash::of(&bytes).to_string() != name {
+                    return Err(Error::integrity("it is not what its name says"));
+                }
+                Ok(Segment::decode(&bytes, |_| false)?)
+            });
+            if let Err(e) = checked {
+                self.fault(key, format!("{e}; the index is rebuilt from the packs meanwhile"), Vec::new());
+            }
+        }
+        Ok(())
+    }
+
+    fn blocks(&mut self) -> Result<BTreeMap<(u32, u64), String>> {
+        let total = self.packs.iter().flat_map(|(_, b)| b).map(|(_, b)| u64::from(b.stored)).sum();
+        self.task.stage("read", total, Unit::Bytes);
+        let mut opener = BlockOpener::new()?;
+        let mut bad = BTreeMap::new();
+        let mut buf = Vec::new();
+        for (number, (id, blocks)) in self.packs.iter().enumerate() {
+            let key = super::pack_key(id);
+            for (offset, info) in blocks {
+                self.task.check()?;
+                buf.resize(info.stored as usize, 0);
+                let read = self.store.blobs().get_range(&key, *offset, &mut buf);
+                let opened = read.and_then(|()| opener.open(&buf, |_| true, |_, _| Ok(())));
+                match opened {
+                    Ok(found) if found == *info => {}
+                    Ok(_) => {
+                        bad.insert((number as u32, *offset), "it is not the block of the trailer".to_owned());
+                    }
+                    Err(e) => {
+                        bad.insert((number as u32, *offset), e.to_string());
+                    }
+                }
+                self.report.blocks += 1;
+                self.task.advance(u64::from(info.stored));
+            }
+        }
+        Ok(bad)
+    }
+
+    fn images(&mut self) -> Result<HashMap<Hash, Hash>> {
+        let ids = self.store.image_ids()?;
+        self.task.stage("images", ids.len() as u64, Unit::Steps);
+        let mut trees = HashMap::new();
+        for id in ids {
+            self.task.check()?;
+            self.report.images += 1;
+            match self.store.image_by_id(id) {
+                Ok(image) => {
+                    trees.insert(id, image.tree_id());
+                    if let Err(e) = self.tree(id, image.manifest()) {
+                        if e.kind() == ErrorKind::Cancelled {
+                            return Err(e);
+                        }
+                        self.fault(super::image_key(&id), e, vec![id.to_string()]);
+                    }
+                }
+                Err(e) => self.fault(super::image_key(&id), e, vec![id.to_string()]),
+            }
+            self.task.advance(1);
+        }
+        Ok(trees)
+    }
+
+    /// Reads all pages and lists of an image and looks every chunk up.
+    fn tree(&mut self, id: Hash, manifest: &Manifest) -> Result<()> {
+        let mut pages = ChunkSet::default();
+        manifest.pages.iter().for_each(|p| {
+            pages.insert(p.hash, p.bytes);
+        });
+        self.store.expect(&pages)?;
+        let image = self.store.image_by_id(id)?;
+        let (mut rules, mut lost) = (Rules::default(), BTreeSet::new());
+        for p in &manifest.pages {
+            self.task.check()?;
+            self.need(id, &p.hash, &mut lost);
+            for row in image.page(p)? {
+                let counts = rules.row(&row)?;
+                self.row(id, &row, counts, &mut rules, &mut lost)?;
+            }
+        }
+        if rules.finish()? != manifest.totals {
+            return Err(Error::integrity("the totals of the manifest are not those of its rows"));
+        }
+        match lost.len() {
+            0 => Ok(()),
+            n => {
+                let first = lost.first().map(ToString::to_string).unwrap_or_default();
+                Err(Error::integrity(format!("{n} chunks are missing, the first is {first}")))
+            }
+        }
+    }
+
+    fn row(&mut self, id: Hash, row: &Row, counts: bool, rules: &mut Rules, lost: &mut BTreeSet<Hash>) -> Result<()> {
+        for x in row.xattrs.iter() {
+            if let Value::Far { hash, .. } = &x.value {
+                self.need(id, hash, lost);
+            }
+        }
+        let Kind::File { content, size } = &row.kind else { return Ok(()) };
+        if let Content::Far { lists, .. } = content {
+            lists.iter().for_each(|(_, h)| self.need(id, h, lost));
+        }
+        if !counts {
+            return Ok(());
+        }
+        let far = matches!(content, Content::Far { .. });
+        let mut sum = 0u64;
+        let mut hashes = Vec::new();
+        each_item(self.store, content, |item| {
+            sum = sum.saturating_add(item.length());
+            if far {
+                rules.list(std::slice::from_ref(item));
+            }
+            if let Item::Chunk { hash, .. } = item {
+                hashes.push(*hash);
+            }
+            Ok(())
+        })?;
+        hashes.iter().for_each(|h| self.need(id, h, lost));
+        if sum == *size { Ok(()) } else { Err(Error::integrity("the pieces of a file do not add up to its size")) }
+    }
+
+    fn need(&mut self, id: Hash, hash: &Hash, lost: &mut BTreeSet<Hash>) {
+        match self.places.get(hash) {
+            Some(&pack) => {
+                self.needed[pack as usize].insert(id);
+            }
+            None => {
+                lost.insert(*hash);
+            }
+        }
+    }
+
+    fn releases(&mut self, trees: &HashMap<Hash, Hash>) -> Result<()> {
+        let refs = Refs::new(self.store.blobs());
+        for name in refs.names()? {
+            for generation in refs.generations(&name)? {
+                self.report.releases += 1;
+                let object = format!("refs/{name}/{generation:016}");
+                match refs.release(&name, generation) {
+                    Ok(r) if r.store != self.store.uuid() => {
+                        self.fault(object, "it is the release of another store", Vec::new());
+                    }
+                    Ok(r) => {
+                        if let Some(id) = r.image
+                            && !refs.is_buried(&name, generation)?
+                            && trees.get(&id) != r.tree.as_ref()
+                        {
+                            self.fault(object, format!("its image {id} is missing or another"), vec![id.to_string()]);
+                        }
+                    }
+                    Err(e) => self.fault(object, e, Vec::new()),
+                }
+            }
+            for tag in self.store.blobs().list(&format!("tags/{name}"))? {
+                if let Err(e) = refs.tag(&name, &tag) {
+                    self.fault(format!("tags/{name}/{tag}"), e, Vec::new());
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,189 @@
+//! Which pack holds a chunk: index segments (`store-format.md` §4) and the index in memory.
+
+use crate::image::chunkset::key;
+use crate::image::leb::{Reader, put};
+use crate::image::{FormatError, Hash};
+use hashbrown::HashTable;
+
+const MAGIC: &[u8; 4] = b"CVIX";
+const VERSION: u8 = 1;
+const RECORD: usize = 48;
+/// Most packs a segment may name.
+const PACK_LIMIT: usize = 1 << 20;
+/// Longest segment that is read.
+pub(super) const SEGMENT_LIMIT: u64 = 1 << 30;
+/// A session closes a segment that has this many records, so that memory stays bounded.
+pub(super) const SEGMENT_RECORDS: usize = 1 << 16;
+
+/// Where a chunk lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Number of the pack in the index or segment.
+    pub pack: u32,
+    /// Offset of the block in the pack.
+    pub offset: u32,
+    /// Bytes of the block as stored.
+    pub stored: u32,
+    /// Bytes of the chunk.
+    pub length: u32,
+}
+
+/// A segment: packs, and records that point into them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Segment {
+    /// Names of the packs.
+    pub packs: Vec<Hash>,
+    /// Chunks with their places, sorted by hash, pack, offset.
+    pub records: Vec<(Hash, Place)>,
+}
+
+impl Segment {
+    /// The canonical bytes. Sorts the records.
+    #[must_use]
+    pub fn encode(&mut self) -> Vec<u8> {
+        self.records.sort_unstable_by_key(|(h, p)| (*h, p.pack, p.offset));
+        let mut out = Vec::with_capacity(16 + self.packs.len() * 32 + self.records.len() * RECORD);
+        out.extend_from_slice(MAGIC);
+        out.push(VERSION);
+        put(&mut out, self.packs.len() as u64);
+        self.packs.iter().for_each(|p| out.extend_from_slice(&p.0));
+        put(&mut out, self.records.len() as u64);
+        for (hash, p) in &self.records {
+            out.extend_from_slice(&hash.0);
+            for n in [p.pack, p.offset, p.stored, p.length] {
+                out.extend_from_slice(&n.to_le_bytes());
+            }
+        }
+        out
+    }
+
+    /// Reads a segment, keeping only records that `wanted` asks for: a deployment needs a part of a large index.
+    ///
+    /// # Errors
+    /// Any [`FormatError`].
+    pub fn decode(bytes: &[u8], mut wanted: impl FnMut(&Hash) -> bool) -> Result<Self, FormatError> {
+        let mut r = Reader::new("index segment", bytes);
+        r.magic(MAGIC, VERSION)?;
+        let n = r.count(PACK_LIMIT, "the number of packs of an index segment")?;
+        let mut packs = Vec::with_capacity(n.min(bytes.len() / 32));
+        for _ in 0..n {
+            packs.push(r.hash()?);
+        }
+        let count = r.leb()?;
+        if Some(r.left() as u64) != count.checked_mul(RECORD as u64) {
+            return Err(FormatError::Truncated("index segment"));
+        }
+        let (mut records, mut last) = (Vec::new(), None);
+        for _ in 0..count {
+            let hash = r.hash()?;
+            let place = Place { pack: r.u32()?, offset: r.u32()?, stored: r.u32()?, length: r.u32()? };
+            let order = (hash, place.pack, place.offset);
+            if place.pack as usize >= packs.len() || last.is_some_and(|l| l > order) {
+                return r.bad("its records are not in order, or name a pack that it does not have");
+            }
+            last = Some(order);
+            if wanted(&hash) {
+                records.push((hash, place));
+            }
+        }
+        Ok(Self { packs, records })
+    }
+}
+
+/// The index in memory: about 58 bytes a chunk.
+#[derive(Default)]
+pub struct Index {
+    packs: Vec<Hash>,
+    numbers: std::collections::HashMap<Hash, u32>,
+    records: Vec<(Hash, Place)>,
+    table: HashTable<u32>,
+}
+
+impl Index {
+    /// Adds a segment. Of several places of one chunk the first one known is kept.
+    pub fn add(&mut self, segment: &Segment) {
+        let renumbered: Vec<u32> = segment.packs.iter().map(|p| self.number(*p)).collect();
+        self.records.reserve(segment.records.len());
+        for (hash, place) in &segment.records {
+            let place = Place { pack: renumbered[place.pack as usize], ..*place };
+            let records = &mut self.records;
+            let found =
+                self.table.entry(key(hash), |&i| records[i as usize].0 == *hash, |&i| key(&records[i as usize].0));
+            if let hashbrown::hash_table::Entry::Vacant(e) = found {
+                e.insert(records.len() as u32);
+                records.push((*hash, place));
+            }
+        }
+    }
+
+    fn number(&mut self, pack: Hash) -> u32 {
+        let packs = &mut self.packs;
+        *self.numbers.entry(pack).or_insert_with(|| {
+            packs.push(pack);
+            packs.len() as u32 - 1
+        })
+    }
+
+    /// Where a chunk lies.
+    #[must_use]
+    pub fn get(&self, hash: &Hash) -> Option<Place> {
+        self.table.find(key(hash), |&i| self.records[i as usize].0 == *hash).map(|&i| self.records[i as usize].1)
+    }
+
+    /// The packs; their positions are the numbers of [`Place::pack`].
+    #[must_use]
+    pub fn packs(&self) -> &[Hash] {
+        &self.packs
+    }
+
+    /// All chunks with their places.
+    pub fn records(&self) -> impl Iterator<Item = &(Hash, Place)> {
+        self.records.iter()
+    }
+
+    /// Number of chunks.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether it knows no chunk.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn segment(n: u32) -> Segment {
+        let packs = vec![Hash::of(b"p"), Hash::of(b"q")];
+        let place = |i| Place { pack: i % 2, offset: 8 + i, stored: 100, length: i + 1 };
+        Segment { packs, records: (0..n).map(|i| (Hash::of(&i.to_le_bytes()), place(i))).collect() }
+    }
+
+    #[test]
+    fn a_segment_comes_back_and_damage_is_found() {
+        let mut s = segment(50);
+        let bytes = s.encode();
+        assert_eq!(Segment::decode(&bytes, |_| true).unwrap(), s);
+        assert!(Segment::decode(&bytes[..bytes.len() - 1], |_| true).is_err());
+        for n in 0..bytes.len() {
+            let mut bad = bytes.clone();
+            bad[n] ^= 0x40;
+            let _ = Segment::decode(&bad, |_| true);
+        }
+    }
+
+    #[test]
+    fn segments_merge() {
+        let mut index = Index::default();
+        index.add(&segment(20));
+        index.add(&segment(40));
+        assert_eq!((index.len(), index.packs().len()), (40, 2));
+        assert_eq!(index.get(&Hash::of(&7u32.to_le_bytes())).unwrap().length, 8);
+        assert!(index.get(&Hash::of(b"none")).is_none());
+    }
+}

@@ -1,0 +1,247 @@
+//! Releases and tags: names are pointers, generations never go back (`store-format.md` §2, §3).
+
+use super::blob::BlobStore;
+use crate::error::{Error, ErrorKind, Result};
+use crate::image::{FormatError, Hash};
+use serde::{Deserialize, Serialize};
+
+/// First line of a release: keeps a signature over one kind of document from being valid for another.
+const DOMAIN: &str = "libcv release v1\n";
+const LIMIT: u64 = 64 << 10;
+
+/// Why a generation was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reason {
+    /// A tree was captured.
+    Capture,
+    /// An archive was imported.
+    Import,
+    /// It points back to an older image.
+    Rollback,
+    /// The name was removed.
+    Remove,
+}
+
+/// One generation of a name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Release {
+    // In the order of their names, which is the canonical order of the JSON.
+    /// When, RFC 3339 in UTC, by the writer's clock: for people only.
+    pub created: String,
+    /// The generation, from 1.
+    pub generation: u64,
+    /// The image; `None` when the name was removed.
+    pub image: Option<Hash>,
+    /// The name.
+    pub name: String,
+    /// Why it was made.
+    pub reason: Reason,
+    /// The store's uuid.
+    pub store: String,
+    /// The tree of the image.
+    pub tree: Option<Hash>,
+}
+
+impl Release {
+    /// The bytes of the file.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let json = serde_json::to_string(self).unwrap_or_default();
+        format!("{DOMAIN}{json}\n").into_bytes()
+    }
+
+    /// Reads a release.
+    ///
+    /// # Errors
+    /// `Malformed` unless it is the canonical form.
+    pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
+        let text = std::str::from_utf8(bytes).map_err(|_| FormatError::malformed("release", "it is not UTF-8"))?;
+        let json = text.strip_prefix(DOMAIN).ok_or(FormatError::malformed("release", "its first line is not ours"))?;
+        let release: Self = serde_json::from_str(json)
+            .map_err(|_| FormatError::malformed("release", "it is not the JSON of a release"))?;
+        if release.encode() != bytes {
+            return Err(FormatError::malformed("release", "it is not in the canonical form"));
+        }
+        if release.image.is_none() != (release.reason == Reason::Remove)
+            || release.image.is_some() != release.tree.is_some()
+        {
+            return Err(FormatError::malformed("release", "reason, image and tree do not agree"));
+        }
+        Ok(release)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TagRecord {
+    generation: Option<u64>,
+}
+
+/// The names, generations and tags of a store.
+pub struct Refs<'s> {
+    blobs: &'s dyn BlobStore,
+}
+
+fn release_key(name: &str, generation: u64) -> String {
+    format!("refs/{name}/{generation:016}")
+}
+
+fn numbers(names: &[String]) -> impl DoubleEndedIterator<Item = u64> {
+    let digits = |n: &&String| n.len() == 16 && n.bytes().all(|b| b.is_ascii_digit());
+    names.iter().filter(digits).filter_map(|n| n.parse().ok())
+}
+
+impl<'s> Refs<'s> {
+    /// The refs of a store.
+    #[must_use]
+    pub fn new(blobs: &'s dyn BlobStore) -> Self {
+        Self { blobs }
+    }
+
+    /// All names that have or had a generation, sorted.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    pub fn names(&self) -> Result<Vec<String>> {
+        self.blobs.list("refs")
+    }
+
+    /// The generations of a name, ascending, tombstoned ones included.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    pub fn generations(&self, name: &str) -> Result<Vec<u64>> {
+        Ok(numbers(&self.blobs.list(&format!("refs/{name}"))?).filter(|n| *n > 0).collect())
+    }
+
+    /// One generation.
+    ///
+    /// # Errors
+    /// `NotFound`; `Integrity` when its file is damaged or stands in the wrong place.
+    pub fn release(&self, name: &str, generation: u64) -> Result<Release> {
+        let key = release_key(name, generation);
+        let bytes = self.blobs.get(&key, LIMIT)?;
+        let release = Release::decode(&bytes).map_err(|e| Error::from(e).context(&key).fact("object", key.clone()))?;
+        if release.name != name || release.generation != generation {
+            return Err(Error::integrity(format!("{key} is the release of another place")).fact("object", key));
+        }
+        Ok(release)
+    }
+
+    /// The highest generation, from HEAD upward; `None` for a name that never was.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    pub fn head(&self, name: &str) -> Result<Option<u64>> {
+        if let Some(last) = self.generations(name)?.last() {
+            return Ok(Some(*last));
+        }
+        // A backend that cannot list: HEAD is a lower bound.
+        let Ok(hint) = self.blobs.get(&format!("refs/{name}/HEAD"), 32) else { return Ok(None) };
+        let mut at: u64 = String::from_utf8_lossy(&hint).trim().parse().unwrap_or(0);
+        while self.blobs.size(&release_key(name, at + 1))?.is_some() {
+            at += 1;
+        }
+        Ok((at > 0).then_some(at))
+    }
+
+    /// Publishes a generation. The number must be the next one.
+    ///
+    /// # Errors
+    /// `Conflict` when another writer was faster.
+    pub fn publish(&self, release: &Release) -> Result<()> {
+        self.blobs.create(&release_key(&release.name, release.generation), &release.encode())?;
+        self.blobs.put(&format!("refs/{}/HEAD", release.name), release.generation.to_string().as_bytes())
+    }
+
+    /// Marks a generation as removed.
+    ///
+    /// # Errors
+    /// Those of the backend; doing it twice is fine.
+    pub fn bury(&self, name: &str, generation: u64) -> Result<()> {
+        match self.blobs.create(&format!("{}.removed", release_key(name, generation)), b"") {
+            Err(e) if e.kind() == ErrorKind::Conflict => Ok(()),
+            done => done,
+        }
+    }
+
+    /// Whether a generation was removed.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    pub fn is_buried(&self, name: &str, generation: u64) -> Result<bool> {
+        Ok(self.blobs.size(&format!("{}.removed", release_key(name, generation)))?.is_some())
+    }
+
+    /// The tags of a name with the generation each points to, sorted.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    pub fn tags(&self, name: &str) -> Result<Vec<(String, u64)>> {
+        let mut out = Vec::new();
+        for tag in self.blobs.list(&format!("tags/{name}"))? {
+            if let Some(generation) = self.tag(name, &tag)? {
+                out.push((tag, generation));
+            }
+        }
+        Ok(out)
+    }
+
+    /// The generation that a tag points to.
+    ///
+    /// # Errors
+    /// `Integrity` when the record is damaged.
+    pub fn tag(&self, name: &str, tag: &str) -> Result<Option<u64>> {
+        let dir = format!("tags/{name}/{tag}");
+        let Some(last) = numbers(&self.blobs.list(&dir)?).next_back() else { return Ok(None) };
+        let key = format!("{dir}/{last:016}");
+        let bytes = self.blobs.get(&key, LIMIT)?;
+        let record: TagRecord = serde_json::from_slice(&bytes)
+            .map_err(|e| Error::integrity(format!("{key} is not a tag record")).fact("object", key.clone()).cause(e))?;
+        Ok(record.generation)
+    }
+
+    /// Points a tag to a generation, or removes it with `None`.
+    ///
+    /// # Errors
+    /// Those of the backend. A race is decided by the order of the records: the later one counts.
+    pub fn set_tag(&self, name: &str, tag: &str, generation: Option<u64>) -> Result<()> {
+        let dir = format!("tags/{name}/{tag}");
+        let record = format!("{}\n", serde_json::to_string(&TagRecord { generation }).unwrap_or_default());
+        loop {
+            let next = numbers(&self.blobs.list(&dir)?).next_back().unwrap_or(0) + 1;
+            match self.blobs.create(&format!("{dir}/{next:016}"), record.as_bytes()) {
+                Err(e) if e.kind() == ErrorKind::Conflict => {}
+                done => return done,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_release_has_one_form() {
+        let r = Release {
+            created: "2026-03-01T12:00:00Z".into(),
+            generation: 3,
+            image: Some(Hash::of(b"i")),
+            name: "rocky9".into(),
+            reason: Reason::Capture,
+            store: "u".into(),
+            tree: Some(Hash::of(b"t")),
+        };
+        let bytes = r.encode();
+        assert_eq!(Release::decode(&bytes).unwrap(), r);
+        let text = String::from_utf8(bytes.clone()).unwrap();
+        assert!(Release::decode(text.replace(",\"", ", \"").as_bytes()).is_err());
+        assert!(Release::decode(&bytes[1..]).is_err());
+        let removed = Release { image: None, tree: None, reason: Reason::Remove, ..r.clone() };
+        assert_eq!(Release::decode(&removed.encode()).unwrap(), removed);
+        assert!(Release::decode(&Release { tree: None, ..r }.encode()).is_err());
+    }
+}

@@ -1,0 +1,209 @@
+//! A writer's session: new chunks become blocks, blocks become packs, packs become known to the index.
+//!
+//! Any number of threads write at once: each has its own open block, and only the finished ones meet in the pack that
+//! is open. No locks are taken on the store: two sessions may store the same chunk twice, which harms nobody.
+
+use super::Store;
+use super::blob::BlobWriter;
+use super::index::{Index, Place, SEGMENT_RECORDS, Segment};
+use crate::error::{Error, Result};
+use crate::image::block::{Block, BlockInfo};
+use crate::image::chunkset::key;
+use crate::image::{Hash, pack};
+use hashbrown::HashTable;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+const SHARDS: usize = 64;
+
+/// What has to be done about a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// Whoever asked must store it: nobody else will.
+    Store,
+    /// It is in the store, or another thread of this session stores it.
+    Known,
+}
+
+/// A session of one writer.
+pub struct Session<'s> {
+    store: &'s Store,
+    known: OnceLock<Known>,
+    claimed: Vec<Mutex<Claimed>>,
+    packs: Mutex<Packs>,
+    stored: AtomicU64,
+}
+
+struct Known {
+    index: Index,
+    used: Vec<AtomicBool>,
+}
+
+/// Hashes that this session stores; 37 bytes each.
+#[derive(Default)]
+struct Claimed {
+    hashes: Vec<Hash>,
+    table: HashTable<u32>,
+}
+
+#[derive(Default)]
+struct Packs {
+    open: Option<OpenPack>,
+    segment: Segment,
+    sealed: Vec<Hash>,
+    segments: Vec<String>,
+}
+
+struct OpenPack {
+    writer: Box<dyn BlobWriter>,
+    blocks: Vec<BlockInfo>,
+    size: u64,
+}
+
+fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
+    m.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<'s> Session<'s> {
+    pub(super) fn new(store: &'s Store) -> Self {
+        Self {
+            store,
+            known: OnceLock::new(),
+            claimed: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            packs: Mutex::default(),
+            stored: AtomicU64::new(0),
+        }
+    }
+
+    /// The index of what the store held at first use.
+    fn known(&self) -> Result<&Known> {
+        if let Some(k) = self.known.get() {
+            return Ok(k);
+        }
+        let index = self.store.load_index(|_| true)?;
+        let used = index.packs().iter().map(|_| AtomicBool::new(false)).collect();
+        Ok(self.known.get_or_init(|| Known { index, used }))
+    }
+
+    /// Loads the index now rather than in the middle of the work.
+    ///
+    /// # Errors
+    /// When the index can neither be read nor rebuilt.
+    pub fn prepare(&self) -> Result<()> {
+        self.known().map(|_| ())
+    }
+
+    /// Whether the store holds this chunk; notes that its pack is counted on.
+    ///
+    /// # Errors
+    /// When the index can neither be read nor rebuilt.
+    pub fn holds(&self, hash: &Hash) -> Result<bool> {
+        let known = self.known()?;
+        let place = known.index.get(hash);
+        if let Some(p) = place {
+            known.used[p.pack as usize].store(true, Ordering::Relaxed);
+        }
+        Ok(place.is_some())
+    }
+
+    /// Says whether a chunk has to be stored, and if so claims it for the caller.
+    ///
+    /// # Errors
+    /// When the index can neither be read nor rebuilt.
+    pub fn claim(&self, hash: &Hash) -> Result<Claim> {
+        if self.holds(hash)? {
+            return Ok(Claim::Known);
+        }
+        let mut shard = lock(&self.claimed[hash.0[31] as usize % SHARDS]);
+        let Claimed { hashes, table } = &mut *shard;
+        match table.entry(key(hash), |&i| hashes[i as usize] == *hash, |&i| key(&hashes[i as usize])) {
+            hashbrown::hash_table::Entry::Occupied(_) => Ok(Claim::Known),
+            hashbrown::hash_table::Entry::Vacant(e) => {
+                e.insert(hashes.len() as u32);
+                hashes.push(*hash);
+                Ok(Claim::Store)
+            }
+        }
+    }
+
+    /// Adds a finished block to the open pack.
+    ///
+    /// # Errors
+    /// `Limit` when there is no room.
+    pub fn add(&self, block: Block) -> Result<()> {
+        let mut packs = lock(&self.packs);
+        let full = packs
+            .open
+            .as_ref()
+            .is_some_and(|p| p.size + block.bytes.len() as u64 > pack::CLOSE_AT || p.blocks.len() == pack::BLOCK_LIMIT);
+        if full {
+            self.seal(&mut packs)?;
+        }
+        if packs.open.is_none() {
+            let mut writer = self.store.blobs().writer()?;
+            writer.append(pack::MAGIC)?;
+            packs.open = Some(OpenPack { writer, blocks: Vec::new(), size: pack::MAGIC.len() as u64 });
+        }
+        if let Some(open) = &mut packs.open {
+            open.writer.append(&block.bytes)?;
+            open.size += block.bytes.len() as u64;
+            open.blocks.push(block.info);
+        }
+        Ok(())
+    }
+
+    fn seal(&self, packs: &mut Packs) -> Result<()> {
+        let Some(mut open) = packs.open.take() else { return Ok(()) };
+        let trailer = pack::encode_trailer(&open.blocks);
+        open.writer.append(&trailer)?;
+        open.writer.append(&pack::encode_footer(&trailer))?;
+        let id = Hash::of(&trailer);
+        open.writer.finish(&super::pack_key(&id))?;
+        self.stored.fetch_add(open.size + (trailer.len() + pack::FOOTER) as u64, Ordering::Relaxed);
+        packs.sealed.push(id);
+        let number = packs.segment.packs.len() as u32;
+        packs.segment.packs.push(id);
+        super::add_records(&mut packs.segment, number, &open.blocks);
+        if packs.segment.records.len() >= SEGMENT_RECORDS {
+            self.write_segment(packs)?;
+        }
+        Ok(())
+    }
+
+    fn write_segment(&self, packs: &mut Packs) -> Result<()> {
+        let mut segment = std::mem::take(&mut packs.segment);
+        if segment.packs.is_empty() {
+            return Ok(());
+        }
+        packs.segments.push(self.store.write_segment(&mut segment)?);
+        Ok(())
+    }
+
+    /// Seals the last pack, makes everything known to the index, and looks once more at each pack that this session
+    /// counted on: a writer that was asleep for long may have missed a collection. Gives the bytes stored.
+    ///
+    /// # Errors
+    /// `Conflict` when a pack has gone meanwhile: the work has to be done again.
+    pub fn finish(&self) -> Result<u64> {
+        let mut packs = lock(&self.packs);
+        self.seal(&mut packs)?;
+        self.write_segment(&mut packs)?;
+        self.store.note_segments(&packs.segments)?;
+        if let Some(known) = self.known.get() {
+            for (id, used) in known.index.packs().iter().zip(&known.used) {
+                let gone = used.load(Ordering::Relaxed) && self.store.blobs().size(&super::pack_key(id))?.is_none();
+                if gone {
+                    return Err(Error::new(crate::ErrorKind::Conflict, format!("pack {id} was removed meanwhile"))
+                        .hint("capture again"));
+                }
+            }
+        }
+        Ok(self.stored.load(Ordering::Relaxed))
+    }
+}
+
+/// A place for records of a pack's blocks.
+pub(super) fn records_of(pack: u32, at: u32, info: &BlockInfo) -> impl Iterator<Item = (Hash, Place)> + '_ {
+    let stored = info.stored;
+    info.chunks.iter().map(move |&(hash, length)| (hash, Place { pack, offset: at, stored, length }))
+}

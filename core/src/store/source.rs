@@ -1,0 +1,135 @@
+//! Where chunks come from: a store, and later web servers and multicast. Blocks may come in any order.
+
+use super::Store;
+use crate::error::{Error, Result};
+use crate::image::block::BlockOpener;
+use crate::image::{ChunkSet, Hash};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Something that delivers chunks by name.
+pub trait ChunkSource: Send + Sync {
+    /// One chunk of `length` bytes, verified: for pages, lists, attribute values and single files.
+    ///
+    /// # Errors
+    /// `Integrity` when the chunk is missing or damaged.
+    fn chunk(&self, hash: &Hash, length: u32) -> Result<Vec<u8>>;
+
+    /// Says which chunks will be asked for one by one, so that the source can look them up together.
+    ///
+    /// # Errors
+    /// Whatever keeps them from being looked up; a chunk that is missing is no error yet.
+    fn expect(&self, chunks: &ChunkSet) -> Result<()>;
+
+    /// Begins to deliver the blocks that hold the chunks of `wanted`.
+    ///
+    /// # Errors
+    /// `Integrity` when a chunk is nowhere.
+    fn feed<'a>(&'a self, wanted: &'a ChunkSet) -> Result<Box<dyn BlockFeed + 'a>>;
+}
+
+/// Blocks on their way; several threads may take from one feed.
+pub trait BlockFeed: Send + Sync {
+    /// Puts the next block, as stored and not verified, into `buf`, and says where it comes from. `None` at the end.
+    ///
+    /// # Errors
+    /// Whatever keeps the block from coming.
+    fn next(&self, buf: &mut Vec<u8>) -> Result<Option<Origin>>;
+}
+
+/// Where a block comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The pack.
+    pub pack: Hash,
+    /// Offset of the block in the pack.
+    pub offset: u64,
+}
+
+impl Origin {
+    /// Adds the place to the facts of an error about the block.
+    #[must_use]
+    pub fn explain(&self, e: Error) -> Error {
+        e.fact("pack", self.pack.to_string()).fact("offset", self.offset)
+    }
+}
+
+impl ChunkSource for Store {
+    fn chunk(&self, hash: &Hash, length: u32) -> Result<Vec<u8>> {
+        let (pack, place) = self.find(hash)?.ok_or_else(|| missing(hash))?;
+        let origin = Origin { pack, offset: u64::from(place.offset) };
+        let mut last = self.last_block();
+        // Pages of an image lie side by side: the block that was opened last mostly has the next one, too.
+        if last.as_ref().is_none_or(|(o, _)| *o != origin) {
+            let mut buf = vec![0; place.stored as usize];
+            self.blobs().get_range(&super::pack_key(&pack), origin.offset, &mut buf)?;
+            let mut chunks = HashMap::new();
+            let keep = |h, bytes: &[u8]| {
+                chunks.insert(h, bytes.to_vec());
+                Ok(())
+            };
+            BlockOpener::new()?.open(&buf, |_| true, keep).map_err(|e| origin.explain(e))?;
+            *last = Some((origin, chunks));
+        }
+        let found = last.as_ref().and_then(|(_, chunks)| chunks.get(hash)).filter(|b| b.len() == length as usize);
+        found.cloned().ok_or_else(|| {
+            let e = Error::integrity(format!("chunk {hash} is not where the index says"));
+            origin.explain(e.fact("chunk", hash.to_string()))
+        })
+    }
+
+    fn expect(&self, chunks: &ChunkSet) -> Result<()> {
+        self.warm_index(|h| chunks.contains(h))
+    }
+
+    fn feed<'a>(&'a self, wanted: &'a ChunkSet) -> Result<Box<dyn BlockFeed + 'a>> {
+        // Straight from the segments into a list of blocks: an index of the wanted chunks would cost more than the set.
+        let mut found = vec![false; wanted.len()];
+        let mut packs = Vec::new();
+        let mut blocks = Vec::with_capacity(wanted.len() / 8);
+        self.each_segment(&mut |h| wanted.contains(h), &mut |segment| {
+            let base = packs.len() as u32;
+            packs.extend_from_slice(&segment.packs);
+            for (hash, place) in &segment.records {
+                if let Some(n) = wanted.position(hash)
+                    && !std::mem::replace(&mut found[n as usize], true)
+                {
+                    blocks.push((base + place.pack, place.offset, place.stored));
+                }
+            }
+        })?;
+        if let Some(n) = found.iter().position(|f| !f) {
+            return Err(missing(&wanted.chunks()[n].0));
+        }
+        blocks.sort_unstable();
+        blocks.dedup();
+        Ok(Box::new(LocalFeed { store: self, packs, blocks, next: AtomicUsize::new(0) }))
+    }
+}
+
+pub(super) fn missing(hash: &Hash) -> Error {
+    Error::integrity(format!("chunk {hash} is missing from the store")).fact("chunk", hash.to_string())
+}
+
+struct LocalFeed<'s> {
+    store: &'s Store,
+    packs: Vec<Hash>,
+    blocks: Vec<(u32, u32, u32)>,
+    next: AtomicUsize,
+}
+
+impl BlockFeed for LocalFeed<'_> {
+    fn next(&self, buf: &mut Vec<u8>) -> Result<Option<Origin>> {
+        let Some(&(pack, offset, stored)) = self.blocks.get(self.next.fetch_add(1, Ordering::Relaxed)) else {
+            return Ok(None);
+        };
+        let origin = Origin { pack: self.packs[pack as usize], offset: u64::from(offset) };
+        buf.resize(stored as usize, 0);
+        let read = self.store.blobs().get_range(&super::pack_key(&origin.pack), origin.offset, buf);
+        read.map(|()| Some(origin)).map_err(|e| match e.kind() {
+            // The index names a pack that is not there.
+            crate::ErrorKind::NotFound => origin.explain(Error::integrity(format!("pack {} is missing", origin.pack))),
+            _ => e,
+        })
+    }
+}

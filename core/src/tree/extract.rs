@@ -1,0 +1,126 @@
+//! An image becomes a tree in a directory. Blocks may come in any order.
+//!
+//! ```text
+//!  rows ──> plan: where every byte of every chunk belongs ──> preflight: can the filesystem hold it?
+//!   ──> directories ──> blocks, on all cores: verify, create, write, metadata ──> links, devices
+//!   ──> inode flags ──> directories' own metadata, deepest first ──> sync ──> compare with the medium
+//! ```
+//!
+//! While it runs a marker stands in the target; a run that finds one clears what the killed run left and begins anew.
+
+mod capability;
+mod files;
+mod finish;
+mod plan;
+mod target;
+
+use super::compare;
+use crate::error::{Error, Result};
+use crate::event::Unit;
+use crate::job::Task;
+use crate::store::{ChunkSource, Image};
+use serde::Serialize;
+use std::path::Path;
+
+/// How to extract.
+#[derive(Clone, Debug, Default)]
+pub struct ExtractOptions {
+    /// Read everything back from the medium and compare.
+    pub verify: bool,
+    /// Go on although the filesystem cannot hold everything; what is lost is listed.
+    pub accept_loss: bool,
+    /// Threads; 0 is one for each core.
+    pub threads: usize,
+    /// Do not wait until everything is on the medium: for trees in RAM, and for measuring.
+    pub no_sync: bool,
+}
+
+/// What the target cannot hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Loss {
+    /// What, such as `attributes user.*`.
+    pub feature: String,
+    /// How many entries need it.
+    pub count: u64,
+    /// One of them.
+    pub example: String,
+}
+
+/// What an extraction did.
+#[derive(Clone, Debug, Serialize)]
+pub struct Extracted {
+    /// Entries made.
+    pub entries: u64,
+    /// Bytes of file content written.
+    pub bytes: u64,
+    /// Whether everything was read back and compared.
+    pub verified: bool,
+    /// What was lost, with `accept_loss`.
+    pub losses: Vec<Loss>,
+}
+
+impl Image {
+    /// Extracts the image into the directory `target`, which is made if it does not exist and must hold nothing but
+    /// empty directories and mount points.
+    ///
+    /// # Errors
+    /// `Refused` when files are there; `Unsupported` with the list of what the filesystem cannot hold; `Integrity`
+    /// when the image is damaged or what was read back differs; `Limit` when the filesystem is full; `Cancelled`.
+    pub fn extract(&self, target: impl AsRef<Path>, options: &ExtractOptions, task: &Task) -> Result<Extracted> {
+        extract(self, self.store(), target.as_ref(), options, task)
+    }
+}
+
+/// Extracts `image`, its chunks coming from `source`.
+///
+/// # Errors
+/// As [`Image::extract`].
+pub fn extract(
+    image: &Image,
+    source: &dyn ChunkSource,
+    path: &Path,
+    options: &ExtractOptions,
+    task: &Task,
+) -> Result<Extracted> {
+    let threads = match options.threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        n => n,
+    };
+    task.stage("preflight", 0, Unit::Entries);
+    let plan = plan::Plan::make(image, source, task)?;
+    let target = target::Target::prepare(path, task)?;
+    let losses = capability::losses(&plan, target.root())?;
+    if !losses.is_empty() && !options.accept_loss {
+        return Err(unsupported(path, &losses));
+    }
+    let lost = capability::Lost::new(&losses);
+    target.mark(image)?;
+
+    task.stage("transfer", plan.bytes, Unit::Bytes);
+    finish::directories(&plan, target.root(), task)?;
+    files::write(&plan, source, target.root(), &lost, threads, task)?;
+    finish::others(&plan, target.root(), &lost, task)?;
+    target.unmark()?;
+    finish::directory_metadata(&plan, target.root(), &lost)?;
+    finish::inode_flags(&plan, target.root(), &lost)?;
+
+    task.stage("verify", 0, Unit::Bytes);
+    if !options.no_sync {
+        rustix::fs::syncfs(target.root()).map_err(|e| Error::io("sync", path.display(), e))?;
+    }
+    if options.verify {
+        let differences = compare::compare(image, source, target.root(), true, threads, task)?;
+        if let Some(first) = differences.iter().find(|d| !lost.explains(d)) {
+            return Err(Error::integrity(format!("what was read back differs: /{} {}", first.path, first.what))
+                .fact("differences", differences.iter().take(100).map(ToString::to_string).collect::<Vec<_>>()));
+        }
+    }
+    Ok(Extracted { entries: image.manifest().totals.rows, bytes: plan.bytes, verified: options.verify, losses })
+}
+
+fn unsupported(path: &Path, losses: &[Loss]) -> Error {
+    let names = losses.iter().map(|l| l.feature.clone()).collect::<Vec<_>>().join(", ");
+    Error::unsupported(format!("the filesystem at {} cannot hold: {names}", path.display()))
+        .fact("losses", serde_json::to_value(losses).unwrap_or_default())
+        .hint("use a filesystem such as ext4, or accept the loss")
+}

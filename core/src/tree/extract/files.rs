@@ -1,0 +1,279 @@
+//! Files, from blocks in any order. Four system calls make the ordinary small file: open, write, utimens, close.
+
+use super::capability::Lost;
+use super::plan::{File, Meta, Plan};
+use crate::error::{Error, ErrorKind, Result};
+use crate::image::block::BlockOpener;
+use crate::job::Task;
+use crate::store::ChunkSource;
+use crate::sys::confined::{Links, Root, proc_path, show};
+use crate::sys::{inode, xattr};
+use rustix::fs::{Gid, Mode, OFlags, Timespec, Timestamps, Uid};
+use rustix::io::Errno;
+use std::collections::HashMap;
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Files of several chunks that stay open between two of them; more are opened again.
+const OPEN_LIMIT: usize = 256;
+/// Directories a worker keeps open.
+const DIRECTORY_LIMIT: usize = 64;
+
+/// Writes all regular files of the plan.
+pub(super) fn write(
+    plan: &Plan,
+    source: &dyn ChunkSource,
+    root: &Root,
+    lost: &Lost,
+    threads: usize,
+    task: &Task,
+) -> Result<()> {
+    let shared = Shared {
+        plan,
+        root,
+        lost,
+        task,
+        open: Mutex::default(),
+        failed: AtomicBool::new(false),
+        umask: inode::umask(),
+        owner: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
+    };
+    let mut empty = Worker::new(&shared)?;
+    for (n, file) in plan.files.iter().enumerate() {
+        if file.left.load(Ordering::Relaxed) == 0 {
+            if n % 1024 == 0 {
+                task.check()?;
+            }
+            empty.whole(file, &[])?;
+        }
+    }
+    drop(empty);
+    if plan.chunks.is_empty() {
+        return Ok(());
+    }
+    let feed = source.feed(&plan.chunks)?;
+    let work = || -> Result<()> {
+        let mut worker = Worker::new(&shared)?;
+        let mut opener = BlockOpener::new()?;
+        let mut block = Vec::new();
+        while !shared.failed.load(Ordering::Relaxed)
+            && let Some(origin) = feed.next(&mut block)?
+        {
+            task.check()?;
+            let wanted = |h: &_| plan.chunks.contains(h);
+            let opened = opener.open(&block, wanted, |hash, bytes| match plan.chunks.position(&hash) {
+                Some(chunk) => worker.chunk(chunk, bytes),
+                None => Ok(()),
+            });
+            opened.map_err(|e| if e.kind() == ErrorKind::Integrity { origin.explain(e) } else { e })?;
+        }
+        Ok(())
+    };
+    std::thread::scope(|s| {
+        let handles: Vec<_> = (0..threads)
+            .map(|_| {
+                s.spawn(|| {
+                    let outcome = work();
+                    if outcome.is_err() {
+                        shared.failed.store(true, Ordering::Relaxed);
+                    }
+                    outcome
+                })
+            })
+            .collect();
+        let join = |h: std::thread::ScopedJoinHandle<'_, Result<()>>| {
+            h.join().unwrap_or_else(|_| Err(Error::new(ErrorKind::Bug, "a writer panicked")))
+        };
+        handles.into_iter().map(join).fold(Ok(()), Result::and)
+    })?;
+    match plan.files.iter().find(|f| f.left.load(Ordering::Relaxed) != 0) {
+        Some(f) => Err(Error::integrity(format!("not all chunks of /{} came", show(&plan.path(f))))),
+        None => Ok(()),
+    }
+}
+
+struct Shared<'a> {
+    plan: &'a Plan,
+    root: &'a Root,
+    lost: &'a Lost,
+    task: &'a Task,
+    open: Mutex<HashMap<u32, Open>>,
+    failed: AtomicBool,
+    umask: u32,
+    owner: (u32, u32),
+}
+
+/// A file of several chunks that was begun. The descriptor is given back when too many are open.
+struct Open {
+    fd: Option<Arc<OwnedFd>>,
+}
+
+impl Shared<'_> {
+    fn open(&self) -> MutexGuard<'_, HashMap<u32, Open>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Worker<'a> {
+    shared: &'a Shared<'a>,
+    directories: HashMap<u32, OwnedFd>,
+    last: u32,
+}
+
+impl<'a> Worker<'a> {
+    fn new(shared: &'a Shared<'a>) -> Result<Self> {
+        Ok(Self { shared, directories: HashMap::new(), last: 0 })
+    }
+
+    fn failed(&self, what: &str, file: &File, e: Errno) -> Error {
+        Error::io(what, format!("/{}", show(&self.shared.plan.path(file))), e)
+    }
+
+    /// Writes a verified chunk wherever it belongs.
+    fn chunk(&mut self, chunk: u32, bytes: &[u8]) -> Result<()> {
+        let plan = self.shared.plan;
+        for u in plan.uses(chunk) {
+            let file = &plan.files[u.file as usize];
+            if u.offset == 0 && file.size == bytes.len() as u64 {
+                file.left.store(0, Ordering::Relaxed);
+                self.whole(file, bytes)?;
+            } else {
+                self.piece(u.file, file, u.offset, bytes)?;
+            }
+            self.shared.task.advance(bytes.len() as u64);
+        }
+        Ok(())
+    }
+
+    /// A file of one chunk, or of none.
+    fn whole(&mut self, file: &File, bytes: &[u8]) -> Result<()> {
+        let mode = self.creation_mode(&file.meta);
+        let fd = self.create(file, mode).map_err(|e| self.failed("create", file, e))?;
+        if bytes.is_empty() && file.size > 0 {
+            rustix::fs::ftruncate(&fd, file.size).map_err(|e| self.failed("write", file, e))?;
+        }
+        write_all(fd.as_fd(), 0, bytes).map_err(|e| self.failed("write", file, e))?;
+        self.finish(file, fd.as_fd(), mode)
+    }
+
+    /// A part of a file; whoever writes the last one finishes the file.
+    fn piece(&mut self, number: u32, file: &File, offset: u64, bytes: &[u8]) -> Result<()> {
+        let fd = self.begun(number, file)?;
+        write_all(fd.as_fd(), offset, bytes).map_err(|e| self.failed("write", file, e))?;
+        if file.left.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.shared.open().remove(&number);
+            self.finish(file, fd.as_fd(), 0o600)?;
+        }
+        Ok(())
+    }
+
+    fn begun(&mut self, number: u32, file: &File) -> Result<Arc<OwnedFd>> {
+        let shared = self.shared;
+        let mut open = shared.open();
+        if let Some(Open { fd: Some(fd) }) = open.get(&number) {
+            return Ok(fd.clone());
+        }
+        let fd = if open.contains_key(&number) {
+            let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            self.directory(file.directory)
+                .and_then(|d| rustix::fs::openat(d, shared.plan.name(file), flags, Mode::empty()))
+        } else {
+            self.create(file, 0o600).and_then(|fd| rustix::fs::ftruncate(&fd, file.size).map(|()| fd))
+        };
+        let fd = Arc::new(fd.map_err(|e| self.failed("create", file, e))?);
+        if open.values().filter(|o| o.fd.is_some()).count() >= OPEN_LIMIT
+            && let Some(o) = open.values_mut().find(|o| o.fd.is_some())
+        {
+            o.fd = None;
+        }
+        open.insert(number, Open { fd: Some(fd.clone()) });
+        Ok(fd)
+    }
+
+    fn create(&mut self, file: &File, mode: u32) -> Result<OwnedFd, Errno> {
+        let name = self.shared.plan.name(file);
+        let directory = self.directory(file.directory)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::openat(directory, name, flags, Mode::from(mode))
+    }
+
+    fn directory(&mut self, number: u32) -> Result<BorrowedFd<'_>, Errno> {
+        if !self.directories.contains_key(&number) {
+            if self.directories.len() >= DIRECTORY_LIMIT {
+                // Files come in path order: what was used last is needed, the rest hardly.
+                let last = self.last;
+                self.directories.retain(|n, _| *n == last);
+            }
+            let path = &self.shared.plan.directories[number as usize].path;
+            let flags = OFlags::PATH | OFlags::DIRECTORY;
+            let fd = self.shared.root.open_at(path, flags, Mode::empty(), Links::Refuse)?;
+            self.directories.insert(number, fd);
+        }
+        self.last = number;
+        self.directories.get(&number).map(AsFd::as_fd).ok_or(Errno::BADF)
+    }
+
+    /// The final mode where creation can give it, else one that only the owner can use until it is finished.
+    fn creation_mode(&self, meta: &Meta) -> u32 {
+        let plain = meta.mode & 0o7777;
+        let own = (meta.uid, meta.gid) == self.shared.owner;
+        if own && plain & self.shared.umask == 0 && plain & 0o7000 == 0 { plain } else { 0o600 }
+    }
+
+    fn finish(&self, file: &File, fd: BorrowedFd<'_>, created: u32) -> Result<()> {
+        let Shared { plan, lost, owner, .. } = self.shared;
+        let meta = &file.meta;
+        let failed = |what, e| self.failed(what, file, e);
+        if (meta.uid, meta.gid) != *owner && !lost.owner {
+            rustix::fs::fchown(fd, Some(Uid::from_raw(meta.uid)), Some(Gid::from_raw(meta.gid)))
+                .map_err(|e| failed("give an owner to", e))?;
+        }
+        // After chown, which takes setuid bits off.
+        if meta.mode & 0o7777 != created && !lost.owner {
+            rustix::fs::fchmod(fd, Mode::from(meta.mode & 0o7777)).map_err(|e| failed("set the mode of", e))?;
+        }
+        // After the mode: an ACL is more than the mode says, and file capabilities do not survive chown.
+        if meta.xattrs != 0 {
+            set_xattrs(&proc_path(fd, b""), plan, meta, lost)
+                .map_err(|(name, e)| failed("set an attribute of", e).fact("attribute", show(&name).into_owned()))?;
+        }
+        rustix::fs::futimens(fd, &times(meta)).map_err(|e| failed("set the times of", e))
+    }
+}
+
+pub(super) fn set_xattrs(path: &CStr, plan: &Plan, meta: &Meta, lost: &Lost) -> Result<(), (Vec<u8>, Errno)> {
+    for x in plan.xattrs(meta) {
+        if lost.xattr(&x.name) {
+            continue;
+        }
+        if let crate::image::Value::Near(value) = &x.value {
+            xattr::set(path, &x.name, value).map_err(|e| (x.name.clone(), e))?;
+        }
+    }
+    Ok(())
+}
+
+/// The access time is not kept in an image: it is left alone.
+pub(super) fn times(meta: &Meta) -> Timestamps {
+    Timestamps {
+        last_access: Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT },
+        last_modification: Timespec { tv_sec: meta.mtime.0, tv_nsec: meta.mtime.1.into() },
+    }
+}
+
+fn write_all(fd: BorrowedFd<'_>, mut at: u64, mut bytes: &[u8]) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        match rustix::io::pwrite(fd, bytes, at) {
+            Ok(0) => return Err(Errno::NOSPC),
+            Ok(n) => {
+                at += n as u64;
+                bytes = &bytes[n..];
+            }
+            Err(Errno::INTR) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,132 @@
+//! What is not file content: directories, links, devices, flags, and the metadata of directories at the end.
+
+use super::capability::Lost;
+use super::files::{set_xattrs, times};
+use super::plan::{Meta, Other, Plan, What};
+use super::target::make_directory;
+use crate::error::{Error, Result};
+use crate::image::row::{KIND_MASK, LINK};
+use crate::job::Task;
+use crate::sys::confined::{Links, Root, proc_path, show};
+use crate::sys::inode;
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, makedev};
+use rustix::io::Errno;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+fn failed(what: &str, path: &[u8], e: Errno) -> Error {
+    Error::io(what, format!("/{}", show(path)), e)
+}
+
+/// Makes all directories, parents first, closed to everybody but the owner.
+pub(super) fn directories(plan: &Plan, root: &Root, task: &Task) -> Result<()> {
+    for (n, d) in plan.directories.iter().enumerate() {
+        if n % 1024 == 0 {
+            task.check()?;
+        }
+        make_directory(root, &d.path).map_err(|e| failed("create", &d.path, e))?;
+    }
+    Ok(())
+}
+
+/// Makes links, devices, FIFOs and further names.
+pub(super) fn others(plan: &Plan, root: &Root, lost: &Lost, task: &Task) -> Result<()> {
+    let mut parent = Parent { root, last: None };
+    for (n, other) in plan.others.iter().enumerate() {
+        if n % 1024 == 0 {
+            task.check()?;
+        }
+        if lost.kind(&other.what) {
+            continue;
+        }
+        make(&mut parent, other, plan, lost).map_err(|e| failed("create", &other.path, e))?;
+    }
+    Ok(())
+}
+
+fn make(parent: &mut Parent<'_>, other: &Other, plan: &Plan, lost: &Lost) -> Result<(), Errno> {
+    let root = parent.root;
+    let (dir, name) = parent.of(&other.path)?;
+    let meta = &other.meta;
+    match &other.what {
+        What::Name(first) => {
+            let (from, first) = root.parent(first, Links::Refuse)?;
+            return rustix::fs::linkat(&from, first, dir, name, AtFlags::empty());
+        }
+        What::Link(target) => rustix::fs::symlinkat(&target[..], dir, name)?,
+        What::Device(major, minor) => {
+            let kind = FileType::from_raw_mode(meta.mode);
+            rustix::fs::mknodat(dir, name, kind, Mode::from(0o600), makedev(*major, *minor))?;
+        }
+        What::Fifo => rustix::fs::mknodat(dir, name, FileType::Fifo, Mode::from(0o600), 0)?,
+    }
+    metadata(dir, name, meta, plan, lost)
+}
+
+/// Metadata of an entry that cannot be opened: a link or a special file.
+fn metadata(dir: BorrowedFd<'_>, name: &[u8], meta: &Meta, plan: &Plan, lost: &Lost) -> Result<(), Errno> {
+    let path = proc_path(dir, name);
+    if !lost.owner {
+        let (uid, gid) = (Uid::from_raw(meta.uid), Gid::from_raw(meta.gid));
+        rustix::fs::chownat(dir, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+    }
+    if meta.mode & KIND_MASK != LINK {
+        rustix::fs::chmodat(dir, name, Mode::from(meta.mode & 0o7777), AtFlags::empty())?;
+    }
+    set_xattrs(&path, plan, meta, lost).map_err(|(_, e)| e)?;
+    rustix::fs::utimensat(dir, name, &times(meta), AtFlags::SYMLINK_NOFOLLOW)
+}
+
+/// Gives directories their own metadata, the deepest first: writing into one would change its time again.
+pub(super) fn directory_metadata(plan: &Plan, root: &Root, lost: &Lost) -> Result<()> {
+    for d in plan.directories.iter().rev() {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let set = |fd: OwnedFd| -> Result<(), Errno> {
+            if !lost.owner {
+                rustix::fs::fchown(&fd, Some(Uid::from_raw(d.meta.uid)), Some(Gid::from_raw(d.meta.gid)))?;
+                rustix::fs::fchmod(&fd, Mode::from(d.meta.mode & 0o7777))?;
+            }
+            set_xattrs(&proc_path(fd.as_fd(), b""), plan, &d.meta, lost).map_err(|(_, e)| e)?;
+            rustix::fs::futimens(&fd, &times(&d.meta))
+        };
+        let opened = root.open_at(&d.path, flags, Mode::empty(), Links::Refuse);
+        opened.and_then(set).map_err(|e| failed("set the metadata of", &d.path, e))?;
+    }
+    Ok(())
+}
+
+/// Sets immutable and append-only flags last of all: nothing can be changed beneath them any more.
+pub(super) fn inode_flags(plan: &Plan, root: &Root, lost: &Lost) -> Result<()> {
+    if lost.inode_flags {
+        return Ok(());
+    }
+    let set = |path: &[u8], wanted: u32| -> Result<(), Errno> {
+        let fd = root.open_at(path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty(), Links::Refuse)?;
+        inode::set_flags(fd.as_fd(), wanted)
+    };
+    for f in plan.files.iter().filter(|f| f.meta.inode_flags != 0) {
+        let path = plan.path(f);
+        set(&path, f.meta.inode_flags).map_err(|e| failed("set the flags of", &path, e))?;
+    }
+    for d in plan.directories.iter().rev().filter(|d| d.meta.inode_flags != 0) {
+        set(&d.path, d.meta.inode_flags).map_err(|e| failed("set the flags of", &d.path, e))?;
+    }
+    Ok(())
+}
+
+/// Keeps the directory of the last entry open: the next one is mostly in it, too.
+struct Parent<'r> {
+    root: &'r Root,
+    last: Option<(Vec<u8>, OwnedFd)>,
+}
+
+impl Parent<'_> {
+    fn of<'p>(&mut self, path: &'p [u8]) -> Result<(BorrowedFd<'_>, &'p [u8]), Errno> {
+        let (dir, name) = crate::sys::confined::split(path);
+        if self.last.as_ref().is_none_or(|(p, _)| p != dir) {
+            let fd = self.root.open_at(dir, OFlags::PATH | OFlags::DIRECTORY, Mode::empty(), Links::Refuse)?;
+            self.last = Some((dir.to_vec(), fd));
+        }
+        let fd = self.last.as_ref().map(|(_, fd)| fd.as_fd()).ok_or(Errno::BADF)?;
+        Ok((fd, name))
+    }
+}

@@ -1,0 +1,259 @@
+//! Where every byte of every chunk belongs; kept small, about 110 bytes a file.
+
+use crate::error::{Error, Result};
+use crate::image::row::{Group, Kind, Row, Value, Xattr, Xattrs};
+use crate::image::rules::Rules;
+use crate::image::{ChunkSet, Item, path};
+use crate::job::Task;
+use crate::store::image::each_item;
+use crate::store::{ChunkSource, Image};
+use std::collections::HashMap;
+use std::sync::atomic::AtomicU32;
+
+/// Owner, mode, time, attributes and flags of an entry.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Meta {
+    pub(super) mode: u32,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    pub(super) mtime: (i64, u32),
+    /// Number of the attribute set; 0 is none.
+    pub(super) xattrs: u32,
+    pub(super) inode_flags: u32,
+}
+
+/// A directory; number 0 is the root. Parents come before children.
+pub(super) struct Directory {
+    pub(super) path: Vec<u8>,
+    pub(super) meta: Meta,
+}
+
+/// A regular file under its first name.
+pub(super) struct File {
+    name_at: u32,
+    name_len: u8,
+    pub(super) directory: u32,
+    pub(super) meta: Meta,
+    pub(super) size: u64,
+    /// Chunks that have still to be written.
+    pub(super) left: AtomicU32,
+}
+
+/// Anything else: it is made after the files.
+pub(super) struct Other {
+    pub(super) path: Vec<u8>,
+    pub(super) meta: Meta,
+    pub(super) what: What,
+}
+
+/// What else there is.
+pub(super) enum What {
+    /// A symbolic link.
+    Link(Vec<u8>),
+    /// A device.
+    Device(u32, u32),
+    /// A FIFO.
+    Fifo,
+    /// A further name of the entry at this path.
+    Name(Vec<u8>),
+}
+
+/// A place where a chunk belongs.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Use {
+    chunk: u32,
+    pub(super) file: u32,
+    pub(super) offset: u64,
+}
+
+/// The whole plan.
+pub(super) struct Plan {
+    pub(super) directories: Vec<Directory>,
+    pub(super) files: Vec<File>,
+    pub(super) others: Vec<Other>,
+    pub(super) chunks: ChunkSet,
+    pub(super) bytes: u64,
+    names: Vec<u8>,
+    uses: Vec<Use>,
+    /// First use of each chunk.
+    first: Vec<u32>,
+    sets: Vec<Xattrs>,
+}
+
+impl Plan {
+    pub(super) fn make(image: &Image, source: &dyn ChunkSource, task: &Task) -> Result<Self> {
+        let mut b = Builder {
+            plan: Self {
+                directories: Vec::new(),
+                files: Vec::new(),
+                others: Vec::new(),
+                chunks: ChunkSet::default(),
+                bytes: 0,
+                names: Vec::new(),
+                uses: Vec::new(),
+                first: Vec::new(),
+                sets: vec![[].into()],
+            },
+            source,
+            numbers: HashMap::new(),
+            parents: Vec::new(),
+            groups: HashMap::new(),
+        };
+        let mut rules = Rules::default();
+        for rows in image.pages()? {
+            task.check()?;
+            for row in rows? {
+                let counts = rules.row(&row)?;
+                b.row(row, counts, &mut rules)?;
+            }
+        }
+        let totals = rules.finish()?;
+        if totals != image.manifest().totals {
+            return Err(Error::integrity("the totals of the manifest are not those of its rows")
+                .fact("images", vec![image.id().to_string()]));
+        }
+        Ok(b.finish())
+    }
+
+    pub(super) fn name(&self, file: &File) -> &[u8] {
+        &self.names[file.name_at as usize..][..file.name_len as usize]
+    }
+
+    pub(super) fn path(&self, file: &File) -> Vec<u8> {
+        let directory = &self.directories[file.directory as usize].path;
+        let slash: &[u8] = if directory.is_empty() { b"" } else { b"/" };
+        [directory, slash, self.name(file)].concat()
+    }
+
+    pub(super) fn xattrs(&self, meta: &Meta) -> &[Xattr] {
+        &self.sets[meta.xattrs as usize]
+    }
+
+    /// The attribute sets that occur, each with how many entries have it and one of them.
+    pub(super) fn sets(&self) -> &[Xattrs] {
+        &self.sets
+    }
+
+    /// Where a chunk belongs.
+    pub(super) fn uses(&self, chunk: u32) -> &[Use] {
+        let (from, to) = (self.first[chunk as usize], self.first[chunk as usize + 1]);
+        &self.uses[from as usize..to as usize]
+    }
+}
+
+struct Builder<'a> {
+    plan: Plan,
+    source: &'a dyn ChunkSource,
+    numbers: HashMap<Xattrs, u32>,
+    /// The directories above the current row.
+    parents: Vec<u32>,
+    groups: HashMap<Group, Vec<u8>>,
+}
+
+impl Builder<'_> {
+    fn row(&mut self, row: Row, counts: bool, rules: &mut Rules) -> Result<()> {
+        let meta = self.meta(&row)?;
+        let parent = self.parent(&row.path);
+        let Row { path, group, kind, .. } = row;
+        if let Some(group) = group {
+            if !counts {
+                let first = self.groups.get(&group).cloned().unwrap_or_default();
+                self.plan.others.push(Other { path, meta, what: What::Name(first) });
+                return Ok(());
+            }
+            self.groups.insert(group, path.clone());
+        }
+        match kind {
+            Kind::Directory => {
+                self.parents.push(self.plan.directories.len() as u32);
+                self.plan.directories.push(Directory { path, meta });
+            }
+            Kind::File { size, content } => {
+                let file = self.plan.files.len() as u32;
+                let (mut offset, mut pieces) = (0u64, 0u32);
+                let far = matches!(content, crate::image::Content::Far { .. });
+                each_item(self.source, &content, |item| {
+                    if let Item::Chunk { length, hash } = item {
+                        let chunk = self.plan.chunks.insert(*hash, *length);
+                        if self.plan.chunks.chunks()[chunk as usize].1 != *length {
+                            return Err(Error::integrity(format!("chunk {hash} has two lengths in one image")));
+                        }
+                        self.plan.uses.push(Use { chunk, file, offset });
+                        self.plan.bytes += u64::from(*length);
+                        pieces += 1;
+                    }
+                    offset = offset.saturating_add(item.length());
+                    if far {
+                        rules.list(std::slice::from_ref(item));
+                    }
+                    Ok(())
+                })?;
+                if offset != size {
+                    return Err(Error::integrity(format!(
+                        "the pieces of /{} do not add up to its size",
+                        crate::sys::confined::show(&path)
+                    )));
+                }
+                let name = path::name(&path);
+                let name_at = self.plan.names.len() as u32;
+                self.plan.names.extend_from_slice(name);
+                let (name_len, left) = (name.len() as u8, AtomicU32::new(pieces));
+                self.plan.files.push(File { name_at, name_len, directory: parent, meta, size, left });
+            }
+            Kind::Link(target) => self.plan.others.push(Other { path, meta, what: What::Link(target) }),
+            Kind::Device { major, minor } => {
+                self.plan.others.push(Other { path, meta, what: What::Device(major, minor) });
+            }
+            Kind::Fifo => self.plan.others.push(Other { path, meta, what: What::Fifo }),
+        }
+        Ok(())
+    }
+
+    /// The number of the directory that holds `path`; those that are done with are forgotten.
+    fn parent(&mut self, path: &[u8]) -> u32 {
+        let parent = path::parent(path);
+        while self.parents.len() > 1
+            && self.parents.last().is_some_and(|&n| self.plan.directories[n as usize].path != parent)
+        {
+            self.parents.pop();
+        }
+        self.parents.last().copied().unwrap_or(0)
+    }
+
+    fn meta(&mut self, row: &Row) -> Result<Meta> {
+        let xattrs = if row.xattrs.is_empty() { 0 } else { self.set(&row.xattrs)? };
+        let Row { mode, uid, gid, mtime, inode_flags, .. } = *row;
+        Ok(Meta { mode, uid, gid, mtime, xattrs, inode_flags })
+    }
+
+    fn set(&mut self, set: &Xattrs) -> Result<u32> {
+        if let Some(&n) = self.numbers.get(set) {
+            return Ok(n);
+        }
+        let near = |x: &Xattr| {
+            let value = match &x.value {
+                Value::Far { length, hash } => Value::Near(self.source.chunk(hash, *length)?),
+                near @ Value::Near(_) => near.clone(),
+            };
+            Ok(Xattr { name: x.name.clone(), value })
+        };
+        let near = set.iter().map(near).collect::<Result<Vec<_>>>()?;
+        let n = self.plan.sets.len() as u32;
+        self.plan.sets.push(near.into());
+        self.numbers.insert(set.clone(), n);
+        Ok(n)
+    }
+
+    fn finish(mut self) -> Plan {
+        let plan = &mut self.plan;
+        plan.uses.sort_unstable();
+        plan.first = Vec::with_capacity(plan.chunks.len() + 1);
+        let mut at = 0;
+        for chunk in 0..plan.chunks.len() as u32 {
+            plan.first.push(at);
+            at += plan.uses[at as usize..].iter().take_while(|u| u.chunk == chunk).count() as u32;
+        }
+        plan.first.push(at);
+        self.plan
+    }
+}

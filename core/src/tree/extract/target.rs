@@ -1,0 +1,157 @@
+//! The target directory: empty, or marked as ours by a run that was killed.
+
+use crate::error::{Error, Result};
+use crate::job::Task;
+use crate::store::Image;
+use crate::sys::confined::{Links, Root, proc_path, show};
+use crate::sys::inode;
+use rustix::fs::{AtFlags, Mode, OFlags, RawDir};
+use rustix::io::Errno;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+/// Stands in a target while an extraction runs.
+const MARKER: &str = ".libcv-extracting";
+
+/// A directory that takes an image.
+pub(super) struct Target {
+    root: Root,
+    path: std::path::PathBuf,
+}
+
+impl Target {
+    /// Opens the directory, makes it if it is missing, clears what a killed run left, and refuses anything else.
+    pub(super) fn prepare(path: &Path, task: &Task) -> Result<Self> {
+        match std::fs::create_dir(path) {
+            Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(Error::io("create", path.display(), e));
+            }
+            _ => {}
+        }
+        let root = Root::open(path).map_err(|e| Error::io("open", path.display(), e))?;
+        let target = Self { root, path: path.to_owned() };
+        if rustix::fs::statat(&target.root, MARKER, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
+            task.warn(format!(
+                "{} holds a part of an image from a run that did not end: it is cleared",
+                path.display()
+            ));
+            clear(target.root.as_fd(), 0).map_err(|e| Error::io("clear", path.display(), e))?;
+            target.unmark()?;
+        }
+        if let Some(found) = foreign(target.root.as_fd(), b"").map_err(|e| Error::io("list", path.display(), e))? {
+            return Err(Error::refused(format!("{} is not empty: it holds {}", path.display(), show(&found)))
+                .hint("give a new or an empty directory")
+                .fact("path", path.display().to_string()));
+        }
+        Ok(target)
+    }
+
+    /// The directory.
+    pub(super) fn root(&self) -> &Root {
+        &self.root
+    }
+
+    /// Says that what is here is a part.
+    pub(super) fn mark(&self, image: &Image) -> Result<()> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let fd = rustix::fs::openat(&self.root, MARKER, flags, Mode::from(0o600))
+            .map_err(|e| Error::io("create", self.path.join(MARKER).display(), e))?;
+        let text = format!("{}\n", image.id());
+        let written = rustix::io::write(&fd, text.as_bytes()).and_then(|_| rustix::fs::fsync(&fd));
+        written.map_err(|e| Error::io("write", self.path.join(MARKER).display(), e))
+    }
+
+    /// Says that it is whole.
+    pub(super) fn unmark(&self) -> Result<()> {
+        rustix::fs::unlinkat(&self.root, MARKER, AtFlags::empty())
+            .map_err(|e| Error::io("remove", self.path.join(MARKER).display(), e))
+    }
+}
+
+fn open_directory(dir: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(dir, name, flags, Mode::empty())
+}
+
+fn names(dir: BorrowedFd<'_>) -> Result<Vec<(Vec<u8>, bool)>, Errno> {
+    let mut buf = [const { MaybeUninit::<u8>::uninit() }; 8192];
+    let mut out = Vec::new();
+    let mut entries = RawDir::new(dir, &mut buf);
+    while let Some(e) = entries.next() {
+        let e = e?;
+        let name = e.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            let st = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
+            out.push((name.to_vec(), rustix::fs::FileType::from_raw_mode(st.st_mode).is_dir()));
+        }
+    }
+    Ok(out)
+}
+
+/// The first entry that is no directory.
+fn foreign(dir: BorrowedFd<'_>, path: &[u8]) -> Result<Option<Vec<u8>>, Errno> {
+    for (name, directory) in names(dir)? {
+        let whole = if path.is_empty() { name.clone() } else { [path, b"/", &name[..]].concat() };
+        if !directory {
+            return Ok(Some(whole));
+        }
+        let inner = open_directory(dir, &name)?;
+        if let Some(found) = foreign(inner.as_fd(), &whole)? {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+/// Removes everything but mount points and the marker, which goes last.
+fn clear(dir: BorrowedFd<'_>, depth: usize) -> Result<(), Errno> {
+    let _ = inode::set_flags(dir, 0);
+    for (name, directory) in names(dir)? {
+        if depth == 0 && name == MARKER.as_bytes() {
+            continue;
+        }
+        if directory {
+            let inner = open_directory(dir, &name)?;
+            clear(inner.as_fd(), depth + 1)?;
+        } else {
+            unprotect(dir, &name);
+        }
+        let flags = if directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
+        match rustix::fs::unlinkat(dir, &name[..], flags) {
+            Ok(()) | Err(Errno::BUSY) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+/// Takes `chattr +i` and `+a` off a file that a killed run had nearly finished.
+fn unprotect(dir: BorrowedFd<'_>, name: &[u8]) {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    if let Ok(st) = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)
+        && rustix::fs::FileType::from_raw_mode(st.st_mode).is_file()
+        && let Ok(fd) = rustix::fs::openat(dir, name, flags, Mode::empty())
+    {
+        let _ = inode::set_flags(fd.as_fd(), 0);
+    }
+}
+
+/// Makes a directory, or takes one that is there: a mount point. What it would hand down to new files is taken off; its
+/// own metadata comes last.
+pub(super) fn make_directory(root: &Root, path: &[u8]) -> Result<(), Errno> {
+    if !path.is_empty() {
+        let (dir, name) = root.parent(path, Links::Refuse)?;
+        match rustix::fs::mkdirat(&dir, name, Mode::RWXU) {
+            Ok(()) => return Ok(()),
+            Err(Errno::EXIST) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    let fd = root.open_at(path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty(), Links::Refuse)?;
+    rustix::fs::fchmod(&fd, Mode::RWXU)?;
+    match rustix::fs::removexattr(&proc_path(fd.as_fd(), b""), c"system.posix_acl_default") {
+        Ok(()) | Err(Errno::NODATA | Errno::NOTSUP) => Ok(()),
+        Err(e) => Err(e),
+    }
+}

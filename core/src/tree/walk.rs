@@ -1,0 +1,287 @@
+//! Walking a tree: directories on several threads, by descriptor, never across a mount point.
+
+use super::entry::{APPEND, Entry, IMMUTABLE, LINKED, SPARSE, Tree};
+use crate::error::{Error, ErrorKind, Result};
+use crate::image::row::{BLOCK, CHARACTER, DIRECTORY, KIND_MASK, REGULAR};
+use crate::job::Task;
+use crate::sys::confined::{Links, Root, show};
+use rustix::fs::{AtFlags, Mode, OFlags, RawDir, Statx, StatxAttributes, StatxFlags};
+use rustix::io::Errno;
+use std::ffi::CString;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+/// Most entries of a tree: they are numbered with 32 bits, and so are the bytes of their names.
+const ENTRY_LIMIT: usize = 1 << 28;
+
+/// What to do with an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// Take it, and what is in it.
+    Take,
+    /// Take it as an empty file.
+    Empty,
+    /// Leave it out, with all that is in it.
+    Leave,
+}
+
+/// Chooses entries by path and mode; called from several threads.
+pub type Chooser<'a> = &'a (dyn Fn(&[u8], u32) -> Choice + Sync);
+
+/// Something a walk met that a person should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// The path, printable.
+    pub path: String,
+    /// What about it.
+    pub what: &'static str,
+}
+
+struct Shared {
+    tree: Tree,
+    todo: Vec<(u32, Vec<u8>)>,
+    busy: usize,
+    notes: Vec<Note>,
+    failed: Option<Error>,
+}
+
+/// Walks the tree beneath `root` with `threads` threads.
+///
+/// # Errors
+/// `Io` when a directory cannot be read; `Cancelled`.
+pub fn walk(root: &Root, threads: usize, choose: Chooser<'_>, task: &Task) -> Result<(Tree, Vec<Note>)> {
+    let st = stat(root.as_fd(), c"").map_err(|e| Error::io("look at", "the root of the tree", e))?;
+    let mut tree = Tree::default();
+    tree.device = (st.stx_dev_major, st.stx_dev_minor);
+    tree.add_root(entry(&st));
+    let mount = mount_id(&st);
+    let state = Mutex::new(Shared { tree, todo: vec![(0, Vec::new())], busy: 0, notes: Vec::new(), failed: None });
+    let (state, wake) = (&state, &Condvar::new());
+    std::thread::scope(|s| {
+        for _ in 0..threads.max(1) {
+            s.spawn(move || {
+                while let Some((number, path)) = take(state, wake) {
+                    let found = task.check().and_then(|()| list(root, &path, mount, choose));
+                    put(state, wake, number, &path, found, task);
+                }
+            });
+        }
+    });
+    let mut done = lock(state);
+    match done.failed.take() {
+        Some(e) => Err(e),
+        None => Ok((std::mem::take(&mut done.tree), std::mem::take(&mut done.notes))),
+    }
+}
+
+fn lock(state: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn take(state: &Mutex<Shared>, wake: &Condvar) -> Option<(u32, Vec<u8>)> {
+    let mut s = lock(state);
+    loop {
+        if s.failed.is_some() {
+            return None;
+        }
+        if let Some(job) = s.todo.pop() {
+            s.busy += 1;
+            return Some(job);
+        }
+        if s.busy == 0 {
+            return None;
+        }
+        s = wake.wait(s).unwrap_or_else(PoisonError::into_inner);
+    }
+}
+
+fn put(state: &Mutex<Shared>, wake: &Condvar, number: u32, path: &[u8], found: Result<Listing>, task: &Task) {
+    let mut s = lock(state);
+    s.busy -= 1;
+    match found {
+        Ok(listing) => {
+            if s.tree.len() + listing.entries.len() > ENTRY_LIMIT {
+                s.failed = Some(Error::limit("the tree has over 2^28 entries"));
+            } else {
+                let first = s.tree.add_children(number, &listing.entries);
+                for (i, (name, e)) in listing.entries.iter().enumerate() {
+                    if e.is_directory() && !listing.mounts.contains(&i) {
+                        s.todo.push((first + i as u32, join(path, name)));
+                    }
+                }
+                s.notes.extend(listing.notes);
+                task.advance(listing.entries.len() as u64);
+            }
+        }
+        Err(e) => s.failed = s.failed.take().or(Some(e)),
+    }
+    drop(s);
+    wake.notify_all();
+}
+
+#[derive(Default)]
+struct Listing {
+    entries: Vec<(Vec<u8>, Entry)>,
+    /// Positions of directories on which something else is mounted.
+    mounts: Vec<usize>,
+    notes: Vec<Note>,
+}
+
+fn list(root: &Root, path: &[u8], mount: (u32, u32, u64), choose: Chooser<'_>) -> Result<Listing> {
+    let mut out = Listing::default();
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOATIME;
+    let opened = root.open_at(path, flags, Mode::empty(), Links::Refuse);
+    // NOATIME is for the owner and root only.
+    let opened = if opened.as_ref().err() == Some(&Errno::PERM) {
+        root.open_at(path, flags - OFlags::NOATIME, Mode::empty(), Links::Refuse)
+    } else {
+        opened
+    };
+    let fd = match opened {
+        Ok(fd) => fd,
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) if !path.is_empty() => {
+            out.notes.push(Note { path: show(path).into_owned(), what: "vanished while the tree was read" });
+            return Ok(out);
+        }
+        Err(e) => return Err(Error::io("open", format!("/{}", show(path)), e)),
+    };
+    let mut names = names(fd.as_fd()).map_err(|e| Error::io("list", format!("/{}", show(path)), e))?;
+    if !path.is_empty() && is_store(&names) {
+        out.notes.push(Note { path: show(path).into_owned(), what: "is a store of images: its content is left out" });
+        return Ok(out);
+    }
+    // In inode order the inode tables are read from front to back.
+    names.sort_unstable_by_key(|(ino, _)| *ino);
+    for (_, name) in names {
+        let bytes = name.as_bytes();
+        let st = match stat(fd.as_fd(), &name) {
+            Ok(st) => st,
+            Err(Errno::NOENT) => continue,
+            Err(e) => return Err(Error::io("look at", format!("/{}", show(&join(path, bytes))), e)),
+        };
+        let whole = join(path, bytes);
+        let mut e = entry(&st);
+        match choose(&whole, u32::from(e.mode)) {
+            Choice::Take => {}
+            Choice::Empty => e.flags |= super::entry::EMPTIED,
+            Choice::Leave => continue,
+        }
+        if !matches!(e.kind(), REGULAR | DIRECTORY | 0o120_000 | CHARACTER | BLOCK | 0o010_000) {
+            out.notes.push(Note { path: show(&whole).into_owned(), what: "is a socket: left out" });
+            continue;
+        }
+        if crate::image::path::check(&whole).is_err() {
+            return Err(Error::new(ErrorKind::Limit, format!("the path of /{} is over the limits", show(&whole)))
+                .hint("leave the directory out with --exclude"));
+        }
+        out.entries.push((bytes.to_vec(), e));
+        if mount_id(&st) != mount {
+            out.notes.push(Note { path: show(&whole).into_owned(), what: "is a mount point: its content is left out" });
+            out.mounts.push(out.entries.len() - 1);
+        }
+    }
+    // Names are sorted, and the positions of the mount points with them.
+    let mounts: Vec<Vec<u8>> = out.mounts.iter().map(|&i| out.entries[i].0.clone()).collect();
+    out.entries.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    out.mounts = (0..out.entries.len()).filter(|&i| mounts.contains(&out.entries[i].0)).collect();
+    Ok(out)
+}
+
+fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(path.len() + 1 + name.len());
+    out.extend_from_slice(path);
+    if !path.is_empty() {
+        out.push(b'/');
+    }
+    out.extend_from_slice(name);
+    out
+}
+
+fn names(fd: BorrowedFd<'_>) -> Result<Vec<(u64, CString)>, Errno> {
+    let mut buf = [const { MaybeUninit::<u8>::uninit() }; 32 << 10];
+    let mut out = Vec::new();
+    let mut dir = RawDir::new(fd, &mut buf);
+    while let Some(e) = dir.next() {
+        let e = e?;
+        let name = e.file_name();
+        if name != c"." && name != c".." {
+            out.push((e.ino(), name.to_owned()));
+        }
+    }
+    Ok(out)
+}
+
+fn is_store(names: &[(u64, CString)]) -> bool {
+    [c"store.json", c"packs", c"refs"].iter().all(|n| names.iter().any(|(_, m)| m.as_c_str() == *n))
+}
+
+fn stat(dir: BorrowedFd<'_>, name: &std::ffi::CStr) -> Result<Statx, Errno> {
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::EMPTY_PATH;
+    rustix::fs::statx(dir, name, flags, StatxFlags::BASIC_STATS | StatxFlags::MNT_ID)
+}
+
+/// Device and, where the kernel tells it, mount: a bind mount of the same filesystem is another mount.
+fn mount_id(st: &Statx) -> (u32, u32, u64) {
+    let has = StatxFlags::from_bits_retain(st.stx_mask).contains(StatxFlags::MNT_ID);
+    (st.stx_dev_major, st.stx_dev_minor, if has { st.stx_mnt_id } else { 0 })
+}
+
+pub(crate) fn entry(st: &Statx) -> Entry {
+    let mode = u32::from(st.stx_mode);
+    let kind = mode & KIND_MASK;
+    let device = u64::from(st.stx_rdev_major) << 32 | u64::from(st.stx_rdev_minor);
+    let attributes = StatxAttributes::from_bits_retain(st.stx_attributes.bits());
+    let flag = |on: bool, bit: u8| if on { bit } else { 0 };
+    let regular = kind == REGULAR;
+    Entry {
+        ino: st.stx_ino,
+        size: if regular {
+            st.stx_size
+        } else if matches!(kind, CHARACTER | BLOCK) {
+            device
+        } else {
+            0
+        },
+        mtime_s: st.stx_mtime.tv_sec,
+        ctime_s: st.stx_ctime.tv_sec,
+        mtime_ns: st.stx_mtime.tv_nsec,
+        ctime_ns: st.stx_ctime.tv_nsec,
+        uid: st.stx_uid,
+        gid: st.stx_gid,
+        parent: 0,
+        name_at: 0,
+        mode: st.stx_mode,
+        name_len: 0,
+        flags: flag(regular && st.stx_blocks * 512 < st.stx_size, SPARSE)
+            | flag(attributes.contains(StatxAttributes::IMMUTABLE), IMMUTABLE)
+            | flag(attributes.contains(StatxAttributes::APPEND), APPEND)
+            | flag(kind != DIRECTORY && st.stx_nlink > 1, LINKED),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tree_is_walked_in_image_order() {
+        let tmp = tempfile::tempdir().unwrap();
+        for d in ["a/b", "a.c", "z"] {
+            std::fs::create_dir_all(tmp.path().join(d)).unwrap();
+        }
+        for f in ["a/b/f", "a/x", "a.c/y", "top"] {
+            std::fs::write(tmp.path().join(f), f).unwrap();
+        }
+        std::fs::hard_link(tmp.path().join("a/x"), tmp.path().join("z/x")).unwrap();
+        let root = Root::open(tmp.path()).unwrap();
+        let choose = |p: &[u8], _| if p == b"top" { Choice::Leave } else { Choice::Take };
+        let (tree, notes) = walk(&root, 2, &choose, &Task::quiet()).unwrap();
+        let paths: Vec<String> = tree.order().into_iter().map(|n| String::from_utf8(tree.path(n)).unwrap()).collect();
+        assert_eq!(paths, ["", "a", "a/b", "a/b/f", "a/x", "a.c", "a.c/y", "z", "z/x"]);
+        assert!(notes.is_empty());
+        let linked = tree.order().into_iter().filter(|&n| tree.entry(n).has(LINKED)).count();
+        assert_eq!(linked, 2);
+        assert_eq!(std::mem::size_of::<Entry>(), 64);
+    }
+}
