@@ -143,7 +143,7 @@ impl Task {
         let done = if total > 0 { done.min(total) } else { done }.max(s.reported);
         s.reported = done;
         let millis = u64::try_from(s.stage_began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let rate = if millis > 0 { done.saturating_mul(1000) / millis } else { 0 };
+        let rate = done.saturating_mul(1000).checked_div(millis).unwrap_or(0);
         self.emit(s, EventKind::Progress, |e| {
             (e.done, e.total, e.rate) = (Some(done), Some(total), Some(rate));
         });

@@ -13,21 +13,23 @@
 
 #![forbid(unsafe_op_in_unsafe_fn)]
 
+// The modules stand in the order of dependency, not of the alphabet.
+pub mod error;
+pub mod units;
+pub mod sys;
+pub mod event;
+pub mod job;
+
+pub mod image;
+pub mod store;
+pub mod tree;
+pub mod convert;
+pub mod layout;
 pub mod capture;
+pub mod config;
+pub mod deploy;
+
 #[cfg(feature = "cli")]
 pub mod cli;
-pub mod config;
-pub mod convert;
-pub mod deploy;
-pub mod error;
-pub mod event;
-pub mod image;
-pub mod job;
-pub mod layout;
-pub mod store;
-pub mod sys;
-pub mod tree;
-
-pub mod units;
 
 pub use error::{Error, ErrorKind, Result};

@@ -1,1 +1,1 @@
-//! libcv-tests
+//! Tests that span packages. The beds and stories stand beside this package; `run.sh` runs them all.

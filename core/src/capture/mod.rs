@@ -193,7 +193,7 @@ fn capture(store: &Store, path: &Path, name: &str, options: &CaptureOptions, tas
     if let Some(tag) = &options.tag {
         store.tag(&format!("{name}@{generation}"), name, tag)?;
     }
-    save_cache(store, cache_file, Cache { image: image.id(), began, root: identity, seen: emitted.seen }, task);
+    save_cache(store, cache_file, &Cache { image: image.id(), began, root: identity, seen: emitted.seen }, task);
     task.advance(1);
     let note = |n: walk::Note| format!("/{} {}", n.path, n.what);
     Ok(Captured {
@@ -226,8 +226,8 @@ fn belongs(cache: &Cache, parent: Option<&Image>) -> bool {
     parent.is_some_and(|p| p.id() == cache.image && p.manifest().totals.rows == cache.seen.len() as u64)
 }
 
-fn save_cache(store: &Store, file: Result<CacheFile>, cache: Cache, task: &Task) {
-    if let Err(e) = file.and_then(|f| f.save(store, &cache)) {
+fn save_cache(store: &Store, file: Result<CacheFile>, cache: &Cache, task: &Task) {
+    if let Err(e) = file.and_then(|f| f.save(store, cache)) {
         task.log(format!("the next capture will read everything: {e}"));
     }
 }

@@ -81,8 +81,8 @@ impl<'s> Checker<'s> {
         Self { store, task, report, places: HashMap::new(), packs: Vec::new(), needed: Vec::new() }
     }
 
-    fn fault(&mut self, object: impl Into<String>, message: impl ToString, images: Vec<String>) {
-        self.report.faults.push(Fault { object: object.into(), message: message.to_string(), images });
+    fn fault(&mut self, object: impl Into<String>, message: impl Into<String>, images: Vec<String>) {
+        self.report.faults.push(Fault { object: object.into(), message: message.into(), images });
     }
 
     fn run(mut self, read_data: bool) -> Result<Report> {
@@ -116,7 +116,7 @@ impl<'s> Checker<'s> {
                     self.packs.push((id, blocks));
                     self.needed.push(BTreeSet::new());
                 }
-                Err(e) => self.fault(super::pack_key(&id), e, Vec::new()),
+                Err(e) => self.fault(super::pack_key(&id), e.to_string(), Vec::new()),
             }
         }
         Ok(())
@@ -181,10 +181,10 @@ impl<'s> Checker<'s> {
                         if e.kind() == ErrorKind::Cancelled {
                             return Err(e);
                         }
-                        self.fault(super::image_key(&id), e, vec![id.to_string()]);
+                        self.fault(super::image_key(&id), e.to_string(), vec![id.to_string()]);
                     }
                 }
-                Err(e) => self.fault(super::image_key(&id), e, vec![id.to_string()]),
+                Err(e) => self.fault(super::image_key(&id), e.to_string(), vec![id.to_string()]),
             }
             self.task.advance(1);
         }
@@ -279,12 +279,12 @@ impl<'s> Checker<'s> {
                             self.fault(object, format!("its image {id} is missing or another"), vec![id.to_string()]);
                         }
                     }
-                    Err(e) => self.fault(object, e, Vec::new()),
+                    Err(e) => self.fault(object, e.to_string(), Vec::new()),
                 }
             }
             for tag in self.store.blobs().list(&format!("tags/{name}"))? {
                 if let Err(e) = refs.tag(&name, &tag) {
-                    self.fault(format!("tags/{name}/{tag}"), e, Vec::new());
+                    self.fault(format!("tags/{name}/{tag}"), e.to_string(), Vec::new());
                 }
             }
         }

@@ -2,30 +2,48 @@
 
 use rustix::io::Errno;
 use std::ffi::CStr;
+use std::os::fd::BorrowedFd;
 
 /// A name and its value.
 pub type Xattr = (Vec<u8>, Vec<u8>);
 
-/// All attributes of the entry at `path` itself (a link is not followed), sorted by name.
+/// Where the attributes are: an entry by path, a link not being followed, or an open file or directory.
+#[derive(Clone, Copy)]
+pub enum Of<'a> {
+    /// The entry at this path itself.
+    Path(&'a CStr),
+    /// What is open. Not for descriptors opened with `O_PATH`.
+    Open(BorrowedFd<'a>),
+}
+
+impl Of<'_> {
+    fn names(self, buf: &mut [u8]) -> Result<usize, Errno> {
+        match self {
+            Self::Path(p) => rustix::fs::llistxattr(p, buf),
+            Self::Open(fd) => rustix::fs::flistxattr(fd, buf),
+        }
+    }
+
+    fn value(self, name: &[u8], buf: &mut [u8]) -> Result<usize, Errno> {
+        match self {
+            Self::Path(p) => rustix::fs::lgetxattr(p, name, buf),
+            Self::Open(fd) => rustix::fs::fgetxattr(fd, name, buf),
+        }
+    }
+}
+
+/// All attributes, sorted by name.
 ///
 /// # Errors
 /// The errno; a filesystem without attributes has none, which is not an error.
-pub fn list(path: &CStr) -> Result<Vec<Xattr>, Errno> {
-    let mut small = [0u8; 1024];
-    let names = match rustix::fs::llistxattr(path, &mut small[..]) {
-        Ok(n) => small[..n].to_vec(),
+pub fn list(of: Of<'_>) -> Result<Vec<Xattr>, Errno> {
+    let names = match whole(|buf| of.names(buf)) {
         Err(Errno::NOTSUP) => return Ok(Vec::new()),
-        Err(Errno::RANGE) => {
-            let mut big = vec![0u8; 1 << 16];
-            let n = rustix::fs::llistxattr(path, &mut big[..])?;
-            big.truncate(n);
-            big
-        }
-        Err(e) => return Err(e),
+        names => names?,
     };
     let mut out = Vec::new();
     for name in names.split(|&c| c == 0).filter(|n| !n.is_empty()) {
-        match get(path, name) {
+        match whole(|buf| of.value(name, buf)) {
             Ok(value) => out.push((name.to_vec(), value)),
             Err(Errno::NODATA) => {} // removed between the two calls
             Err(e) => return Err(e),
@@ -35,26 +53,30 @@ pub fn list(path: &CStr) -> Result<Vec<Xattr>, Errno> {
     Ok(out)
 }
 
-fn get(path: &CStr, name: &[u8]) -> Result<Vec<u8>, Errno> {
-    let mut small = [0u8; 512];
-    match rustix::fs::lgetxattr(path, name, &mut small[..]) {
-        Ok(n) => Ok(small[..n].to_vec()),
+/// Asks with a small buffer first, and with the largest that the kernel knows if that is not enough.
+fn whole(mut ask: impl FnMut(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<u8>, Errno> {
+    let mut small = [0; 1024];
+    match ask(&mut small) {
         Err(Errno::RANGE) => {
-            let mut big = vec![0u8; 1 << 16];
-            let n = rustix::fs::lgetxattr(path, name, &mut big[..])?;
+            let mut big = vec![0; 1 << 16];
+            let n = ask(&mut big)?;
             big.truncate(n);
             Ok(big)
         }
-        Err(e) => Err(e),
+        n => Ok(small[..n?].to_vec()),
     }
 }
 
-/// Sets one attribute of the entry at `path` itself.
+/// Sets one attribute.
 ///
 /// # Errors
 /// The errno.
-pub fn set(path: &CStr, name: &[u8], value: &[u8]) -> Result<(), Errno> {
-    rustix::fs::lsetxattr(path, name, value, rustix::fs::XattrFlags::empty())
+pub fn set(of: Of<'_>, name: &[u8], value: &[u8]) -> Result<(), Errno> {
+    let flags = rustix::fs::XattrFlags::empty();
+    match of {
+        Of::Path(p) => rustix::fs::lsetxattr(p, name, value, flags),
+        Of::Open(fd) => rustix::fs::fsetxattr(fd, name, value, flags),
+    }
 }
 
 /// Takes one attribute away from the entry at `path` itself; one that is not there is no error.

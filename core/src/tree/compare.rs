@@ -7,7 +7,8 @@ use crate::job::Task;
 use crate::store::image::each_item;
 use crate::store::{ChunkSource, Image};
 use crate::sys::confined::{Links, Root, proc_path, show};
-use crate::sys::{inode, xattr};
+use crate::sys::inode;
+use crate::sys::xattr::{self, Of};
 use crate::tree::entry::Entry;
 use crate::tree::walk::{self, Choice};
 use rustix::fs::{Advice, AtFlags, Mode, OFlags, StatxFlags};
@@ -116,7 +117,7 @@ impl Comparison<'_> {
         }
     }
 
-    fn check<T: PartialEq + fmt::Debug>(&self, field: &'static str, image: T, tree: T) {
+    fn check<T: PartialEq + fmt::Debug>(&self, field: &'static str, image: &T, tree: &T) {
         if image != tree {
             self.report(field, format!("{field} is {tree:?}, in the image {image:?}"));
         }
@@ -151,9 +152,9 @@ impl Comparison<'_> {
             self.report("kind", format!("has mode {:o}, in the image {:o}", e.mode, row.mode));
             return Ok(());
         }
-        self.check("mode", format!("{:o}", row.mode), format!("{:o}", e.mode));
-        self.check("owner", (row.uid, row.gid), (e.uid, e.gid));
-        self.check("mtime", row.mtime, (e.mtime_s, e.mtime_ns));
+        self.check("mode", &format!("{:o}", row.mode), &format!("{:o}", e.mode));
+        self.check("owner", &(row.uid, row.gid), &(e.uid, e.gid));
+        self.check("mtime", &row.mtime, &(e.mtime_s, e.mtime_ns));
         let path = if name.is_empty() { proc_path(dir.as_fd(), b".") } else { proc_path(dir.as_fd(), name) };
         self.attributes(&path)?;
         self.links(&e);
@@ -161,7 +162,7 @@ impl Comparison<'_> {
     }
 
     fn attributes(&self, path: &std::ffi::CStr) -> Result<()> {
-        let there = xattr::list(path).map_err(|e| self.failed(e))?;
+        let there = xattr::list(Of::Path(path)).map_err(|e| self.failed(e))?;
         let mut wanted = Vec::new();
         for x in self.row.xattrs.iter() {
             let value = match &x.value {
@@ -197,9 +198,9 @@ impl Comparison<'_> {
         match &self.row.kind {
             Kind::Link(target) => {
                 let there = rustix::fs::readlinkat(dir, name, Vec::new()).map_err(|e| self.failed(e))?;
-                self.check("target", show(target).into_owned(), show(there.as_bytes()).into_owned());
+                self.check("target", &show(target), &show(there.as_bytes()));
             }
-            Kind::Device { major, minor } => self.check("device", Some((*major, *minor)), e.device()),
+            Kind::Device { major, minor } => self.check("device", &Some((*major, *minor)), &e.device()),
             Kind::Fifo => {}
             Kind::Directory | Kind::File { .. } => {
                 let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -207,10 +208,10 @@ impl Comparison<'_> {
                 let fd = rustix::fs::openat(dir, name, flags, Mode::empty()).map_err(|e| self.failed(e))?;
                 if self.row.inode_flags != 0 || e.inode_flags() != 0 {
                     let there = inode::flags(fd.as_fd()).unwrap_or(0) & inode::KEPT;
-                    self.check("flags", self.row.inode_flags, there);
+                    self.check("flags", &self.row.inode_flags, &there);
                 }
                 if let Kind::File { size, .. } = self.row.kind {
-                    self.check("size", size, e.size);
+                    self.check("size", &size, &e.size);
                     if size == e.size {
                         self.content(fd.as_fd(), allocated)?;
                     }

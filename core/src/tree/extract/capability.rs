@@ -4,8 +4,9 @@
 use super::Loss;
 use super::plan::{Meta, Plan, What};
 use crate::error::{Error, Result};
-use crate::sys::confined::{Root, proc_path, show};
+use crate::sys::confined::{Root, show};
 use crate::sys::inode;
+use crate::sys::xattr::{self, Of};
 use crate::tree::compare::Difference;
 use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags, Timespec, Timestamps};
 use std::collections::BTreeMap;
@@ -93,10 +94,9 @@ pub(super) fn losses(plan: &Plan, root: &Root) -> Result<Vec<Loss>> {
         // No file without a name, no answer: writing will tell.
         return Ok(out);
     };
-    let path = proc_path(probe.as_fd(), b"");
-    for (name, value, count, example) in attributes(plan) {
+    for Attribute { name, value, count, example } in attributes(plan) {
         // ACLs of directories cannot be tried on a file; where those of files work, these do.
-        if name != b"system.posix_acl_default" && probe_follow(&path, &name, &value).is_err() {
+        if name != b"system.posix_acl_default" && xattr::set(Of::Open(probe.as_fd()), &name, &value).is_err() {
             let feature = format!("{ATTRIBUTES}{}", show(class(&name)));
             if !out.iter().any(|l: &Loss| l.feature == feature) {
                 out.push(Loss { feature, count, example });
@@ -126,13 +126,15 @@ pub(super) fn losses(plan: &Plan, root: &Root) -> Result<Vec<Loss>> {
     Ok(out)
 }
 
-/// `setxattr` through the magic link of the probe: the probe has no name of its own.
-fn probe_follow(path: &std::ffi::CStr, name: &[u8], value: &[u8]) -> Result<(), rustix::io::Errno> {
-    rustix::fs::setxattr(path, name, value, rustix::fs::XattrFlags::empty())
+/// A class of attributes: one of its names with the longest value, how many entries have it, and one of them.
+struct Attribute {
+    name: Vec<u8>,
+    value: Vec<u8>,
+    count: u64,
+    example: String,
 }
 
-/// Each class of attributes once, with its longest value, how many entries have it, and one of them.
-fn attributes(plan: &Plan) -> Vec<(Vec<u8>, Vec<u8>, u64, String)> {
+fn attributes(plan: &Plan) -> Vec<Attribute> {
     let mut by_set: BTreeMap<u32, (u64, String)> = BTreeMap::new();
     each_meta(plan, &mut |meta, path| {
         if meta.xattrs != 0 {
@@ -140,16 +142,19 @@ fn attributes(plan: &Plan) -> Vec<(Vec<u8>, Vec<u8>, u64, String)> {
             e.0 += 1;
         }
     });
-    let mut out: BTreeMap<Vec<u8>, (Vec<u8>, Vec<u8>, u64, String)> = BTreeMap::new();
+    let mut out: BTreeMap<Vec<u8>, Attribute> = BTreeMap::new();
     for (set, (count, example)) in by_set {
         for x in plan.sets()[set as usize].iter() {
             let crate::image::Value::Near(value) = &x.value else { continue };
-            let e = out
-                .entry(class(&x.name).to_vec())
-                .or_insert_with(|| (x.name.clone(), value.clone(), 0, example.clone()));
-            e.2 += count;
-            if value.len() > e.1.len() {
-                (e.0, e.1, e.3) = (x.name.clone(), value.clone(), example.clone());
+            let e = out.entry(class(&x.name).to_vec()).or_insert_with(|| Attribute {
+                name: x.name.clone(),
+                value: value.clone(),
+                count: 0,
+                example: example.clone(),
+            });
+            e.count += count;
+            if value.len() > e.value.len() {
+                (e.name, e.value, e.example) = (x.name.clone(), value.clone(), example.clone());
             }
         }
     }

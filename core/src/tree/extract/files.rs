@@ -6,12 +6,12 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::image::block::BlockOpener;
 use crate::job::Task;
 use crate::store::ChunkSource;
-use crate::sys::confined::{Links, Root, proc_path, show};
-use crate::sys::{inode, xattr};
+use crate::sys::confined::{Links, Root, show};
+use crate::sys::inode;
+use crate::sys::xattr::{self, Of};
 use rustix::fs::{Gid, Mode, OFlags, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 use std::collections::HashMap;
-use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -236,20 +236,20 @@ impl<'a> Worker<'a> {
         }
         // After the mode: an ACL is more than the mode says, and file capabilities do not survive chown.
         if meta.xattrs != 0 {
-            set_xattrs(&proc_path(fd, b""), plan, meta, lost)
+            set_xattrs(Of::Open(fd), plan, meta, lost)
                 .map_err(|(name, e)| failed("set an attribute of", e).fact("attribute", show(&name).into_owned()))?;
         }
         rustix::fs::futimens(fd, &times(meta)).map_err(|e| failed("set the times of", e))
     }
 }
 
-pub(super) fn set_xattrs(path: &CStr, plan: &Plan, meta: &Meta, lost: &Lost) -> Result<(), (Vec<u8>, Errno)> {
+pub(super) fn set_xattrs(of: Of<'_>, plan: &Plan, meta: &Meta, lost: &Lost) -> Result<(), (Vec<u8>, Errno)> {
     for x in plan.xattrs(meta) {
         if lost.xattr(&x.name) {
             continue;
         }
         if let crate::image::Value::Near(value) = &x.value {
-            xattr::set(path, &x.name, value).map_err(|e| (x.name.clone(), e))?;
+            xattr::set(of, &x.name, value).map_err(|e| (x.name.clone(), e))?;
         }
     }
     Ok(())

@@ -9,6 +9,7 @@ use crate::image::row::{KIND_MASK, LINK};
 use crate::job::Task;
 use crate::sys::confined::{Links, Root, proc_path, show};
 use crate::sys::inode;
+use crate::sys::xattr::Of;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, makedev};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -72,7 +73,7 @@ fn metadata(dir: BorrowedFd<'_>, name: &[u8], meta: &Meta, plan: &Plan, lost: &L
     if meta.mode & KIND_MASK != LINK {
         rustix::fs::chmodat(dir, name, Mode::from(meta.mode & 0o7777), AtFlags::empty())?;
     }
-    set_xattrs(&path, plan, meta, lost).map_err(|(_, e)| e)?;
+    set_xattrs(Of::Path(&path), plan, meta, lost).map_err(|(_, e)| e)?;
     rustix::fs::utimensat(dir, name, &times(meta), AtFlags::SYMLINK_NOFOLLOW)
 }
 
@@ -85,7 +86,7 @@ pub(super) fn directory_metadata(plan: &Plan, root: &Root, lost: &Lost) -> Resul
                 rustix::fs::fchown(&fd, Some(Uid::from_raw(d.meta.uid)), Some(Gid::from_raw(d.meta.gid)))?;
                 rustix::fs::fchmod(&fd, Mode::from(d.meta.mode & 0o7777))?;
             }
-            set_xattrs(&proc_path(fd.as_fd(), b""), plan, &d.meta, lost).map_err(|(_, e)| e)?;
+            set_xattrs(Of::Open(fd.as_fd()), plan, &d.meta, lost).map_err(|(_, e)| e)?;
             rustix::fs::futimens(&fd, &times(&d.meta))
         };
         let opened = root.open_at(&d.path, flags, Mode::empty(), Links::Refuse);

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::job::Task;
 use crate::store::Image;
-use crate::sys::confined::{Links, Root, proc_path, show};
+use crate::sys::confined::{Links, Root, show};
 use crate::sys::inode;
 use rustix::fs::{AtFlags, Mode, OFlags, RawDir};
 use rustix::io::Errno;
@@ -150,7 +150,7 @@ pub(super) fn make_directory(root: &Root, path: &[u8]) -> Result<(), Errno> {
     }
     let fd = root.open_at(path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty(), Links::Refuse)?;
     rustix::fs::fchmod(&fd, Mode::RWXU)?;
-    match rustix::fs::removexattr(&proc_path(fd.as_fd(), b""), c"system.posix_acl_default") {
+    match rustix::fs::fremovexattr(&fd, c"system.posix_acl_default") {
         Ok(()) | Err(Errno::NODATA | Errno::NOTSUP) => Ok(()),
         Err(e) => Err(e),
     }
