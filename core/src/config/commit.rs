@@ -10,7 +10,7 @@ use super::{ConfigError, display, failed};
 use crate::error::{Error, Result};
 use crate::job::Task;
 use crate::sys::confined::{Links, Root, proc_path, split};
-use crate::sys::xattr;
+use crate::sys::xattr::{self, Of};
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, RenameFlags, Stat, Uid};
 use rustix::io::Errno;
 use std::collections::BTreeSet;
@@ -261,17 +261,17 @@ fn write_file(dir: &OwnedFd, name: &[u8], file: &File, target: &[u8]) -> Result<
     // After chown, which drops capabilities; before chmod, which must agree with an ACL.
     match &file.xattrs {
         Some(xattrs) => {
-            let path = proc_path(dir.as_fd(), name);
-            let fresh = xattr::list(&path).map_err(io)?;
+            let of = Of::Open(out.as_fd());
+            let fresh = xattr::list(of).map_err(io)?;
             for (key, value) in xattrs.iter().filter(|(k, _)| !BOUND_TO_CONTENT.contains(&&k[..])) {
                 if !fresh.contains(&(key.clone(), value.clone())) {
-                    xattr::set(&path, key, value).map_err(io)?;
+                    xattr::set(of, key, value).map_err(io)?;
                 }
             }
             // A default ACL of the directory, which the file that is replaced did not have.
             let lacks = |name: &[u8]| xattrs.iter().all(|(key, _)| key != name);
             if fresh.iter().any(|(key, _)| key == ACL && lacks(key)) {
-                xattr::remove(&path, ACL).map_err(io)?;
+                xattr::remove(of, ACL).map_err(io)?;
             }
         }
         None => inherit_label(dir, name).map_err(io)?,
@@ -290,13 +290,14 @@ fn tolerate(file: &std::fs::File, e: Errno) -> Result<(), Errno> {
 /// A new entry gets the label of its directory, as the kernel would do under a policy: the machine that deploys often
 /// runs none.
 fn inherit_label(dir: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
-    let of_directory = xattr::list(&proc_path(dir.as_fd(), b"."))?;
+    let directory = proc_path(dir.as_fd(), b".");
+    let of_directory = xattr::list(Of::Path(&directory))?;
     let Some((_, label)) = of_directory.into_iter().find(|(key, _)| key == LABEL) else { return Ok(()) };
     let path = proc_path(dir.as_fd(), name);
-    if xattr::list(&path)?.iter().any(|(key, _)| key == LABEL) {
+    if xattr::list(Of::Path(&path))?.iter().any(|(key, _)| key == LABEL) {
         return Ok(());
     }
-    match xattr::set(&path, LABEL, &label) {
+    match xattr::set(Of::Path(&path), LABEL, &label) {
         // Not ours to set here; the first boot relabels.
         Err(Errno::NOTSUP | Errno::PERM | Errno::ACCESS | Errno::INVAL) => Ok(()),
         done => done,

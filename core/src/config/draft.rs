@@ -4,8 +4,8 @@ use super::action::FILE_LIMIT;
 use super::resolve::{Seen, resolve};
 use super::{ConfigError, display, failed};
 use crate::error::{Error, Result};
-use crate::sys::confined::{Links, Root, proc_path, split};
-use crate::sys::xattr::{self, Xattr};
+use crate::sys::confined::{Links, Root, split};
+use crate::sys::xattr::{self, Of, Xattr};
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet};
@@ -226,8 +226,7 @@ impl<'r> Draft<'r> {
         if kind != FileType::RegularFile {
             return Err(wrong(path, describe(kind)));
         }
-        let (dir, name) = self.root.parent(path, Links::Refuse).map_err(io)?;
-        let xattrs = xattr::list(&proc_path(dir.as_fd(), name)).map_err(io)?;
+        let xattrs = xattr::list(Of::Open(fd.as_fd())).map_err(io)?;
         let mut content = Vec::new();
         std::fs::File::from(fd)
             .take(FILE_LIMIT + 1)

@@ -5,7 +5,7 @@ use super::*;
 use crate::error::Result;
 use crate::job::Task;
 use crate::sys::confined::Root;
-use crate::sys::xattr;
+use crate::sys::xattr::{self, Of};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -59,7 +59,7 @@ fn distribution(dir: &Path) {
     );
     write("usr/lib/systemd/system/c.socket", "[Install]\nRequiredBy=a.service\n");
     fs::set_permissions(dir.join("etc/shadow"), fs::Permissions::from_mode(0o600)).unwrap();
-    xattr::set(&CString::new(dir.join("etc/fstab").as_os_str().as_bytes()).unwrap(), b"user.kept", b"1").ok();
+    xattr::set(Of::Path(&CString::new(dir.join("etc/fstab").as_os_str().as_bytes()).unwrap()), b"user.kept", b"1").ok();
 }
 
 fn all_actions() -> Vec<Action> {
@@ -119,8 +119,8 @@ fn everything_is_applied_and_a_second_time_nothing() {
             assert_eq!(target, Path::new("/usr/lib/systemd/system").join(unit));
         }
         let fstab = CString::new(dir.join("etc/fstab").as_os_str().as_bytes()).unwrap();
-        if !xattr::list(&fstab).unwrap().is_empty() {
-            assert!(xattr::list(&fstab).unwrap().contains(&(b"user.kept".to_vec(), b"1".to_vec())));
+        if !xattr::list(Of::Path(&fstab)).unwrap().is_empty() {
+            assert!(xattr::list(Of::Path(&fstab)).unwrap().contains(&(b"user.kept".to_vec(), b"1".to_vec())));
         }
         let before = (
             snapshot(dir),
@@ -425,7 +425,7 @@ fn the_umask_of_the_host_has_no_say() {
     fs::write(tmp.path().join("etc/old"), "x").unwrap();
     fs::set_permissions(tmp.path().join("etc/old"), fs::Permissions::from_mode(0o604)).unwrap();
     let etc = CString::new(tmp.path().join("etc").as_os_str().as_bytes()).unwrap();
-    if xattr::set(&etc, b"system.posix_acl_default", &acl).is_err() {
+    if xattr::set(Of::Path(&etc), b"system.posix_acl_default", &acl).is_err() {
         return;
     }
     let actions: Vec<Action> = serde_json::from_value(serde_json::json!([
@@ -437,7 +437,7 @@ fn the_umask_of_the_host_has_no_say() {
     assert_eq!(fs::metadata(tmp.path().join("etc/old")).unwrap().mode() & 0o7777, 0o604);
     assert_eq!(fs::metadata(tmp.path().join("etc/new")).unwrap().mode() & 0o7777, 0o644);
     let old = CString::new(tmp.path().join("etc/old").as_os_str().as_bytes()).unwrap();
-    assert!(xattr::list(&old).unwrap().iter().all(|(n, _)| n != b"system.posix_acl_access"));
+    assert!(xattr::list(Of::Path(&old)).unwrap().iter().all(|(n, _)| n != b"system.posix_acl_access"));
 }
 
 #[test]
@@ -446,12 +446,12 @@ fn a_label_of_selinux_is_kept_or_inherited() {
     distribution(tmp.path());
     let at = |p: &str| CString::new(tmp.path().join(p).as_os_str().as_bytes()).unwrap();
     let (etc, own) = (b"system_u:object_r:etc_t:s0\0", b"system_u:object_r:shadow_t:s0\0");
-    if xattr::set(&at("etc"), b"security.selinux", etc).is_err() {
+    if xattr::set(Of::Path(&at("etc")), b"security.selinux", etc).is_err() {
         return;
     }
-    xattr::set(&at("etc/shadow"), b"security.selinux", own).unwrap();
+    xattr::set(Of::Path(&at("etc/shadow")), b"security.selinux", own).unwrap();
     apply(tmp.path(), &all_actions(), &Task::quiet()).unwrap();
-    let label = |p: &str| xattr::list(&at(p)).unwrap().into_iter().find(|x| x.0 == b"security.selinux").map(|x| x.1);
+    let label = |p: &str| xattr::list(Of::Path(&at(p))).unwrap().into_iter().find(|x| x.0 == b"security.selinux").map(|x| x.1);
     assert_eq!(label("etc/shadow").as_deref(), Some(&own[..]));
     for new in ["etc/new", "etc/new/deep/file", "etc/localtime"] {
         assert_eq!(label(new).as_deref(), Some(&etc[..]), "{new}");

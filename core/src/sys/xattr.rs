@@ -79,12 +79,16 @@ pub fn set(of: Of<'_>, name: &[u8], value: &[u8]) -> Result<(), Errno> {
     }
 }
 
-/// Takes one attribute away from the entry at `path` itself; one that is not there is no error.
+/// Takes one attribute away; one that is not there is no error.
 ///
 /// # Errors
 /// The errno.
-pub fn remove(path: &CStr, name: &[u8]) -> Result<(), Errno> {
-    match rustix::fs::lremovexattr(path, name) {
+pub fn remove(of: Of<'_>, name: &[u8]) -> Result<(), Errno> {
+    let removed = match of {
+        Of::Path(p) => rustix::fs::lremovexattr(p, name),
+        Of::Open(fd) => rustix::fs::fremovexattr(fd, name),
+    };
+    match removed {
         Err(Errno::NODATA) => Ok(()),
         done => done,
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::ErrorKind::{self, Integrity, Limit, UnsafeInput, Unsupported};
-use crate::sys::xattr;
+use crate::sys::xattr::{self, Of};
 use proptest::prelude::*;
 use std::ffi::CString;
 use std::fs;
@@ -212,9 +212,9 @@ fn sample_tree(dir: &Path) {
         (b"security.selinux", b"system_u:object_r:etc_t:s0\0"),
         (b"system.posix_acl_access", &acl),
     ] {
-        xattr::set(&text, name, value).ok();
+        xattr::set(Of::Path(&text), name, value).ok();
     }
-    xattr::set(&c_path(&dir.join("sub")), b"system.posix_acl_default", &acl).ok();
+    xattr::set(Of::Path(&c_path(&dir.join("sub"))), b"system.posix_acl_default", &acl).ok();
     let set_time = |p: &str, s: i64, ns: i64| {
         let t = rustix::fs::Timespec { tv_sec: s, tv_nsec: ns as _ };
         let times = rustix::fs::Timestamps { last_access: t, last_modification: t };
@@ -257,7 +257,7 @@ fn tree_facts(dir: &Path) -> Facts {
             // A hole costs nothing; small differences are the filesystem's.
             let holes = u64::from(st.is_file() && st.size() > st.blocks() * 512 + (1 << 16));
             let name = path.strip_prefix(dir).unwrap().as_os_str().as_bytes().to_vec();
-            let xattrs = xattr::list(&c_path(&path)).unwrap();
+            let xattrs = xattr::list(Of::Path(&c_path(&path))).unwrap();
             let (uid, gid) = (st.uid(), st.gid());
             out.insert(name, (st.mode(), uid, gid, st.mtime(), st.mtime_nsec(), xattrs, size, content, holes));
         }
