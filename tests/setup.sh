@@ -10,18 +10,18 @@ declare -A PROGRAM=(   # program -> Debian package
   [mmdebstrap]=mmdebstrap [mkfs.ext4]=e2fsprogs [chattr]=e2fsprogs [mkfs.xfs]=xfsprogs [mkfs.btrfs]=btrfs-progs
   [mkfs.vfat]=dosfstools [sgdisk]=gdisk [sfdisk]=fdisk [setfattr]=attr [setfacl]=acl [zstd]=zstd [strace]=strace
   [linux.uml]=user-mode-linux [mdadm]=mdadm [lvm]=lvm2 [qemu-system-x86_64]=qemu-system-x86 [nft]=nftables [ip]=iproute2
-  [unsquashfs]=squashfs-tools [restic]=restic [g++]=g++ [cc]=gcc [objdump]=binutils [busybox]=busybox-static [cpio]=cpio
+  [unsquashfs]=squashfs-tools [restic]=restic [g++]=g++ [cc]=gcc [objdump]=binutils [busybox]=busybox-static [cpio]=cpio [modprobe]=kmod [openssl]=openssl
 )
 declare -A NEEDS=(
   [unit]="mkfs.ext4 chattr mkfs.xfs mkfs.btrfs setfattr setfacl sgdisk sfdisk zstd g++"
-  [flow]="mmdebstrap mkfs.ext4 mkfs.xfs mkfs.vfat setfattr setfacl sgdisk sfdisk zstd strace"
+  [flow]="mmdebstrap openssl mkfs.ext4 mkfs.xfs mkfs.vfat setfattr setfacl sgdisk sfdisk zstd strace"
   [abi]="cc g++ objdump"
   [python]=""
-  [storage]="linux.uml mdadm lvm mkfs.vfat mkfs.ext4 mkfs.xfs sgdisk sfdisk"
+  [storage]="linux.uml modprobe mdadm lvm mkfs.vfat mkfs.ext4 mkfs.xfs sgdisk sfdisk"
   [vm]="qemu-system-x86_64 mmdebstrap cpio busybox sgdisk mkfs.ext4"
   [net]="ip nft"
   [bench]="mmdebstrap zstd unsquashfs restic strace mkfs.ext4 mkfs.xfs"
-  [quickstart]="mmdebstrap zstd qemu-system-x86_64 mkfs.ext4"
+  [quickstart]="mmdebstrap openssl zstd qemu-system-x86_64 mkfs.ext4"
 )
 
 programs=() python=
