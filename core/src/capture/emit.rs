@@ -2,7 +2,7 @@
 
 use super::CaptureOptions;
 use super::cache::Seen;
-use super::plan::{OldRows, Plan, row_mtime, row_size};
+use super::plan::{OldRows, Plan, is_linked, row_mtime, row_size};
 use super::read::{ChunkWriter, Read};
 use crate::error::Result;
 use crate::image::Hash;
@@ -13,7 +13,7 @@ use crate::image::rules::data_bytes;
 use crate::job::Task;
 use crate::store::image::each_item;
 use crate::store::{Image, Session};
-use crate::tree::entry::{EMPTIED, LINKED};
+use crate::tree::entry::EMPTIED;
 use crate::tree::{Entry, Tree};
 use std::collections::{BTreeSet, HashMap};
 
@@ -103,11 +103,6 @@ fn beneath_vanished(tree: &Tree, n: u32, read: &Read) -> bool {
         }
     }
     false
-}
-
-/// An emptied file is no longer the file that its other names are.
-fn is_linked(e: &Entry) -> bool {
-    e.has(LINKED) && !e.has(EMPTIED)
 }
 
 /// The hard link groups: inode → name of the group, for inodes with several names in the tree.

@@ -6,9 +6,10 @@ use crate::image::row::{Content, Item, Kind, Row, Value};
 use crate::image::{Hash, path};
 use crate::job::Task;
 use crate::store::{Image, Session};
-use crate::tree::entry::EMPTIED;
+use crate::tree::entry::{EMPTIED, LINKED};
 use crate::tree::{Entry, Tree};
 use std::cmp::Ordering;
+use std::collections::HashSet;
 
 /// What to read.
 #[derive(Default)]
@@ -56,8 +57,17 @@ impl Plan {
         if cache.is_some() && !plan.todo.is_empty() || old.unmatched()? {
             plan.verify(tree, order, parent, session)?;
         }
+        plan.read_links_once(tree, order);
         plan.bytes = plan.todo.iter().map(|&n| tree.entry(n)).map(row_size).sum();
         Ok(plan)
+    }
+
+    /// Of a file with several names only the first is read: the others take its row.
+    fn read_links_once(&mut self, tree: &Tree, order: &[u32]) {
+        let mut seen = HashSet::new();
+        let linked = order.iter().filter(|&&n| is_linked(tree.entry(n)));
+        let later: HashSet<u32> = linked.filter(|&&n| !seen.insert(tree.entry(n).ino)).copied().collect();
+        self.todo.retain(|n| !later.contains(n));
     }
 
     /// Takes back what counts on a chunk that the store lost: it is read again, which heals the store.
@@ -94,6 +104,11 @@ pub(super) fn row_mtime(e: &Entry) -> (i64, u32) {
 /// The size in the image.
 pub(super) fn row_size(e: &Entry) -> u64 {
     if e.is_file() && !e.has(EMPTIED) { e.size } else { 0 }
+}
+
+/// Whether it shares its inode with another name. An emptied file is no longer the file that its other names are.
+pub(super) fn is_linked(e: &Entry) -> bool {
+    e.has(LINKED) && !e.has(EMPTIED)
 }
 
 fn holds_all(row: &Row, session: &Session<'_>) -> Result<bool> {

@@ -3,7 +3,7 @@
 use super::CaptureOptions;
 use super::plan::Plan;
 use super::rules::DROPPED_XATTRS;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::image::block::BlockBuilder;
 use crate::image::page::{LIST_ITEMS, NEAR_ITEMS, NEAR_VALUE, encode_list};
 use crate::image::row::{Value, Xattr, Xattrs};
@@ -12,7 +12,7 @@ use crate::job::Task;
 use crate::store::{Claim, Session};
 use crate::sys::confined::{Links, Root, proc_path, show};
 use crate::sys::xattr::{self, Of};
-use crate::tree::entry::{EMPTIED, IMMUTABLE, SPARSE};
+use crate::tree::entry::{EMPTIED, IMMUTABLE, LINKED, SPARSE};
 use crate::tree::read::{ReadError, Reader};
 use crate::tree::{Entry, Tree, walk};
 use rustix::fs::{Mode, OFlags};
@@ -132,7 +132,7 @@ pub(super) fn read(
         let handles: Vec<_> = (0..threads).map(|_| s.spawn(work)).collect();
         let mut outcome = Ok(());
         for h in handles {
-            let ended = h.join().unwrap_or_else(|_| Err(Error::new(crate::ErrorKind::Bug, "a reader panicked")));
+            let ended = h.join().unwrap_or_else(|_| Err(Error::new(ErrorKind::Bug, "a reader panicked")));
             // The first error counts; the other threads are stopped by running out of work.
             if ended.is_err() && outcome.is_ok() {
                 next.store(runs.len(), Ordering::Relaxed);
@@ -216,6 +216,12 @@ impl<'a> Worker<'a> {
         let e = *self.tree.entry(n);
         match self.try_entry(n, &e) {
             Ok(()) => Ok(()),
+            // Its other names were not read.
+            Err(Problem::Gone) if e.has(LINKED) => {
+                let path = show(&self.tree.path(n)).into_owned();
+                let e = Error::new(ErrorKind::Conflict, format!("/{path}, a file with several names, vanished"));
+                Err(e.hint("capture again"))
+            }
             Err(Problem::Gone) => {
                 self.out.vanished.insert(n);
                 self.out.notes.push(format!("/{} vanished while the tree was read", show(&self.tree.path(n))));
@@ -320,7 +326,7 @@ impl<'a> Worker<'a> {
         }
         let path = show(&self.tree.path(n)).into_owned();
         Err(Problem::Other(
-            Error::new(crate::ErrorKind::Conflict, format!("/{path} shrinks whenever it is read"))
+            Error::new(ErrorKind::Conflict, format!("/{path} shrinks whenever it is read"))
                 .hint("leave it out with --exclude, or capture while it is quiet"),
         ))
     }

@@ -1,1 +1,3 @@
-//! convert
+//! Images from and to other formats.
+
+pub mod tar;

@@ -32,7 +32,7 @@ use crate::image::manifest::BYTE_LIMIT as MANIFEST_LIMIT;
 use crate::image::{Hash, Manifest, pack};
 use crate::sys::clock;
 use blob::BlobStore;
-use index::{Index, Place, SEGMENT_LIMIT, Segment};
+use index::{Index, Place, SEGMENT_LIMIT, SEGMENT_RECORDS, Segment};
 use release::Refs;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -41,6 +41,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 const STORE_FILE: &str = "store.json";
 const CURRENT: &str = "idx/CURRENT";
+const CURRENT_LIMIT: u64 = 16 << 20;
 const FORMAT: u32 = 1;
 
 /// A store of images. Cheap to clone; may be used from any thread.
@@ -416,23 +417,57 @@ impl Store {
 
     // What follows is for sessions and sources.
 
-    /// The index, as far as `wanted` says yes.
-    fn load_index(&self, mut wanted: impl FnMut(&Hash) -> bool) -> Result<Index> {
+    /// The index, as far as `wanted` says yes, and whether it had to be rebuilt.
+    fn load_index(&self, mut wanted: impl FnMut(&Hash) -> bool) -> Result<(Index, bool)> {
         let mut index = Index::default();
-        self.each_segment(&mut wanted, &mut |segment| index.add(segment))?;
-        Ok(index)
+        let rebuilt = self.each_segment(&mut wanted, &mut |segment| index.add(segment))?;
+        Ok((index, rebuilt))
     }
 
     /// Gives all segments one by one, reduced to the records that are wanted. Where one is missing or damaged, the
-    /// trailers of the packs are read instead: a record may then come twice.
-    fn each_segment(&self, wanted: &mut dyn FnMut(&Hash) -> bool, f: &mut dyn FnMut(&Segment)) -> Result<()> {
+    /// trailers of the packs are read instead, which the result says; a record may then come twice.
+    fn each_segment(&self, wanted: &mut dyn FnMut(&Hash) -> bool, f: &mut dyn FnMut(&Segment)) -> Result<bool> {
         match self.read_segments(wanted, f) {
-            Err(e) if matches!(e.kind(), ErrorKind::Integrity | ErrorKind::NotFound) => self.read_trailers(wanted, f),
-            done => done,
+            Err(e) if matches!(e.kind(), ErrorKind::Integrity | ErrorKind::NotFound) => {
+                // A store without packs is new, not damaged.
+                self.read_trailers(wanted, f)?;
+                Ok(!self.pack_ids()?.is_empty())
+            }
+            done => done.map(|()| false),
         }
     }
 
+    /// Writes the index anew from the trailers of all packs, and removes segments that are damaged.
+    fn heal_index(&self) -> Result<()> {
+        let (mut names, mut segment) = (Vec::new(), Segment::default());
+        for id in self.pack_ids()? {
+            let Ok(blocks) = self.read_trailer(&id) else { continue };
+            let infos: Vec<BlockInfo> = blocks.into_iter().map(|(_, b)| b).collect();
+            let number = segment.packs.len() as u32;
+            add_records(&mut segment, number, &infos);
+            segment.packs.push(id);
+            if segment.records.len() >= SEGMENT_RECORDS {
+                names.push(self.write_segment(&mut std::mem::take(&mut segment))?);
+            }
+        }
+        if !segment.packs.is_empty() {
+            names.push(self.write_segment(&mut segment)?);
+        }
+        names.sort_unstable();
+        self.blobs().put(CURRENT, format!("{}\n", names.join("\n")).as_bytes())?;
+        for name in self.segment_names()? {
+            let key = format!("idx/{name}.idx");
+            match self.blobs().get(&key, SEGMENT_LIMIT) {
+                Ok(bytes) if Hash::of(&bytes).to_string() == name => {}
+                _ => self.blobs().delete(&key)?,
+            }
+        }
+        Ok(())
+    }
+
     fn read_segments(&self, wanted: &mut dyn FnMut(&Hash) -> bool, f: &mut dyn FnMut(&Segment)) -> Result<()> {
+        // Without CURRENT nobody knows whether the segments that are there are all.
+        self.blobs().get(CURRENT, CURRENT_LIMIT)?;
         for name in self.segment_names()? {
             let key = format!("idx/{name}.idx");
             let bytes = self.blobs().get(&key, SEGMENT_LIMIT)?;
@@ -446,7 +481,7 @@ impl Store {
 
     /// The segments that CURRENT names, and those that a listing shows besides.
     fn segment_names(&self) -> Result<Vec<String>> {
-        let mut names = match self.blobs().get(CURRENT, 16 << 20) {
+        let mut names = match self.blobs().get(CURRENT, CURRENT_LIMIT) {
             Ok(text) => String::from_utf8_lossy(&text).lines().map(str::to_owned).collect(),
             Err(e) if e.kind() == ErrorKind::NotFound => Vec::new(),
             Err(e) => return Err(e),
@@ -518,7 +553,7 @@ impl Store {
 
     /// Looks a set of chunks up for [`Store::find`].
     fn warm_index(&self, wanted: impl FnMut(&Hash) -> bool) -> Result<()> {
-        let index = self.load_index(wanted)?;
+        let (index, _) = self.load_index(wanted)?;
         let mut cached = locked(&self.0.index);
         if !cached.complete {
             cached.index = index;
@@ -533,7 +568,7 @@ impl Store {
         if let Some(place) = found(&cached) {
             return Ok(Some(place));
         }
-        *cached = CachedIndex { index: self.load_index(|_| true)?, complete: true };
+        *cached = CachedIndex { index: self.load_index(|_| true)?.0, complete: true };
         Ok(found(&cached))
     }
 

@@ -37,6 +37,8 @@ pub struct Session<'s> {
 struct Known {
     index: Index,
     used: Vec<AtomicBool>,
+    /// The store's own index was missing or damaged.
+    rebuilt: bool,
 }
 
 /// Hashes that this session stores; 37 bytes each.
@@ -80,9 +82,9 @@ impl<'s> Session<'s> {
         if let Some(k) = self.known.get() {
             return Ok(k);
         }
-        let index = self.store.load_index(|_| true)?;
+        let (index, rebuilt) = self.store.load_index(|_| true)?;
         let used = index.packs().iter().map(|_| AtomicBool::new(false)).collect();
-        Ok(self.known.get_or_init(|| Known { index, used }))
+        Ok(self.known.get_or_init(|| Known { index, used, rebuilt }))
     }
 
     /// Loads the index now rather than in the middle of the work.
@@ -188,7 +190,11 @@ impl<'s> Session<'s> {
         let mut packs = lock(&self.packs);
         self.seal(&mut packs)?;
         self.write_segment(&mut packs)?;
-        self.store.note_segments(&packs.segments)?;
+        if self.known.get().is_some_and(|k| k.rebuilt) {
+            self.store.heal_index()?;
+        } else {
+            self.store.note_segments(&packs.segments)?;
+        }
         if let Some(known) = self.known.get() {
             for (id, used) in known.index.packs().iter().zip(&known.used) {
                 let gone = used.load(Ordering::Relaxed) && self.store.blobs().size(&super::pack_key(id))?.is_none();

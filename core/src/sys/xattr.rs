@@ -78,3 +78,18 @@ pub fn set(of: Of<'_>, name: &[u8], value: &[u8]) -> Result<(), Errno> {
         Of::Open(fd) => rustix::fs::fsetxattr(fd, name, value, flags),
     }
 }
+
+/// Takes one attribute away; one that is not there is no error.
+///
+/// # Errors
+/// The errno.
+pub fn remove(of: Of<'_>, name: &[u8]) -> Result<(), Errno> {
+    let removed = match of {
+        Of::Path(p) => rustix::fs::lremovexattr(p, name),
+        Of::Open(fd) => rustix::fs::fremovexattr(fd, name),
+    };
+    match removed {
+        Err(Errno::NODATA) => Ok(()),
+        done => done,
+    }
+}
