@@ -350,7 +350,8 @@ int32_t cv_job_cancel(const cv_job *job);
 
 /**
  * The next event as a JSON object of the shape `cv.event/v1`, waited for up to `timeout_ms` milliseconds (negative:
- * for ever). NULL is given when there was none in time or none will come any more; `cv_job_poll` tells which.
+ * for ever). NULL is given when there was none in time, or none will come any more: that is so when `cv_job_poll` had said
+ * that the work has ended, and always after waiting for ever.
  */
 int32_t cv_job_next_event(const cv_job *job,
                           int64_t timeout_ms,

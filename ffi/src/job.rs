@@ -80,7 +80,8 @@ pub unsafe extern "C" fn cv_job_cancel(job: *const cv_job) -> i32 {
 }
 
 /// The next event as a JSON object of the shape `cv.event/v1`, waited for up to `timeout_ms` milliseconds (negative:
-/// for ever). NULL is given when there was none in time or none will come any more; `cv_job_poll` tells which.
+/// for ever). NULL is given when there was none in time, or none will come any more: that is so when `cv_job_poll` had said
+/// that the work has ended, and always after waiting for ever.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cv_job_next_event(job: *const cv_job, timeout_ms: i64, event_json: *mut *mut c_char) -> i32 {
     guard(|| {

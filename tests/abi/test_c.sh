@@ -1,14 +1,18 @@
 #!/bin/sh
 # The C library as C sees it: header, symbols, soname, NULLs, the example; under AddressSanitizer as well.
 #
-#   tests/abi/run.sh [DIRECTORY WITH libcv.so.0]     without: the debug build, made here
+#   tests/abi/test_c.sh [DIRECTORY WITH libcv.so.0 | --debug]
 #
-# The last line says "N passed, M failed, K skipped".
+# Without an argument: the release build of scripts/build-lib.sh, made when target/venv has the tools for it; with
+# --debug, or without those tools: the debug build. The last line says "N passed, M failed, K skipped".
 set -u
 top=$(cd "$(dirname "$0")/../.." && pwd)
 target=${CARGO_TARGET_DIR:-$top/target}
-if [ $# -ge 1 ]; then
+if [ $# -ge 1 ] && [ "$1" != --debug ]; then
     lib=$(cd "$1" && pwd)
+elif [ $# = 0 ] && [ -x "$target/venv/bin/cargo-zigbuild" ]; then
+    "$top/scripts/build-lib.sh" || exit 1
+    lib=$target/dist
 else
     (cd "$top" && cargo build -q -p libcv-ffi) || exit 1
     lib=$target/abi
@@ -33,7 +37,7 @@ check() { # NAME COMMAND…
 }
 skip() {
     skipped=$((skipped + 1))
-    echo "skipped $1: $2"
+    echo "skipped: $1: $2"
 }
 
 strict="-Wall -Wextra -Werror -pedantic -I$top/include"
@@ -62,7 +66,7 @@ if [ -e "$lib/libcv.pc" ]; then
     pc() { PKG_CONFIG_PATH=$lib pkg-config --exists --print-errors "libcv >= 0.1"; }
     if command -v pkg-config >/dev/null; then check "pkg-config finds libcv" pc; else skip "pkg-config" "apt-get install pkg-config"; fi
 else
-    skip "no glibc newer than 2.28 is needed" "scripts/build-lib.sh && tests/abi/run.sh target/dist"
+    skip "no glibc newer than 2.28 is needed" "tests/setup.sh abi && tests/abi/test_c.sh"
 fi
 
 run() { # PROGRAM: in an empty directory
