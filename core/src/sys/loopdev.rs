@@ -175,8 +175,14 @@ fn free_number() -> Result<u32> {
 
 fn configure(device: BorrowedFd<'_>, file: BorrowedFd<'_>, sector: u32) -> Result<(), Errno> {
     let mut info = empty_info();
-    info.flags = AUTOCLEAR | PARTSCAN;
     let number = file.as_raw_fd().unsigned_abs();
+    // Configuring a device that somebody else was faster to take would claim it for a moment, which they would notice.
+    // SAFETY: LOOP_GET_STATUS64 fills one loop_info64, which has that layout and is valid for the call.
+    if unsafe { ioctl(device, LOOP_GET_STATUS64, (&raw mut info) as c_ulong) }.is_ok() {
+        return Err(Errno::BUSY);
+    }
+    info = empty_info();
+    info.flags = AUTOCLEAR | PARTSCAN;
     let config = Config { fd: number, block_size: sector, info, reserved: [0; 8] };
     // SAFETY: LOOP_CONFIGURE reads one loop_config, which has that layout and is valid for the call.
     match unsafe { ioctl(device, LOOP_CONFIGURE, (&raw const config) as c_ulong) } {
@@ -248,7 +254,7 @@ mod tests {
             assert_eq!(block::logical_sector(device.as_fd()), Ok(sector));
             block::add_partition(device.as_fd(), 3, 1 << 20, 2 << 20).unwrap();
             let name = device.path().file_name().unwrap().to_str().unwrap().to_owned();
-            assert_eq!(attached_to(meta.dev(), meta.ino()), [name.clone()]);
+            assert_eq!(attached_to(meta.dev(), meta.ino()), std::slice::from_ref(&name));
             assert!(Path::new(&format!("/sys/block/{name}/{name}p3")).exists());
             drop(device);
             assert!(attached_to(meta.dev(), meta.ino()).is_empty());

@@ -226,8 +226,9 @@ impl Kernel {
     }
 }
 
-/// The number of the block device that a node names.
-fn node_number(path: &Path) -> Option<DeviceNumber> {
+/// The number of the block device that a node names, links being followed; `None` when it names no block device.
+#[must_use]
+pub fn node_number(path: &Path) -> Option<DeviceNumber> {
     let meta = std::fs::metadata(path).ok()?;
     meta.file_type().is_block_device().then(|| DeviceNumber::from_raw(meta.rdev()))
 }
