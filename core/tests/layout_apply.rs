@@ -229,6 +229,70 @@ fn a_cancelled_run_ends_and_leaves_nothing_attached() {
     assert!(attached(&disk).is_empty());
 }
 
+/// Not a test of its own: [`a_killed_run_leaves_nothing_and_the_next_completes`] runs it in a process that it kills.
+#[test]
+fn run_that_is_killed() {
+    struct Waits;
+    impl Payload for Waits {
+        fn install(&self, target: &Path, _: &Task) -> Result<()> {
+            std::fs::write(target.join("half"), "half").unwrap();
+            std::thread::sleep(std::time::Duration::from_secs(60));
+            Ok(())
+        }
+    }
+    if let Some(disk) = std::env::var_os("LIBCV_TEST_KILLED_DISK") {
+        plan(KILLED, Path::new(&disk)).unwrap().apply(&Confirm::Yes, Some(&Waits), &Task::quiet()).unwrap();
+    }
+}
+
+const KILLED: &str = "
+schema: cv.layout/v1
+name: killed
+disks: {d: {}}
+partitions:
+  d/a: {type: linux, size: 64MiB}
+  d/b: {type: linux, size: 64MiB}
+filesystems:
+  a: {on: d/a, type: ext4, mount: {at: /}}
+  b: {on: d/b, type: ext4, mount: {at: /b}}
+";
+
+#[test]
+fn a_killed_run_leaves_nothing_and_the_next_completes() {
+    if !can("a_killed_run_leaves_nothing_and_the_next_completes", &["mkfs.ext4"]) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let disk = image(dir.path(), "disk", 160 * MIB);
+    for wait in [5u64, 15, 30, 60, 120, 250, 1500] {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "run_that_is_killed"])
+            .env("LIBCV_TEST_KILLED_DISK", &disk)
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(wait));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let gone = (0..50).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            attached(&disk).is_empty()
+        });
+        assert!(gone, "still attached {wait} ms after the begin: {:?}", attached(&disk));
+        let found = libcv::layout::gpt::read(&std::fs::read(&disk).unwrap(), 512).unwrap();
+        assert!(wait < 1000 || found.table().is_some_and(|t| t.entries[&1].name == "a~cv"));
+    }
+    plan(KILLED, &disk).unwrap().apply(&Confirm::Yes, Some(&Nothing), &Task::quiet()).unwrap();
+}
+
+struct Nothing;
+
+impl Payload for Nothing {
+    fn install(&self, _: &Path, _: &Task) -> Result<()> {
+        Ok(())
+    }
+}
+
 const SMALL: &str = "
 schema: cv.layout/v1
 name: small

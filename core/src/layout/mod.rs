@@ -116,6 +116,8 @@ impl Layout {
 }
 
 /// Everything that is wrong with a document; empty when nothing is.
+///
+/// `name` would stand for the document in messages; places are all that they need now.
 #[must_use]
 pub fn check(bytes: &[u8], _name: &str) -> Vec<Diagnostic> {
     examine(bytes).1

@@ -6,9 +6,10 @@
 use crate::error::{Error, Result};
 use crate::layout::device::ReadAt;
 use crate::layout::gate::Gate;
-use crate::layout::plan::PlannedDisk;
+use crate::layout::plan::{PlannedDisk, PlannedPartition};
 use crate::layout::signature;
 use crate::layout::solve::backup_bytes;
+use crate::layout::spec::Wipe;
 
 const MIB: u64 = 1 << 20;
 /// Copies of the superblock of btrfs.
@@ -49,15 +50,24 @@ pub fn ranges(size: u64, sector: u32, places: &[(u64, u64)]) -> Vec<(u64, u64)> 
     merged.into_iter().map(|(from, end)| (from.max(head), end.min(tail))).filter(|(from, end)| from < end).collect()
 }
 
-/// Erases, and looks again.
+/// Erases what the document says (`wipe`), and looks again.
+///
+/// Where a filesystem will be made, what is there now goes in any case; a partition without one keeps it with
+/// `wipe: table` and `none`.
 ///
 /// # Errors
 /// `Integrity` when something is still recognised afterwards; `Io`.
-pub fn erase(gate: &Gate, disk: &PlannedDisk) -> Result<()> {
+pub fn erase(gate: &Gate, disk: &PlannedDisk, with_filesystem: &[usize]) -> Result<()> {
     let old = disk.facts.contents.table.table();
-    let mut places = vec![(0, gate.size())];
-    places.extend(old.iter().flat_map(|t| t.entries.values().map(|e| t.bytes(e))));
-    places.extend(disk.partitions.iter().map(|p| (p.start, p.length)));
+    let everything = !matches!(disk.wipe, Wipe::None | Wipe::Table);
+    let partitions = disk.partitions.iter().enumerate();
+    let gone: Vec<&PlannedPartition> =
+        partitions.filter(|(i, _)| everything || with_filesystem.contains(i)).map(|(_, p)| p).collect();
+    let mut places: Vec<(u64, u64)> = gone.iter().map(|p| (p.start, p.length)).collect();
+    if everything {
+        places.push((0, gate.size()));
+        places.extend(old.iter().flat_map(|t| t.entries.values().map(|e| t.bytes(e))));
+    }
     for (from, end) in ranges(gate.size(), gate.sector(), &places) {
         gate.zero(from, end - from)?;
     }
@@ -65,11 +75,11 @@ pub fn erase(gate: &Gate, disk: &PlannedDisk) -> Result<()> {
     let stray = old.map(|t| t.other.saturating_mul(u64::from(gate.sector())));
     let head = u64::from(gate.sector()) + backup_bytes(gate.sector());
     let tail = gate.size() - backup_bytes(gate.sector());
-    if let Some(at) = stray.filter(|at| *at >= head && *at < tail) {
+    if let Some(at) = stray.filter(|at| everything && *at >= head && *at < tail) {
         gate.zero(at, u64::from(gate.sector()))?;
     }
     gate.flush()?;
-    for p in &disk.partitions {
+    for p in gone {
         let left = signature::find(gate, p.start, p.length).map_err(|e| Error::io("read", gate.name(), e))?;
         if let Some(s) = left.first() {
             let text = format!("{s} is still there on {} after it was erased", gate.name());

@@ -165,9 +165,9 @@ impl Plan {
             if disk.wipe == Wipe::Discard {
                 gate.discard();
             }
-            if !matches!(disk.wipe, Wipe::None | Wipe::Table) {
-                erase::erase(gate, disk).map_err(in_step("erase"))?;
-            }
+            let index = nodes.len();
+            let made = self.filesystems.iter().filter(|f| f.disk == index).map(|f| f.partition);
+            erase::erase(gate, disk, &made.collect::<Vec<_>>()).map_err(in_step("erase"))?;
             let table = disk.table(true);
             gpt::write(gate, &table, BootCode::Erase).map_err(in_step("table"))?;
             gate.flush()?;
