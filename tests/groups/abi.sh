@@ -1,0 +1,2 @@
+# abi: the header, the library, C programs.
+each 1200 tests/abi/test_*.sh

@@ -1,0 +1,1 @@
+skip "build" "comes with images from a distribution's ISO"

@@ -1,0 +1,2 @@
+# net: networks of namespaces.
+each 300 tests/net/selftest.sh tests/net/test_*

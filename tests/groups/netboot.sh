@@ -1,0 +1,1 @@
+skip "netboot" "comes with network boot"

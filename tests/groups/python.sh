@@ -1,0 +1,2 @@
+# python: the wheel, its types, its behaviour.
+each 1500 tests/python/run.sh

@@ -1,0 +1,1 @@
+skip "sim" "comes with the multicast protocol"

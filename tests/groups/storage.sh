@@ -1,0 +1,2 @@
+# storage: real MD, partitions and filesystems in User-Mode Linux.
+each 600 tests/storage/selftest.sh tests/storage/test_*
