@@ -1,0 +1,98 @@
+"""Capture, versions, extract, and what an image holds."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import libcv as cv
+import pytest
+from conftest import Capture
+
+
+def test_capture_change_roll_back_extract(store: cv.Store, tree: Path, capture: Capture, tmp_path: Path) -> None:
+    first = capture(tag="base")
+    assert first.captured is not None and first.captured["changed"]
+    assert (first.name, first.generation, first.parent) == ("node", 1, None)
+    again = capture()
+    assert again.captured is not None and not again.captured["changed"]
+    assert again == first and hash(again) == hash(first)
+
+    (tree / "etc" / "motd").write_text("welcome, all of you\n")
+    second = capture()
+    assert second.generation == 2 and second.parent == first.id and second != first
+    assert [r["generation"] for r in store.log("node")] == [2, 1]
+
+    assert store.rollback("node", to=first)["generation"] == 3
+    assert store.image("node") == first == store.image("node:base") == store.image(first.id[:12])
+    store.tag("node", second, "next")
+    assert dict(store.images()[0]["tags"]) == {"base": 1, "next": 2}
+
+    done = store.image("node").extract(tmp_path / "out", verify=True)
+    assert done["verified"] and done["losses"] == []
+    out = tmp_path / "out"
+    assert (out / "etc" / "motd").read_text() == "welcome\n"
+    assert (out / "big").read_bytes() == (tree / "big").read_bytes()
+    assert (out / "big").stat().st_ino == (out / "big-too").stat().st_ino
+    assert os.readlink(out / "link") == "etc/motd"
+    assert stat.S_ISFIFO((out / "pipe").lstat().st_mode)
+
+    report = store.check(read_data=True)
+    assert report["faults"] == [] and report["images"] == 2
+    with pytest.raises(cv.Refused):
+        store.remove("node@3")
+    store.remove("node")
+    assert store.images() == []
+
+
+def test_rows(capture: Capture) -> None:
+    image = capture()
+    rows = {row.path: row for row in image.ls("/", recursive=True)}
+    assert len(rows) == image.info()["totals"]["rows"]
+    assert rows["/etc"].type == "directory"
+    assert rows["/link"].target == "etc/motd"
+    assert rows["/big"].size == 3 << 20 and rows["/big"].group == rows["/big-too"].group is not None
+    assert rows["/etc/motd"].mode == stat.S_IFREG | 0o644
+    assert os.fsdecode(b"/caf\xe9") in rows
+    assert [r.path for r in image.ls("etc")] == ["/etc", "/etc/motd"]
+    assert {r.path for r in image.ls()} >= {"/", "/etc", "/big"}
+
+
+def test_cat(capture: Capture, tmp_path: Path) -> None:
+    image = capture()
+    assert image.cat("/etc/motd") == b"welcome\n"
+    assert image.cat(b"/caf\xe9") == b"not UTF-8\n"
+    with open(tmp_path / "f", "w+b") as f:
+        f.write(b"<")
+        image.cat_to("etc/motd", f)
+        f.seek(0)
+        assert f.read() == b"<welcome\n"
+
+
+def test_paths_may_be_anything_that_is_a_path(tree: Path, tmp_path: Path) -> None:
+    store = cv.Store.init(str(tmp_path / "a"))
+    image = store.capture(os.fsencode(tree), "node", state=tmp_path / "state")
+    assert cv.Store.open(tmp_path / "a").image("node") == image
+
+
+def test_a_store_is_a_context(tmp_path: Path) -> None:
+    with cv.Store.init(tmp_path / "s") as store:
+        assert not store.closed
+    assert store.closed
+    with pytest.raises(cv.Misuse):
+        store.images()
+
+
+def test_classes_are_frozen(store: cv.Store) -> None:
+    with pytest.raises(AttributeError):
+        store.uuid = "x"  # type: ignore[misc]
+
+
+def test_quickstart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import runpy
+
+    file = Path(__file__).parents[2] / "examples" / "python" / "quickstart.py"
+    assert len(file.read_text().splitlines()) <= 80
+    runpy.run_path(str(file))["main"](tmp_path)
+    assert "rolled back, which is generation 3" in capsys.readouterr().out
