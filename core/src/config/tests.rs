@@ -451,7 +451,8 @@ fn a_label_of_selinux_is_kept_or_inherited() {
     }
     xattr::set(Of::Path(&at("etc/shadow")), b"security.selinux", own).unwrap();
     apply(tmp.path(), &all_actions(), &Task::quiet()).unwrap();
-    let label = |p: &str| xattr::list(Of::Path(&at(p))).unwrap().into_iter().find(|x| x.0 == b"security.selinux").map(|x| x.1);
+    let label =
+        |p: &str| xattr::list(Of::Path(&at(p))).unwrap().into_iter().find(|x| x.0 == b"security.selinux").map(|x| x.1);
     assert_eq!(label("etc/shadow").as_deref(), Some(&own[..]));
     for new in ["etc/new", "etc/new/deep/file", "etc/localtime"] {
         assert_eq!(label(new).as_deref(), Some(&etc[..]), "{new}");

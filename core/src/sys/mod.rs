@@ -3,4 +3,6 @@
 pub mod clock;
 pub mod confined;
 pub mod inode;
+#[cfg(feature = "cli")]
+pub mod signal;
 pub mod xattr;
