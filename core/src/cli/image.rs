@@ -30,6 +30,15 @@ pub(super) enum Verb {
         /// The name
         name: String,
     },
+    /// What changed from one image to another
+    Diff {
+        /// The first image
+        #[arg(value_name = "REF")]
+        from: String,
+        /// The second image
+        #[arg(value_name = "REF")]
+        to: String,
+    },
     /// Point a tag to an image
     Tag {
         /// The image
@@ -94,6 +103,7 @@ pub(super) fn run(verb: Verb, session: &Session) -> Result<()> {
         Verb::List => look::list(session),
         Verb::Show { image } => look::show(&image, session),
         Verb::Log { name } => look::log(&name, session),
+        Verb::Diff { from, to } => look::diff(&from, &to, session),
         Verb::Tag { image, tag } => set_tag(&image, &tag, session),
         Verb::Rollback { name, to } => {
             let release = session.store()?.rollback(&name, &to)?;

@@ -13,6 +13,7 @@
 pub mod blob;
 pub mod check;
 pub mod content;
+pub mod diff;
 pub mod image;
 pub mod index;
 pub mod local;
@@ -21,6 +22,7 @@ pub mod release;
 pub mod session;
 pub mod source;
 
+pub use diff::{Change, ChangeKind, Field};
 pub use image::Image;
 pub use name::Ref;
 pub use release::{Reason, Release};

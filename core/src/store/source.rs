@@ -1,7 +1,7 @@
 //! Where chunks come from: a store, and later web servers and multicast. Blocks may come in any order.
 
 use super::Store;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::image::block::BlockOpener;
 use crate::image::{ChunkSet, Hash};
 use std::collections::HashMap;
@@ -52,6 +52,14 @@ impl Origin {
     pub fn explain(&self, e: Error) -> Error {
         e.fact("pack", self.pack.to_string()).fact("offset", self.offset)
     }
+
+    /// An error of reading the pack; that it is not there, although the index names it, is damage.
+    fn gone(&self, e: Error) -> Error {
+        match e.kind() {
+            ErrorKind::NotFound => self.explain(Error::integrity(format!("pack {} is missing", self.pack))),
+            _ => e,
+        }
+    }
 }
 
 impl ChunkSource for Store {
@@ -62,7 +70,8 @@ impl ChunkSource for Store {
         // Pages of an image lie side by side: the block that was opened last mostly has the next one, too.
         if last.as_ref().is_none_or(|(o, _)| *o != origin) {
             let mut buf = vec![0; place.stored as usize];
-            self.blobs().get_range(&super::pack_key(&pack), origin.offset, &mut buf)?;
+            let read = self.blobs().get_range(&super::pack_key(&pack), origin.offset, &mut buf);
+            read.map_err(|e| origin.gone(e))?;
             let mut chunks = HashMap::new();
             let keep = |h, bytes: &[u8]| {
                 chunks.insert(h, bytes.to_vec());
@@ -126,10 +135,6 @@ impl BlockFeed for LocalFeed<'_> {
         let origin = Origin { pack: self.packs[pack as usize], offset: u64::from(offset) };
         buf.resize(stored as usize, 0);
         let read = self.store.blobs().get_range(&super::pack_key(&origin.pack), origin.offset, buf);
-        read.map(|()| Some(origin)).map_err(|e| match e.kind() {
-            // The index names a pack that is not there.
-            crate::ErrorKind::NotFound => origin.explain(Error::integrity(format!("pack {} is missing", origin.pack))),
-            _ => e,
-        })
+        read.map(|()| Some(origin)).map_err(|e| origin.gone(e))
     }
 }

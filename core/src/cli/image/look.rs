@@ -1,10 +1,10 @@
-//! `cvctl image list|show|log|ls|cat`: what is in the store and in an image.
+//! `cvctl image list|show|log|diff|ls|cat`: what is in the store and in an image.
 
 use super::Session;
 use crate::cli::output::{self, Format, table};
 use crate::error::{Error, Result};
 use crate::image::{Kind, Row};
-use crate::store::Image;
+use crate::store::{Change, ChangeKind, Image};
 use crate::sys::clock;
 use crate::sys::confined::show as printable;
 use crate::units::human;
@@ -126,6 +126,30 @@ pub(super) fn log(name: &str, session: &Session) -> Result<()> {
     })
 }
 
+pub(super) fn diff(from: &str, to: &str, session: &Session) -> Result<()> {
+    let store = session.store()?;
+    let (a, b) = (store.image(from)?, store.image(to)?);
+    let changes = session.run("image diff", |task| store.diff(&a, &b, task))?;
+    let value = |c: &Change| {
+        let mut out = json!({ "path": format!("/{}", printable(&c.path)), "kind": c.kind, "fields": c.fields });
+        exact_path(&mut out, &c.path);
+        out
+    };
+    let all = || changes.iter().map(value).collect::<Vec<_>>();
+    session.print(&json!({ "from": a.id(), "to": b.id(), "changes": all() }), |w| {
+        changes.iter().try_for_each(|c| {
+            let sign = match c.kind {
+                ChangeKind::Added => '+',
+                ChangeKind::Removed => '-',
+                ChangeKind::Changed => '~',
+            };
+            write!(w, "{sign} /{}", printable(&c.path))?;
+            let fields = c.fields.iter().map(|f| f.name()).collect::<Vec<_>>().join(",");
+            if fields.is_empty() { writeln!(w) } else { writeln!(w, " {fields}") }
+        })
+    })
+}
+
 /// The path in an image that an argument means: leading and trailing slashes do not count.
 fn inner(path: &OsStr) -> &[u8] {
     let mut path = path.as_bytes();
@@ -177,6 +201,13 @@ fn mtime(row: &Row) -> String {
     format!("{}.{:09}Z", whole.trim_end_matches('Z'), row.mtime.1)
 }
 
+/// A path that is not UTF-8 comes as its bytes as well.
+fn exact_path(value: &mut Value, path: &[u8]) {
+    if std::str::from_utf8(path).is_err() {
+        value["path_base64"] = base64::engine::general_purpose::STANDARD.encode(path).into();
+    }
+}
+
 fn row_json(row: &Row) -> Value {
     let mut out = json!({
         "path": format!("/{}", printable(&row.path)),
@@ -187,9 +218,7 @@ fn row_json(row: &Row) -> Value {
         "mtime": mtime(row),
         "size": row.size(),
     });
-    if std::str::from_utf8(&row.path).is_err() {
-        out["path_base64"] = base64::engine::general_purpose::STANDARD.encode(&row.path).into();
-    }
+    exact_path(&mut out, &row.path);
     match &row.kind {
         Kind::Link(target) => out["target"] = printable(target).into(),
         Kind::Device { major, minor } => out["device"] = json!([major, minor]),
