@@ -165,10 +165,11 @@ fn the_document_says_every_code() {
     let text = include_str!("../docs/layout-schema.md");
     let sources = [
         include_str!("../src/layout/decode.rs"),
+        include_str!("../src/layout/decode/objects.rs"),
         include_str!("../src/layout/document.rs"),
         include_str!("../src/layout/validate.rs"),
         include_str!("../src/layout/select.rs"),
-        include_str!("../src/layout/plan.rs"),
+        include_str!("../src/layout/plan/make.rs"),
         include_str!("../src/layout/gate.rs"),
         include_str!("../src/layout/device.rs"),
         include_str!("../src/layout/apply/mod.rs"),
