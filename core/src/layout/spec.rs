@@ -73,7 +73,7 @@ pub struct DiskSet {
     pub matching: Option<Value>,
     /// How many disks; this version fills a set with one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 1))]
+    #[schemars(schema_with = "count_schema")]
     pub count: Option<u32>,
     /// Which to take when more disks match. Kept for later versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -413,6 +413,7 @@ pub enum Loader {
 #[must_use]
 pub fn json_schema() -> Value {
     let mut schema = schemars::schema_for!(Spec).to_value();
+    without_null(&mut schema);
     schema["$id"] = "cv.layout/v1".into();
     schema
 }
@@ -429,6 +430,49 @@ fn pick_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
             }
         ]
     })
+}
+
+fn count_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "anyOf": [
+            {"const": 1},
+            {
+                "type": "object",
+                "properties": {
+                    "min": {"type": "integer", "minimum": 0, "maximum": 1},
+                    "max": {"type": "integer", "minimum": 1},
+                    "multiple-of": {"type": "integer", "minimum": 1}
+                },
+                "additionalProperties": false
+            }
+        ]
+    })
+}
+
+/// A key may be missing, but nothing is no value: `Option` stands for the first only.
+fn without_null(schema: &mut Value) {
+    match schema {
+        Value::Object(map) => {
+            if let Some(Value::Array(types)) = map.get_mut("type") {
+                types.retain(|t| t != "null");
+                if let [only] = &types[..] {
+                    let only = only.clone();
+                    map.insert("type".to_owned(), only);
+                }
+            }
+            if let Some(Value::Array(choices)) = map.get_mut("anyOf") {
+                choices.retain(|c| c["type"] != "null");
+                if let [Value::Object(only)] = &choices[..] {
+                    let only = only.clone();
+                    map.remove("anyOf");
+                    map.extend(only);
+                }
+            }
+            map.values_mut().for_each(without_null);
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_null),
+        _ => {}
+    }
 }
 
 fn sector_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {

@@ -37,8 +37,11 @@ fn leave() -> Result<()> {
     // SAFETY: FS and NEWNS do not touch the table of file descriptors, which is what the function warns about.
     let done = unsafe { rustix::thread::unshare_unsafe(UnshareFlags::FS | UnshareFlags::NEWNS) };
     done.and_then(|()| {
-        let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-        rustix::mount::mount_change("/", private)
+        // Downstream and not private: what is mounted here stays here, while what the machine unmounts goes here too, so
+        // that a long deployment does not keep a medium busy. (Where the machine's mounts are not shared, as under an
+        // init other than systemd, a copy made here stays until the thread ends.)
+        let downstream = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+        rustix::mount::mount_change("/", downstream)
     })
     .map_err(|e| match e {
         Errno::PERM | Errno::ACCESS => Error::new(ErrorKind::Denied, "mounting needs root (CAP_SYS_ADMIN)").cause(e),

@@ -4,10 +4,11 @@
 //! first sector: boot code ──> bios-boot partition: core ──> /boot/grub: modules, grub.cfg ──> kernel
 //! ```
 //!
-//! `grub-mkimage` of the image builds the core, in a chroot. `grub-install` and `grub-mkconfig` are not used: both ask
-//! the running kernel what lies under `/boot`, and where that is an image file, or the kernel cannot parse a partition
-//! table, their core cannot read the disk. Where the core goes, and what the two sectors that load it must say, is
-//! known here from the plan.
+//! `grub-mkimage` of the image builds the core, in a chroot. `grub-install` and `grub-mkconfig` are not used, although
+//! they work on many machines: both ask the running kernel, `/dev` and `/sys` what lies under `/boot`. Where partitions
+//! have no nodes of the usual name, or the kernel does not show them as partitions, they stop or build a core without
+//! the module for GPT. What they would find out is in the plan: where the core goes, and what the two sectors that load
+//! it must say. And the boot code can be written last, when everything else was read back.
 
 mod config;
 

@@ -6,6 +6,7 @@
 use crate::error::{Error, Result};
 use crate::layout::device::ReadAt;
 use crate::layout::gate::Gate;
+use crate::layout::gpt::Table;
 use crate::layout::plan::{PlannedDisk, PlannedPartition};
 use crate::layout::signature;
 use crate::layout::solve::backup_bytes;
@@ -19,9 +20,9 @@ const LUKS2: [u64; 9] = [0x4000, 0x8000, 0x1_0000, 0x2_0000, 0x4_0000, 0x8_0000,
 
 /// What is filled with zeros: pairs of begin and end in bytes, sorted, apart from each other.
 ///
-/// `places` are whole disk, old and new partitions, as begin and length.
+/// `places` are whole disk, old and new partitions, as begin and length; nothing outside of `between` is erased.
 #[must_use]
-pub fn ranges(size: u64, sector: u32, places: &[(u64, u64)]) -> Vec<(u64, u64)> {
+pub fn ranges(size: u64, between: (u64, u64), places: &[(u64, u64)]) -> Vec<(u64, u64)> {
     let mut all = Vec::new();
     for (start, length) in places {
         let Some(end) = start.checked_add(*length).filter(|e| *e <= size) else { continue };
@@ -44,10 +45,20 @@ pub fn ranges(size: u64, sector: u32, places: &[(u64, u64)]) -> Vec<(u64, u64)> 
             _ => merged.push((from, end)),
         }
     }
-    // First sector, header and array at the begin; array and header at the end.
-    let head = u64::from(sector) + backup_bytes(sector);
-    let tail = size.saturating_sub(backup_bytes(sector));
-    merged.into_iter().map(|(from, end)| (from.max(head), end.min(tail))).filter(|(from, end)| from < end).collect()
+    let (low, high) = (between.0, between.1.min(size));
+    merged.into_iter().map(|(from, end)| (from.max(low), end.min(high))).filter(|(from, end)| from < end).collect()
+}
+
+/// What lies between the two copies of the table, the new one and the old one: an old array may be longer, and the old
+/// table holds until the new one is written.
+fn between(size: u64, sector: u32, old: Option<&Table>) -> (u64, u64) {
+    let (low, high) = (u64::from(sector) + backup_bytes(sector), size.saturating_sub(backup_bytes(sector)));
+    let Some(old) = old else { return (low, high) };
+    let bytes = |lba: u64| lba.saturating_mul(sector.into());
+    // Not more than the first and the last MiB: beyond them only partitions lie, whatever an odd table says.
+    let first = bytes(old.first_usable).min(MIB);
+    let last = bytes(old.last_usable.saturating_add(1)).max(size.saturating_sub(MIB));
+    (low.max(first), high.min(last))
 }
 
 /// Erases what the document says (`wipe`), and looks again.
@@ -68,14 +79,13 @@ pub fn erase(gate: &Gate, disk: &PlannedDisk, with_filesystem: &[usize]) -> Resu
         places.push((0, gate.size()));
         places.extend(old.iter().flat_map(|t| t.entries.values().map(|e| t.bytes(e))));
     }
-    for (from, end) in ranges(gate.size(), gate.sector(), &places) {
+    let between = between(gate.size(), gate.sector(), old);
+    for (from, end) in ranges(gate.size(), between, &places) {
         gate.zero(from, end - from)?;
     }
     // The backup of a table that was made when the disk was smaller.
     let stray = old.map(|t| t.other.saturating_mul(u64::from(gate.sector())));
-    let head = u64::from(gate.sector()) + backup_bytes(gate.sector());
-    let tail = gate.size() - backup_bytes(gate.sector());
-    if let Some(at) = stray.filter(|at| everything && *at >= head && *at < tail) {
+    if let Some(at) = stray.filter(|at| everything && *at >= between.0 && *at < between.1) {
         gate.zero(at, u64::from(gate.sector()))?;
     }
     gate.flush()?;
@@ -97,10 +107,26 @@ mod tests {
     #[test]
     fn boundaries_are_covered_and_the_table_is_not() {
         let size = 1 << 30;
-        let got = ranges(size, 512, &[(0, size), (10 * MIB, 20 * MIB)]);
+        let got = ranges(size, between(size, 512, None), &[(0, size), (10 * MIB, 20 * MIB)]);
         assert_eq!(got[0], (34 * 512, MIB + 4096));
         assert!(got.contains(&(10 * MIB, 11 * MIB + 4096)) && got.contains(&(29 * MIB, 30 * MIB)));
         assert_eq!(got.last(), Some(&(size - MIB, size - 33 * 512)));
+    }
+
+    #[test]
+    fn an_old_table_with_a_longer_array_is_left_alone() {
+        let size = 1 << 30;
+        let old = Table {
+            disk: uuid::Uuid::from_u128(1),
+            sector: 512,
+            first_usable: 66,
+            last_usable: size / 512 - 66,
+            other: size / 512 - 1,
+            entries: std::collections::BTreeMap::new(),
+        };
+        assert_eq!(between(size, 512, Some(&old)), (66 * 512, size - 65 * 512));
+        let odd = Table { first_usable: u64::MAX, last_usable: 0, ..old };
+        assert_eq!(between(size, 512, Some(&odd)), (MIB, size - MIB));
     }
 
     proptest! {
@@ -109,7 +135,7 @@ mod tests {
         fn ranges_are_sane(size in 0u64..1 << 40, places in proptest::collection::vec((any::<u64>(), any::<u64>()), 0..8)) {
             let mut places = places;
             places.push((0, size));
-            let got = ranges(size, 4096, &places);
+            let got = ranges(size, between(size, 4096, None), &places);
             for (from, end) in &got {
                 prop_assert!(from < end && *end <= size && *from >= 6 * 4096);
             }
