@@ -1,5 +1,133 @@
-//! The command line.
-/// Runs the program.
-pub fn main(_args: impl IntoIterator<Item = std::ffi::OsString>) -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+//! The command line `cvctl`: noun, verb. It translates arguments into calls of the library, and adds nothing.
+//!
+//! ```text
+//!  arguments ──clap──> noun::Verb ──> library, watched by progress ──> output: text or JSON on stdout
+//!  SIGINT, SIGTERM ──> cancel token ──> the work cleans up ──> exit 24
+//! ```
+//!
+//! stdout is data, stderr is talk. The exit code is the code of the error ([`crate::ErrorKind`]).
+
+mod completion;
+mod image;
+mod output;
+mod progress;
+mod store;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::job::{CancelToken, Task};
+use crate::store::Store;
+use clap::{Args, Parser, Subcommand};
+use output::Format;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// How long cancelled work has to clean up before the process ends all the same.
+const GRACE: Duration = Duration::from_millis(350);
+
+/// Images, disk layouts and deployment of Linux nodes.
+#[derive(Parser)]
+#[command(name = "cvctl", version, arg_required_else_help = true, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    noun: Noun,
+}
+
+#[derive(Args)]
+struct Global {
+    /// The directory of the store
+    #[arg(long, env = "CV_STORE", global = true, value_name = "DIR")]
+    store: Option<PathBuf>,
+    /// Form of what is printed
+    #[arg(short, value_enum, default_value_t = Format::Text, global = true, value_name = "FORM")]
+    output: Format,
+    /// No progress and no warnings
+    #[arg(short, long, global = true)]
+    quiet: bool,
+}
+
+#[derive(Subcommand)]
+enum Noun {
+    /// Make and check stores
+    #[command(subcommand)]
+    Store(store::Verb),
+    /// Capture, look at, name and extract images
+    #[command(subcommand)]
+    Image(image::Verb),
+    /// Print a completion script
+    Completion(completion::Completion),
+    /// Write manual pages
+    Man(completion::Man),
+}
+
+/// What every verb needs: where to read, how to print, whether to go on.
+struct Session {
+    store: Option<PathBuf>,
+    format: Format,
+    quiet: bool,
+    cancel: CancelToken,
+}
+
+impl Session {
+    fn store(&self) -> Result<Store> {
+        let missing = || Error::invalid("no store is named").hint("give --store DIR or set CV_STORE");
+        Store::open(self.store.as_ref().ok_or_else(missing)?)
+    }
+
+    /// A task that shows its progress and ends with the program.
+    fn task(&self) -> Task {
+        Task::new(self.cancel.clone(), progress::listener(self.format, self.quiet))
+    }
+
+    fn run<T>(&self, what: &str, work: impl FnOnce(&Task) -> Result<T>) -> Result<T> {
+        self.task().run(what, work)
+    }
+}
+
+/// Runs the program with these arguments, the first of which is its name.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    ExitCode::from(run(args))
+}
+
+/// As [`main`], for callers that have their own way to exit. To be called once in a process: it handles signals.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let cli = match Cli::try_parse_from(&args) {
+        Ok(cli) => cli,
+        Err(e) => return output::usage(&args, &e),
+    };
+    let Global { store, output: format, quiet } = cli.global;
+    let session = Session { store, format, quiet, cancel: CancelToken::default() };
+    let work = || {
+        end_on_signals(&session)?;
+        dispatch(cli.noun, &session)
+    };
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+    let result = caught.unwrap_or_else(|_| Err(Error::new(ErrorKind::Bug, "a bug in libcv: a panic was caught")));
+    match result {
+        Err(e) if !output::reader_left(&e) => output::error(format, &e),
+        _ => 0,
+    }
+}
+
+fn dispatch(noun: Noun, session: &Session) -> Result<()> {
+    match noun {
+        Noun::Store(verb) => store::run(verb, session),
+        Noun::Image(verb) => image::run(verb, session),
+        Noun::Completion(c) => completion::completion(&c),
+        Noun::Man(m) => completion::man(&m, session),
+    }
+}
+
+/// The first signal cancels. Work that does not end in time is cut off: a store and an extraction survive that.
+fn end_on_signals(session: &Session) -> Result<()> {
+    let (cancel, format) = (session.cancel.clone(), session.format);
+    crate::sys::signal::on_interrupt(move || {
+        cancel.cancel();
+        std::thread::sleep(GRACE);
+        std::process::exit(output::error(format, &Error::cancelled()).into());
+    })
 }

@@ -9,4 +9,6 @@ pub mod mount;
 pub mod namespace;
 pub mod program;
 pub mod sysfs;
+#[cfg(feature = "cli")]
+pub mod signal;
 pub mod xattr;

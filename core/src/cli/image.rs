@@ -1,0 +1,145 @@
+//! `cvctl image`: from a tree into the store, what is there, and back.
+
+mod capture;
+mod look;
+
+use super::Session;
+use crate::error::{Error, Result};
+use crate::store::{Ref, Release};
+use crate::tree::extract::ExtractOptions;
+use crate::units::human;
+use clap::{Args, Subcommand};
+use serde_json::json;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+#[derive(Subcommand)]
+pub(super) enum Verb {
+    /// Capture a tree as the next generation of a name
+    Capture(capture::Capture),
+    /// List the names
+    List,
+    /// Show an image
+    Show {
+        /// name, name:tag, name@GENERATION, or the first digits of an id
+        #[arg(value_name = "REF")]
+        image: String,
+    },
+    /// List the generations of a name, newest first
+    Log {
+        /// The name
+        name: String,
+    },
+    /// Point a tag to an image
+    Tag {
+        /// The image
+        #[arg(value_name = "REF")]
+        image: String,
+        /// The tag
+        #[arg(value_name = "NAME:TAG")]
+        tag: String,
+    },
+    /// Make a new generation that points back to an older image
+    Rollback {
+        /// The name
+        name: String,
+        /// The image
+        #[arg(long, value_name = "REF")]
+        to: String,
+    },
+    /// Remove a tag, a generation or a whole name; the data stays until it is collected
+    Rm {
+        /// name, name:tag or name@GENERATION
+        #[arg(value_name = "REF")]
+        image: String,
+    },
+    /// List a directory of an image
+    Ls(look::Ls),
+    /// Print a file of an image
+    Cat {
+        /// The image
+        #[arg(value_name = "REF")]
+        image: String,
+        /// The file
+        path: OsString,
+    },
+    /// Extract an image into an empty directory
+    Extract(Extract),
+}
+
+#[derive(Args)]
+pub(super) struct Extract {
+    /// The image
+    #[arg(value_name = "REF")]
+    image: String,
+    /// The directory, which is made
+    dir: PathBuf,
+    /// Read everything back and compare
+    #[arg(long)]
+    verify: bool,
+    /// Go on although the filesystem cannot hold everything
+    #[arg(long)]
+    accept_loss: bool,
+    /// Do not wait until everything is on the medium
+    #[arg(long)]
+    no_sync: bool,
+    /// Threads; 0 is one for each core
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    threads: usize,
+}
+
+pub(super) fn run(verb: Verb, session: &Session) -> Result<()> {
+    match verb {
+        Verb::Capture(args) => capture::capture(&args, session),
+        Verb::List => look::list(session),
+        Verb::Show { image } => look::show(&image, session),
+        Verb::Log { name } => look::log(&name, session),
+        Verb::Tag { image, tag } => set_tag(&image, &tag, session),
+        Verb::Rollback { name, to } => {
+            let release = session.store()?.rollback(&name, &to)?;
+            session.print(&release, |w| writeln!(w, "{}", describe(&release)))
+        }
+        Verb::Rm { image } => {
+            session.store()?.remove(&image)?;
+            session.print(&json!({ "removed": image }), |_| Ok(()))
+        }
+        Verb::Ls(args) => look::ls(&args, session),
+        Verb::Cat { image, path } => look::cat(&image, &path, session),
+        Verb::Extract(args) => extract(&args, session),
+    }
+}
+
+/// A generation in one line.
+fn describe(r: &Release) -> String {
+    let image = r.image.map_or_else(|| "removed".to_owned(), |i| i.to_string());
+    format!("{}@{} {image}", r.name, r.generation)
+}
+
+fn set_tag(image: &str, tag: &str, session: &Session) -> Result<()> {
+    let Ref::Tag(name, tag) = Ref::parse(tag)? else {
+        return Err(Error::invalid(format!("\"{tag}\" is not a tag")).hint("a tag is written NAME:TAG"));
+    };
+    let store = session.store()?;
+    store.tag(image, &name, &tag)?;
+    let generation = store.refs().tag(&name, &tag)?;
+    let value = json!({ "name": name, "tag": tag, "generation": generation });
+    session.print(&value, |w| writeln!(w, "{name}:{tag} is {name}@{}", generation.unwrap_or(0)))
+}
+
+fn extract(args: &Extract, session: &Session) -> Result<()> {
+    let image = session.store()?.image(&args.image)?;
+    let options = ExtractOptions {
+        verify: args.verify,
+        accept_loss: args.accept_loss,
+        threads: args.threads,
+        no_sync: args.no_sync,
+    };
+    let done = session.run("image extract", |task| image.extract(&args.dir, &options, task))?;
+    session.print(&done, |w| {
+        for loss in &done.losses {
+            writeln!(w, "lost: {} ({} entries, such as {})", loss.feature, loss.count, loss.example)?;
+        }
+        let verified = if done.verified { ", verified" } else { "" };
+        writeln!(w, "{} entries, {}{verified}", done.entries, human(done.bytes))
+    })
+}

@@ -1,0 +1,86 @@
+//! `cvctl image capture`: a tree becomes an image.
+
+use super::Session;
+use crate::capture::{CaptureOptions, Captured};
+use crate::error::{Error, Result};
+use crate::units::human;
+use clap::Args;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+#[derive(Args)]
+pub(crate) struct Capture {
+    /// The root of the tree
+    root: PathBuf,
+    /// The name
+    #[arg(long)]
+    name: String,
+    /// Tag for the new generation
+    #[arg(long, value_name = "TAG")]
+    tag: Option<String>,
+    /// Leave out what fits, as in .gitignore
+    #[arg(long, value_name = "PATTERN")]
+    exclude: Vec<String>,
+    /// Take what fits although a rule would leave it out
+    #[arg(long, value_name = "PATTERN")]
+    keep: Vec<String>,
+    /// Leave nothing out and generalise nothing
+    #[arg(long)]
+    exact: bool,
+    /// A file that changes while it is read is an error
+    #[arg(long)]
+    strict: bool,
+    /// Read every file, whatever the last capture saw
+    #[arg(long)]
+    paranoid: bool,
+    /// Level of zstd, 1 to 19
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=19))]
+    level: i32,
+    /// Threads; 0 is one for each core
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    threads: usize,
+    /// Fail unless this is the newest generation; 0: the name is new
+    #[arg(long, value_name = "N")]
+    expect_parent: Option<u64>,
+    /// Write what was done as JSON into this file
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+}
+
+pub(super) fn capture(args: &Capture, session: &Session) -> Result<()> {
+    let store = session.store()?;
+    let options = CaptureOptions {
+        exclude: args.exclude.clone(),
+        keep: args.keep.clone(),
+        exact: args.exact,
+        strict: args.strict,
+        paranoid: args.paranoid,
+        tag: args.tag.clone(),
+        level: args.level,
+        threads: args.threads,
+        state: None,
+        expect_parent: args.expect_parent,
+    };
+    let done = session.run("image capture", |task| store.capture(&args.root, &args.name, &options, task))?;
+    if let Some(path) = &args.report {
+        write_report(path, &done)?;
+    }
+    session.print(&done, |w| describe(w, &done))
+}
+
+fn write_report(path: &Path, done: &Captured) -> Result<()> {
+    let mut text = serde_json::to_vec_pretty(done).map_err(|e| Error::io("write", path.display(), e))?;
+    text.push(b'\n');
+    std::fs::write(path, text).map_err(|e| Error::io("write", path.display(), e))
+}
+
+fn describe(w: &mut dyn Write, c: &Captured) -> io::Result<()> {
+    let state = if c.changed { "" } else { " (unchanged)" };
+    writeln!(w, "{}@{} {}{state}", c.name, c.generation, c.image)?;
+    let (read, bytes, stored) = (c.read, human(c.read_bytes), human(c.stored_bytes));
+    writeln!(w, "{} entries, {read} read with {bytes}, {stored} added to the store", c.entries)?;
+    if c.scrubbed_count > 0 {
+        writeln!(w, "{} left out or generalised; --report lists them", c.scrubbed_count)?;
+    }
+    c.notes.iter().try_for_each(|n| writeln!(w, "note: {n}"))
+}

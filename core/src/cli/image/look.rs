@@ -1,0 +1,250 @@
+//! `cvctl image list|show|log|ls|cat`: what is in the store and in an image.
+
+use super::Session;
+use crate::cli::output::{self, Format, table};
+use crate::error::{Error, Result};
+use crate::image::{Kind, Row};
+use crate::store::Image;
+use crate::sys::clock;
+use crate::sys::confined::show as printable;
+use crate::units::human;
+use base64::Engine;
+use clap::Args;
+use serde_json::{Value, json};
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+
+/// The largest file that `cat` puts into JSON.
+const CAT_LIMIT: u64 = 64 << 20;
+
+#[derive(Args)]
+pub(crate) struct Ls {
+    /// The image
+    #[arg(value_name = "REF")]
+    image: String,
+    /// A directory or file
+    #[arg(default_value = "/")]
+    path: OsString,
+    /// Everything beneath it
+    #[arg(short, long)]
+    recursive: bool,
+}
+
+pub(super) fn list(session: &Session) -> Result<()> {
+    let images = session.store()?.images()?;
+    let tags = |tags: &[(String, u64)]| tags.iter().map(|(t, g)| format!("{t}@{g}")).collect::<Vec<_>>().join(" ");
+    let value: Vec<Value> = images
+        .iter()
+        .map(|i| {
+            let tags: Vec<Value> = i.tags.iter().map(|(t, g)| json!({ "tag": t, "generation": g })).collect();
+            json!({ "name": i.name, "generation": i.generation, "image": i.image, "tree": i.tree,
+                    "created": i.created, "tags": tags })
+        })
+        .collect();
+    session.print(&json!({ "images": value }), |w| {
+        let rows: Vec<_> = images
+            .iter()
+            .map(|i| [i.name.clone(), i.generation.to_string(), i.image.short(), i.created.clone(), tags(&i.tags)])
+            .collect();
+        table(w, ["NAME", "GENERATION", "IMAGE", "CREATED", "TAGS"], &rows)
+    })
+}
+
+pub(super) fn show(reference: &str, session: &Session) -> Result<()> {
+    let image = session.store()?.image(reference)?;
+    let (m, r) = (image.manifest(), image.release());
+    let value = json!({
+        "name": r.map(|r| &r.name),
+        "generation": r.map(|r| r.generation),
+        "created": r.map(|r| &r.created),
+        "reason": r.map(|r| r.reason),
+        "image": image.id(),
+        "tree": image.tree_id(),
+        "parent": m.parent,
+        "pages": m.pages.len(),
+        "totals": m.totals,
+        "facts": m.facts,
+        "policy": m.policy,
+        "layout": m.layout.as_ref().map(|l| String::from_utf8_lossy(l)),
+    });
+    session.print(&value, |w| show_text(w, &image))
+}
+
+fn show_text(w: &mut dyn Write, image: &Image) -> io::Result<()> {
+    let (m, mut line) = (image.manifest(), |key: &str, value: &str| writeln!(w, "{key:<12} {value}"));
+    if let Some(r) = image.release() {
+        line("name", &format!("{}@{}", r.name, r.generation))?;
+        line("created", &r.created)?;
+    }
+    line("image", &image.id().to_string())?;
+    line("tree", &image.tree_id().to_string())?;
+    if let Some(parent) = m.parent {
+        line("parent", &parent.to_string())?;
+    }
+    let fact = |key: &str| m.facts.as_ref().and_then(|f| f.get(key)).filter(|v| !v.is_null());
+    if let Some(os) = fact("os").and_then(|o| o.get("PRETTY_NAME").or_else(|| o.get("ID"))).and_then(Value::as_str) {
+        line("system", &printable(os.as_bytes()))?;
+    }
+    for key in ["architecture", "kernels", "loaders", "initramfs", "selinux"] {
+        let text = match fact(key) {
+            Some(Value::String(s)) => s.clone(),
+            Some(Value::Array(a)) => a.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "),
+            _ => continue,
+        };
+        if !text.is_empty() {
+            line(key, &printable(text.as_bytes()))?;
+        }
+    }
+    let t = &m.totals;
+    line("entries", &format!("{} ({} directories, {} files, {} links)", t.rows, t.directories, t.files, t.links))?;
+    line("size", &format!("{}, data {}", human(t.size), human(t.data)))
+}
+
+pub(super) fn log(name: &str, session: &Session) -> Result<()> {
+    let store = session.store()?;
+    let (log, tags) = (store.log(name)?, store.refs().tags(name)?);
+    let tags_of = |g: u64| tags.iter().filter(|(_, t)| *t == g).map(|(t, _)| t.as_str()).collect::<Vec<_>>();
+    let value: Vec<Value> = log
+        .iter()
+        .map(|r| {
+            json!({ "generation": r.generation, "created": r.created, "reason": r.reason, "image": r.image,
+                    "tree": r.tree, "tags": tags_of(r.generation) })
+        })
+        .collect();
+    session.print(&json!({ "name": name, "generations": value }), |w| {
+        let rows: Vec<_> = log
+            .iter()
+            .map(|r| {
+                let reason = serde_json::to_value(r.reason).unwrap_or_default();
+                let image = r.image.map_or_else(|| "-".to_owned(), |i| i.short());
+                let reason = reason.as_str().unwrap_or_default().to_owned();
+                [r.generation.to_string(), image, r.created.clone(), reason, tags_of(r.generation).join(" ")]
+            })
+            .collect();
+        table(w, ["GENERATION", "IMAGE", "CREATED", "REASON", "TAGS"], &rows)
+    })
+}
+
+/// The path in an image that an argument means: leading and trailing slashes do not count.
+fn inner(path: &OsStr) -> &[u8] {
+    let mut path = path.as_bytes();
+    while let Some(p) = path.strip_prefix(b"/") {
+        path = p;
+    }
+    while let Some(p) = path.strip_suffix(b"/") {
+        path = p;
+    }
+    if path == b"." { b"" } else { path }
+}
+
+pub(super) fn ls(args: &Ls, session: &Session) -> Result<()> {
+    let image = session.store()?.image(&args.image)?;
+    let path = inner(&args.path);
+    let mut rows = image.list(path, args.recursive)?;
+    // As `ls` does: of a directory its entries, not itself.
+    if rows[0].is_directory() {
+        rows.remove(0);
+    }
+    match session.format {
+        Format::Text => output::stdout(|w| rows.iter().try_for_each(|r| writeln!(w, "{}", long(r)))),
+        // Row by row: a tree may have millions.
+        Format::Json => output::stdout(|w| {
+            w.write_all(b"{\"entries\":[")?;
+            for (i, row) in rows.iter().enumerate() {
+                w.write_all(if i == 0 { b"" } else { b"," })?;
+                serde_json::to_writer(&mut *w, &row_json(row))?;
+            }
+            writeln!(w, "]}}")
+        }),
+    }
+}
+
+/// The letter of the kind, as `ls -l` has it, and the word.
+fn kind(row: &Row) -> (char, &'static str) {
+    match row.kind {
+        Kind::File { .. } => ('-', "file"),
+        Kind::Directory => ('d', "directory"),
+        Kind::Link(_) => ('l', "link"),
+        Kind::Device { .. } if row.kind_bits() == crate::image::row::BLOCK => ('b', "block"),
+        Kind::Device { .. } => ('c', "character"),
+        Kind::Fifo => ('p', "fifo"),
+    }
+}
+
+fn mtime(row: &Row) -> String {
+    let whole = clock::rfc3339(row.mtime.0);
+    format!("{}.{:09}Z", whole.trim_end_matches('Z'), row.mtime.1)
+}
+
+fn row_json(row: &Row) -> Value {
+    let mut out = json!({
+        "path": format!("/{}", printable(&row.path)),
+        "kind": kind(row).1,
+        "mode": format!("{:04o}", row.mode & 0o7777),
+        "uid": row.uid,
+        "gid": row.gid,
+        "mtime": mtime(row),
+        "size": row.size(),
+    });
+    if std::str::from_utf8(&row.path).is_err() {
+        out["path_base64"] = base64::engine::general_purpose::STANDARD.encode(&row.path).into();
+    }
+    match &row.kind {
+        Kind::Link(target) => out["target"] = printable(target).into(),
+        Kind::Device { major, minor } => out["device"] = json!([major, minor]),
+        _ => {}
+    }
+    if !row.xattrs.is_empty() {
+        out["xattrs"] = row.xattrs.iter().map(|x| Value::from(printable(&x.name))).collect();
+    }
+    out
+}
+
+fn long(row: &Row) -> String {
+    let mut mode = String::from(kind(row).0);
+    for (shift, special, letter) in [(6, 0o4000, 's'), (3, 0o2000, 's'), (0, 0o1000, 't')] {
+        let bits = row.mode >> shift;
+        mode.push(if bits & 4 != 0 { 'r' } else { '-' });
+        mode.push(if bits & 2 != 0 { 'w' } else { '-' });
+        mode.push(match (row.mode & special != 0, bits & 1 != 0) {
+            (true, true) => letter,
+            (true, false) => letter.to_ascii_uppercase(),
+            (false, true) => 'x',
+            (false, false) => '-',
+        });
+    }
+    let size = match &row.kind {
+        Kind::Device { major, minor } => format!("{major},{minor}"),
+        _ => row.size().to_string(),
+    };
+    let (uid, gid, time) = (row.uid, row.gid, clock::rfc3339(row.mtime.0));
+    let mut out = format!("{mode} {uid:>5} {gid:>5} {size:>12} {time} /{}", printable(&row.path));
+    if let Kind::Link(target) = &row.kind {
+        out.push_str(&format!(" -> {}", printable(target)));
+    }
+    out
+}
+
+pub(super) fn cat(reference: &str, path: &OsStr, session: &Session) -> Result<()> {
+    let image = session.store()?.image(reference)?;
+    let path = inner(path);
+    if session.format == Format::Text {
+        let mut w = io::BufWriter::with_capacity(64 << 10, io::stdout().lock());
+        image.cat(path, &mut w)?;
+        return w.flush().map_err(|e| Error::io("write", "the output", e));
+    }
+    let size = image.row(path)?.size();
+    if size > CAT_LIMIT {
+        return Err(Error::limit(format!("/{} is over 64 MiB, too much for JSON", printable(path)))
+            .hint("leave -o json out: the bytes come as they are"));
+    }
+    let mut bytes = Vec::new();
+    image.cat(path, &mut bytes)?;
+    let mut value = json!({ "path": format!("/{}", printable(path)), "size": size });
+    match std::str::from_utf8(&bytes) {
+        Ok(text) => value["text"] = text.into(),
+        Err(_) => value["base64"] = base64::engine::general_purpose::STANDARD.encode(&bytes).into(),
+    }
+    output::stdout(|w| writeln!(w, "{value}"))
+}
