@@ -151,6 +151,21 @@
 #define CV_EXPECT_NEW -1
 
 /**
+ * In `cv_tar_export_options.compression`: zstd.
+ */
+#define CV_TAR_ZSTD 0
+
+/**
+ * In `cv_tar_export_options.compression`: gzip.
+ */
+#define CV_TAR_GZIP 1
+
+/**
+ * In `cv_tar_export_options.compression`: none.
+ */
+#define CV_TAR_PLAIN 2
+
+/**
  * An image of a store.
  */
 typedef struct cv_image cv_image;
@@ -159,6 +174,16 @@ typedef struct cv_image cv_image;
  * Work that runs. Unlike other handles it may be polled and cancelled while another call waits for it.
  */
 typedef struct cv_job cv_job;
+
+/**
+ * A layout document that is right in itself.
+ */
+typedef struct cv_layout cv_layout;
+
+/**
+ * A plan. Making one writes nothing.
+ */
+typedef struct cv_plan cv_plan;
 
 /**
  * A store of images.
@@ -294,6 +319,96 @@ typedef struct {
      */
     uint8_t reserved[5];
 } cv_extract_options;
+
+/**
+ * How to import an archive. Zeros are the defaults: `cv_tar_import_options o = {0}; o.size = sizeof o;`
+ */
+typedef struct {
+    /**
+     * `sizeof(cv_tar_import_options)`.
+     */
+    uint32_t size;
+    /**
+     * zstd level in the store, 1 to 19; 0 is 3.
+     */
+    int32_t level;
+    /**
+     * Threads; 0 is one for each core.
+     */
+    uint32_t threads;
+    /**
+     * Not 0: keep attributes that are bound to a machine, too.
+     */
+    uint8_t exact;
+    /**
+     * Zeros.
+     */
+    uint8_t reserved[3];
+    /**
+     * Tag for the new generation, or NULL.
+     */
+    const char *tag;
+    /**
+     * Fail with `CV_E_CONFLICT` unless this is the newest generation; 0: whichever, `CV_EXPECT_NEW`: none yet.
+     */
+    int64_t expect_parent;
+    /**
+     * Most entries; 0 is 2^24.
+     */
+    uint64_t max_entries;
+    /**
+     * Most bytes of names, targets and attributes in all; 0 is 4 GiB.
+     */
+    uint64_t max_metadata;
+    /**
+     * Most bytes of data in all; 0 is 16 TiB.
+     */
+    uint64_t max_data;
+} cv_tar_import_options;
+
+/**
+ * How to export an archive. Zeros are the defaults: `cv_tar_export_options o = {0}; o.size = sizeof o;`
+ */
+typedef struct {
+    /**
+     * `sizeof(cv_tar_export_options)`.
+     */
+    uint32_t size;
+    /**
+     * One of `CV_TAR_…`.
+     */
+    uint32_t compression;
+    /**
+     * Level of the compression; 0 is the usual one.
+     */
+    int32_t level;
+} cv_tar_export_options;
+
+/**
+ * What a plan is told besides the disks. Zeros are the defaults: `cv_plan_options o = {0}; o.size = sizeof o;`
+ */
+typedef struct {
+    /**
+     * `sizeof(cv_plan_options)`.
+     */
+    uint32_t size;
+    /**
+     * The sector size that image files get, in bytes; the layout's own goes first.
+     */
+    uint32_t sector;
+    /**
+     * The name of the node, or NULL.
+     */
+    const char *hostname;
+    /**
+     * 16 bytes that identities come from, or NULL: they then come from layout, disks, host name and this boot.
+     */
+    const uint8_t *seed;
+    /**
+     * The image that the disks are for, or NULL; what it says about itself is looked at.
+     */
+    const cv_image *image;
+} cv_plan_options;
 
 #ifdef __cplusplus
 extern "C" {
@@ -505,6 +620,137 @@ int32_t cv_image_extract_start(const cv_image *image,
                                const char *target,
                                const cv_extract_options *options,
                                cv_job **job);
+
+/**
+ * Imports the archive that the file descriptor `fd` gives, compressed or not, as the next generation of `name`. The
+ * result is a JSON object `{name, generation, image, tree, changed, entries, notes, …}`. `options` and `on_event` may
+ * be NULL.
+ */
+int32_t cv_store_import_tar(const cv_store *store,
+                            int32_t fd,
+                            const char *name,
+                            const cv_tar_import_options *options,
+                            cv_event_fn on_event,
+                            void *user,
+                            char **imported_json);
+
+/**
+ * Starts what `cv_store_import_tar` does; the result is the same object. The file descriptor is copied and may be
+ * closed.
+ */
+int32_t cv_store_import_tar_start(const cv_store *store,
+                                  int32_t fd,
+                                  const char *name,
+                                  const cv_tar_import_options *options,
+                                  cv_job **job);
+
+/**
+ * Writes an image as an archive to the file descriptor `fd`, which stays open; the same image and options give the
+ * same bytes. The result is a JSON object `{entries, bytes, long_paths, …}`. `options` and `on_event` may be NULL.
+ */
+int32_t cv_image_export_tar(const cv_image *image,
+                            int32_t fd,
+                            const cv_tar_export_options *options,
+                            cv_event_fn on_event,
+                            void *user,
+                            char **exported_json);
+
+/**
+ * Starts what `cv_image_export_tar` does; the result is the same object. The file descriptor is copied and may be
+ * closed.
+ */
+int32_t cv_image_export_tar_start(const cv_image *image,
+                                  int32_t fd,
+                                  const cv_tar_export_options *options,
+                                  cv_job **job);
+
+/**
+ * Reads a document in YAML or JSON; `name` stands for it in messages. When something is wrong, the error has all of it
+ * in `detail.diagnostics`, with line and column.
+ */
+int32_t cv_layout_parse(const char *document,
+                        const char *name,
+                        cv_layout **layout);
+
+/**
+ * Reads a document from a file, as `cv_layout_parse` does.
+ */
+int32_t cv_layout_load(const char *file, cv_layout **layout);
+
+/**
+ * Everything that is wrong with a document: a JSON array of `{code, severity, path, line, column, message, hint}`, empty
+ * when nothing is.
+ */
+int32_t cv_layout_check(const char *document,
+                        const char *name,
+                        char **diagnostics_json);
+
+/**
+ * The JSON Schema of layout documents.
+ */
+int32_t cv_layout_schema(char **schema_json);
+
+/**
+ * Frees a layout. NULL is fine.
+ */
+int32_t cv_layout_free(cv_layout *layout);
+
+/**
+ * The name of a layout.
+ */
+int32_t cv_layout_name(const cv_layout *layout, char **name);
+
+/**
+ * A layout as a JSON document, which `cv_layout_parse` reads again.
+ */
+int32_t cv_layout_json(const cv_layout *layout, char **document_json);
+
+/**
+ * Makes a plan for these disks, which are opened for reading only: the set `sets[i]` of the layout is the disk or image
+ * file `disks[i]`. `options` may be NULL.
+ */
+int32_t cv_layout_plan(const cv_layout *layout,
+                       const char *const *sets,
+                       const char *const *disks,
+                       size_t count,
+                       const cv_plan_options *options,
+                       cv_plan **plan);
+
+/**
+ * Frees a plan. NULL is fine.
+ */
+int32_t cv_plan_free(cv_plan *plan);
+
+/**
+ * A plan as text: each disk now and after, what is lost, what is done, and the token that confirms it.
+ */
+int32_t cv_plan_text(const cv_plan *plan, char **shown);
+
+/**
+ * A plan as JSON, shape `cv.plan/v1`.
+ */
+int32_t cv_plan_json(const cv_plan *plan, char **plan_json);
+
+/**
+ * The token, which confirms this plan and no other.
+ */
+int32_t cv_plan_token(const cv_plan *plan, char **token);
+
+/**
+ * Partitions and formats the disks as the plan says: WHAT IS ON THEM IS LOST. `token` is that of the plan; with any
+ * other it is `CV_E_REFUSED`, and nothing is written. The result is a JSON object `{layout, disks, filesystems, …}`.
+ * `on_event` may be NULL.
+ */
+int32_t cv_plan_apply(const cv_plan *plan,
+                      const char *token,
+                      cv_event_fn on_event,
+                      void *user,
+                      char **applied_json);
+
+/**
+ * Starts what `cv_plan_apply` does; the result is the same object.
+ */
+int32_t cv_plan_apply_start(const cv_plan *plan, const char *token, cv_job **job);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -89,12 +89,17 @@ fn read(p: *const cv_capture_options) -> Result<CaptureOptions> {
     out.tag = optional_text(o.tag, "options.tag")?.map(str::to_owned);
     out.threads = o.threads as usize;
     (out.exact, out.strict, out.paranoid) = (o.exact != 0, o.strict != 0, o.paranoid != 0);
-    out.expect_parent = match o.expect_parent {
-        0 => None,
-        CV_EXPECT_NEW => Some(0),
-        n => Some(u64::try_from(n).map_err(|_| Error::invalid("options.expect_parent is negative"))?),
-    };
+    out.expect_parent = expected(o.expect_parent)?;
     Ok(out)
+}
+
+/// The generation that is expected to be the newest.
+pub(crate) fn expected(generation: i64) -> Result<Option<u64>> {
+    match generation {
+        0 => Ok(None),
+        CV_EXPECT_NEW => Ok(Some(0)),
+        n => u64::try_from(n).map(Some).map_err(|_| Error::invalid("options.expect_parent is negative")),
+    }
 }
 
 /// Captures the tree at `root` as the next generation of `name`; when nothing has changed there is no new one. The

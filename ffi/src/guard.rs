@@ -9,6 +9,7 @@
 use crate::error;
 use libcv::{Error, ErrorKind, Result};
 use std::ffi::{CStr, CString, OsStr, c_char, c_void};
+use std::fs::File;
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -78,13 +79,21 @@ pub(crate) fn texts(p: *const *const c_char, count: usize, name: &str) -> Result
     pointers.iter().map(|p| text(*p, name).map(str::to_owned)).collect()
 }
 
-/// A file descriptor of the caller.
-pub(crate) fn descriptor<'a>(fd: i32, name: &str) -> Result<BorrowedFd<'a>> {
+/// A copy of a file descriptor of the caller, so that none of the caller's is ever closed.
+pub(crate) fn file(fd: i32, name: &str) -> Result<File> {
     if fd < 0 {
         return Err(Error::invalid(format!("the argument {name} is not a file descriptor")).fact("argument", name));
     }
     // SAFETY: not -1, and the caller promises that it stays open during the call.
-    Ok(unsafe { BorrowedFd::borrow_raw(fd) })
+    let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
+    let copy = borrowed.try_clone_to_owned().map_err(|e| Error::io("use", format!("the file descriptor {fd}"), e))?;
+    Ok(copy.into())
+}
+
+/// An array of 16 bytes, or `None` for NULL.
+pub(crate) fn optional_array(p: *const u8) -> Option<[u8; 16]> {
+    // SAFETY: the caller promises 16 bytes where it is not NULL.
+    (!p.is_null()).then(|| unsafe { p.cast::<[u8; 16]>().read_unaligned() })
 }
 
 /// An options structure: its first field is its size as the caller knows it, and zeros mean the default.

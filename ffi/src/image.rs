@@ -1,12 +1,12 @@
 //! Images: what they hold, and how they become a tree again.
 
 use crate::event::{cv_event_fn, task};
-use crate::guard::{Options, bytes, descriptor, guard, options, out, path};
+use crate::guard::{Options, bytes, file, guard, options, out, path};
 use crate::handle::{Opaque, close, hold};
 use crate::job::{cv_job, start};
+use libcv::Result;
 use libcv::store::Image;
 use libcv::tree::extract::ExtractOptions;
-use libcv::{Error, Result};
 use std::ffi::{c_char, c_void};
 
 /// An image of a store.
@@ -118,10 +118,8 @@ pub unsafe extern "C" fn cv_image_ls(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cv_image_cat(image: *const cv_image, path: *const c_char, fd: i32) -> i32 {
     guard(|| {
-        let (path, fd) = (inside(path)?, descriptor(fd, "fd")?);
-        // A copy of the descriptor, so that none of the caller's is closed.
-        let copy = fd.try_clone_to_owned().map_err(|e| Error::io("use", "the file descriptor", e))?;
-        hold(image)?.cat(path, &mut std::fs::File::from(copy))
+        let (path, mut file) = (inside(path)?, file(fd, "fd")?);
+        hold(image)?.cat(path, &mut file)
     })
 }
 

@@ -31,5 +31,11 @@ pub mod capture;
 
 pub mod image;
 
+pub mod convert;
+
+pub mod layout;
+
+pub mod plan;
+
 mod guard;
 mod handle;

@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from ._native import Image, Job, Row, Rows, Store, __version__
+from ._native import Image, Job, Layout, Plan, Row, Rows, Store, __version__
 from .errors import (
     Bug,
     Busy,
@@ -46,11 +46,13 @@ __all__ = [
     "Integrity",
     "Invalid",
     "Job",
+    "Layout",
     "Limit",
     "Misuse",
     "Network",
     "NotFound",
     "Partial",
+    "Plan",
     "PluginError",
     "Refused",
     "Row",

@@ -1,13 +1,24 @@
 """The core of libcv."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Generic, Literal, Optional, Protocol, TypeVar, Union, final
 
 from typing_extensions import Self
 
-from ._types import Captured, Event, Extracted, ImageInfo, NameInfo, Release, Report
+from ._types import (
+    Captured,
+    Diagnostic,
+    Event,
+    Exported,
+    Extracted,
+    ImageInfo,
+    Imported,
+    NameInfo,
+    Release,
+    Report,
+)
 
 _StrPath = Union[str, bytes, os.PathLike[str], os.PathLike[bytes]]
 _Progress = Optional[Callable[[Event], object]]
@@ -16,7 +27,9 @@ _T_co = TypeVar("_T_co", covariant=True)
 class _HasFileno(Protocol):
     def fileno(self) -> int: ...
 
-__all__ = ["Image", "Job", "Row", "Rows", "Store", "__version__", "error_kinds", "main"]
+_File = Union[int, _HasFileno, _StrPath]
+
+__all__ = ["Image", "Job", "Layout", "Plan", "Row", "Rows", "Store", "__version__", "error_kinds", "main"]
 
 __version__: str
 """The version of the library."""
@@ -95,7 +108,7 @@ class Store:
         `exclude` and `keep` are patterns as in .gitignore. `exact` generalises nothing. `strict` fails with
         `Conflict` when a file changes while it is read. `paranoid` reads every file, whatever the last capture saw.
         With `expect_parent` it fails with `Conflict` unless that is the newest generation (0: none yet).
-        What the capture did is in `captured` of the image.
+        What the capture did is in `report` of the image.
         """
     def capture_job(
         self,
@@ -114,6 +127,41 @@ class Store:
         expect_parent: Optional[int] = None,
     ) -> Job[Image]:
         """`capture` in the background."""
+    def import_tar(
+        self,
+        file: _File,
+        name: str,
+        *,
+        tag: Optional[str] = None,
+        level: int = 3,
+        threads: int = 0,
+        exact: bool = False,
+        expect_parent: Optional[int] = None,
+        max_entries: Optional[int] = None,
+        max_metadata: Optional[int] = None,
+        max_data: Optional[int] = None,
+        progress: _Progress = None,
+    ) -> Image:
+        """Imports an archive, compressed or not, as the next generation of `name`.
+
+        What the import did is in `report` of the image. Raises `Integrity` for a damaged archive, `UnsafeInput` for an
+        entry that breaks a rule, `Limit` beyond `max_entries`, `max_metadata` or `max_data`.
+        """
+    def import_tar_job(
+        self,
+        file: _File,
+        name: str,
+        *,
+        tag: Optional[str] = None,
+        level: int = 3,
+        threads: int = 0,
+        exact: bool = False,
+        expect_parent: Optional[int] = None,
+        max_entries: Optional[int] = None,
+        max_metadata: Optional[int] = None,
+        max_data: Optional[int] = None,
+    ) -> Job[Image]:
+        """`import_tar` in the background."""
     def __enter__(self) -> Self: ...
     def __exit__(
         self, *_args: Union[type[BaseException], BaseException, TracebackType, None]
@@ -139,16 +187,29 @@ class Image:
     def generation(self) -> Optional[int]:
         """The generation through which it was opened."""
     @property
-    def captured(self) -> Optional[Captured]:
-        """What the capture did that gave this object."""
+    def report(self) -> Union[Captured, Imported, None]:
+        """What the capture or the import did that gave this object."""
     def info(self) -> ImageInfo:
         """What is known of the image."""
     def ls(self, path: _StrPath = ..., *, recursive: bool = False) -> Rows:
         """The entry at `path`, and if it is a directory the entries in it, with `recursive` all beneath it."""
     def cat(self, path: _StrPath) -> bytes:
         """The content of a regular file."""
-    def cat_to(self, path: _StrPath, file: Union[int, _HasFileno]) -> None:
-        """Writes the content of a regular file to an open file or file descriptor."""
+    def cat_to(self, path: _StrPath, file: _File) -> None:
+        """Writes the content of a regular file to a path, an open file or a file descriptor."""
+    def export_tar(
+        self,
+        file: _File,
+        *,
+        compression: Literal["zstd", "gzip", "none"] = "zstd",
+        level: int = 0,
+        progress: _Progress = None,
+    ) -> Exported:
+        """Writes the image as an archive; the same image and options give the same bytes."""
+    def export_tar_job(
+        self, file: _File, *, compression: Literal["zstd", "gzip", "none"] = "zstd", level: int = 0
+    ) -> Job[Exported]:
+        """`export_tar` in the background."""
     def extract(
         self,
         target: _StrPath,
@@ -228,6 +289,62 @@ class Row:
     @property
     def xattrs(self) -> dict[str, Optional[bytes]]:
         """Extended attributes; `None` for a value over 1,024 bytes."""
+
+@final
+class Layout:
+    """A layout document that is right in itself."""
+
+    @staticmethod
+    def load(path: _StrPath) -> Layout:
+        """Reads a document from a file.
+
+        Raises `Invalid` with everything that is wrong in `detail["diagnostics"]`.
+        """
+    @staticmethod
+    def parse(document: Union[str, bytes], name: str = "layout") -> Layout:
+        """Reads a document in YAML or JSON; `name` stands for it in messages."""
+    @staticmethod
+    def check(document: Union[str, bytes], name: str = "layout") -> list[Diagnostic]:
+        """Everything that is wrong with a document; empty when nothing is."""
+    @staticmethod
+    def schema() -> dict[str, Any]:
+        """The JSON Schema of layout documents."""
+    @property
+    def name(self) -> str:
+        """The name of the layout."""
+    def to_dict(self) -> dict[str, Any]:
+        """The document, which `parse` reads again as JSON."""
+    def plan(
+        self,
+        disks: Mapping[str, _StrPath],
+        *,
+        image: Optional[Image] = None,
+        hostname: Optional[str] = None,
+        seed: Optional[bytes] = None,
+        sector: Optional[int] = None,
+    ) -> Plan:
+        """Makes a plan for these disks or image files, by set. Writes nothing.
+
+        `image` is what the disks are for, `seed` 16 bytes that identities come from, `sector` the sector size that
+        image files get. Raises `Refused` when a disk is too small, in use or read-only.
+        """
+
+@final
+class Plan:
+    """What a layout means for these disks. `print(plan)` shows it: each disk now and after, what is lost."""
+
+    @property
+    def token(self) -> str:
+        """What confirms this plan and no other."""
+    def to_dict(self) -> dict[str, Any]:
+        """The plan, shape `cv.plan/v1`."""
+    def apply(self, *, confirm: str, progress: _Progress = None) -> dict[str, Any]:
+        """Partitions and formats the disks: WHAT IS ON THEM IS LOST. `confirm` is the token of the plan.
+
+        Raises `Refused` for another token, or when a disk is not as it was.
+        """
+    def apply_job(self, *, confirm: str) -> Job[dict[str, Any]]:
+        """`apply` in the background."""
 
 @final
 class Job(Generic[_T_co]):

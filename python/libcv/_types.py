@@ -117,3 +117,40 @@ class ImageInfo(TypedDict):
     facts: Optional[dict[str, Any]]
     policy: Optional[dict[str, Any]]
     names: Optional[dict[str, Any]]
+
+
+class Imported(TypedDict):
+    """What an import did."""
+
+    name: str
+    generation: int
+    image: str
+    tree: str
+    changed: bool
+    entries: int
+    read_bytes: int
+    stored_bytes: int
+    implied: int
+    replaced: int
+    notes: list[str]
+
+
+class Exported(TypedDict):
+    """What an export did."""
+
+    entries: int
+    bytes: int
+    long_paths: list[str]
+    long_paths_count: int
+
+
+class Diagnostic(TypedDict):
+    """Something that is wrong with a document."""
+
+    code: str
+    severity: str
+    path: str
+    line: int
+    column: int
+    message: str
+    hint: Optional[str]

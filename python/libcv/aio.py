@@ -14,12 +14,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, Callable, Optional, TypeVar
 
-from ._native import Image, Job, Store
-from ._types import Event, Extracted, Report, StrPath
+from ._native import Image, Job, Plan, Store
+from ._types import Event, Exported, Extracted, Report, StrPath
 
 T = TypeVar("T")
 
-__all__ = ["capture", "check", "events", "extract", "result"]
+__all__ = ["apply", "capture", "check", "events", "export_tar", "extract", "import_tar", "result"]
 
 Progress = Optional[Callable[[Event], object]]
 
@@ -60,3 +60,18 @@ async def check(store: Store, *, read_data: bool = False, progress: Progress = N
 async def extract(image: Image, target: StrPath, *, progress: Progress = None, **options: Any) -> Extracted:
     """`Image.extract`, with the same options."""
     return await result(image.extract_job(target, **options), progress)
+
+
+async def import_tar(store: Store, file: Any, name: str, *, progress: Progress = None, **options: Any) -> Image:
+    """`Store.import_tar`, with the same options."""
+    return await result(store.import_tar_job(file, name, **options), progress)
+
+
+async def export_tar(image: Image, file: Any, *, progress: Progress = None, **options: Any) -> Exported:
+    """`Image.export_tar`, with the same options."""
+    return await result(image.export_tar_job(file, **options), progress)
+
+
+async def apply(plan: Plan, *, confirm: str, progress: Progress = None) -> dict[str, Any]:
+    """`Plan.apply`."""
+    return await result(plan.apply_job(confirm=confirm), progress)

@@ -1,13 +1,14 @@
 //! Values of one side as values of the other.
 
+use crate::error::{OrRaise, raise};
 use libcv::{Error, ErrorKind};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};
 use serde_json::Value;
 use std::ffi::OsString;
+use std::fs::File;
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
-
-use crate::error::raise;
 
 /// A JSON value as Python's.
 pub(crate) fn json<'py>(py: Python<'py>, value: &Value) -> PyResult<Bound<'py, PyAny>> {
@@ -90,6 +91,62 @@ fn encoded(ob: Borrowed<'_, '_, PyAny>) -> PyResult<OsString> {
         return Err(raise(ob.py(), &Error::invalid("a path holds a NUL byte")));
     }
     Ok(OsString::from_vec(bytes))
+}
+
+/// Whatever an archive can be read from or written to: a path, a file descriptor, or an object with `fileno()`.
+pub(crate) enum FileLike {
+    /// A path, not opened yet.
+    Path(PathBuf),
+    /// A copy of a descriptor of the caller, so that the caller's own is never closed.
+    Open(File),
+}
+
+impl FileLike {
+    /// The file, to read from.
+    pub(crate) fn reader(self) -> libcv::Result<File> {
+        match self {
+            Self::Path(p) => File::open(&p).map_err(|e| Error::io("open", p.display(), e)),
+            Self::Open(f) => Ok(f),
+        }
+    }
+
+    /// The file, to write to; one that is there is replaced.
+    pub(crate) fn writer(self) -> libcv::Result<File> {
+        match self {
+            Self::Path(p) => File::create(&p).map_err(|e| Error::io("create", p.display(), e)),
+            Self::Open(f) => Ok(f),
+        }
+    }
+}
+
+impl FromPyObject<'_, '_> for FileLike {
+    type Error = PyErr;
+
+    fn extract(ob: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        let py = ob.py();
+        if let Ok(fd) = ob.extract::<i32>() {
+            return copy(fd).or_raise(py).map(Self::Open);
+        }
+        if !ob.hasattr("fileno")? {
+            return Ok(Self::Path(encoded(ob)?.into()));
+        }
+        if ob.hasattr("flush")? {
+            ob.call_method0("flush")?;
+        }
+        copy(ob.call_method0("fileno")?.extract()?).or_raise(py).map(Self::Open)
+    }
+}
+
+/// A copy of a file descriptor.
+fn copy(fd: i32) -> libcv::Result<File> {
+    if fd < 0 {
+        return Err(Error::invalid(format!("{fd} is not a file descriptor")));
+    }
+    // SAFETY: not -1; whether it is open is what the copying finds out.
+    #[allow(unsafe_code)]
+    let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
+    let owned = borrowed.try_clone_to_owned().map_err(|e| Error::io("use", format!("the file descriptor {fd}"), e))?;
+    Ok(owned.into())
 }
 
 /// Whatever means an image: a REF, or an image object, which stands for its id.

@@ -1,17 +1,18 @@
 //! Images: what they hold, and how they become a tree again.
 
-use crate::convert::{ImagePath, SystemPath, decoded, to_python};
+use crate::convert::{FileLike, ImagePath, SystemPath, decoded, to_python};
+use crate::error::OrRaise;
 use crate::job::Job;
 use crate::wait;
-use libcv::capture::Captured;
+use libcv::Error;
+use libcv::convert::tar::{self, Compression, ExportOptions};
 use libcv::image::Kind;
 use libcv::image::hash::hex;
 use libcv::image::row::CHARACTER;
+use libcv::job::Task;
 use libcv::tree::extract::ExtractOptions;
-use libcv::{Error, ErrorKind};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
-use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -24,8 +25,8 @@ impl Image {
         Self(Arc::new(image), None)
     }
 
-    /// An image fresh from a capture.
-    pub(crate) fn captured(py: Python<'_>, image: libcv::store::Image, done: &Captured) -> PyResult<Self> {
+    /// An image fresh from a capture or an import, with what that did.
+    pub(crate) fn made(py: Python<'_>, image: libcv::store::Image, done: &impl serde::Serialize) -> PyResult<Self> {
         Ok(Self(Arc::new(image), Some(to_python(py, done)?.unbind())))
     }
 }
@@ -58,8 +59,7 @@ impl Image {
     }
 
     #[getter]
-    #[pyo3(name = "captured")]
-    fn captured_as(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+    fn report(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         self.1.as_ref().map(|d| d.clone_ref(py))
     }
 
@@ -84,21 +84,35 @@ impl Image {
         Ok(PyBytes::new(py, &bytes))
     }
 
-    fn cat_to(&self, py: Python<'_>, path: ImagePath, file: &Bound<'_, PyAny>) -> PyResult<()> {
-        let fd: i32 = if let Ok(fd) = file.extract::<i32>() {
-            fd
-        } else {
-            if file.hasattr("flush")? {
-                file.call_method0("flush")?;
-            }
-            file.call_method0("fileno")?.extract()?
-        };
-        let file = copy(fd).map_err(|e| crate::error::raise(py, &e))?;
+    fn cat_to(&self, py: Python<'_>, path: ImagePath, file: FileLike) -> PyResult<()> {
         let image = self.0.clone();
         wait::run(py, "cat", None, move |task| {
-            let mut out = Checked { out: file, task };
+            let mut out = Checked { out: file.writer()?, task };
             image.cat(&path.0, &mut out).map_err(|e| out.explain(e))
         })
+    }
+
+    #[pyo3(signature = (file, *, compression="zstd", level=0, progress=None))]
+    fn export_tar<'py>(
+        &self,
+        py: Python<'py>,
+        file: FileLike,
+        compression: &str,
+        level: i32,
+        progress: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let options = ExportOptions { compression: compressed(compression).or_raise(py)?, level };
+        let image = self.0.clone();
+        let work = move |t: &Task| Ok(tar::export(&image, file.writer()?, &options, t)?.1);
+        to_python(py, &wait::run(py, "export", progress, work)?)
+    }
+
+    #[pyo3(signature = (file, *, compression="zstd", level=0))]
+    fn export_tar_job(&self, py: Python<'_>, file: FileLike, compression: &str, level: i32) -> PyResult<Job> {
+        let options = ExportOptions { compression: compressed(compression).or_raise(py)?, level };
+        let image = self.0.clone();
+        let work = move |t: &Task| Ok(tar::export(&image, file.writer()?, &options, t)?.1);
+        Job::start(py, "export", work, |py, done| to_python(py, &done).map(Bound::unbind))
     }
 
     #[pyo3(signature = (target, *, verify=false, accept_loss=false, threads=0, no_sync=false, progress=None))]
@@ -114,7 +128,7 @@ impl Image {
         progress: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let (image, options) = (self.0.clone(), ExtractOptions { verify, accept_loss, threads, no_sync });
-        let work = move |t: &libcv::job::Task| image.extract(target.0, &options, t);
+        let work = move |t: &Task| image.extract(target.0, &options, t);
         to_python(py, &wait::run(py, "extract", progress, work)?)
     }
 
@@ -129,7 +143,7 @@ impl Image {
         no_sync: bool,
     ) -> PyResult<Job> {
         let (image, options) = (self.0.clone(), ExtractOptions { verify, accept_loss, threads, no_sync });
-        let work = move |t: &libcv::job::Task| image.extract(target.0, &options, t);
+        let work = move |t: &Task| image.extract(target.0, &options, t);
         Job::start(py, "extract", work, |py, done| to_python(py, &done).map(Bound::unbind))
     }
 
@@ -152,7 +166,7 @@ impl Image {
 /// A writer that stops when its task is cancelled.
 struct Checked<'t, W> {
     out: W,
-    task: &'t libcv::job::Task,
+    task: &'t Task,
 }
 
 impl<W> Checked<'_, W> {
@@ -173,16 +187,13 @@ impl<W: std::io::Write> std::io::Write for Checked<'_, W> {
     }
 }
 
-/// A copy of a file descriptor of the caller, so that the caller's own is never closed.
-fn copy(fd: i32) -> libcv::Result<std::fs::File> {
-    if fd < 0 {
-        return Err(Error::new(ErrorKind::Invalid, format!("{fd} is not a file descriptor")));
+fn compressed(name: &str) -> libcv::Result<Compression> {
+    match name {
+        "zstd" => Ok(Compression::Zstd),
+        "gzip" => Ok(Compression::Gzip),
+        "none" => Ok(Compression::None),
+        _ => Err(Error::invalid(format!("\"{name}\" is no compression")).hint("zstd, gzip or none")),
     }
-    // SAFETY: not -1; whether it is open is what the copying finds out.
-    #[allow(unsafe_code)]
-    let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
-    let owned = borrowed.try_clone_to_owned().map_err(|e| Error::io("use", "the file descriptor", e))?;
-    Ok(owned.into())
 }
 
 /// The entries of a listing.

@@ -16,7 +16,8 @@ type Finish = Box<dyn FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send>;
 /// A job.
 #[pyclass(frozen, generic, module = "libcv._native")]
 pub(crate) struct Job {
-    inner: libcv::job::Job<Finish>,
+    /// Always there until it is dropped.
+    inner: Option<libcv::job::Job<Finish>>,
     /// The result once it was asked for, so that it can be had again.
     outcome: Mutex<Option<PyResult<Py<PyAny>>>>,
 }
@@ -34,7 +35,11 @@ impl Job {
             let finish: Finish = Box::new(move |py| finish(py, result));
             Ok(finish)
         });
-        Ok(Self { inner: inner.or_raise(py)?, outcome: Mutex::new(None) })
+        Ok(Self { inner: Some(inner.or_raise(py)?), outcome: Mutex::new(None) })
+    }
+
+    fn inner(&self) -> &libcv::job::Job<Finish> {
+        self.inner.as_ref().expect("a job is there until it is dropped")
     }
 
     fn taken(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
@@ -46,9 +51,20 @@ impl Job {
             return again(outcome);
         }
         // The work has ended: this does not wait. Nothing is locked while Python runs.
-        let outcome = self.inner.wait().or_raise(py).and_then(|finish| finish(py));
+        let outcome = self.inner().wait().or_raise(py).and_then(|finish| finish(py));
         let mut kept = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);
         again(kept.get_or_insert(outcome))
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        // The garbage collector must not wait for work.
+        if let Some(job) = self.inner.take()
+            && !job.is_finished()
+        {
+            wait::leave(job);
+        }
     }
 }
 
@@ -56,31 +72,31 @@ impl Job {
 impl Job {
     #[getter]
     fn id(&self) -> &str {
-        self.inner.id()
+        self.inner().id()
     }
 
     #[getter]
     fn done(&self) -> bool {
-        self.inner.is_finished()
+        self.inner().is_finished()
     }
 
     fn cancel(&self) {
-        self.inner.cancel();
+        self.inner().cancel();
     }
 
     #[pyo3(signature = (timeout=None))]
     fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
-        wait::wait(py, &self.inner, timeout)
+        wait::wait(py, self.inner(), timeout)
     }
 
     #[pyo3(signature = (timeout=None))]
     fn result(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
-        if wait::wait(py, &self.inner, timeout)? {
+        if wait::wait(py, self.inner(), timeout)? {
             return self.taken(py);
         }
         let seconds = timeout.unwrap_or_default();
-        let e = Error::new(ErrorKind::Timeout, format!("job {} did not end within {seconds} s", self.inner.id()));
-        Err(raise(py, &e.fact("job", self.inner.id()).fact("timeout_s", seconds)))
+        let e = Error::new(ErrorKind::Timeout, format!("job {} did not end within {seconds} s", self.inner().id()));
+        Err(raise(py, &e.fact("job", self.inner().id()).fact("timeout_s", seconds)))
     }
 
     #[pyo3(signature = (timeout=None))]
@@ -88,8 +104,8 @@ impl Job {
         let mut left = timeout.map(|s| Duration::try_from_secs_f64(s.max(0.0)).unwrap_or(Duration::MAX));
         loop {
             let slice = left.unwrap_or(Duration::MAX).min(Duration::from_millis(100));
-            let finished = self.inner.is_finished();
-            if let Some(e) = py.detach(|| self.inner.next_event(slice)) {
+            let finished = self.inner().is_finished();
+            if let Some(e) = py.detach(|| self.inner().next_event(slice)) {
                 return json(py, &e.to_json()).map(Some);
             }
             py.check_signals()?;
@@ -114,13 +130,13 @@ impl Job {
 
     #[pyo3(signature = (*_args))]
     fn __exit__(&self, py: Python<'_>, _args: &Bound<'_, pyo3::types::PyTuple>) -> PyResult<()> {
-        if !self.inner.is_finished() {
-            self.inner.cancel();
+        if !self.inner().is_finished() {
+            self.inner().cancel();
         }
-        wait::wait(py, &self.inner, None).map(|_| ())
+        wait::wait(py, self.inner(), None).map(|_| ())
     }
 
     fn __repr__(&self) -> String {
-        format!("<libcv.Job {} {}>", self.inner.id(), if self.inner.is_finished() { "ended" } else { "runs" })
+        format!("<libcv.Job {} {}>", self.inner().id(), if self.inner().is_finished() { "ended" } else { "runs" })
     }
 }

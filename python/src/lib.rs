@@ -12,6 +12,8 @@ mod convert;
 mod error;
 mod image;
 mod job;
+mod layout;
+mod plan;
 mod store;
 mod wait;
 
@@ -22,6 +24,10 @@ mod _native {
     use crate::image::{Image, Row, Rows};
     #[pymodule_export]
     use crate::job::Job;
+    #[pymodule_export]
+    use crate::layout::Layout;
+    #[pymodule_export]
+    use crate::plan::Plan;
     #[pymodule_export]
     use crate::store::Store;
 

@@ -1,11 +1,13 @@
 //! Stores: images, generations, tags, capture, check.
 
-use crate::convert::{Reference, SystemPath, to_python};
+use crate::convert::{FileLike, Reference, SystemPath, to_python};
 use crate::error::{OrRaise, raise};
 use crate::image::Image;
 use crate::job::Job;
 use crate::wait;
-use libcv::capture::{CaptureOptions, Captured};
+use libcv::capture::CaptureOptions;
+use libcv::convert::tar::{self, ImportOptions, Limits};
+use libcv::job::Task;
 use libcv::{Error, ErrorKind};
 use pyo3::prelude::*;
 use std::sync::{PoisonError, RwLock};
@@ -39,9 +41,19 @@ impl Store {
     }
 }
 
-/// The image of a capture, with what the capture did.
-fn captured(store: &libcv::store::Store, done: &Captured) -> libcv::Result<libcv::store::Image> {
-    store.image(&format!("{}@{}", done.name, done.generation))
+/// What there is now, by the generation that a capture or an import gave.
+fn generation(store: &libcv::store::Store, name: &str, number: u64) -> libcv::Result<libcv::store::Image> {
+    store.image(&format!("{name}@{number}"))
+}
+
+/// Limits of an import, where they are not the usual ones.
+fn limits(entries: Option<u64>, metadata: Option<u64>, data: Option<u64>) -> Limits {
+    let usual = Limits::default();
+    Limits {
+        entries: entries.unwrap_or(usual.entries),
+        metadata: metadata.unwrap_or(usual.metadata),
+        data: data.unwrap_or(usual.data),
+    }
 }
 
 #[pymethods]
@@ -108,7 +120,7 @@ impl Store {
     #[pyo3(signature = (*, read_data=false))]
     fn check_job(&self, py: Python<'_>, read_data: bool) -> PyResult<Job> {
         let store = self.get(py)?;
-        let work = move |t: &libcv::job::Task| store.check(read_data, t);
+        let work = move |t: &Task| store.check(read_data, t);
         Job::start(py, "check", work, |py, report| to_python(py, &report).map(Bound::unbind))
     }
 
@@ -139,9 +151,9 @@ impl Store {
         let store = self.get(py)?;
         let (image, done) = wait::run(py, "capture", progress, move |t| {
             let done = store.capture(root.0, &name, &options, t)?;
-            Ok((captured(&store, &done)?, done))
+            Ok((generation(&store, &done.name, done.generation)?, done))
         })?;
-        Image::captured(py, image, &done)
+        Image::made(py, image, &done)
     }
 
     #[pyo3(signature = (root, name, *, exclude=None, keep=None, exact=false, strict=false, paranoid=false, tag=None,
@@ -168,13 +180,67 @@ impl Store {
         let options =
             CaptureOptions { exclude, keep, exact, strict, paranoid, tag, level, threads, state, expect_parent };
         let store = self.get(py)?;
-        let work = move |t: &libcv::job::Task| {
+        let work = move |t: &Task| {
             let done = store.capture(root.0, &name, &options, t)?;
-            Ok((captured(&store, &done)?, done))
+            Ok((generation(&store, &done.name, done.generation)?, done))
         };
-        Job::start(py, "capture", work, |py, (image, done)| {
-            Ok(Py::new(py, Image::captured(py, image, &done)?)?.into_any())
-        })
+        Job::start(py, "capture", work, |py, (image, done)| Ok(Py::new(py, Image::made(py, image, &done)?)?.into_any()))
+    }
+
+    #[pyo3(signature = (file, name, *, tag=None, level=3, threads=0, exact=false, expect_parent=None,
+                        max_entries=None, max_metadata=None, max_data=None, progress=None))]
+    #[allow(clippy::too_many_arguments)] // they are keywords
+    fn import_tar(
+        &self,
+        py: Python<'_>,
+        file: FileLike,
+        name: String,
+        tag: Option<String>,
+        level: i32,
+        threads: usize,
+        exact: bool,
+        expect_parent: Option<u64>,
+        max_entries: Option<u64>,
+        max_metadata: Option<u64>,
+        max_data: Option<u64>,
+        progress: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Image> {
+        let limits = limits(max_entries, max_metadata, max_data);
+        let options = ImportOptions { tag, level, threads, exact, limits, expect_parent };
+        let store = self.get(py)?;
+        let work = move |t: &Task| {
+            let done = tar::import(&store, file.reader()?, &name, &options, t)?;
+            Ok((generation(&store, &done.name, done.generation)?, done))
+        };
+        let (image, done) = wait::run(py, "import", progress, work)?;
+        Image::made(py, image, &done)
+    }
+
+    #[pyo3(signature = (file, name, *, tag=None, level=3, threads=0, exact=false, expect_parent=None,
+                        max_entries=None, max_metadata=None, max_data=None))]
+    #[allow(clippy::too_many_arguments)] // they are keywords
+    fn import_tar_job(
+        &self,
+        py: Python<'_>,
+        file: FileLike,
+        name: String,
+        tag: Option<String>,
+        level: i32,
+        threads: usize,
+        exact: bool,
+        expect_parent: Option<u64>,
+        max_entries: Option<u64>,
+        max_metadata: Option<u64>,
+        max_data: Option<u64>,
+    ) -> PyResult<Job> {
+        let limits = limits(max_entries, max_metadata, max_data);
+        let options = ImportOptions { tag, level, threads, exact, limits, expect_parent };
+        let store = self.get(py)?;
+        let work = move |t: &Task| {
+            let done = tar::import(&store, file.reader()?, &name, &options, t)?;
+            Ok((generation(&store, &done.name, done.generation)?, done))
+        };
+        Job::start(py, "import", work, |py, (image, done)| Ok(Py::new(py, Image::made(py, image, &done)?)?.into_any()))
     }
 
     fn __enter__(slf: Py<Self>) -> Py<Self> {

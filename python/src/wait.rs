@@ -2,7 +2,8 @@
 //! events to the `progress` function, and looks for Ctrl-C ten times a second.
 //!
 //! An exception, be it `KeyboardInterrupt` or one of the function, cancels the work, waits for its end, and goes on
-//! to the caller unchanged.
+//! to the caller unchanged. Ctrl-C does not wait for ever: work that is stuck in the system, such as a write into a
+//! pipe that nobody reads, is left to end by itself.
 
 use crate::convert::json;
 use crate::error::OrRaise;
@@ -13,6 +14,8 @@ use std::time::Duration;
 
 /// How long Ctrl-C may wait to be seen.
 const LOOK: Duration = Duration::from_millis(100);
+/// How long Ctrl-C waits for work to end.
+const PATIENCE: Duration = Duration::from_millis(250);
 
 /// Runs `work` to its end.
 pub(crate) fn run<T: Send + 'static>(
@@ -22,21 +25,34 @@ pub(crate) fn run<T: Send + 'static>(
     work: impl FnOnce(&Task) -> libcv::Result<T> + Send + 'static,
 ) -> PyResult<T> {
     let job = Job::spawn(what, work).or_raise(py)?;
-    if let Err(stop) = watch(py, &job, progress) {
-        job.cancel();
-        py.detach(|| job.wait_timeout(YEAR));
-        if let (Stop::Signal(_), Some(call)) = (&stop, progress) {
-            // A bar wants to know that it is over. What it says to that does not matter any more.
-            while let Some(event) = job.next_event(Duration::ZERO) {
-                if event.kind == EventKind::JobEnd {
-                    let _ = json(py, &event.to_json()).and_then(|e| call.call1((e,)));
-                }
+    let Err(stop) = watch(py, &job, progress) else {
+        return py.detach(|| job.wait()).or_raise(py);
+    };
+    job.cancel();
+    let ended = match &stop {
+        Stop::Signal(_) => py.detach(|| job.wait_timeout(PATIENCE)),
+        Stop::Progress(_) => wait(py, &job, None).unwrap_or(false),
+    };
+    if let (Stop::Signal(_), Some(call)) = (&stop, progress) {
+        // A bar wants to know that it is over. What it says to that does not matter any more.
+        while let Some(event) = job.next_event(Duration::ZERO) {
+            if event.kind == EventKind::JobEnd {
+                let _ = json(py, &event.to_json()).and_then(|e| call.call1((e,)));
             }
         }
-        let (Stop::Signal(e) | Stop::Progress(e)) = stop;
-        return Err(e);
     }
-    py.detach(|| job.wait()).or_raise(py)
+    if !ended {
+        leave(job);
+    }
+    let (Stop::Signal(e) | Stop::Progress(e)) = stop;
+    Err(e)
+}
+
+/// Lets a job end without anybody waiting for it.
+pub(crate) fn leave<T: Send + 'static>(job: Job<T>) {
+    job.cancel();
+    // Without a thread for it, waiting is all that is left.
+    let _ = std::thread::Builder::new().name("libcv-leave".into()).spawn(move || drop(job));
 }
 
 /// Who ended the waiting, with the exception.

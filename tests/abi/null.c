@@ -1,6 +1,7 @@
 /* NULL for each pointer of each function: an error where it is none, and never a crash. Then handles that are wrong.
  * The test `null_is_tried_for_each_pointer` reads this file and the header, and finds what is missing here.
  */
+#define _DEFAULT_SOURCE
 #include <libcv.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -166,6 +167,141 @@ static void image_functions(cv_image *image, const char *dir) {
     cv_job_free(job);
 }
 
+static void tar_functions(cv_store *store, cv_image *image, const char *dir) {
+    char *s = NULL, path[4200];
+    cv_job *job;
+    cv_tar_import_options in = {0};
+    in.size = sizeof in;
+    cv_tar_export_options to = {0};
+    to.size = sizeof to;
+    snprintf(path, sizeof path, "%s.tar", dir);
+    FILE *f = fopen(path, "w+");
+    if (!f) exit(2);
+    int fd = fileno(f);
+    NULL_IS_ERROR(cv_image_export_tar, image, cv_image_export_tar(NULL, fd, &to, NULL, NULL, &s));
+    NULL_IS_ERROR(cv_image_export_tar, exported_json, cv_image_export_tar(image, fd, &to, NULL, NULL, NULL));
+    NULL_IS_FINE(cv_image_export_tar, user, cv_image_export_tar(image, fd, &to, refuse, NULL, &s));
+    NULL_IS_ERROR(cv_image_export_tar_start, image, cv_image_export_tar_start(NULL, fd, &to, &job));
+    NULL_IS_ERROR(cv_image_export_tar_start, job, cv_image_export_tar_start(image, fd, &to, NULL));
+    IS(-CV_E_INVALID, cv_image_export_tar(image, -1, &to, NULL, NULL, &s));
+    to.compression = 99;
+    IS(-CV_E_INVALID, cv_image_export_tar(image, fd, &to, NULL, NULL, &s));
+    if (ftruncate(fd, 0) || lseek(fd, 0, SEEK_SET)) exit(2);
+    NULL_IS_FINE(cv_image_export_tar, options, cv_image_export_tar(image, 1000, NULL, NULL, NULL, &s));
+    NULL_IS_FINE(cv_image_export_tar, on_event, cv_image_export_tar(image, 1000, NULL, NULL, NULL, &s));
+    NULL_IS_FINE(cv_image_export_tar_start, options, cv_image_export_tar_start(image, fd, NULL, &job));
+    IS(0, cv_job_result(job, &s));
+    cv_string_free(s);
+    IS(0, cv_job_free(job));
+
+    lseek(fd, 0, SEEK_SET);
+    NULL_IS_ERROR(cv_store_import_tar, store, cv_store_import_tar(NULL, fd, "t", &in, NULL, NULL, &s));
+    NULL_IS_ERROR(cv_store_import_tar, name, cv_store_import_tar(store, fd, NULL, &in, NULL, NULL, &s));
+    NULL_IS_ERROR(cv_store_import_tar, imported_json, cv_store_import_tar(store, fd, "t", &in, NULL, NULL, NULL));
+    NULL_IS_ERROR(cv_store_import_tar_start, store, cv_store_import_tar_start(NULL, fd, "t", &in, &job));
+    NULL_IS_ERROR(cv_store_import_tar_start, name, cv_store_import_tar_start(store, fd, NULL, &in, &job));
+    NULL_IS_ERROR(cv_store_import_tar_start, job, cv_store_import_tar_start(store, fd, "t", &in, NULL));
+    NULL_IS_FINE(cv_store_import_tar, options, cv_store_import_tar(store, fd, "../t", NULL, NULL, NULL, &s));
+    NULL_IS_FINE(cv_store_import_tar, on_event, cv_store_import_tar(store, fd, "../t", &in, NULL, NULL, &s));
+    NULL_IS_FINE(cv_store_import_tar, user, cv_store_import_tar(store, fd, "../t", &in, refuse, NULL, &s));
+    in.max_entries = 1;
+    IS(-CV_E_LIMIT, cv_store_import_tar(store, fd, "t", &in, NULL, NULL, &s));
+    lseek(fd, 0, SEEK_SET);
+    NULL_IS_FINE(cv_store_import_tar_start, options, cv_store_import_tar_start(store, fd, "t", NULL, &job));
+    fclose(f); /* the job has a copy */
+    s = NULL;
+    IS(0, cv_job_result(job, &s));
+    cv_string_free(s);
+    IS(0, cv_job_free(job));
+    cv_image *imported;
+    char *a = NULL, *b = NULL;
+    IS(0, cv_store_image(store, "t", &imported));
+    IS(0, cv_image_tree_id(imported, &a));
+    IS(0, cv_image_tree_id(image, &b));
+    expect(a && b && !strcmp(a, b), "a tree through tar is the same tree");
+    cv_string_free(a);
+    cv_string_free(b);
+    IS(0, cv_image_free(imported));
+}
+
+static void layout_functions(cv_image *image, const char *dir) {
+    static const char document[] = "schema: cv.layout/v1\nname: one\nfirmware: [bios]\ndisks:\n  os: {wipe: signatures}\n"
+                                   "partitions:\n  os/data: {type: linux, size: rest}\n"
+                                   "filesystems:\n  data: {on: os/data, type: ext4, mount: {at: /data}}\n";
+    char *s = NULL, disk[4200];
+    cv_layout *layout = NULL;
+    cv_plan *plan = NULL;
+    cv_job *job;
+    snprintf(disk, sizeof disk, "%s.disk", dir);
+    FILE *f = fopen(disk, "w");
+    if (!f || ftruncate(fileno(f), 64 << 20) || fclose(f)) exit(2);
+    NULL_IS_ERROR(cv_layout_parse, document, cv_layout_parse(NULL, "d", &layout));
+    NULL_IS_ERROR(cv_layout_parse, name, cv_layout_parse(document, NULL, &layout));
+    NULL_IS_ERROR(cv_layout_parse, layout, cv_layout_parse(document, "d", NULL));
+    NULL_IS_ERROR(cv_layout_load, file, cv_layout_load(NULL, &layout));
+    NULL_IS_ERROR(cv_layout_load, layout, cv_layout_load("/none", NULL));
+    NULL_IS_ERROR(cv_layout_check, document, cv_layout_check(NULL, "d", &s));
+    NULL_IS_ERROR(cv_layout_check, name, cv_layout_check(document, NULL, &s));
+    NULL_IS_ERROR(cv_layout_check, diagnostics_json, cv_layout_check(document, "d", NULL));
+    NULL_IS_ERROR(cv_layout_schema, schema_json, cv_layout_schema(NULL));
+    NULL_IS_FINE(cv_layout_free, layout, cv_layout_free(NULL));
+    IS(-CV_E_NOT_FOUND, cv_layout_load("/none/layout.yaml", &layout));
+    IS(-CV_E_INVALID, cv_layout_parse("name: [", "d", &layout));
+    expect(strstr(cv_last_error()->json, "diagnostics") != NULL, "what is wrong with a document is in the detail");
+    IS(0, cv_layout_check("name: [", "d", &s));
+    expect(s && strlen(s) > 2, "what is wrong with a document");
+    cv_string_free(s);
+    IS(0, cv_layout_schema(&s));
+    cv_string_free(s);
+    IS(0, cv_layout_parse(document, "d", &layout));
+    NULL_IS_ERROR(cv_layout_name, layout, cv_layout_name(NULL, &s));
+    NULL_IS_ERROR(cv_layout_name, name, cv_layout_name(layout, NULL));
+    NULL_IS_ERROR(cv_layout_json, layout, cv_layout_json(NULL, &s));
+    NULL_IS_ERROR(cv_layout_json, document_json, cv_layout_json(layout, NULL));
+
+    const char *sets[] = {"os", "os"}, *disks[] = {disk, disk};
+    cv_plan_options o = {0};
+    o.size = sizeof o;
+    o.hostname = "node1";
+    o.seed = (const uint8_t *)"0123456789abcdef";
+    o.image = image;
+    NULL_IS_ERROR(cv_layout_plan, layout, cv_layout_plan(NULL, sets, disks, 1, &o, &plan));
+    NULL_IS_ERROR(cv_layout_plan, sets, cv_layout_plan(layout, NULL, disks, 1, &o, &plan));
+    NULL_IS_ERROR(cv_layout_plan, disks, cv_layout_plan(layout, sets, NULL, 1, &o, &plan));
+    NULL_IS_ERROR(cv_layout_plan, plan, cv_layout_plan(layout, sets, disks, 1, &o, NULL));
+    IS(-CV_E_INVALID, cv_layout_plan(layout, sets, disks, 2, &o, &plan));
+    NULL_IS_FINE(cv_layout_plan, options, cv_layout_plan(layout, sets, disks, 1, NULL, &plan));
+    IS(0, cv_plan_free(plan));
+    IS(0, cv_layout_plan(layout, sets, disks, 1, &o, &plan));
+    NULL_IS_FINE(cv_plan_free, plan, cv_plan_free(NULL));
+    NULL_IS_ERROR(cv_plan_text, plan, cv_plan_text(NULL, &s));
+    NULL_IS_ERROR(cv_plan_text, shown, cv_plan_text(plan, NULL));
+    NULL_IS_ERROR(cv_plan_json, plan, cv_plan_json(NULL, &s));
+    NULL_IS_ERROR(cv_plan_json, plan_json, cv_plan_json(plan, NULL));
+    NULL_IS_ERROR(cv_plan_token, plan, cv_plan_token(NULL, &s));
+    NULL_IS_ERROR(cv_plan_token, token, cv_plan_token(plan, NULL));
+    NULL_IS_ERROR(cv_plan_apply, plan, cv_plan_apply(NULL, "x", NULL, NULL, &s));
+    NULL_IS_ERROR(cv_plan_apply, token, cv_plan_apply(plan, NULL, NULL, NULL, &s));
+    NULL_IS_ERROR(cv_plan_apply, applied_json, cv_plan_apply(plan, "x", NULL, NULL, NULL));
+    NULL_IS_FINE(cv_plan_apply, on_event, cv_plan_apply(plan, "x", NULL, NULL, &s));
+    NULL_IS_FINE(cv_plan_apply, user, cv_plan_apply(plan, "x", refuse, NULL, &s));
+    IS(-CV_E_REFUSED, cv_plan_apply(plan, "0000-0000", NULL, NULL, &s));
+    NULL_IS_ERROR(cv_plan_apply_start, plan, cv_plan_apply_start(NULL, "x", &job));
+    NULL_IS_ERROR(cv_plan_apply_start, token, cv_plan_apply_start(plan, NULL, &job));
+    NULL_IS_ERROR(cv_plan_apply_start, job, cv_plan_apply_start(plan, "x", NULL));
+    IS(0, cv_plan_apply_start(plan, "x", &job));
+    IS(-CV_E_REFUSED, cv_job_result(job, &s));
+    IS(0, cv_job_free(job));
+    char *token = NULL;
+    IS(0, cv_plan_token(plan, &token));
+    IS(0, cv_plan_text(plan, &s));
+    expect(token && s && strstr(s, token), "a plan shows its token");
+    cv_string_free(s);
+    cv_string_free(token);
+    IS(0, cv_plan_free(plan));
+    IS(0, cv_layout_free(layout));
+}
+
 static void job_functions(cv_job *job) {
     char *s;
     bool finished = false;
@@ -230,6 +366,8 @@ int main(int argc, char **argv) {
     job_functions(job);
     IS(0, cv_store_image(store, "node", &image));
     image_functions(image, dir);
+    tar_functions(store, image, dir);
+    layout_functions(image, dir);
 
     /* Handles: wrong type, closed, none at all, twice at once. */
     IS(-CV_E_MISUSE, cv_store_uuid((cv_store *)image, &s));

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import libcv as cv
 import pytest
@@ -13,10 +14,10 @@ from conftest import Capture
 
 def test_capture_change_roll_back_extract(store: cv.Store, tree: Path, capture: Capture, tmp_path: Path) -> None:
     first = capture(tag="base")
-    assert first.captured is not None and first.captured["changed"]
+    assert first.report is not None and first.report["changed"]
     assert (first.name, first.generation, first.parent) == ("node", 1, None)
     again = capture()
-    assert again.captured is not None and not again.captured["changed"]
+    assert again.report is not None and not again.report["changed"]
     assert again == first and hash(again) == hash(first)
 
     (tree / "etc" / "motd").write_text("welcome, all of you\n")
@@ -68,6 +69,25 @@ def test_cat(capture: Capture, tmp_path: Path) -> None:
         image.cat_to("etc/motd", f)
         f.seek(0)
         assert f.read() == b"<welcome\n"
+
+
+@pytest.mark.parametrize("compression", ["zstd", "gzip", "none"])
+def test_tar_and_back(store: cv.Store, capture: Capture, tmp_path: Path, compression: Any) -> None:
+    image = capture()
+    archive = tmp_path / "a.tar"
+    done = image.export_tar(archive, compression=compression)
+    assert done["entries"] == image.info()["totals"]["rows"]
+    back = store.import_tar(archive, "back")
+    assert back.tree_id == image.tree_id
+    with open(archive, "rb") as f:
+        assert store.import_tar(f, "back").report["changed"] is False  # type: ignore[index]
+    with pytest.raises(cv.Limit):
+        store.import_tar(archive, "small", max_entries=1)
+    archive.write_bytes(archive.read_bytes()[: 1 << 20])
+    with pytest.raises(cv.Integrity):
+        store.import_tar(archive, "short")
+    with pytest.raises(ValueError):
+        image.export_tar(tmp_path / "b.tar", compression="rar")  # type: ignore[arg-type]
 
 
 def test_paths_may_be_anything_that_is_a_path(tree: Path, tmp_path: Path) -> None:

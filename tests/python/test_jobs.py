@@ -160,6 +160,30 @@ def test_ctrl_c_ends_a_call_within_half_a_second(tmp_path: Path, call: str) -> N
     assert report["faults"] == []
 
 
+def test_ctrl_c_ends_what_is_stuck_in_the_system(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "big").write_bytes(bytes(4 << 20))
+    image = cv.Store.init(tmp_path / "store").capture(tree, "node", state=tmp_path / "state")
+    del image
+    code = (
+        "import os, sys, time, libcv\nimage = libcv.Store.open(sys.argv[1]).image('node')\nprint('reading', flush=True)\n"
+        "try:\n    image.cat_to('/big', os.pipe()[1])\n"
+        "except KeyboardInterrupt:\n    print('interrupted', time.time(), flush=True); os._exit(0)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "store")], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "reading\n"
+    time.sleep(0.3)
+    sent = time.time()
+    process.send_signal(signal.SIGINT)
+    words = process.stdout.readline().split()
+    assert words and words[0] == "interrupted" and float(words[1]) - sent < 0.5
+    assert process.wait(30) == 0
+
+
 def test_aio(store: cv.Store, tree: Path, tmp_path: Path) -> None:
     async def story() -> None:
         seen: list[str] = []
