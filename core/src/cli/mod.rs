@@ -9,6 +9,7 @@
 
 mod completion;
 mod image;
+mod layout;
 mod output;
 mod progress;
 mod store;
@@ -57,6 +58,9 @@ enum Noun {
     /// Capture, look at, name and extract images
     #[command(subcommand)]
     Image(image::Verb),
+    /// Check, plan and apply disk layouts
+    #[command(subcommand)]
+    Layout(layout::Verb),
     /// Print a completion script
     Completion(completion::Completion),
     /// Write manual pages
@@ -117,6 +121,7 @@ fn dispatch(noun: Noun, session: &Session) -> Result<()> {
     match noun {
         Noun::Store(verb) => store::run(verb, session),
         Noun::Image(verb) => image::run(verb, session),
+        Noun::Layout(verb) => layout::run(verb, session),
         Noun::Completion(c) => completion::completion(&c),
         Noun::Man(m) => completion::man(&m, session),
     }
