@@ -117,7 +117,7 @@ fn dispatch(noun: Noun, session: &Session) -> Result<()> {
     match noun {
         Noun::Store(verb) => store::run(verb, session),
         Noun::Image(verb) => image::run(verb, session),
-        Noun::Completion(c) => completion::completion(&c),
+        Noun::Completion(c) => completion::completion(&c, session),
         Noun::Man(m) => completion::man(&m, session),
     }
 }
