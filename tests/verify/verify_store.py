@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Verifies a whole store; written from core/docs/image-format.md and core/docs/store-format.md alone.
 usage: verify_store.py STORE [--read-data]. One line `FAULT object: message` per fault and exit 1, or a summary and exit 0."""
-import collections, functools, json, os, re, struct, sys, zlib
+import collections, functools, json, os, re, signal, struct, sys, zlib
 import blake3, zstandard
 CHUNK, BLOCK, FIELD = 1 << 20, 1196032, 32 << 20
 REG, LNK, CHR, BLK, DIR, FIFO = KINDS = 0o100000, 0o120000, 0o020000, 0o060000, 0o040000, 0o010000
@@ -295,6 +295,6 @@ class Store:
             f"; {self.missed} needed chunks outside CURRENT" * bool(self.missed) + "; all data read" * self.read_data)
         return 1 if self.faults else 0
 if __name__ == "__main__":
-    sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
+    sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace"); signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     args = [a for a in sys.argv[1:] if a != "--read-data"]
     sys.exit(Store(args[0], "--read-data" in sys.argv).run() if len(args) == 1 else __doc__)
