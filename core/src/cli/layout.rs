@@ -120,13 +120,8 @@ impl Target {
                 return Err(Error::invalid(format!("--disk names the set {set} twice")));
             }
         }
-        let options = PlanOptions {
-            seed: self.seed,
-            hostname: self.hostname.clone(),
-            image_facts,
-            sector: self.sector,
-            ..PlanOptions::default()
-        };
+        let options =
+            PlanOptions { seed: self.seed, hostname: self.hostname.clone(), image_facts, sector: self.sector };
         Layout::load(&self.file)?.plan(&disks, &options)
     }
 }
