@@ -1,8 +1,9 @@
 //! `cvctl completion` and `cvctl man`: what belongs beside the program.
 
-use super::{Cli, Session, output};
+use super::{Cli, Session};
 use crate::error::{Error, Result};
 use clap::{Args, CommandFactory};
+use serde_json::json;
 use std::path::{Path, PathBuf};
 
 #[derive(Args)]
@@ -18,10 +19,11 @@ pub(super) struct Man {
     dir: PathBuf,
 }
 
-pub(super) fn completion(args: &Completion) -> Result<()> {
+pub(super) fn completion(args: &Completion, session: &Session) -> Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "cvctl", &mut script);
-    output::stdout(|w| w.write_all(&script))
+    let value = json!({ "shell": args.shell.to_string(), "script": String::from_utf8_lossy(&script) });
+    session.print(&value, |w| w.write_all(&script))
 }
 
 pub(super) fn man(args: &Man, session: &Session) -> Result<()> {
@@ -30,7 +32,7 @@ pub(super) fn man(args: &Man, session: &Session) -> Result<()> {
     command.build();
     let mut pages = Vec::new();
     write_pages(&command, &args.dir, &mut pages)?;
-    session.print(&serde_json::json!({ "pages": pages }), |w| pages.iter().try_for_each(|p| writeln!(w, "{p}")))
+    session.print(&json!({ "pages": pages }), |w| pages.iter().try_for_each(|p| writeln!(w, "{p}")))
 }
 
 /// The page of a command, and those of the commands beneath it: `cvctl-image-list.1`.

@@ -122,7 +122,7 @@ fn dispatch(noun: Noun, session: &Session) -> Result<()> {
         Noun::Store(verb) => store::run(verb, session),
         Noun::Image(verb) => image::run(verb, session),
         Noun::Layout(verb) => layout::run(verb, session),
-        Noun::Completion(c) => completion::completion(&c),
+        Noun::Completion(c) => completion::completion(&c, session),
         Noun::Man(m) => completion::man(&m, session),
     }
 }

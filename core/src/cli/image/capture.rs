@@ -42,6 +42,9 @@ pub(crate) struct Capture {
     /// Fail unless this is the newest generation; 0: the name is new
     #[arg(long, value_name = "N")]
     expect_parent: Option<u64>,
+    /// Where this host keeps the key of its stat cache
+    #[arg(long, env = "CV_STATE", value_name = "DIR")]
+    state: Option<PathBuf>,
     /// Write what was done as JSON into this file
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -58,7 +61,7 @@ pub(super) fn capture(args: &Capture, session: &Session) -> Result<()> {
         tag: args.tag.clone(),
         level: args.level,
         threads: args.threads,
-        state: None,
+        state: args.state.clone(),
         expect_parent: args.expect_parent,
     };
     let done = session.run("image capture", |task| store.capture(&args.root, &args.name, &options, task))?;

@@ -1,0 +1,313 @@
+//! The program `cvctl` from outside: what it prints, how it exits, that its JSON is what the schemas say.
+#![allow(missing_docs)]
+
+mod common;
+
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// A directory with a tree, and a place for a store.
+struct Bed {
+    dir: tempfile::TempDir,
+}
+
+impl Bed {
+    fn new() -> Self {
+        let bed = Self { dir: tempfile::tempdir().unwrap() };
+        std::fs::create_dir(bed.path("root")).unwrap();
+        bed
+    }
+
+    /// With a small tree that was captured as generation 1 of `base`.
+    fn captured() -> Self {
+        let bed = Self::new();
+        common::small_tree(&bed.path("root"));
+        bed.ok(&["store", "init", &bed.text("store")]);
+        bed.ok(&["image", "capture", &bed.text("root"), "--name", "base"]);
+        bed
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.path(name).to_str().unwrap().to_owned()
+    }
+
+    fn command<S: AsRef<OsStr>>(&self, args: &[S]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cvctl"));
+        // Without progress: how slow the machine is shall not decide what is printed.
+        command.arg("-q").args(args).env("CV_STORE", self.path("store")).env("CV_STATE", self.path("state"));
+        command.stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    /// Runs and wants success and silence on stderr; gives stdout.
+    fn ok(&self, args: &[&str]) -> String {
+        let out = self.run(args);
+        let stderr = String::from_utf8_lossy(&out.stderr);
+        assert!(out.status.success() && stderr.is_empty(), "{args:?}: {:?} {stderr}", out.status);
+        String::from_utf8(out.stdout).unwrap()
+    }
+
+    /// Runs with `-o json` and wants a document that fits its schema.
+    fn json(&self, schema: &str, args: &[&str]) -> Value {
+        let value: Value = serde_json::from_str(&self.ok(&[&["-o", "json"], args].concat())).unwrap();
+        validate(schema, &value);
+        value
+    }
+
+    /// Runs and wants an error with this code, in text and in JSON; gives the error.
+    fn fails(&self, code: i32, args: &[&str]) -> Value {
+        let out = self.run(args);
+        let stderr = String::from_utf8(out.stderr).unwrap();
+        assert_eq!(out.status.code(), Some(code), "{args:?}: {stderr}");
+        assert!(stderr.starts_with("cvctl: ") || (code == 2 && stderr.starts_with("error: ")), "{args:?}: {stderr}");
+        let out = self.run(&[args, &["-o", "json"]].concat());
+        let stderr = String::from_utf8(out.stderr).unwrap();
+        assert_eq!(out.status.code(), Some(code), "{args:?}: {stderr}");
+        let value: Value = serde_json::from_str(&stderr).unwrap_or_else(|e| panic!("{args:?}: {e}: {stderr}"));
+        validate("error", &value);
+        assert_eq!(value["error"]["code"], code);
+        value["error"].clone()
+    }
+}
+
+fn schemas() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/cli")
+}
+
+fn validate(schema: &str, value: &Value) {
+    let path = schemas().join(format!("{schema}.json"));
+    let mut all = boon::Schemas::new();
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let mut compiler = boon::Compiler::new();
+    compiler.add_resource("schema.json", serde_json::from_str(&text).unwrap()).unwrap();
+    let index = compiler.compile("schema.json", &mut all).unwrap_or_else(|e| panic!("{schema}: {e:#}"));
+    all.validate(value, index).unwrap_or_else(|e| panic!("{schema}: {e:#}\n{value}"));
+}
+
+#[test]
+fn the_whole_story() {
+    let bed = Bed::new();
+    common::small_tree(&bed.path("root"));
+    let (root, store) = (bed.text("root"), bed.text("store"));
+    assert!(bed.ok(&["store", "init", &store]).starts_with("store "));
+    assert!(bed.ok(&["image", "capture", &root, "--name", "base", "--tag", "v1"]).starts_with("base@1 "));
+    assert!(bed.ok(&["image", "capture", &root, "--name", "base"]).contains("(unchanged)"));
+    std::fs::write(bed.path("root/etc/motd"), "welcome\n").unwrap();
+    bed.ok(&["image", "capture", &root, "--name", "base", "--expect-parent", "1", "--report", &bed.text("report")]);
+    let report: Value = serde_json::from_slice(&std::fs::read(bed.path("report")).unwrap()).unwrap();
+    validate("image-capture", &report);
+
+    let diff = bed.ok(&["image", "diff", "base:v1", "base"]);
+    assert_eq!(diff, "~ /etc mtime\n+ /etc/motd\n");
+    assert_eq!(bed.ok(&["image", "cat", "base", "/etc/motd"]), "welcome\n");
+    let ls = bed.ok(&["image", "ls", "base", "etc/"]);
+    assert!(ls.lines().any(|l| l.starts_with("-rw-") && l.ends_with(" /etc/motd")), "{ls}");
+    assert!(bed.ok(&["image", "ls", "base"]).contains(" /bin -> usr/bin\n"));
+    assert!(bed.ok(&["image", "show", "base"]).contains("base@2\n"));
+    let list = bed.ok(&["image", "list"]);
+    assert!(list.lines().nth(1).unwrap().ends_with("v1@1"), "{list}");
+
+    assert_eq!(bed.ok(&["image", "tag", "base", "base:v2"]), "base:v2 is base@2\n");
+    assert!(bed.ok(&["image", "rollback", "base", "--to", "base:v1"]).starts_with("base@3 "));
+    let log = bed.ok(&["image", "log", "base"]);
+    assert_eq!(log.lines().count(), 4);
+    assert!(log.lines().nth(1).unwrap().contains("rollback"), "{log}");
+
+    let said = bed.ok(&["image", "extract", "base:v2", &bed.text("out"), "--verify"]);
+    assert!(said.ends_with(", verified\n"), "{said}");
+    assert_eq!(std::fs::read(bed.path("out/etc/motd")).unwrap(), b"welcome\n");
+    assert!(bed.ok(&["store", "check", "--read-data"]).starts_with("0 faults"));
+    bed.ok(&["image", "rm", "base:v2"]);
+    bed.ok(&["image", "rm", "base@2"]);
+    bed.ok(&["image", "rm", "base"]);
+    assert_eq!(bed.ok(&["image", "list"]).lines().count(), 1);
+}
+
+#[test]
+fn the_json_of_every_verb_fits_its_schema() {
+    let bed = Bed::new();
+    common::small_tree(&bed.path("root"));
+    if common::is_root() {
+        common::run("mknod", &[&bed.text("root/null"), "c", "1", "3"]);
+    }
+    std::fs::write(bed.path("root").join(<OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"\xff")), "x").unwrap();
+    let (root, store) = (bed.text("root"), bed.text("store"));
+    bed.json("store-init", &["store", "init", &store]);
+    let first = bed.json("image-capture", &["image", "capture", &root, "--name", "base", "--tag", "v1"]);
+    assert!(first["scrubbed_count"].as_u64().unwrap() > 0);
+    std::fs::write(bed.path("root").join(<OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"\xfe")), "x").unwrap();
+    bed.json("image-capture", &["image", "capture", &root, "--name", "base"]);
+    bed.json("image-tag", &["image", "tag", "base", "base:v2"]);
+    let list = bed.json("image-list", &["image", "list"]);
+    assert_eq!(list["images"][0]["tags"].as_array().unwrap().len(), 2);
+    let show = bed.json("image-show", &["image", "show", "base:v1"]);
+    assert_eq!(show["image"], first["image"]);
+    let by_id = bed.json("image-show", &["image", "show", &first["image"].as_str().unwrap()[..12]]);
+    assert_eq!(by_id["name"], Value::Null);
+    let diff = bed.json("image-diff", &["image", "diff", "base@1", "base@2"]);
+    assert_eq!(diff["changes"][1]["path_base64"], "/g==");
+    let ls = bed.json("image-ls", &["image", "ls", "base", "-r"]);
+    assert!(ls["entries"].as_array().unwrap().len() > 200);
+    bed.json("image-ls", &["image", "ls", "base", "/etc/fstab"]);
+    assert_eq!(bed.json("image-cat", &["image", "cat", "base", "home/u/f1"])["text"], "file 1\n");
+    assert!(bed.json("image-cat", &["image", "cat", "base", "usr/bin/big"])["base64"].is_string());
+    bed.json("image-extract", &["image", "extract", "base", &bed.text("out")]);
+    bed.json("store-check", &["store", "check"]);
+    bed.json("image-rollback", &["image", "rollback", "base", "--to", "base@1"]);
+    bed.json("image-rm", &["image", "rm", "base"]);
+    bed.json("image-log", &["image", "log", "base"]);
+    bed.json("completion", &["completion", "bash"]);
+    let pages = bed.json("man", &["man", &bed.text("man")]);
+
+    // Every verb has a schema, and every schema a verb.
+    let names: BTreeSet<String> = pages["pages"].as_array().unwrap().iter().map(page_name).collect();
+    let is_leaf = |n: &String| !names.iter().any(|m| m.starts_with(&format!("{n}-")));
+    let verbs: BTreeSet<String> =
+        names.iter().filter(|n| is_leaf(n)).map(|n| n.trim_start_matches("cvctl-").to_owned()).collect();
+    let files = std::fs::read_dir(schemas()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+    let mut described: BTreeSet<String> = files.map(|f| f.trim_end_matches(".json").to_owned()).collect();
+    assert!(described.remove("error"));
+    assert_eq!(verbs, described);
+}
+
+fn page_name(page: &Value) -> String {
+    Path::new(page.as_str().unwrap()).file_stem().unwrap().to_str().unwrap().to_owned()
+}
+
+#[test]
+fn the_exit_code_is_the_kind_of_the_error() {
+    let bed = Bed::captured();
+    let (root, store) = (bed.text("root"), bed.text("store"));
+    bed.fails(2, &["image", "nonsense"]);
+    bed.fails(2, &["image", "capture", &root]);
+    bed.fails(2, &["image", "capture", &root, "--name", "x", "--level", "20"]);
+    bed.fails(2, &["image", "capture", &root, "--name", "no/name"]);
+    bed.fails(2, &["image", "tag", "base", "base"]);
+    let e = bed.fails(10, &["image", "show", "bsae"]);
+    assert_eq!(e["hint"], "did you mean \"base\"?");
+    bed.fails(10, &["image", "cat", "base", "/etc/none"]);
+    bed.fails(10, &["--store", &bed.text("nowhere"), "image", "list"]);
+    bed.fails(11, &["store", "init", &store]);
+    bed.fails(11, &["image", "capture", &root, "--name", "base", "--exact", "--expect-parent", "7"]);
+    bed.fails(16, &["store", "init", &root]);
+    bed.fails(16, &["image", "rm", "base@1"]);
+    bed.fails(16, &["image", "extract", "base", &root]);
+    // No store at all.
+    let out = bed.command(&["image", "list"]).env_remove("CV_STORE").output().unwrap();
+    assert_eq!(out.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&out.stderr).contains("hint: give --store DIR"));
+}
+
+#[test]
+fn damage_is_told_with_the_images_that_it_touches() {
+    let bed = Bed::captured();
+    let mut packs = vec![bed.path("store/packs")];
+    while packs[0].is_dir() {
+        packs = std::fs::read_dir(&packs[0]).unwrap().map(|e| e.unwrap().path()).collect();
+        packs.sort_by_key(|p| std::cmp::Reverse(std::fs::metadata(p).unwrap().len()));
+    }
+    let mut bytes = std::fs::read(&packs[0]).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    let _ = std::fs::remove_file(&packs[0]);
+    std::fs::write(&packs[0], bytes).unwrap();
+    let e = bed.fails(14, &["store", "check", "--read-data"]);
+    assert_eq!(e["detail"]["images"].as_array().unwrap().len(), 1);
+    let out = bed.run(&["store", "check", "--read-data", "-o", "json"]);
+    let report: Value = serde_json::from_slice(&out.stdout).unwrap();
+    validate("store-check", &report);
+    assert_eq!(report["faults"].as_array().unwrap().len(), 1);
+    let out = bed.run(&["image", "extract", "base", &bed.text("out")]);
+    assert_eq!(out.status.code(), Some(14));
+}
+
+/// Starts, waits until it is at work, interrupts, and gives how long it then took and the error line.
+fn interrupted(bed: &Bed, args: &[&str], after: Duration) -> (Duration, String) {
+    let mut child = bed.command(args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(after);
+    assert!(child.try_wait().unwrap().is_none(), "it was faster than the test");
+    let began = Instant::now();
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let status = child.wait().unwrap();
+    let took = began.elapsed();
+    let mut stderr = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    assert_eq!(status.code(), Some(24), "{status} {stderr}");
+    (took, stderr)
+}
+
+#[test]
+fn ctrl_c_ends_it_in_half_a_second() {
+    let bed = Bed::new();
+    std::fs::write(bed.path("root/noise"), common::noise(200 << 20, 11)).unwrap();
+    let root = bed.text("root");
+    bed.ok(&["store", "init", &bed.text("store")]);
+    // On a machine that does other things besides, one of three has to be quick enough.
+    let slow = ["image", "capture", &root, "--name", "big", "--level", "19", "--threads", "1", "-o", "json"];
+    let mut best = Duration::MAX;
+    for _ in 0..3 {
+        let (took, stderr) = interrupted(&bed, &slow, Duration::from_millis(600));
+        let line: Value = serde_json::from_str(&stderr).unwrap();
+        validate("error", &line);
+        assert_eq!(line["error"]["kind"], "Cancelled");
+        best = best.min(took);
+        if best < Duration::from_millis(500) {
+            break;
+        }
+    }
+    assert!(best < Duration::from_millis(500), "{best:?}");
+    assert!(bed.ok(&["store", "check", "--read-data"]).starts_with("0 faults; 0 images"));
+    bed.ok(&["image", "capture", &root, "--name", "big", "--level", "1"]);
+    bed.ok(&["store", "check", "--read-data"]);
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_error() {
+    let bed = Bed::new();
+    for i in 0..3000 {
+        std::fs::write(bed.path(&format!("root/{i:05}{}", "x".repeat(60))), "").unwrap();
+    }
+    bed.ok(&["store", "init", &bed.text("store")]);
+    bed.ok(&["image", "capture", &bed.text("root"), "--name", "many"]);
+    for form in ["text", "json"] {
+        let args = ["image", "ls", "many", "-o", form];
+        let mut child = bed.command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut head = [0; 10];
+        child.stdout.take().unwrap().read_exact(&mut head).unwrap();
+        let out = child.wait_with_output().unwrap();
+        assert_eq!((out.status.code(), out.stderr.as_slice()), (Some(0), &b""[..]));
+    }
+    // What cannot be written is one.
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let out = bed.command(&["image", "ls", "many"]).stdout(full).output().unwrap();
+    assert_eq!(out.status.code(), Some(17));
+    assert_eq!(String::from_utf8_lossy(&out.stderr), "cvctl: cannot write the output: no space left on device\n");
+}
+
+#[test]
+fn help_and_completion_are_data() {
+    let bed = Bed::new();
+    assert!(bed.ok(&["--help"]).contains("completion"));
+    assert!(bed.ok(&["image", "capture", "--help"]).contains("--expect-parent"));
+    assert!(bed.ok(&["--version"]).starts_with("cvctl "));
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(bed.ok(&["completion", shell]).contains("cvctl"));
+    }
+    bed.ok(&["man", &bed.text("man")]);
+    let page = std::fs::read_to_string(bed.path("man/cvctl-image-capture.1")).unwrap();
+    assert!(page.contains("expect\\-parent"), "{page}");
+}
