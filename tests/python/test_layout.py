@@ -116,6 +116,7 @@ def test_deploy_to_an_image_file(disk: Path, capture: Capture) -> None:
         confirm=plan.token,
         hostname="n1",
         configure=[{"write-file": {"path": "/etc/issue", "content": "x"}}],
+        verify=True,
         progress=lambda e: stages.append(e.get("stage", "")),
     )
     assert done["layout"] == "one" and "transfer" in stages and "commit" in stages

@@ -83,6 +83,9 @@ pub fn compare(
     Ok(out)
 }
 
+/// The field of a [`Difference`] that is a directory which the image has not; what is in it is told by itself.
+pub const EXTRA_DIRECTORY: &str = "extra directory";
+
 /// Entries that the tree has and the image has not.
 fn extra(image: &Image, root: &Root, threads: usize, task: &Task, out: &mut Vec<Difference>) -> Result<()> {
     let (tree, _) = walk::walk(root, threads, &|_, _| Choice::Take, task)?;
@@ -93,7 +96,8 @@ fn extra(image: &Image, root: &Root, threads: usize, task: &Task, out: &mut Vec<
     for n in tree.order() {
         let path = tree.path(n);
         if !known.contains(&Hash::of(&path)) && out.len() < LIMIT {
-            out.push(Difference { path: show(&path).into_owned(), field: "extra", what: "is not in the image".into() });
+            let field = if tree.entry(n).is_directory() { EXTRA_DIRECTORY } else { "extra" };
+            out.push(Difference { path: show(&path).into_owned(), field, what: "is not in the image".into() });
         }
     }
     Ok(())
