@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 from typing import Any
@@ -60,3 +61,10 @@ def test_bars(make: Any) -> None:
 def test_bar_chooses() -> None:
     assert isinstance(cv.bar(io.StringIO()), progress._Plain)
     assert type(cv.bar(Terminal())) in (progress._Line, progress._Rich)
+
+
+def test_the_wheel_brings_cvctl() -> None:
+    cvctl = os.path.join(os.path.dirname(sys.executable), "cvctl")
+    assert subprocess.check_output([cvctl, "--version"], text=True) == f"cvctl {cv.__version__}\n"
+    done = subprocess.run([cvctl, "store", "check", "--store", "/none"], capture_output=True, text=True)
+    assert done.returncode == cv.NotFound.code
