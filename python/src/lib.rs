@@ -1,1 +1,51 @@
-//! libcv-python
+//! The Python module `libcv._native`: core's model as frozen classes.
+//!
+//! ```text
+//!  libcv (facade, exceptions, aio, progress) ──> libcv._native ──> libcv, the crate
+//!                                                    │
+//!                                                    └ wait.rs: work in a thread, events and Ctrl-C here
+//! ```
+//!
+//! One file for each concept of core, under the same name. Docstrings and types are in `libcv/_native.pyi`.
+
+mod convert;
+mod error;
+mod image;
+mod job;
+mod layout;
+mod plan;
+mod store;
+mod wait;
+
+/// The module. What it exports is described in `_native.pyi`.
+#[pyo3::pymodule]
+mod _native {
+    #[pymodule_export]
+    use crate::image::{Image, Row, Rows};
+    #[pymodule_export]
+    use crate::job::Job;
+    #[pymodule_export]
+    use crate::layout::Layout;
+    #[pymodule_export]
+    use crate::plan::Plan;
+    #[pymodule_export]
+    use crate::store::Store;
+
+    /// The version of the library.
+    #[pymodule_export]
+    #[allow(non_upper_case_globals)]
+    const __version__: &str = env!("CARGO_PKG_VERSION");
+
+    /// The table of errors: code and name of each kind.
+    #[pyo3::pyfunction]
+    fn error_kinds() -> Vec<(i32, &'static str)> {
+        libcv::ErrorKind::ALL.into_iter().map(|k| (k.code(), k.name())).collect()
+    }
+
+    /// Runs `cvctl`.
+    #[cfg(feature = "cli")]
+    #[pyo3::pyfunction]
+    fn main(py: pyo3::Python<'_>, argv: Vec<std::ffi::OsString>) -> u8 {
+        py.detach(|| crate::convert::exit_number(libcv::cli::main(argv)))
+    }
+}

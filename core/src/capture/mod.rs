@@ -20,6 +20,7 @@ pub use select::Scrubbed;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Unit;
+use crate::image::facts::{facts, id_names};
 use crate::image::{Hash, Manifest};
 use crate::job::Task;
 use crate::store::{Image, Reason, Store};
@@ -181,9 +182,9 @@ fn capture(store: &Store, path: &Path, name: &str, options: &CaptureOptions, tas
                 pages: emitted.pages,
                 totals: emitted.totals,
                 policy: Some(policy(options, &scrubbed, scrubbed_count, &read.torn_paths)),
-                facts: Some(facts::facts(&root)),
+                facts: Some(facts(&root)),
                 parent: parent.as_ref().map(Image::id),
-                names: Some(facts::id_names(&root, &emitted.users, &emitted.groups)),
+                names: Some(id_names(&root, &emitted.users, &emitted.groups)),
                 layout: None,
             };
             store.publish(name, &manifest, Reason::Capture, options.expect_parent)?

@@ -3,6 +3,8 @@
 //! Patterns are gitignore's. A rule decides for an entry and everything beneath it; `/proc/*` leaves the content out
 //! and keeps the directory.
 
+pub use crate::image::rules::DROPPED_XATTRS;
+
 /// What a rule does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
@@ -104,10 +106,4 @@ pub const RULES: &[Rule] = &[
     rule("/root/.lesshst", Leave, "shell history"),
     // The identity of the cluster, not of the machine.
     rule("/etc/munge/munge.key", Report, "kept: the key of the cluster; whoever has the image has it"),
-];
-
-/// Attributes that are bound to the machine or would come alive where they do not belong; `--exact` keeps them.
-pub const DROPPED_XATTRS: &[(&[u8], &str)] = &[
-    (b"security.evm", "signature bound to the machine"),
-    (b"trusted.overlay.", "would act in an overlay's lower layer"),
 ];

@@ -1,5 +1,6 @@
 //! `cvctl image`: from a tree into the store, what is there, and back.
 
+mod archive;
 mod capture;
 mod look;
 
@@ -74,6 +75,10 @@ pub(super) enum Verb {
     },
     /// Extract an image into an empty directory
     Extract(Extract),
+    /// Make an image from a tar archive, plain, gzip or zstd
+    Import(archive::Import),
+    /// Write an image as a tar archive
+    Export(archive::Export),
 }
 
 #[derive(Args)]
@@ -102,6 +107,8 @@ pub(super) fn run(verb: Verb, session: &Session) -> Result<()> {
         Verb::Capture(args) => capture::capture(&args, session),
         Verb::List => look::list(session),
         Verb::Show { image } => look::show(&image, session),
+        Verb::Import(args) => archive::import(&args, session),
+        Verb::Export(args) => archive::export(&args, session),
         Verb::Log { name } => look::log(&name, session),
         Verb::Diff { from, to } => look::diff(&from, &to, session),
         Verb::Tag { image, tag } => set_tag(&image, &tag, session),

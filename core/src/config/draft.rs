@@ -1,9 +1,9 @@
 //! The tree as it will be: what actions change, in memory, over the root as it is.
 
 use super::action::FILE_LIMIT;
-use super::resolve::{Seen, resolve};
 use super::{ConfigError, display, failed};
 use crate::error::{Error, Result};
+use crate::image::resolve::{Seen, Stuck, resolve};
 use crate::sys::confined::{Links, Root, split};
 use crate::sys::xattr::{self, Of, Xattr};
 use rustix::fs::{FileType, Mode, OFlags, Stat};
@@ -65,8 +65,18 @@ impl<'r> Draft<'r> {
     }
 
     /// The name without links that `path`, absolute, leads to; see [`resolve`].
+    ///
+    /// `openat2` can follow links, too, but it gives an open file, not a name, and knows nothing of the links that an
+    /// earlier action is going to make. All work is done on the name, with links refused: one that is slipped in
+    /// meanwhile is an error.
     pub(super) fn resolve(&self, path: &[u8], follow: bool) -> Result<Vec<u8>> {
-        resolve(path, follow, &mut |p| self.look(p))
+        resolve(path, follow, &mut |p| self.look(p)).map_err(|e| match e {
+            Stuck::Loop => ConfigError::Unsafe { path: display(path), rule: "its links do not end" }.into(),
+            Stuck::NotDirectory(at, found) => {
+                ConfigError::Kind { path: display(&at), found, wanted: "a directory" }.into()
+            }
+            Stuck::Look(e) => e,
+        })
     }
 
     fn look(&self, path: &[u8]) -> Result<Seen> {

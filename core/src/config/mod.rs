@@ -16,7 +16,6 @@ mod draft;
 mod fstab;
 mod identity;
 mod journal;
-mod resolve;
 #[cfg(test)]
 mod tests;
 mod unit;
@@ -142,5 +141,5 @@ fn failed(what: &str, path: &[u8], errno: Errno) -> Error {
 
 /// A path of the root as people write it: with a leading slash.
 fn display(path: &[u8]) -> String {
-    format!("/{}", show(path))
+    format!("/{}", show(path.strip_prefix(b"/").unwrap_or(path)))
 }

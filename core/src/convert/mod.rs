@@ -1,3 +1,4 @@
 //! Images from and to other formats.
 
+mod build;
 pub mod tar;

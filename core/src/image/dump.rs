@@ -4,7 +4,55 @@ use super::manifest::Manifest;
 use super::row::{Content, Item, Kind, Row, Value};
 use crate::sys::clock;
 use crate::sys::confined::show;
+use serde_json::json;
 use std::fmt::Write;
+
+impl Row {
+    /// The row as the JSON object that every skin hands out. What is not UTF-8 in a path stands as `\\xHH`, as does
+    /// the backslash itself; `xattrs` maps names to hex digits, or to the hash of a long value.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        let kind = match &self.kind {
+            Kind::File { .. } => "file",
+            Kind::Directory => "directory",
+            Kind::Link(_) => "link",
+            Kind::Device { .. } if self.kind_bits() == super::row::CHARACTER => "character",
+            Kind::Device { .. } => "block",
+            Kind::Fifo => "fifo",
+        };
+        let mut v = json!({
+            "path": format!("/{}", show(&self.path)),
+            "type": kind,
+            "mode": self.mode & 0o7777,
+            "uid": self.uid,
+            "gid": self.gid,
+            "mtime": self.mtime.0,
+            "mtime_ns": self.mtime.1,
+        });
+        match &self.kind {
+            Kind::File { size, .. } => v["size"] = (*size).into(),
+            Kind::Link(target) => v["target"] = show(target).into(),
+            Kind::Device { major, minor } => (v["major"], v["minor"]) = ((*major).into(), (*minor).into()),
+            Kind::Directory | Kind::Fifo => {}
+        }
+        if let Some(group) = self.group {
+            v["group"] = super::hash::hex(&group).into();
+        }
+        if self.inode_flags != 0 {
+            v["inode_flags"] = self.inode_flags.into();
+        }
+        if self.torn {
+            v["torn"] = true.into();
+        }
+        for x in self.xattrs.iter() {
+            v["xattrs"][&*show(&x.name)] = match &x.value {
+                Value::Near(bytes) => super::hash::hex(bytes).into(),
+                Value::Far { length, hash } => json!({"length": length, "chunk": hash}),
+            };
+        }
+        v
+    }
+}
 
 /// One row as a line of `name value` pairs.
 #[must_use]

@@ -14,12 +14,14 @@ pub mod block;
 pub mod chunker;
 pub mod chunkset;
 pub mod dump;
+pub mod facts;
 pub mod hash;
 pub mod leb;
 pub mod manifest;
 pub mod pack;
 pub mod page;
 pub mod path;
+pub mod resolve;
 pub mod row;
 pub mod rules;
 

@@ -103,6 +103,12 @@ impl Rules {
     }
 }
 
+/// Attributes that are bound to the machine or would come alive where they do not belong; `--exact` keeps them.
+pub const DROPPED_XATTRS: &[(&[u8], &str)] = &[
+    (b"security.evm", "signature bound to the machine"),
+    (b"trusted.overlay.", "would act in an overlay's lower layer"),
+];
+
 /// The bytes of the chunks among these items.
 #[must_use]
 pub fn data_bytes(items: &[Item]) -> u64 {

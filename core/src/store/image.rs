@@ -5,7 +5,7 @@ use super::source::ChunkSource;
 use super::{Store, image_key};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::block::checksum;
-use crate::image::manifest::{BYTE_LIMIT, PageRef};
+use crate::image::manifest::{BYTE_LIMIT, PageRef, Totals};
 use crate::image::page::{self, LIST_ITEMS};
 use crate::image::{ChunkSet, Content, Hash, Item, Kind, Manifest, Row, path};
 use crate::sys::confined::show;
@@ -18,6 +18,27 @@ pub struct Image {
     id: Hash,
     manifest: Manifest,
     release: Option<Release>,
+}
+
+/// What is known of an image.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct ImageInfo {
+    /// The image id.
+    pub image: Hash,
+    /// The tree id.
+    pub tree: Hash,
+    /// The image that this one was made from.
+    pub parent: Option<Hash>,
+    /// The generation through which it was opened.
+    pub release: Option<Release>,
+    /// Sums over all entries.
+    pub totals: Totals,
+    /// Operating system, architecture, kernels, loaders.
+    pub facts: Option<serde_json::Value>,
+    /// What the capture left out, kept and generalised.
+    pub policy: Option<serde_json::Value>,
+    /// Names of the user and group ids that occur.
+    pub names: Option<serde_json::Value>,
 }
 
 impl Image {
@@ -72,6 +93,22 @@ impl Image {
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// What is known of the image, as every skin hands it out.
+    #[must_use]
+    pub fn info(&self) -> ImageInfo {
+        let m = &self.manifest;
+        ImageInfo {
+            image: self.id,
+            tree: m.tree_id(),
+            parent: m.parent,
+            release: self.release.clone(),
+            totals: m.totals,
+            facts: m.facts.clone(),
+            policy: m.policy.clone(),
+            names: m.names.clone(),
+        }
     }
 
     /// The rows in path order. The rules that span pages are for [`crate::image::rules::Rules`].

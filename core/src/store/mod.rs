@@ -12,6 +12,7 @@
 
 pub mod blob;
 pub mod check;
+pub mod content;
 pub mod diff;
 pub mod image;
 pub mod index;

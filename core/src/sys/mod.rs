@@ -1,8 +1,14 @@
 //! The only door to kernel, clock and programs, and the only place of the core with `unsafe`.
 
+pub mod block;
 pub mod clock;
 pub mod confined;
 pub mod inode;
+pub mod loopdev;
+pub mod mount;
+pub mod namespace;
+pub mod program;
+pub mod sysfs;
 #[cfg(feature = "cli")]
 pub mod signal;
 pub mod xattr;

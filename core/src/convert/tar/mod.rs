@@ -12,7 +12,9 @@
 
 mod acl;
 mod compress;
+mod export;
 mod header;
+mod import;
 mod pax;
 mod reader;
 mod sparse;
@@ -21,6 +23,8 @@ mod tests;
 mod writer;
 
 pub use compress::{Compression, Decoder, Encoder};
+pub use export::{ExportOptions, Exported, export};
+pub use import::{ImportOptions, Imported, import};
 pub use reader::Reader;
 pub use writer::Writer;
 

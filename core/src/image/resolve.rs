@@ -1,29 +1,46 @@
-//! Where a path of the root leads, links being followed as after `chroot`.
-//!
-//! `openat2` can do this too, but it gives an open file, not a name, and it knows nothing of the links that an earlier
-//! action of the same run is going to make. So the links are read here, and the name that comes out holds none: all
-//! work is then done on it with links refused, and a link that is slipped in meanwhile is an error.
+//! Where a path of a tree leads, links being followed as after `chroot` to its root: for trees that are not files
+//! (yet), such as an image, or a directory with changes that are only planned.
 
-use super::{ConfigError, display};
-use crate::error::Result;
 use crate::sys::confined::split;
 
 /// As many links as the kernel follows.
 const LINK_LIMIT: usize = 40;
 
 /// What stands at a name.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Seen {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// Nothing.
     Absent,
+    /// A directory.
     Directory,
+    /// A symbolic link with this target.
     Link(Vec<u8>),
     /// Anything else, in words.
     Other(&'static str),
 }
 
-/// Resolves `path`, relative to the root, to a name without links. `follow` says whether a link at the end counts too;
-/// one that leads nowhere is then its own result, so that a file takes its place.
-pub(super) fn resolve(path: &[u8], follow: bool, look: &mut dyn FnMut(&[u8]) -> Result<Seen>) -> Result<Vec<u8>> {
+/// Why a path leads nowhere.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Stuck<E> {
+    /// There are too many links, or they go in a circle.
+    Loop,
+    /// Something else stands where a directory is needed.
+    NotDirectory(Vec<u8>, &'static str),
+    /// What looking returned.
+    Look(E),
+}
+
+/// Resolves `path`, relative to the root, to a name without links; `look` tells what stands at such a name. `follow`
+/// says whether a link at the end counts too; one that leads nowhere is then its own result, so that a file can take
+/// its place.
+///
+/// # Errors
+/// [`Stuck`].
+pub fn resolve<E>(
+    path: &[u8],
+    follow: bool,
+    look: &mut dyn FnMut(&[u8]) -> Result<Seen, E>,
+) -> Result<Vec<u8>, Stuck<E>> {
     let mut todo: Vec<Vec<u8>> = components(path);
     let (mut at, mut links) = (Vec::new(), 0);
     let (mut end_link, mut absent) = (None, false);
@@ -33,13 +50,13 @@ pub(super) fn resolve(path: &[u8], follow: bool, look: &mut dyn FnMut(&[u8]) -> 
             continue;
         }
         let here = join(&at, &name);
-        let seen = look(&here)?;
+        let seen = look(&here).map_err(Stuck::Look)?;
         absent = seen == Seen::Absent;
         match seen {
             Seen::Link(target) if follow || !todo.is_empty() => {
                 links += 1;
                 if links > LINK_LIMIT {
-                    return Err(ConfigError::Unsafe { path: display(path), rule: "its links do not end" }.into());
+                    return Err(Stuck::Loop);
                 }
                 if todo.is_empty() && end_link.is_none() {
                     end_link = Some(here);
@@ -50,9 +67,7 @@ pub(super) fn resolve(path: &[u8], follow: bool, look: &mut dyn FnMut(&[u8]) -> 
                 todo.extend(components(&target));
                 continue;
             }
-            Seen::Other(found) if !todo.is_empty() => {
-                return Err(ConfigError::Kind { path: display(&here), found, wanted: "a directory" }.into());
-            }
+            Seen::Other(found) if !todo.is_empty() => return Err(Stuck::NotDirectory(here, found)),
             _ => {}
         }
         at = here;
@@ -74,7 +89,7 @@ fn join(dir: &[u8], name: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    fn at(path: &str, follow: bool) -> Result<String> {
+    fn at(path: &str, follow: bool) -> Result<String, Stuck<()>> {
         let mut look = |p: &[u8]| {
             Ok(match p {
                 b"usr" | b"usr/lib" | b"etc" => Seen::Directory,
@@ -98,7 +113,7 @@ mod tests {
         assert_eq!(at("link", false).unwrap(), "link");
         assert_eq!(at("etc/gone", true).unwrap(), "etc/gone");
         assert_eq!(at("etc/gone/f", true).unwrap(), "run/x/f");
-        assert_eq!(at("etc/self", true).unwrap_err().kind(), crate::ErrorKind::UnsafeInput);
-        assert_eq!(at("etc/file/x", true).unwrap_err().kind(), crate::ErrorKind::Invalid);
+        assert_eq!(at("etc/self", true), Err(Stuck::Loop));
+        assert_eq!(at("etc/file/x", true), Err(Stuck::NotDirectory(b"etc/file".to_vec(), "a file")));
     }
 }

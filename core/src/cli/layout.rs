@@ -1,0 +1,160 @@
+//! `cvctl layout`: documents are checked, planned, applied. What destroys shows its plan and wants its token.
+
+use super::{Session, output};
+use crate::deploy::{self, DeployOptions};
+use crate::error::{Error, Result};
+use crate::layout::{self, Confirm, Layout, Plan, PlanOptions};
+use clap::{Args, Subcommand};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::io::{BufRead, IsTerminal, Write};
+use std::path::PathBuf;
+
+#[derive(Subcommand)]
+pub(super) enum Verb {
+    /// Check a document: every mistake at once, with line and column
+    Check {
+        /// The document, YAML or JSON
+        file: PathBuf,
+    },
+    /// Show what a document means for these disks; writes nothing
+    Plan {
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Make the disks so, and put an image on them
+    Apply {
+        #[command(flatten)]
+        target: Target,
+        /// The image to deploy
+        #[arg(long, value_name = "REF")]
+        image: Option<String>,
+        /// Compare every byte with the medium after it was written
+        #[arg(long)]
+        verify: bool,
+        /// The token of the plan, as `layout plan` shows it
+        #[arg(long, value_name = "TOKEN", conflicts_with_all = ["yes", "dry_run"])]
+        confirm: Option<String>,
+        /// Yes to whatever the plan says
+        #[arg(long, conflicts_with = "dry_run")]
+        yes: bool,
+        /// Show the plan and write nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Print the JSON Schema of documents
+    Schema,
+}
+
+#[derive(Args)]
+pub(super) struct Target {
+    /// The document, YAML or JSON
+    file: PathBuf,
+    /// A disk of a set: a device or an image file
+    #[arg(long = "disk", value_name = "SET=PATH", value_parser = disk)]
+    disks: Vec<(String, PathBuf)>,
+    /// The host name of the machine
+    #[arg(long)]
+    hostname: Option<String>,
+    /// Seed of all identifiers, 32 hex digits: the same seed gives the same plan
+    #[arg(long, value_parser = seed)]
+    seed: Option<[u8; 16]>,
+    /// Sector size of an image file without a table
+    #[arg(long, value_name = "BYTES")]
+    sector: Option<u32>,
+}
+
+fn disk(text: &str) -> std::result::Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((set, path)) if !set.is_empty() && !path.is_empty() => Ok((set.to_owned(), path.into())),
+        _ => Err("a disk is written as SET=PATH, such as os=/dev/sda".to_owned()),
+    }
+}
+
+fn seed(text: &str) -> std::result::Result<[u8; 16], String> {
+    let bad = || "a seed is 32 hex digits".to_owned();
+    let n = u128::from_str_radix(text, 16).map_err(|_| bad())?;
+    if text.len() == 32 { Ok(n.to_be_bytes()) } else { Err(bad()) }
+}
+
+pub(super) fn run(verb: Verb, session: &Session) -> Result<()> {
+    match verb {
+        Verb::Check { file } => check(&file, session),
+        Verb::Plan { target } => {
+            let plan = target.plan(None)?;
+            session.print(&plan.to_json(), |w| write!(w, "{}", plan.to_text()))
+        }
+        Verb::Apply { target, image, verify, confirm, yes, dry_run } => {
+            let image = image.map(|r| session.store()?.image(&r)).transpose()?;
+            let facts = image.as_ref().and_then(|i| i.manifest().facts.clone());
+            let plan = target.plan(facts)?;
+            if dry_run {
+                return session.print(&plan.to_json(), |w| write!(w, "{}", plan.to_text()));
+            }
+            let confirm = match confirm {
+                Some(token) => Confirm::Token(token),
+                None if yes => Confirm::Yes,
+                None => ask(&plan)?,
+            };
+            let options = DeployOptions { hostname: target.hostname.clone(), verify, ..DeployOptions::default() };
+            let done =
+                session.run("layout apply", |task| deploy::apply(&plan, image.as_ref(), &options, &confirm, task))?;
+            session.print(&done.to_json(), |w| {
+                writeln!(w, "applied {} as planned ({})", plan.layout_name(), plan.token())?;
+                done.kernels().iter().try_for_each(|k| writeln!(w, "boots kernel {k}"))?;
+                done.warnings().iter().try_for_each(|x| writeln!(w, "warning: {x}"))
+            })
+        }
+        Verb::Schema => {
+            let schema = Layout::json_schema();
+            session.print(&schema, |w| writeln!(w, "{schema:#}"))
+        }
+    }
+}
+
+impl Target {
+    fn plan(&self, image_facts: Option<serde_json::Value>) -> Result<Plan> {
+        let mut disks = BTreeMap::new();
+        for (set, path) in &self.disks {
+            if disks.insert(set.clone(), path.clone()).is_some() {
+                return Err(Error::invalid(format!("--disk names the set {set} twice")));
+            }
+        }
+        let options = PlanOptions {
+            seed: self.seed,
+            hostname: self.hostname.clone(),
+            image_facts,
+            sector: self.sector,
+            ..PlanOptions::default()
+        };
+        Layout::load(&self.file)?.plan(&disks, &options)
+    }
+}
+
+fn check(file: &PathBuf, session: &Session) -> Result<()> {
+    let bytes = std::fs::read(file).map_err(|e| Error::io("read", file.display(), e))?;
+    let name = file.display().to_string();
+    let found = layout::check(&bytes, &name);
+    session.print(&json!({ "file": name, "diagnostics": found }), |w| {
+        found.iter().try_for_each(|d| writeln!(w, "{name}:{d}"))?;
+        if found.is_empty() { writeln!(w, "{name}: good") } else { Ok(()) }
+    })?;
+    Layout::parse(&bytes, &name).map(|_| ())
+}
+
+/// Shows the plan and asks for its token. Without somebody to ask, nothing is destroyed.
+fn ask(plan: &Plan) -> Result<Confirm> {
+    output::talk(&plan.to_text());
+    let refused = || {
+        Error::refused("this destroys what the plan says, and nobody confirmed it")
+            .hint(format!("look at the plan, then give --confirm {}, or --yes", plan.token()))
+    };
+    let stdin = std::io::stdin();
+    if !stdin.is_terminal() {
+        return Err(refused());
+    }
+    let _ = write!(std::io::stderr().lock(), "type {} to go on: ", plan.token());
+    let mut line = String::new();
+    stdin.lock().read_line(&mut line).map_err(|e| Error::io("read", "the answer", e))?;
+    if line.trim() == plan.token() { Ok(Confirm::Token(line.trim().to_owned())) } else { Err(refused()) }
+}

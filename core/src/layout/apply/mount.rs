@@ -1,0 +1,88 @@
+//! The target root: every filesystem of the plan mounted where it belongs, in a namespace of its own.
+
+use crate::error::{Error, Result};
+use crate::layout::plan::Plan;
+use crate::sys::mount;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+/// Where the working directory is mounted: over a directory that is empty for everybody else.
+const WORK: [&str; 2] = ["/run/libcv", "/tmp/libcv"];
+
+/// A private tmpfs with nodes and the target root.
+#[derive(Debug)]
+pub struct Workplace {
+    root: PathBuf,
+}
+
+impl Workplace {
+    /// Makes it; the calling thread must have a mount namespace of its own.
+    ///
+    /// # Errors
+    /// `Io` or `Denied`.
+    pub fn make() -> Result<Self> {
+        let base = WORK.iter().map(Path::new).find(|p| p.parent().is_some_and(Path::is_dir));
+        let root = base.unwrap_or(Path::new(WORK[1])).to_owned();
+        make_directory(&root, 0o700)?;
+        mount::tmpfs(&root, "mode=0700")?;
+        let place = Self { root };
+        make_directory(&place.nodes(), 0o700)?;
+        make_directory(&place.target(), 0o755)?;
+        Ok(place)
+    }
+
+    /// Where the nodes of partitions are.
+    #[must_use]
+    pub fn nodes(&self) -> PathBuf {
+        self.root.join("nodes")
+    }
+
+    /// Where the root of the installed system is mounted.
+    #[must_use]
+    pub fn target(&self) -> PathBuf {
+        self.root.join("target")
+    }
+}
+
+/// Checks that the kernel can mount everything that the plan mounts.
+///
+/// # Errors
+/// `Unsupported` naming the filesystem.
+pub fn require(plan: &Plan) -> Result<()> {
+    plan.mounts().iter().try_for_each(|(fs, _)| mount::require_filesystem(fs.kind.name()))
+}
+
+/// Mounts the filesystems of the plan below `target`; `nodes` are those of the partitions, by disk and partition.
+///
+/// # Errors
+/// `Unsupported`, `Denied` or `Io`.
+pub fn mount_all(plan: &Plan, nodes: &[Vec<PathBuf>], target: &Path) -> Result<()> {
+    for (fs, at) in plan.mounts() {
+        let place = if at.at == "/" { target.to_owned() } else { target.join(&at.at[1..]) };
+        make_directories(target, &place)?;
+        mount::device(&nodes[fs.disk][fs.partition], &place, fs.kind.name(), &at.options)?;
+    }
+    Ok(())
+}
+
+/// Makes `place` and what leads there from `target`, readable by everybody whatever the umask of the process is.
+fn make_directories(target: &Path, place: &Path) -> Result<()> {
+    let below = place.strip_prefix(target).unwrap_or(Path::new(""));
+    let mut at = target.to_owned();
+    for part in below {
+        at.push(part);
+        if !at.is_dir() {
+            make_directory(&at, 0o755)?;
+        }
+    }
+    Ok(())
+}
+
+fn make_directory(path: &Path, mode: u32) -> Result<()> {
+    let failed = |e: std::io::Error| Error::io("make", path.display(), e);
+    match std::fs::create_dir(path) {
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(e) => Err(failed(e)),
+        Ok(()) => std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(failed),
+    }
+}

@@ -1,0 +1,311 @@
+//! Disks as they are: something to read from, and the facts that tell one from another. Opened for reading only.
+
+use super::gpt::{self, Fault, Mbr};
+use super::signature::{self, Signature};
+use crate::error::{Error, Result};
+use crate::sys::block;
+use crate::sys::sysfs::{DeviceNumber, Kernel};
+use crate::units::human;
+use rustix::fs::{Mode, OFlags};
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+/// How much of the begin and the end of a disk its fingerprint covers.
+const FINGERPRINT: u64 = 1 << 20;
+
+/// Bytes that can be read at any place.
+pub trait ReadAt {
+    /// How many there are.
+    fn size(&self) -> u64;
+
+    /// Fills the buffer from `offset` on.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` beyond the end; those of the device.
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
+}
+
+/// Bytes that can be written at any place, in an order that holds.
+pub trait WriteAt: ReadAt {
+    /// Writes all of `bytes` from `offset` on.
+    ///
+    /// # Errors
+    /// Those of the device.
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// Returns when everything written before is on the medium.
+    ///
+    /// # Errors
+    /// Those of the device.
+    fn sync(&self) -> io::Result<()>;
+}
+
+impl ReadAt for Vec<u8> {
+    fn size(&self) -> u64 {
+        self.len() as u64
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let from = usize::try_from(offset).ok().and_then(|o| self.get(o..o.checked_add(buffer.len())?));
+        buffer.copy_from_slice(from.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+}
+
+/// An open file or device of a known size.
+#[derive(Debug)]
+pub struct OpenDisk {
+    /// The descriptor.
+    pub file: File,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+impl ReadAt for OpenDisk {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(buffer, offset)
+    }
+}
+
+/// What a disk is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum Medium {
+    /// A block device, by its number.
+    Block {
+        /// The driver.
+        major: u32,
+        /// The device of this driver.
+        minor: u32,
+    },
+    /// A raw image file, by the device and inode it lies on.
+    File {
+        /// The device of the filesystem.
+        device: u64,
+        /// The number of the file in it.
+        inode: u64,
+    },
+}
+
+/// A disk and what tells it from others.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// As it was named.
+    pub path: PathBuf,
+    /// What it is.
+    pub medium: Medium,
+    /// Its size in bytes, whole sectors.
+    pub size: u64,
+    /// The size of a logical sector in bytes.
+    pub sector: u32,
+    /// Whether it cannot be written.
+    pub read_only: bool,
+    /// Model, serial number and world wide name, as far as the kernel tells them.
+    pub model: Option<String>,
+    /// The serial number.
+    pub serial: Option<String>,
+    /// The world wide name.
+    pub wwid: Option<String>,
+    /// What it carries.
+    pub contents: Contents,
+    /// A hash over begin, end and signatures.
+    pub fingerprint: String,
+    /// When the file was last changed, in nanoseconds; 0 of a device.
+    pub changed: i128,
+}
+
+/// What a disk carries.
+#[derive(Clone, Debug)]
+pub struct Contents {
+    /// The tables.
+    pub table: gpt::Found,
+    /// What looks like a filesystem, array or volume: where it begins, how long its place is, what it is.
+    pub signatures: Vec<(u64, u64, Signature)>,
+}
+
+impl Facts {
+    /// Looks at the disk at `path`; `sector` is the sector size that an image file gets.
+    ///
+    /// # Errors
+    /// `NotFound` when nothing is there; `Invalid` when it is neither a block device nor a regular file; `Denied` or
+    /// `Io` when it cannot be read.
+    pub fn look(path: &Path, sector: Option<u32>) -> Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| match e {
+            rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR => {
+                Error::not_found(format!("there is no disk at {}", path.display()))
+                    .hint("an image file must exist with its size: truncate -s 8G FILE")
+                    .fact("path", path.display().to_string())
+            }
+            rustix::io::Errno::ACCESS | rustix::io::Errno::PERM => {
+                Error::new(crate::ErrorKind::Denied, format!("{} may not be read", path.display()))
+                    .hint("run as root")
+                    .cause(e)
+            }
+            e => Error::io("open", path.display(), e),
+        })?;
+        let file = File::from(fd);
+        let failed = |e: io::Error| Error::io("read", path.display(), e);
+        let meta = file.metadata().map_err(failed)?;
+        if meta.file_type().is_block_device() {
+            return Self::of_device(path, file, DeviceNumber::from_raw(meta.rdev()));
+        }
+        if !meta.file_type().is_file() {
+            return Err(Error::invalid(format!("{} is neither a block device nor a regular file", path.display()))
+                .fact("code", "F215")
+                .fact("path", path.display().to_string()));
+        }
+        let disk = OpenDisk { file, size: meta.len() };
+        let sector = match sector {
+            Some(s) => s,
+            None => gpt::detect_sector(&disk).map_err(failed)?.unwrap_or(512),
+        };
+        let disk = OpenDisk { size: meta.len() / u64::from(sector) * u64::from(sector), ..disk };
+        let (contents, fingerprint) = Contents::look(&disk, sector).map_err(failed)?;
+        Ok(Self {
+            path: path.to_owned(),
+            medium: Medium::File { device: meta.dev(), inode: meta.ino() },
+            size: disk.size,
+            sector,
+            // Root may write whatever the mode says; a mode without any w is meant.
+            read_only: meta.mode() & 0o222 == 0 || !may_write(path),
+            model: None,
+            serial: None,
+            wwid: None,
+            contents,
+            fingerprint,
+            changed: i128::from(meta.ctime()) * 1_000_000_000 + i128::from(meta.ctime_nsec()),
+        })
+    }
+
+    fn of_device(path: &Path, file: File, number: DeviceNumber) -> Result<Self> {
+        let failed = |e: rustix::io::Errno| Error::io("ask", path.display(), e);
+        let kernel = Kernel::default();
+        let fd = file.as_fd();
+        let (size, sector) = (block::size(fd).map_err(failed)?, block::logical_sector(fd).map_err(failed)?);
+        if !matches!(sector, 512 | 4096) {
+            return Err(Error::unsupported(format!("{} has sectors of {sector} bytes", path.display()))
+                .hint("sectors of 512 and 4096 bytes are supported"));
+        }
+        let read_only = block::is_read_only(fd).map_err(failed)?;
+        let disk = OpenDisk { file, size: size / u64::from(sector) * u64::from(sector) };
+        let (contents, fingerprint) =
+            Contents::look(&disk, sector).map_err(|e| Error::io("read", path.display(), e))?;
+        let first = |names: &[&str]| names.iter().find_map(|n| kernel.attribute(number, n));
+        Ok(Self {
+            path: path.to_owned(),
+            medium: Medium::Block { major: number.major, minor: number.minor },
+            size: disk.size,
+            sector,
+            read_only,
+            model: first(&["device/model", "device/name"]),
+            serial: first(&["device/serial", "serial"]),
+            wwid: first(&["wwid", "device/wwid", "device/eui"]),
+            contents,
+            fingerprint,
+            changed: 0,
+        })
+    }
+
+    /// What identifies the disk: part of what the token confirms.
+    #[must_use]
+    pub fn identity(&self) -> Value {
+        json!({
+            "path": self.path.display().to_string(),
+            "medium": self.medium,
+            "size": self.size,
+            "sector": self.sector,
+            "model": self.model,
+            "serial": self.serial,
+            "wwid": self.wwid,
+            "fingerprint": self.fingerprint,
+        })
+    }
+}
+
+/// Whether the file could be opened for writing; it is not opened.
+fn may_write(path: &Path) -> bool {
+    rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok()
+}
+
+impl Contents {
+    /// Looks at a disk and makes its fingerprint.
+    ///
+    /// # Errors
+    /// Of the device.
+    pub fn look(disk: &dyn ReadAt, sector: u32) -> io::Result<(Self, String)> {
+        let table = gpt::read(disk, sector)?;
+        let mut places = vec![(0, disk.size())];
+        if let Some(t) = table.table() {
+            places.extend(t.entries.values().map(|e| t.bytes(e)).filter(|(start, length)| {
+                *length > 0 && start.checked_add(*length).is_some_and(|end| end <= disk.size())
+            }));
+        }
+        let mut signatures = Vec::new();
+        for (start, length) in places {
+            for found in signature::find(disk, start, length)? {
+                signatures.push((start, length, found));
+            }
+        }
+        let mut hasher = blake3::Hasher::new();
+        let piece = FINGERPRINT.min(disk.size());
+        let mut buffer = vec![0; usize::try_from(piece).unwrap_or(0)];
+        for offset in [0, disk.size() - piece] {
+            disk.read_at(offset, &mut buffer)?;
+            hasher.update(&buffer);
+        }
+        for (start, length, s) in &signatures {
+            hasher.update(format!("{start} {length} {s:?}\n").as_bytes());
+        }
+        let fingerprint = hasher.finalize().to_hex()[..32].to_owned();
+        Ok((Self { table, signatures }, fingerprint))
+    }
+
+    /// Whether nothing is known to be there.
+    #[must_use]
+    pub fn is_blank(&self) -> bool {
+        let absent = |t: &Result<gpt::Table, Fault>| *t == Err(Fault::Absent);
+        self.signatures.is_empty()
+            && self.table.mbr == Mbr::None
+            && absent(&self.table.primary)
+            && absent(&self.table.backup)
+    }
+
+    /// What would be lost, in lines for people.
+    #[must_use]
+    pub fn describe(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        match (self.table.table(), self.table.mbr) {
+            (Some(t), _) => {
+                let broken = if self.table.primary.is_err() { " (its first copy is broken)" } else { "" };
+                lines.push(format!("a GPT with {} partitions{broken}", t.entries.len()));
+                for (number, e) in &t.entries {
+                    let (start, length) = t.bytes(e);
+                    let on: Vec<String> = self
+                        .signatures
+                        .iter()
+                        .filter(|(s, l, _)| (*s, *l) == (start, length))
+                        .map(|(_, _, s)| s.to_string())
+                        .collect();
+                    let on = if on.is_empty() { "nothing known on it".to_owned() } else { on.join(", ") };
+                    lines.push(format!("partition {number} \"{}\", {}: {on}", e.name, human(length)));
+                }
+            }
+            (None, Mbr::Partitions) => lines.push("an MBR partition table".to_owned()),
+            (None, Mbr::Protective) => lines.push("the remains of a GPT".to_owned()),
+            (None, Mbr::None) => {}
+        }
+        let whole = self.signatures.iter().filter(|(start, _, _)| *start == 0);
+        lines.extend(whole.map(|(_, _, s)| format!("{s} on the whole disk")));
+        lines
+    }
+}

@@ -1,0 +1,199 @@
+//! Archives become images, and images archives.
+
+use crate::event::{cv_event_fn, task};
+use crate::guard::{Options, file, guard, optional_text, options, out, text};
+use crate::handle::hold;
+use crate::image::cv_image;
+use crate::job::{cv_job, start};
+use crate::store::cv_store;
+use libcv::convert::tar::{Compression, ExportOptions, ImportOptions, Limits, export, import};
+use libcv::{Error, Result};
+use std::ffi::{c_char, c_void};
+
+/// In `cv_tar_export_options.compression`: zstd.
+pub const CV_TAR_ZSTD: u32 = 0;
+/// In `cv_tar_export_options.compression`: gzip.
+pub const CV_TAR_GZIP: u32 = 1;
+/// In `cv_tar_export_options.compression`: none.
+pub const CV_TAR_PLAIN: u32 = 2;
+
+/// How to import an archive. Zeros are the defaults: `cv_tar_import_options o = {0}; o.size = sizeof o;`
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct cv_tar_import_options {
+    /// `sizeof(cv_tar_import_options)`.
+    pub size: u32,
+    /// zstd level in the store, 1 to 19; 0 is 3.
+    pub level: i32,
+    /// Threads; 0 is one for each core.
+    pub threads: u32,
+    /// Not 0: keep attributes that are bound to a machine, too.
+    pub exact: u8,
+    /// Zeros.
+    pub reserved: [u8; 3],
+    /// Tag for the new generation, or NULL.
+    pub tag: *const c_char,
+    /// Fail with `CV_E_CONFLICT` unless this is the newest generation; 0: whichever, `CV_EXPECT_NEW`: none yet.
+    pub expect_parent: i64,
+    /// Most entries; 0 is 2^24.
+    pub max_entries: u64,
+    /// Most bytes of names, targets and attributes in all; 0 is 4 GiB.
+    pub max_metadata: u64,
+    /// Most bytes of data in all; 0 is 16 TiB.
+    pub max_data: u64,
+}
+
+impl Default for cv_tar_import_options {
+    fn default() -> Self {
+        Self {
+            size: size_of::<Self>() as u32,
+            level: 0,
+            threads: 0,
+            exact: 0,
+            reserved: [0; 3],
+            tag: std::ptr::null(),
+            expect_parent: 0,
+            max_entries: 0,
+            max_metadata: 0,
+            max_data: 0,
+        }
+    }
+}
+
+// SAFETY: numbers and pointers only.
+unsafe impl Options for cv_tar_import_options {
+    const FIRST: usize = std::mem::offset_of!(Self, max_data) + 8;
+    const NAME: &'static str = "cv_tar_import_options";
+}
+
+/// How to export an archive. Zeros are the defaults: `cv_tar_export_options o = {0}; o.size = sizeof o;`
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct cv_tar_export_options {
+    /// `sizeof(cv_tar_export_options)`.
+    pub size: u32,
+    /// One of `CV_TAR_…`.
+    pub compression: u32,
+    /// Level of the compression; 0 is the usual one.
+    pub level: i32,
+}
+
+impl Default for cv_tar_export_options {
+    fn default() -> Self {
+        Self { size: size_of::<Self>() as u32, compression: CV_TAR_ZSTD, level: 0 }
+    }
+}
+
+// SAFETY: numbers only.
+unsafe impl Options for cv_tar_export_options {
+    const FIRST: usize = std::mem::offset_of!(Self, level) + 4;
+    const NAME: &'static str = "cv_tar_export_options";
+}
+
+/// Core's options for C's.
+fn read_import(p: *const cv_tar_import_options) -> Result<ImportOptions> {
+    let o = options(p)?;
+    let usual = ImportOptions::default();
+    let or = |given: u64, usual: u64| if given == 0 { usual } else { given };
+    Ok(ImportOptions {
+        tag: optional_text(o.tag, "options.tag")?.map(str::to_owned),
+        level: if o.level == 0 { usual.level } else { o.level },
+        threads: o.threads as usize,
+        exact: o.exact != 0,
+        limits: Limits {
+            entries: or(o.max_entries, usual.limits.entries),
+            metadata: or(o.max_metadata, usual.limits.metadata),
+            data: or(o.max_data, usual.limits.data),
+        },
+        expect_parent: crate::capture::expected(o.expect_parent)?,
+    })
+}
+
+/// Core's options for C's.
+fn read_export(p: *const cv_tar_export_options) -> Result<ExportOptions> {
+    let o = options(p)?;
+    let compression = match o.compression {
+        CV_TAR_ZSTD => Compression::Zstd,
+        CV_TAR_GZIP => Compression::Gzip,
+        CV_TAR_PLAIN => Compression::None,
+        n => return Err(Error::invalid(format!("options.compression is {n}, which is none of CV_TAR_…"))),
+    };
+    Ok(ExportOptions { compression, level: o.level })
+}
+
+/// Imports the archive that the file descriptor `fd` gives, compressed or not, as the next generation of `name`. The
+/// result is a JSON object `{name, generation, image, tree, changed, entries, notes, …}`. `options` and `on_event` may
+/// be NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cv_store_import_tar(
+    store: *const cv_store,
+    fd: i32,
+    name: *const c_char,
+    options: *const cv_tar_import_options,
+    on_event: cv_event_fn,
+    user: *mut c_void,
+    imported_json: *mut *mut c_char,
+) -> i32 {
+    guard(|| {
+        let (name, options) = (text(name, "name")?, read_import(options)?);
+        let imported = out(imported_json, "imported_json")?;
+        let (store, file) = (hold(store)?, file(fd, "fd")?);
+        imported.json(&task(on_event, user).run("import", |t| import(&store, file, name, &options, t))?)
+    })
+}
+
+/// Starts what `cv_store_import_tar` does; the result is the same object. The file descriptor is copied and may be
+/// closed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cv_store_import_tar_start(
+    store: *const cv_store,
+    fd: i32,
+    name: *const c_char,
+    options: *const cv_tar_import_options,
+    job: *mut *mut cv_job,
+) -> i32 {
+    guard(|| {
+        let (name, options) = (text(name, "name")?.to_owned(), read_import(options)?);
+        let job = out(job, "job")?;
+        let (store, file) = (hold(store)?.clone(), file(fd, "fd")?);
+        job.set(start("import", move |t| import(&store, file, &name, &options, t))?);
+        Ok(())
+    })
+}
+
+/// Writes an image as an archive to the file descriptor `fd`, which stays open; the same image and options give the
+/// same bytes. The result is a JSON object `{entries, bytes, long_paths, …}`. `options` and `on_event` may be NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cv_image_export_tar(
+    image: *const cv_image,
+    fd: i32,
+    options: *const cv_tar_export_options,
+    on_event: cv_event_fn,
+    user: *mut c_void,
+    exported_json: *mut *mut c_char,
+) -> i32 {
+    guard(|| {
+        let options = read_export(options)?;
+        let exported = out(exported_json, "exported_json")?;
+        let (image, file) = (hold(image)?, file(fd, "fd")?);
+        exported.json(&task(on_event, user).run("export", |t| Ok(export(&image, file, &options, t)?.1))?)
+    })
+}
+
+/// Starts what `cv_image_export_tar` does; the result is the same object. The file descriptor is copied and may be
+/// closed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cv_image_export_tar_start(
+    image: *const cv_image,
+    fd: i32,
+    options: *const cv_tar_export_options,
+    job: *mut *mut cv_job,
+) -> i32 {
+    guard(|| {
+        let options = read_export(options)?;
+        let job = out(job, "job")?;
+        let (image, file) = (hold(image)?.clone(), file(fd, "fd")?);
+        job.set(start("export", move |t| Ok(export(&image, file, &options, t)?.1))?);
+        Ok(())
+    })
+}

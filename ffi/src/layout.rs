@@ -1,0 +1,157 @@
+//! Layouts: what disks are to look like.
+
+use crate::guard::{Options, bytes, guard, optional_array, optional_text, options, out, path, text, texts};
+use crate::handle::{Opaque, close, give, hold};
+use crate::image::cv_image;
+use crate::plan::cv_plan;
+use libcv::layout::{self, Layout, PlanOptions};
+use libcv::{Error, Result};
+use std::collections::BTreeMap;
+use std::ffi::c_char;
+use std::path::PathBuf;
+
+/// A layout document that is right in itself.
+pub struct cv_layout;
+
+impl Opaque for cv_layout {
+    type Object = Layout;
+    const NAME: &'static str = "cv_layout";
+}
+
+/// What a plan is told besides the disks. Zeros are the defaults: `cv_plan_options o = {0}; o.size = sizeof o;`
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct cv_plan_options {
+    /// `sizeof(cv_plan_options)`.
+    pub size: u32,
+    /// The sector size that image files get, in bytes; the layout's own goes first.
+    pub sector: u32,
+    /// The name of the node, or NULL.
+    pub hostname: *const c_char,
+    /// 16 bytes that identities come from, or NULL: they then come from layout, disks, host name and this boot.
+    pub seed: *const u8,
+    /// The image that the disks are for, or NULL; what it says about itself is looked at.
+    pub image: *const cv_image,
+}
+
+impl Default for cv_plan_options {
+    fn default() -> Self {
+        let size = size_of::<Self>() as u32;
+        Self { size, sector: 0, hostname: std::ptr::null(), seed: std::ptr::null(), image: std::ptr::null() }
+    }
+}
+
+// SAFETY: numbers and pointers only.
+unsafe impl Options for cv_plan_options {
+    const FIRST: usize = std::mem::offset_of!(Self, image) + size_of::<usize>();
+    const NAME: &'static str = "cv_plan_options";
+}
+
+/// Core's options for C's.
+fn read(p: *const cv_plan_options) -> Result<PlanOptions> {
+    let o = options(p)?;
+    let mut out = PlanOptions::default();
+    out.seed = optional_array(o.seed);
+    out.hostname = optional_text(o.hostname, "options.hostname")?.map(str::to_owned);
+    out.sector = (o.sector != 0).then_some(o.sector);
+    if !o.image.is_null() {
+        out.image_facts = hold(o.image)?.manifest().facts.clone();
+    }
+    Ok(out)
+}
+
+/// Reads a document in YAML or JSON; `name` stands for it in messages. When something is wrong, the error has all of it
+/// in `detail.diagnostics`, with line and column.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cv_layout_parse(
+    document: *const c_char,
+    name: *const c_char,
+    layout: *mut *mut cv_layout,
+) -> i32 {
+    guard(|| {
+        let (document, name) = (bytes(document, "document")?, text(name, "name")?);
+        let layout = out(layout, "layout")?;
+        layout.set(give(Layout::parse(document, name)?));
+        Ok(())
+    })
+}
+
+/// Reads a document from a file, as `cv_layout_parse` does.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cv_layout_load(file: *const c_char, layout: *mut *mut cv_layout) -> i32 {
+    guard(|| {
+        let (file, layout) = (path(file, "file")?, out(layout, "layout")?);
+        layout.set(give(Layout::load(file)?));
+        Ok(())
+    })
+}
+
+/// Everything that is wrong with a document: a JSON array of `{code, severity, path, line, column, message, hint}`, empty
+/// when nothing is.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cv_layout_check(
+    document: *const c_char,
+    name: *const c_char,
+    diagnostics_json: *mut *mut c_char,
+) -> i32 {
+    guard(|| {
+        let (document, name) = (bytes(document, "document")?, text(name, "name")?);
+        let diagnostics = out(diagnostics_json, "diagnostics_json")?;
+        diagnostics.json(&layout::check(document, name))
+    })
+}
+
+/// The JSON Schema of layout documents.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cv_layout_schema(schema_json: *mut *mut c_char) -> i32 {
+    guard(|| out(schema_json, "schema_json")?.json(&Layout::json_schema()))
+}
+
+/// Frees a layout. NULL is fine.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cv_layout_free(layout: *mut cv_layout) -> i32 {
+    guard(|| close(layout))
+}
+
+/// The name of a layout.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cv_layout_name(layout: *const cv_layout, name: *mut *mut c_char) -> i32 {
+    guard(|| {
+        let name = out(name, "name")?;
+        name.text(hold(layout)?.name())
+    })
+}
+
+/// A layout as a JSON document, which `cv_layout_parse` reads again.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cv_layout_json(layout: *const cv_layout, document_json: *mut *mut c_char) -> i32 {
+    guard(|| {
+        let document = out(document_json, "document_json")?;
+        document.json(&hold(layout)?.to_json())
+    })
+}
+
+/// Makes a plan for these disks, which are opened for reading only: the set `sets[i]` of the layout is the disk or image
+/// file `disks[i]`. `options` may be NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cv_layout_plan(
+    layout: *const cv_layout,
+    sets: *const *const c_char,
+    disks: *const *const c_char,
+    count: usize,
+    options: *const cv_plan_options,
+    plan: *mut *mut cv_plan,
+) -> i32 {
+    guard(|| {
+        let (sets, disks) = (texts(sets, count, "sets")?, texts(disks, count, "disks")?);
+        let (options, plan) = (read(options)?, out(plan, "plan")?);
+        let mut chosen = BTreeMap::new();
+        for (set, disk) in sets.into_iter().zip(disks) {
+            if let Some(twice) = chosen.insert(set, PathBuf::from(disk)) {
+                return Err(Error::invalid(format!("a set of disks is given twice, once as {}", twice.display())));
+            }
+        }
+        plan.set(give(hold(layout)?.plan(&chosen, &options)?));
+        Ok(())
+    })
+}

@@ -1,0 +1,154 @@
+//! Stores: images, generations, tags.
+
+use crate::event::{cv_event_fn, task};
+use crate::guard::{guard, out, path, text};
+use crate::handle::{Opaque, close, give, hold};
+use crate::image::cv_image;
+use crate::job::{cv_job, start};
+use libcv::store::Store;
+use std::ffi::{c_char, c_void};
+
+/// A store of images.
+pub struct cv_store;
+
+impl Opaque for cv_store {
+    type Object = Store;
+    const NAME: &'static str = "cv_store";
+}
+
+/// Makes a store in a directory, which is made as well and must be empty.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cv_store_init(directory: *const c_char, store: *mut *mut cv_store) -> i32 {
+    guard(|| {
+        let (directory, store) = (path(directory, "directory")?, out(store, "store")?);
+        store.set(give(Store::init(directory)?));
+        Ok(())
+    })
+}
+
+/// Opens the store in a directory.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cv_store_open(directory: *const c_char, store: *mut *mut cv_store) -> i32 {
+    guard(|| {
+        let (directory, store) = (path(directory, "directory")?, out(store, "store")?);
+        store.set(give(Store::open(directory)?));
+        Ok(())
+    })
+}
+
+/// Closes a store. Its images and jobs stay usable. NULL is fine.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cv_store_free(store: *mut cv_store) -> i32 {
+    guard(|| close(store))
+}
+
+/// The uuid of a store.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cv_store_uuid(store: *const cv_store, uuid: *mut *mut c_char) -> i32 {
+    guard(|| {
+        let uuid = out(uuid, "uuid")?;
+        uuid.text(hold(store)?.uuid())
+    })
+}
+
+/// The names that have an image: a JSON array of `{name, generation, image, tree, created, tags}`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cv_store_images(store: *const cv_store, images_json: *mut *mut c_char) -> i32 {
+    guard(|| {
+        let images = out(images_json, "images_json")?;
+        images.json(&hold(store)?.images()?)
+    })
+}
+
+/// The generations of a name, newest first: a JSON array of `{generation, image, tree, created, reason, …}`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cv_store_log(
+    store: *const cv_store,
+    name: *const c_char,
+    releases_json: *mut *mut c_char,
+) -> i32 {
+    guard(|| {
+        let (name, releases) = (text(name, "name")?, out(releases_json, "releases_json")?);
+        releases.json(&hold(store)?.log(name)?)
+    })
+}
+
+/// Opens the image that a reference means: `name`, `name:tag`, `name@GENERATION` or the first digits of an image id.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cv_store_image(
+    store: *const cv_store,
+    reference: *const c_char,
+    image: *mut *mut cv_image,
+) -> i32 {
+    guard(|| {
+        let (reference, image) = (text(reference, "reference")?, out(image, "image")?);
+        image.set(give(hold(store)?.image(reference)?));
+        Ok(())
+    })
+}
+
+/// Points `tag` of `name` to the image of `reference`, which must be one of its generations.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cv_store_tag(
+    store: *const cv_store,
+    reference: *const c_char,
+    name: *const c_char,
+    tag: *const c_char,
+) -> i32 {
+    guard(|| {
+        let (reference, name, tag) = (text(reference, "reference")?, text(name, "name")?, text(tag, "tag")?);
+        hold(store)?.tag(reference, name, tag)
+    })
+}
+
+/// Makes a new generation of `name` that points to the image of `reference`, and gives it as JSON.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cv_store_rollback(
+    store: *const cv_store,
+    name: *const c_char,
+    reference: *const c_char,
+    release_json: *mut *mut c_char,
+) -> i32 {
+    guard(|| {
+        let (name, reference) = (text(name, "name")?, text(reference, "reference")?);
+        let release = out(release_json, "release_json")?;
+        release.json(&hold(store)?.rollback(name, reference)?)
+    })
+}
+
+/// Removes what a reference names: a tag, one generation, or a whole name.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cv_store_remove(store: *const cv_store, reference: *const c_char) -> i32 {
+    guard(|| {
+        let reference = text(reference, "reference")?;
+        hold(store)?.remove(reference)
+    })
+}
+
+/// Checks a store, with `read_data` every block of it as well. Faults are in the report, a JSON object whose array
+/// `faults` is empty when all is well. `on_event` may be NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cv_store_check(
+    store: *const cv_store,
+    read_data: bool,
+    on_event: cv_event_fn,
+    user: *mut c_void,
+    report_json: *mut *mut c_char,
+) -> i32 {
+    guard(|| {
+        let report = out(report_json, "report_json")?;
+        let store = hold(store)?;
+        report.json(&task(on_event, user).run("check", |t| store.check(read_data, t))?)
+    })
+}
+
+/// Starts what `cv_store_check` does; the result is the report.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cv_store_check_start(store: *const cv_store, read_data: bool, job: *mut *mut cv_job) -> i32 {
+    guard(|| {
+        let job = out(job, "job")?;
+        let store = hold(store)?.clone();
+        job.set(start("check", move |t| store.check(read_data, t))?);
+        Ok(())
+    })
+}

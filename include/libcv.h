@@ -1,0 +1,759 @@
+/*
+ * libcv: images, versions and disk layouts for the nodes of a cluster.
+ *
+ * Made by cbindgen from the sources in ffi/; do not edit.
+ *
+ * Conventions
+ *   Functions return 0, or the negative of a code CV_E_...; cv_last_error() then tells more.
+ *   Handles (cv_store, cv_image, ...) are given by functions and freed with cv_X_free, where NULL is fine.
+ *     A handle may be used from any thread, one call at a time: a second call at once, a closed handle
+ *     and one of another type are CV_E_MISUSE. After a fork, the child may only exec.
+ *   Inputs are borrowed for the call. Outputs stand last and are written only on success.
+ *   Texts that are given out end with NUL and are freed with cv_string_free.
+ *   Texts that are given in end with NUL; they are UTF-8, except for paths, which are the bytes that the
+ *     system knows.
+ *   Pointers must not be NULL unless it is said that they may; NULL then is CV_E_INVALID.
+ *   Structures that may grow begin with their size; zero in any other field is the default.
+ *   Callbacks get the pointer `user` back, which may be NULL. They are called from threads of the library.
+ */
+
+
+#ifndef LIBCV_H
+#define LIBCV_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/**
+ * The version of this header.
+ */
+#define CV_VERSION_MAJOR 0
+
+/**
+ * Second part of the version.
+ */
+#define CV_VERSION_MINOR 1
+
+/**
+ * Third part of the version.
+ */
+#define CV_VERSION_PATCH 0
+
+/**
+ * Success.
+ */
+#define CV_OK 0
+
+/**
+ * Unclassified failure; an unknown code is one, too.
+ */
+#define CV_E_FAILED 1
+
+/**
+ * A bad argument or document.
+ */
+#define CV_E_INVALID 2
+
+/**
+ * Something named does not exist; the hint gives the nearest names.
+ */
+#define CV_E_NOT_FOUND 10
+
+/**
+ * The version changed meanwhile, or an identity exists twice.
+ */
+#define CV_E_CONFLICT 11
+
+/**
+ * Somebody else holds it.
+ */
+#define CV_E_BUSY 12
+
+/**
+ * Not allowed: not armed, a used token, missing privilege.
+ */
+#define CV_E_DENIED 13
+
+/**
+ * A digest does not fit, or a file is truncated or cannot be parsed.
+ */
+#define CV_E_INTEGRITY 14
+
+/**
+ * Input breaks a rule that protects the machine.
+ */
+#define CV_E_UNSAFE_INPUT 15
+
+/**
+ * A safety guard said no; the hint says how to confirm.
+ */
+#define CV_E_REFUSED 16
+
+/**
+ * Space, quota, or a size or count over a limit.
+ */
+#define CV_E_LIMIT 17
+
+/**
+ * The network or the peer failed.
+ */
+#define CV_E_NETWORK 18
+
+/**
+ * Some nodes failed.
+ */
+#define CV_E_PARTIAL 19
+
+/**
+ * Metadata that was rolled back or has expired.
+ */
+#define CV_E_STALE 20
+
+/**
+ * Needs a version, tool, kernel or filesystem feature that is not here.
+ */
+#define CV_E_UNSUPPORTED 21
+
+/**
+ * A plugin failed.
+ */
+#define CV_E_PLUGIN 22
+
+/**
+ * The operating system returned an error.
+ */
+#define CV_E_IO 23
+
+/**
+ * The work was cancelled.
+ */
+#define CV_E_CANCELLED 24
+
+/**
+ * A closed or wrong handle, or a second call at once.
+ */
+#define CV_E_MISUSE 25
+
+/**
+ * Waited too long.
+ */
+#define CV_E_TIMEOUT 26
+
+/**
+ * A panic was caught: a bug of libcv.
+ */
+#define CV_E_BUG 70
+
+/**
+ * In `cv_capture_options.expect_parent`: the name must be new.
+ */
+#define CV_EXPECT_NEW -1
+
+/**
+ * In `cv_tar_export_options.compression`: zstd.
+ */
+#define CV_TAR_ZSTD 0
+
+/**
+ * In `cv_tar_export_options.compression`: gzip.
+ */
+#define CV_TAR_GZIP 1
+
+/**
+ * In `cv_tar_export_options.compression`: none.
+ */
+#define CV_TAR_PLAIN 2
+
+/**
+ * An image of a store.
+ */
+typedef struct cv_image cv_image;
+
+/**
+ * Work that runs. Unlike other handles it may be polled and cancelled while another call waits for it.
+ */
+typedef struct cv_job cv_job;
+
+/**
+ * A layout document that is right in itself.
+ */
+typedef struct cv_layout cv_layout;
+
+/**
+ * A plan. Making one writes nothing.
+ */
+typedef struct cv_plan cv_plan;
+
+/**
+ * A store of images.
+ */
+typedef struct cv_store cv_store;
+
+/**
+ * What went wrong. It belongs to the library; later versions may add fields at the end.
+ */
+typedef struct {
+    /**
+     * Size of this structure in the version of the library that runs.
+     */
+    uint32_t size;
+    /**
+     * The code, positive: one of `CV_E_…`.
+     */
+    int32_t code;
+    /**
+     * Its name, such as "NotFound".
+     */
+    const char *name;
+    /**
+     * One sentence that a person can act on.
+     */
+    const char *message;
+    /**
+     * What to do about it; NULL when there is nothing to say.
+     */
+    const char *hint;
+    /**
+     * All of it as a JSON object: code, kind, message, hint, detail (the facts), causes.
+     */
+    const char *json;
+} cv_error;
+
+/**
+ * Called with each event, a JSON object of the shape `cv.event/v1`, which is valid during the call.
+ *
+ * It is called from the threads that do the work, one event at a time, and must not block, throw or jump out.
+ * Returning anything but 0 cancels the work, whose function then returns `-CV_E_CANCELLED`.
+ */
+typedef int32_t (*cv_event_fn)(const char *event_json, void *user);
+
+/**
+ * How to capture. Zeros are the defaults: `cv_capture_options o = {0}; o.size = sizeof o;`
+ */
+typedef struct {
+    /**
+     * `sizeof(cv_capture_options)`.
+     */
+    uint32_t size;
+    /**
+     * zstd level, 1 to 19; 0 is 3.
+     */
+    int32_t level;
+    /**
+     * Leave these out: patterns as in .gitignore, from the root of the tree.
+     */
+    const char *const *exclude;
+    /**
+     * How many patterns.
+     */
+    size_t exclude_count;
+    /**
+     * Take these although a rule would leave them out or generalise them.
+     */
+    const char *const *keep;
+    /**
+     * How many patterns.
+     */
+    size_t keep_count;
+    /**
+     * Tag for the new generation, or NULL.
+     */
+    const char *tag;
+    /**
+     * Where this host keeps the key of its stat cache; NULL is the usual place.
+     */
+    const char *state;
+    /**
+     * Threads; 0 is one for each core.
+     */
+    uint32_t threads;
+    /**
+     * Not 0: generalise nothing, leave nothing out.
+     */
+    uint8_t exact;
+    /**
+     * Not 0: a file that changes while it is read is an error.
+     */
+    uint8_t strict;
+    /**
+     * Not 0: read every file, whatever the last capture saw.
+     */
+    uint8_t paranoid;
+    /**
+     * Zero.
+     */
+    uint8_t reserved;
+    /**
+     * Fail with `CV_E_CONFLICT` unless this is the newest generation; 0: whichever, `CV_EXPECT_NEW`: none yet.
+     */
+    int64_t expect_parent;
+} cv_capture_options;
+
+/**
+ * How to extract. Zeros are the defaults: `cv_extract_options o = {0}; o.size = sizeof o;`
+ */
+typedef struct {
+    /**
+     * `sizeof(cv_extract_options)`.
+     */
+    uint32_t size;
+    /**
+     * Threads; 0 is one for each core.
+     */
+    uint32_t threads;
+    /**
+     * Not 0: read everything back from the medium and compare.
+     */
+    uint8_t verify;
+    /**
+     * Not 0: go on although the filesystem cannot hold everything; what is lost is listed.
+     */
+    uint8_t accept_loss;
+    /**
+     * Not 0: do not wait until everything is on the medium.
+     */
+    uint8_t no_sync;
+    /**
+     * Zeros.
+     */
+    uint8_t reserved[5];
+} cv_extract_options;
+
+/**
+ * How to import an archive. Zeros are the defaults: `cv_tar_import_options o = {0}; o.size = sizeof o;`
+ */
+typedef struct {
+    /**
+     * `sizeof(cv_tar_import_options)`.
+     */
+    uint32_t size;
+    /**
+     * zstd level in the store, 1 to 19; 0 is 3.
+     */
+    int32_t level;
+    /**
+     * Threads; 0 is one for each core.
+     */
+    uint32_t threads;
+    /**
+     * Not 0: keep attributes that are bound to a machine, too.
+     */
+    uint8_t exact;
+    /**
+     * Zeros.
+     */
+    uint8_t reserved[3];
+    /**
+     * Tag for the new generation, or NULL.
+     */
+    const char *tag;
+    /**
+     * Fail with `CV_E_CONFLICT` unless this is the newest generation; 0: whichever, `CV_EXPECT_NEW`: none yet.
+     */
+    int64_t expect_parent;
+    /**
+     * Most entries; 0 is 2^24.
+     */
+    uint64_t max_entries;
+    /**
+     * Most bytes of names, targets and attributes in all; 0 is 4 GiB.
+     */
+    uint64_t max_metadata;
+    /**
+     * Most bytes of data in all; 0 is 16 TiB.
+     */
+    uint64_t max_data;
+} cv_tar_import_options;
+
+/**
+ * How to export an archive. Zeros are the defaults: `cv_tar_export_options o = {0}; o.size = sizeof o;`
+ */
+typedef struct {
+    /**
+     * `sizeof(cv_tar_export_options)`.
+     */
+    uint32_t size;
+    /**
+     * One of `CV_TAR_…`.
+     */
+    uint32_t compression;
+    /**
+     * Level of the compression; 0 is the usual one.
+     */
+    int32_t level;
+} cv_tar_export_options;
+
+/**
+ * What a plan is told besides the disks. Zeros are the defaults: `cv_plan_options o = {0}; o.size = sizeof o;`
+ */
+typedef struct {
+    /**
+     * `sizeof(cv_plan_options)`.
+     */
+    uint32_t size;
+    /**
+     * The sector size that image files get, in bytes; the layout's own goes first.
+     */
+    uint32_t sector;
+    /**
+     * The name of the node, or NULL.
+     */
+    const char *hostname;
+    /**
+     * 16 bytes that identities come from, or NULL: they then come from layout, disks, host name and this boot.
+     */
+    const uint8_t *seed;
+    /**
+     * The image that the disks are for, or NULL; what it says about itself is looked at.
+     */
+    const cv_image *image;
+} cv_plan_options;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * The version of the library, such as "0.1.0".
+ */
+const char *cv_version(void);
+
+/**
+ * What the last failing call of this thread said; NULL when none has failed. It is valid until the next call of this
+ * thread that fails.
+ */
+const cv_error *cv_last_error(void);
+
+/**
+ * The name of a code, which may be positive or as a function returned it; "Failed" for an unknown one. It is static.
+ */
+const char *cv_error_name(int32_t code);
+
+/**
+ * Frees a text that a function gave. NULL is fine.
+ */
+void cv_string_free(char *text);
+
+/**
+ * Frees a job. One that still runs is cancelled and waited for. NULL is fine.
+ */
+int32_t cv_job_free(cv_job *job);
+
+/**
+ * The id of the job, as its events carry it.
+ */
+int32_t cv_job_id(const cv_job *job, char **id);
+
+/**
+ * Whether the work has ended, however it did. May be called while another call waits.
+ */
+int32_t cv_job_poll(const cv_job *job, bool *finished);
+
+/**
+ * Waits until the work has ended, however it did: 0, or `-CV_E_TIMEOUT` after `timeout_ms` milliseconds. A negative
+ * time is for ever.
+ */
+int32_t cv_job_wait(const cv_job *job,
+                    int64_t timeout_ms);
+
+/**
+ * Asks the work to end; its result is then `-CV_E_CANCELLED`, unless it was faster. May be called while another call
+ * waits.
+ */
+int32_t cv_job_cancel(const cv_job *job);
+
+/**
+ * The next event as a JSON object of the shape `cv.event/v1`, waited for up to `timeout_ms` milliseconds (negative:
+ * for ever). NULL is given when there was none in time, or none will come any more: that is so when `cv_job_poll` had said
+ * that the work has ended, and always after waiting for ever.
+ */
+int32_t cv_job_next_event(const cv_job *job,
+                          int64_t timeout_ms,
+                          char **event_json);
+
+/**
+ * Waits for the end and gives the result as JSON, or the error of the work. The result can be had once.
+ */
+int32_t cv_job_result(const cv_job *job, char **result_json);
+
+/**
+ * Makes a store in a directory, which is made as well and must be empty.
+ */
+int32_t cv_store_init(const char *directory, cv_store **store);
+
+/**
+ * Opens the store in a directory.
+ */
+int32_t cv_store_open(const char *directory, cv_store **store);
+
+/**
+ * Closes a store. Its images and jobs stay usable. NULL is fine.
+ */
+int32_t cv_store_free(cv_store *store);
+
+/**
+ * The uuid of a store.
+ */
+int32_t cv_store_uuid(const cv_store *store, char **uuid);
+
+/**
+ * The names that have an image: a JSON array of `{name, generation, image, tree, created, tags}`.
+ */
+int32_t cv_store_images(const cv_store *store, char **images_json);
+
+/**
+ * The generations of a name, newest first: a JSON array of `{generation, image, tree, created, reason, …}`.
+ */
+int32_t cv_store_log(const cv_store *store, const char *name, char **releases_json);
+
+/**
+ * Opens the image that a reference means: `name`, `name:tag`, `name@GENERATION` or the first digits of an image id.
+ */
+int32_t cv_store_image(const cv_store *store,
+                       const char *reference,
+                       cv_image **image);
+
+/**
+ * Points `tag` of `name` to the image of `reference`, which must be one of its generations.
+ */
+int32_t cv_store_tag(const cv_store *store, const char *reference, const char *name, const char *tag);
+
+/**
+ * Makes a new generation of `name` that points to the image of `reference`, and gives it as JSON.
+ */
+int32_t cv_store_rollback(const cv_store *store,
+                          const char *name,
+                          const char *reference,
+                          char **release_json);
+
+/**
+ * Removes what a reference names: a tag, one generation, or a whole name.
+ */
+int32_t cv_store_remove(const cv_store *store, const char *reference);
+
+/**
+ * Checks a store, with `read_data` every block of it as well. Faults are in the report, a JSON object whose array
+ * `faults` is empty when all is well. `on_event` may be NULL.
+ */
+int32_t cv_store_check(const cv_store *store,
+                       bool read_data,
+                       cv_event_fn on_event,
+                       void *user,
+                       char **report_json);
+
+/**
+ * Starts what `cv_store_check` does; the result is the report.
+ */
+int32_t cv_store_check_start(const cv_store *store, bool read_data, cv_job **job);
+
+/**
+ * Captures the tree at `root` as the next generation of `name`; when nothing has changed there is no new one. The
+ * result is a JSON object `{name, generation, image, tree, changed, entries, …}`. `options` and `on_event` may be NULL.
+ */
+int32_t cv_store_capture(const cv_store *store,
+                         const char *root,
+                         const char *name,
+                         const cv_capture_options *options,
+                         cv_event_fn on_event,
+                         void *user,
+                         char **captured_json);
+
+/**
+ * Starts what `cv_store_capture` does; the result is the same object.
+ */
+int32_t cv_store_capture_start(const cv_store *store,
+                               const char *root,
+                               const char *name,
+                               const cv_capture_options *options,
+                               cv_job **job);
+
+/**
+ * Closes an image. NULL is fine.
+ */
+int32_t cv_image_free(cv_image *image);
+
+/**
+ * The image id: 64 hex digits.
+ */
+int32_t cv_image_id(const cv_image *image, char **id);
+
+/**
+ * The tree id: 64 hex digits that equal trees have in common.
+ */
+int32_t cv_image_tree_id(const cv_image *image, char **id);
+
+/**
+ * What is known of an image: a JSON object `{image, tree, parent, release, totals, facts, policy, …}`.
+ */
+int32_t cv_image_info(const cv_image *image, char **info_json);
+
+/**
+ * The entry at `path`, and if it is a directory the entries in it, with `recursive` all beneath it: a JSON array of
+ * `{path, type, mode, uid, gid, mtime, size, …}`.
+ */
+int32_t cv_image_ls(const cv_image *image,
+                    const char *path,
+                    bool recursive,
+                    char **entries_json);
+
+/**
+ * Writes the content of a regular file to the file descriptor `fd`, which stays open.
+ */
+int32_t cv_image_cat(const cv_image *image, const char *path, int32_t fd);
+
+/**
+ * Extracts an image into a directory, which is made if need be and must hold nothing but empty directories. The
+ * result is a JSON object `{entries, bytes, verified, losses}`. `options` and `on_event` may be NULL.
+ */
+int32_t cv_image_extract(const cv_image *image,
+                         const char *target,
+                         const cv_extract_options *options,
+                         cv_event_fn on_event,
+                         void *user,
+                         char **extracted_json);
+
+/**
+ * Starts what `cv_image_extract` does; the result is the same object.
+ */
+int32_t cv_image_extract_start(const cv_image *image,
+                               const char *target,
+                               const cv_extract_options *options,
+                               cv_job **job);
+
+/**
+ * Imports the archive that the file descriptor `fd` gives, compressed or not, as the next generation of `name`. The
+ * result is a JSON object `{name, generation, image, tree, changed, entries, notes, …}`. `options` and `on_event` may
+ * be NULL.
+ */
+int32_t cv_store_import_tar(const cv_store *store,
+                            int32_t fd,
+                            const char *name,
+                            const cv_tar_import_options *options,
+                            cv_event_fn on_event,
+                            void *user,
+                            char **imported_json);
+
+/**
+ * Starts what `cv_store_import_tar` does; the result is the same object. The file descriptor is copied and may be
+ * closed.
+ */
+int32_t cv_store_import_tar_start(const cv_store *store,
+                                  int32_t fd,
+                                  const char *name,
+                                  const cv_tar_import_options *options,
+                                  cv_job **job);
+
+/**
+ * Writes an image as an archive to the file descriptor `fd`, which stays open; the same image and options give the
+ * same bytes. The result is a JSON object `{entries, bytes, long_paths, …}`. `options` and `on_event` may be NULL.
+ */
+int32_t cv_image_export_tar(const cv_image *image,
+                            int32_t fd,
+                            const cv_tar_export_options *options,
+                            cv_event_fn on_event,
+                            void *user,
+                            char **exported_json);
+
+/**
+ * Starts what `cv_image_export_tar` does; the result is the same object. The file descriptor is copied and may be
+ * closed.
+ */
+int32_t cv_image_export_tar_start(const cv_image *image,
+                                  int32_t fd,
+                                  const cv_tar_export_options *options,
+                                  cv_job **job);
+
+/**
+ * Reads a document in YAML or JSON; `name` stands for it in messages. When something is wrong, the error has all of it
+ * in `detail.diagnostics`, with line and column.
+ */
+int32_t cv_layout_parse(const char *document,
+                        const char *name,
+                        cv_layout **layout);
+
+/**
+ * Reads a document from a file, as `cv_layout_parse` does.
+ */
+int32_t cv_layout_load(const char *file, cv_layout **layout);
+
+/**
+ * Everything that is wrong with a document: a JSON array of `{code, severity, path, line, column, message, hint}`, empty
+ * when nothing is.
+ */
+int32_t cv_layout_check(const char *document,
+                        const char *name,
+                        char **diagnostics_json);
+
+/**
+ * The JSON Schema of layout documents.
+ */
+int32_t cv_layout_schema(char **schema_json);
+
+/**
+ * Frees a layout. NULL is fine.
+ */
+int32_t cv_layout_free(cv_layout *layout);
+
+/**
+ * The name of a layout.
+ */
+int32_t cv_layout_name(const cv_layout *layout, char **name);
+
+/**
+ * A layout as a JSON document, which `cv_layout_parse` reads again.
+ */
+int32_t cv_layout_json(const cv_layout *layout, char **document_json);
+
+/**
+ * Makes a plan for these disks, which are opened for reading only: the set `sets[i]` of the layout is the disk or image
+ * file `disks[i]`. `options` may be NULL.
+ */
+int32_t cv_layout_plan(const cv_layout *layout,
+                       const char *const *sets,
+                       const char *const *disks,
+                       size_t count,
+                       const cv_plan_options *options,
+                       cv_plan **plan);
+
+/**
+ * Frees a plan. NULL is fine.
+ */
+int32_t cv_plan_free(cv_plan *plan);
+
+/**
+ * A plan as text: each disk now and after, what is lost, what is done, and the token that confirms it.
+ */
+int32_t cv_plan_text(const cv_plan *plan, char **shown);
+
+/**
+ * A plan as JSON, shape `cv.plan/v1`.
+ */
+int32_t cv_plan_json(const cv_plan *plan, char **plan_json);
+
+/**
+ * The token, which confirms this plan and no other.
+ */
+int32_t cv_plan_token(const cv_plan *plan, char **token);
+
+/**
+ * Partitions and formats the disks as the plan says: WHAT IS ON THEM IS LOST. `token` is that of the plan; with any
+ * other it is `CV_E_REFUSED`, and nothing is written. The result is a JSON object `{layout, disks, filesystems, …}`.
+ * `on_event` may be NULL.
+ */
+int32_t cv_plan_apply(const cv_plan *plan,
+                      const char *token,
+                      cv_event_fn on_event,
+                      void *user,
+                      char **applied_json);
+
+/**
+ * Starts what `cv_plan_apply` does; the result is the same object.
+ */
+int32_t cv_plan_apply_start(const cv_plan *plan, const char *token, cv_job **job);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* LIBCV_H */

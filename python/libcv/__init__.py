@@ -1,0 +1,67 @@
+"""Provisions the nodes of a Linux cluster: images, versions, disk layouts, deployment.
+
+    import libcv as cv
+
+    store = cv.Store.open("/srv/images")
+    image = store.capture("/", "rocky9", progress=cv.bar())
+    image.extract("/mnt/target", verify=True)
+"""
+
+from __future__ import annotations
+
+from ._native import Image, Job, Layout, Plan, Row, Rows, Store, __version__
+from .errors import (
+    Bug,
+    Busy,
+    Cancelled,
+    Conflict,
+    Denied,
+    Error,
+    IOFail,
+    Integrity,
+    Invalid,
+    Limit,
+    Misuse,
+    Network,
+    NotFound,
+    Partial,
+    PluginError,
+    Refused,
+    Stale,
+    Timeout,
+    UnsafeInput,
+    Unsupported,
+)
+from .progress import bar
+
+__all__ = [
+    "Bug",
+    "Busy",
+    "Cancelled",
+    "Conflict",
+    "Denied",
+    "Error",
+    "IOFail",
+    "Image",
+    "Integrity",
+    "Invalid",
+    "Job",
+    "Layout",
+    "Limit",
+    "Misuse",
+    "Network",
+    "NotFound",
+    "Partial",
+    "Plan",
+    "PluginError",
+    "Refused",
+    "Row",
+    "Rows",
+    "Stale",
+    "Store",
+    "Timeout",
+    "UnsafeInput",
+    "Unsupported",
+    "__version__",
+    "bar",
+]

@@ -1,0 +1,374 @@
+"""The core of libcv."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Generic, Literal, Optional, Protocol, TypeVar, Union, final
+
+from typing_extensions import Self
+
+from ._types import (
+    Captured,
+    Diagnostic,
+    Event,
+    Exported,
+    Extracted,
+    ImageInfo,
+    Imported,
+    NameInfo,
+    Release,
+    Report,
+)
+
+_StrPath = Union[str, bytes, os.PathLike[str], os.PathLike[bytes]]
+_Progress = Optional[Callable[[Event], object]]
+_T_co = TypeVar("_T_co", covariant=True)
+
+class _HasFileno(Protocol):
+    def fileno(self) -> int: ...
+
+_File = Union[int, _HasFileno, _StrPath]
+
+__all__ = ["Image", "Job", "Layout", "Plan", "Row", "Rows", "Store", "__version__", "error_kinds", "main"]
+
+__version__: str
+"""The version of the library."""
+
+def error_kinds() -> list[tuple[int, str]]:
+    """The table of errors: code and name of each kind."""
+
+def main(argv: Sequence[str]) -> int:
+    """Runs `cvctl`: `argv[0]` is its name. Gives the number it would exit with."""
+
+@final
+class Store:
+    """A store of images. Usable from any thread; `with Store.open(...) as store:` closes it at the end."""
+
+    @staticmethod
+    def init(path: _StrPath) -> Store:
+        """Makes a store in a directory, which is made as well and must be empty.
+
+        Raises `Conflict` when there is a store already, `Refused` when the directory is not empty.
+        """
+    @staticmethod
+    def open(path: _StrPath) -> Store:
+        """Opens the store in a directory.
+
+        Raises `NotFound` when there is none.
+        """
+    def close(self) -> None:
+        """Closes the store; later calls raise `Misuse`. Its images and jobs stay usable."""
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+    @property
+    def uuid(self) -> str:
+        """The store's uuid."""
+    def images(self) -> list[NameInfo]:
+        """The names that have an image, sorted."""
+    def log(self, name: str) -> list[Release]:
+        """The generations of a name, newest first."""
+    def image(self, reference: Union[str, Image]) -> Image:
+        """Opens an image: `name`, `name:tag`, `name@GENERATION` or the first digits of an id.
+
+        Raises `NotFound` with the nearest names, `Conflict` when digits fit several.
+        """
+    def tag(self, name: str, reference: Union[str, Image], tag: str) -> None:
+        """Points `tag` of `name` to an image, which must be one of its generations."""
+    def rollback(self, name: str, to: Union[str, Image]) -> Release:
+        """Makes a new generation of `name` that points to an older image."""
+    def remove(self, reference: str) -> None:
+        """Removes a tag, a generation or a whole name.
+
+        Raises `Refused` for a generation that is the newest or has a tag.
+        """
+    def check(self, *, read_data: bool = False, progress: _Progress = None) -> Report:
+        """Checks the store, with `read_data` every block; faults are in the report."""
+    def check_job(self, *, read_data: bool = False) -> Job[Report]:
+        """`check` in the background."""
+    def capture(
+        self,
+        root: _StrPath,
+        name: str,
+        *,
+        exclude: Optional[Sequence[str]] = None,
+        keep: Optional[Sequence[str]] = None,
+        exact: bool = False,
+        strict: bool = False,
+        paranoid: bool = False,
+        tag: Optional[str] = None,
+        level: int = 3,
+        threads: int = 0,
+        state: Optional[_StrPath] = None,
+        expect_parent: Optional[int] = None,
+        progress: _Progress = None,
+    ) -> Image:
+        """Captures the tree at `root` as the next generation of `name`; none is made when nothing changed.
+
+        `exclude` and `keep` are patterns as in .gitignore. `exact` generalises nothing. `strict` fails with
+        `Conflict` when a file changes while it is read. `paranoid` reads every file, whatever the last capture saw.
+        With `expect_parent` it fails with `Conflict` unless that is the newest generation (0: none yet).
+        What the capture did is in `report` of the image.
+        """
+    def capture_job(
+        self,
+        root: _StrPath,
+        name: str,
+        *,
+        exclude: Optional[Sequence[str]] = None,
+        keep: Optional[Sequence[str]] = None,
+        exact: bool = False,
+        strict: bool = False,
+        paranoid: bool = False,
+        tag: Optional[str] = None,
+        level: int = 3,
+        threads: int = 0,
+        state: Optional[_StrPath] = None,
+        expect_parent: Optional[int] = None,
+    ) -> Job[Image]:
+        """`capture` in the background."""
+    def import_tar(
+        self,
+        file: _File,
+        name: str,
+        *,
+        tag: Optional[str] = None,
+        level: int = 3,
+        threads: int = 0,
+        exact: bool = False,
+        expect_parent: Optional[int] = None,
+        max_entries: Optional[int] = None,
+        max_metadata: Optional[int] = None,
+        max_data: Optional[int] = None,
+        progress: _Progress = None,
+    ) -> Image:
+        """Imports an archive, compressed or not, as the next generation of `name`.
+
+        What the import did is in `report` of the image. Raises `Integrity` for a damaged archive, `UnsafeInput` for an
+        entry that breaks a rule, `Limit` beyond `max_entries`, `max_metadata` or `max_data`.
+        """
+    def import_tar_job(
+        self,
+        file: _File,
+        name: str,
+        *,
+        tag: Optional[str] = None,
+        level: int = 3,
+        threads: int = 0,
+        exact: bool = False,
+        expect_parent: Optional[int] = None,
+        max_entries: Optional[int] = None,
+        max_metadata: Optional[int] = None,
+        max_data: Optional[int] = None,
+    ) -> Job[Image]:
+        """`import_tar` in the background."""
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, *_args: Union[type[BaseException], BaseException, TracebackType, None]
+    ) -> None: ...
+
+@final
+class Image:
+    """An image of a store. Images are equal when their ids are."""
+
+    @property
+    def id(self) -> str:
+        """The image id: 64 hex digits."""
+    @property
+    def tree_id(self) -> str:
+        """The tree id, which equal trees have in common."""
+    @property
+    def parent(self) -> Optional[str]:
+        """The id of the image that this one was made from."""
+    @property
+    def name(self) -> Optional[str]:
+        """The name through which it was opened."""
+    @property
+    def generation(self) -> Optional[int]:
+        """The generation through which it was opened."""
+    @property
+    def report(self) -> Union[Captured, Imported, None]:
+        """What the capture or the import did that gave this object."""
+    def info(self) -> ImageInfo:
+        """What is known of the image."""
+    def ls(self, path: _StrPath = ..., *, recursive: bool = False) -> Rows:
+        """The entry at `path`, and if it is a directory the entries in it, with `recursive` all beneath it."""
+    def cat(self, path: _StrPath) -> bytes:
+        """The content of a regular file."""
+    def cat_to(self, path: _StrPath, file: _File) -> None:
+        """Writes the content of a regular file to a path, an open file or a file descriptor."""
+    def export_tar(
+        self,
+        file: _File,
+        *,
+        compression: Literal["zstd", "gzip", "none"] = "zstd",
+        level: int = 0,
+        progress: _Progress = None,
+    ) -> Exported:
+        """Writes the image as an archive; the same image and options give the same bytes."""
+    def export_tar_job(
+        self, file: _File, *, compression: Literal["zstd", "gzip", "none"] = "zstd", level: int = 0
+    ) -> Job[Exported]:
+        """`export_tar` in the background."""
+    def extract(
+        self,
+        target: _StrPath,
+        *,
+        verify: bool = False,
+        accept_loss: bool = False,
+        threads: int = 0,
+        no_sync: bool = False,
+        progress: _Progress = None,
+    ) -> Extracted:
+        """Extracts into a directory, which is made if need be and must hold nothing but empty directories.
+
+        `verify` reads everything back and compares. Raises `Unsupported` with the list of what the filesystem cannot
+        hold, unless `accept_loss`. `no_sync` does not wait for the medium.
+        """
+    def extract_job(
+        self,
+        target: _StrPath,
+        *,
+        verify: bool = False,
+        accept_loss: bool = False,
+        threads: int = 0,
+        no_sync: bool = False,
+    ) -> Job[Extracted]:
+        """`extract` in the background."""
+    def __eq__(self, value: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+
+@final
+class Rows(Iterator[Row]):
+    """The entries of a listing."""
+
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Row: ...
+    def __length_hint__(self) -> int: ...
+
+@final
+class Row:
+    """An entry of an image."""
+
+    @property
+    def path(self) -> str:
+        """The path from the root, as `os.fsdecode` gives it."""
+    @property
+    def type(self) -> Literal["file", "directory", "link", "character", "block", "fifo"]:
+        """What it is."""
+    @property
+    def mode(self) -> int:
+        """`st_mode`: kind and permissions."""
+    @property
+    def uid(self) -> int:
+        """Numeric owner."""
+    @property
+    def gid(self) -> int:
+        """Numeric group."""
+    @property
+    def mtime_ns(self) -> int:
+        """Modification time in nanoseconds since the epoch."""
+    @property
+    def size(self) -> int:
+        """Size of a regular file in bytes, else 0."""
+    @property
+    def target(self) -> Optional[str]:
+        """Target of a symbolic link."""
+    @property
+    def device(self) -> Optional[tuple[int, int]]:
+        """Major and minor number of a device."""
+    @property
+    def group(self) -> Optional[str]:
+        """What the names of one file with several have in common."""
+    @property
+    def torn(self) -> bool:
+        """Whether the file changed while it was read."""
+    @property
+    def inode_flags(self) -> int:
+        """Flags such as immutable, as `FS_IOC_GETFLAGS` gives them."""
+    @property
+    def xattrs(self) -> dict[str, Optional[bytes]]:
+        """Extended attributes; `None` for a value over 1,024 bytes."""
+
+@final
+class Layout:
+    """A layout document that is right in itself."""
+
+    @staticmethod
+    def load(path: _StrPath) -> Layout:
+        """Reads a document from a file.
+
+        Raises `Invalid` with everything that is wrong in `detail["diagnostics"]`.
+        """
+    @staticmethod
+    def parse(document: Union[str, bytes], name: str = "layout") -> Layout:
+        """Reads a document in YAML or JSON; `name` stands for it in messages."""
+    @staticmethod
+    def check(document: Union[str, bytes], name: str = "layout") -> list[Diagnostic]:
+        """Everything that is wrong with a document; empty when nothing is."""
+    @staticmethod
+    def schema() -> dict[str, Any]:
+        """The JSON Schema of layout documents."""
+    @property
+    def name(self) -> str:
+        """The name of the layout."""
+    def to_dict(self) -> dict[str, Any]:
+        """The document, which `parse` reads again as JSON."""
+    def plan(
+        self,
+        disks: Mapping[str, _StrPath],
+        *,
+        image: Optional[Image] = None,
+        hostname: Optional[str] = None,
+        seed: Optional[bytes] = None,
+        sector: Optional[int] = None,
+    ) -> Plan:
+        """Makes a plan for these disks or image files, by set. Writes nothing.
+
+        `image` is what the disks are for, `seed` 16 bytes that identities come from, `sector` the sector size that
+        image files get. Raises `Refused` when a disk is too small, in use or read-only.
+        """
+
+@final
+class Plan:
+    """What a layout means for these disks. `print(plan)` shows it: each disk now and after, what is lost."""
+
+    @property
+    def token(self) -> str:
+        """What confirms this plan and no other."""
+    def to_dict(self) -> dict[str, Any]:
+        """The plan, shape `cv.plan/v1`."""
+    def apply(self, *, confirm: str, progress: _Progress = None) -> dict[str, Any]:
+        """Partitions and formats the disks: WHAT IS ON THEM IS LOST. `confirm` is the token of the plan.
+
+        Raises `Refused` for another token, or when a disk is not as it was.
+        """
+    def apply_job(self, *, confirm: str) -> Job[dict[str, Any]]:
+        """`apply` in the background."""
+
+@final
+class Job(Generic[_T_co]):
+    """Work in the background: an iterator of its events. `with job:` cancels it at the end if it still runs."""
+
+    @property
+    def id(self) -> str:
+        """The id, as events carry it."""
+    @property
+    def done(self) -> bool:
+        """Whether the work has ended, however it did."""
+    def cancel(self) -> None:
+        """Asks the work to end; `result` then raises `Cancelled`, unless it was faster."""
+    def wait(self, timeout: Optional[float] = None) -> bool:
+        """Waits for the end, up to `timeout` seconds; false when it did not come. Ctrl-C ends the wait only."""
+    def result(self, timeout: Optional[float] = None) -> _T_co:
+        """Waits for the end and gives the result, or raises the error of the work; `Timeout` after `timeout`."""
+    def next_event(self, timeout: Optional[float] = None) -> Optional[Event]:
+        """The next event, waited for up to `timeout` seconds. `None` when there was none, or none will come."""
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Event: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, *_args: Union[type[BaseException], BaseException, TracebackType, None]
+    ) -> None: ...
+    @classmethod
+    def __class_getitem__(cls, key: Any) -> Any: ...

@@ -1,0 +1,156 @@
+"""The shapes of what the library gives out as dictionaries."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Optional, TypedDict, Union
+
+StrPath = Union[str, "os.PathLike[str]"]
+
+
+class _Event(TypedDict):
+    v: int
+    seq: int
+    ts: str
+    job: str
+    kind: str
+
+
+class Event(_Event, total=False):
+    """An event of a job, shape `cv.event/v1`."""
+
+    stage: str
+    done: int
+    total: int
+    unit: str
+    rate: int
+    eta_s: float
+    message: str
+    code: int
+
+
+class NameInfo(TypedDict):
+    """A name of a store."""
+
+    name: str
+    generation: int
+    image: str
+    tree: str
+    created: str
+    tags: list[tuple[str, int]]
+
+
+class Release(TypedDict):
+    """A generation of a name."""
+
+    name: str
+    generation: int
+    image: Optional[str]
+    tree: Optional[str]
+    created: str
+    reason: str
+    store: str
+
+
+class Fault(TypedDict):
+    """Something that is wrong in a store."""
+
+    object: str
+    message: str
+    images: list[str]
+
+
+class Report(TypedDict):
+    """What a check found."""
+
+    images: int
+    releases: int
+    packs: int
+    blocks: int
+    unreferenced_packs: int
+    faults: list[Fault]
+
+
+class Captured(TypedDict):
+    """What a capture did."""
+
+    name: str
+    generation: int
+    image: str
+    tree: str
+    changed: bool
+    entries: int
+    read: int
+    read_bytes: int
+    stored_bytes: int
+    torn: list[str]
+    scrubbed: list[dict[str, Any]]
+    scrubbed_count: int
+    notes: list[str]
+
+
+class Loss(TypedDict):
+    """What a filesystem cannot hold."""
+
+    feature: str
+    count: int
+    example: str
+
+
+class Extracted(TypedDict):
+    """What an extraction did."""
+
+    entries: int
+    bytes: int
+    verified: bool
+    losses: list[Loss]
+
+
+class ImageInfo(TypedDict):
+    """What is known of an image."""
+
+    image: str
+    tree: str
+    parent: Optional[str]
+    release: Optional[Release]
+    totals: dict[str, int]
+    facts: Optional[dict[str, Any]]
+    policy: Optional[dict[str, Any]]
+    names: Optional[dict[str, Any]]
+
+
+class Imported(TypedDict):
+    """What an import did."""
+
+    name: str
+    generation: int
+    image: str
+    tree: str
+    changed: bool
+    entries: int
+    read_bytes: int
+    stored_bytes: int
+    implied: int
+    replaced: int
+    notes: list[str]
+
+
+class Exported(TypedDict):
+    """What an export did."""
+
+    entries: int
+    bytes: int
+    long_paths: list[str]
+    long_paths_count: int
+
+
+class Diagnostic(TypedDict):
+    """Something that is wrong with a document."""
+
+    code: str
+    severity: str
+    path: str
+    line: int
+    column: int
+    message: str
+    hint: Optional[str]

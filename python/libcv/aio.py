@@ -1,0 +1,77 @@
+"""The long calls as awaitables.
+
+    import libcv as cv, libcv.aio
+
+    image = await cv.aio.capture(store, "/", "node")
+
+The work runs in threads of the library and the waiting in one of the event loop's; nothing blocks the loop. Cancelling
+the awaiting task cancels the work and waits for its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, Callable, Optional, TypeVar
+
+from ._native import Image, Job, Plan, Store
+from ._types import Event, Exported, Extracted, Report, StrPath
+
+T = TypeVar("T")
+
+__all__ = ["apply", "capture", "check", "events", "export_tar", "extract", "import_tar", "result"]
+
+Progress = Optional[Callable[[Event], object]]
+
+
+async def events(job: Job[Any]) -> AsyncIterator[Event]:
+    """The events of a job, as they come."""
+    while True:
+        event = await asyncio.to_thread(job.next_event)
+        if event is None:
+            return
+        yield event
+
+
+async def result(job: Job[T], progress: Progress = None) -> T:
+    """Waits for a job and gives its result; `progress` is called with each event, in the loop's thread."""
+    try:
+        if progress is not None:
+            async for event in events(job):
+                progress(event)
+        await asyncio.to_thread(job.wait)
+    except BaseException:
+        job.cancel()
+        await asyncio.shield(asyncio.to_thread(job.wait))
+        raise
+    return job.result()
+
+
+async def capture(store: Store, root: StrPath, name: str, *, progress: Progress = None, **options: Any) -> Image:
+    """`Store.capture`, with the same options."""
+    return await result(store.capture_job(root, name, **options), progress)
+
+
+async def check(store: Store, *, read_data: bool = False, progress: Progress = None) -> Report:
+    """`Store.check`."""
+    return await result(store.check_job(read_data=read_data), progress)
+
+
+async def extract(image: Image, target: StrPath, *, progress: Progress = None, **options: Any) -> Extracted:
+    """`Image.extract`, with the same options."""
+    return await result(image.extract_job(target, **options), progress)
+
+
+async def import_tar(store: Store, file: Any, name: str, *, progress: Progress = None, **options: Any) -> Image:
+    """`Store.import_tar`, with the same options."""
+    return await result(store.import_tar_job(file, name, **options), progress)
+
+
+async def export_tar(image: Image, file: Any, *, progress: Progress = None, **options: Any) -> Exported:
+    """`Image.export_tar`, with the same options."""
+    return await result(image.export_tar_job(file, **options), progress)
+
+
+async def apply(plan: Plan, *, confirm: str, progress: Progress = None) -> dict[str, Any]:
+    """`Plan.apply`."""
+    return await result(plan.apply_job(confirm=confirm), progress)

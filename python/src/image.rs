@@ -1,0 +1,318 @@
+//! Images: what they hold, and how they become a tree again.
+
+use crate::convert::{FileLike, ImagePath, SystemPath, decoded, to_python};
+use crate::error::OrRaise;
+use crate::job::Job;
+use crate::wait;
+use libcv::Error;
+use libcv::convert::tar::{self, Compression, ExportOptions};
+use libcv::image::Kind;
+use libcv::image::hash::hex;
+use libcv::image::row::CHARACTER;
+use libcv::job::Task;
+use libcv::tree::extract::ExtractOptions;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// An image.
+#[pyclass(frozen, module = "libcv._native")]
+pub(crate) struct Image(pub(crate) Arc<libcv::store::Image>, Option<Py<PyAny>>);
+
+impl Image {
+    pub(crate) fn new(image: libcv::store::Image) -> Self {
+        Self(Arc::new(image), None)
+    }
+
+    /// An image fresh from a capture or an import, with what that did.
+    pub(crate) fn made(py: Python<'_>, image: libcv::store::Image, done: &impl serde::Serialize) -> PyResult<Self> {
+        Ok(Self(Arc::new(image), Some(to_python(py, done)?.unbind())))
+    }
+}
+
+#[pymethods]
+impl Image {
+    #[getter]
+    fn id(&self) -> String {
+        self.0.id().to_string()
+    }
+
+    #[getter]
+    fn tree_id(&self) -> String {
+        self.0.tree_id().to_string()
+    }
+
+    #[getter]
+    fn parent(&self) -> Option<String> {
+        self.0.manifest().parent.map(|p| p.to_string())
+    }
+
+    #[getter]
+    fn name(&self) -> Option<&str> {
+        self.0.release().map(|r| r.name.as_str())
+    }
+
+    #[getter]
+    fn generation(&self) -> Option<u64> {
+        self.0.release().map(|r| r.generation)
+    }
+
+    #[getter]
+    fn report(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.1.as_ref().map(|d| d.clone_ref(py))
+    }
+
+    fn info<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        to_python(py, &self.0.info())
+    }
+
+    #[pyo3(signature = (path=ImagePath(Vec::new()), *, recursive=false))]
+    fn ls(&self, py: Python<'_>, path: ImagePath, recursive: bool) -> PyResult<Rows> {
+        let image = self.0.clone();
+        let rows = wait::run(py, "ls", None, move |_| image.list(&path.0, recursive))?;
+        Ok(Rows { rows, next: AtomicUsize::new(0) })
+    }
+
+    fn cat<'py>(&self, py: Python<'py>, path: ImagePath) -> PyResult<Bound<'py, PyBytes>> {
+        let image = self.0.clone();
+        let bytes = wait::run(py, "cat", None, move |task| {
+            let mut out = Checked { out: Vec::new(), task };
+            image.cat(&path.0, &mut out).map_err(|e| out.explain(e))?;
+            Ok(out.out)
+        })?;
+        Ok(PyBytes::new(py, &bytes))
+    }
+
+    fn cat_to(&self, py: Python<'_>, path: ImagePath, file: FileLike) -> PyResult<()> {
+        let image = self.0.clone();
+        wait::run(py, "cat", None, move |task| {
+            let mut out = Checked { out: file.writer()?, task };
+            image.cat(&path.0, &mut out).map_err(|e| out.explain(e))
+        })
+    }
+
+    #[pyo3(signature = (file, *, compression="zstd", level=0, progress=None))]
+    fn export_tar<'py>(
+        &self,
+        py: Python<'py>,
+        file: FileLike,
+        compression: &str,
+        level: i32,
+        progress: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let options = ExportOptions { compression: compressed(compression).or_raise(py)?, level };
+        let image = self.0.clone();
+        let work = move |t: &Task| Ok(tar::export(&image, file.writer()?, &options, t)?.1);
+        to_python(py, &wait::run(py, "export", progress, work)?)
+    }
+
+    #[pyo3(signature = (file, *, compression="zstd", level=0))]
+    fn export_tar_job(&self, py: Python<'_>, file: FileLike, compression: &str, level: i32) -> PyResult<Job> {
+        let options = ExportOptions { compression: compressed(compression).or_raise(py)?, level };
+        let image = self.0.clone();
+        let work = move |t: &Task| Ok(tar::export(&image, file.writer()?, &options, t)?.1);
+        Job::start(py, "export", work, |py, done| to_python(py, &done).map(Bound::unbind))
+    }
+
+    #[pyo3(signature = (target, *, verify=false, accept_loss=false, threads=0, no_sync=false, progress=None))]
+    #[allow(clippy::too_many_arguments)] // they are keywords
+    fn extract<'py>(
+        &self,
+        py: Python<'py>,
+        target: SystemPath,
+        verify: bool,
+        accept_loss: bool,
+        threads: usize,
+        no_sync: bool,
+        progress: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let (image, options) = (self.0.clone(), ExtractOptions { verify, accept_loss, threads, no_sync });
+        let work = move |t: &Task| image.extract(target.0, &options, t);
+        to_python(py, &wait::run(py, "extract", progress, work)?)
+    }
+
+    #[pyo3(signature = (target, *, verify=false, accept_loss=false, threads=0, no_sync=false))]
+    fn extract_job(
+        &self,
+        py: Python<'_>,
+        target: SystemPath,
+        verify: bool,
+        accept_loss: bool,
+        threads: usize,
+        no_sync: bool,
+    ) -> PyResult<Job> {
+        let (image, options) = (self.0.clone(), ExtractOptions { verify, accept_loss, threads, no_sync });
+        let work = move |t: &Task| image.extract(target.0, &options, t);
+        Job::start(py, "extract", work, |py, done| to_python(py, &done).map(Bound::unbind))
+    }
+
+    fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
+        other.cast::<Image>().is_ok_and(|o| o.get().0.id() == self.0.id())
+    }
+
+    fn __hash__(&self) -> u64 {
+        u64::from_le_bytes(self.0.id().0[..8].try_into().unwrap_or_default())
+    }
+
+    fn __repr__(&self) -> String {
+        match self.0.release() {
+            Some(r) => format!("<libcv.Image {}@{} {}>", r.name, r.generation, self.0.id().short()),
+            None => format!("<libcv.Image {}>", self.0.id().short()),
+        }
+    }
+}
+
+/// A writer that stops when its task is cancelled.
+struct Checked<'t, W> {
+    out: W,
+    task: &'t Task,
+}
+
+impl<W> Checked<'_, W> {
+    /// A cancel came as a failed write.
+    fn explain(&self, e: Error) -> Error {
+        self.task.check().err().unwrap_or(e)
+    }
+}
+
+impl<W: std::io::Write> std::io::Write for Checked<'_, W> {
+    fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
+        self.task.check().map_err(|_| std::io::Error::other("cancelled"))?;
+        self.out.write(buf)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.out.flush()
+    }
+}
+
+fn compressed(name: &str) -> libcv::Result<Compression> {
+    match name {
+        "zstd" => Ok(Compression::Zstd),
+        "gzip" => Ok(Compression::Gzip),
+        "none" => Ok(Compression::None),
+        _ => Err(Error::invalid(format!("\"{name}\" is no compression")).hint("zstd, gzip or none")),
+    }
+}
+
+/// The entries of a listing.
+#[pyclass(frozen, module = "libcv._native")]
+pub(crate) struct Rows {
+    rows: Vec<libcv::image::Row>,
+    next: AtomicUsize,
+}
+
+#[pymethods]
+impl Rows {
+    fn __iter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __next__(&self) -> Option<Row> {
+        self.rows.get(self.next.fetch_add(1, Ordering::Relaxed)).cloned().map(Row)
+    }
+
+    fn __length_hint__(&self) -> usize {
+        self.rows.len().saturating_sub(self.next.load(Ordering::Relaxed))
+    }
+}
+
+/// An entry of an image.
+#[pyclass(frozen, module = "libcv._native")]
+pub(crate) struct Row(libcv::image::Row);
+
+#[pymethods]
+impl Row {
+    #[getter]
+    fn path<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let mut path = vec![b'/'];
+        path.extend_from_slice(&self.0.path);
+        decoded(py, &path)
+    }
+
+    #[getter]
+    fn r#type(&self) -> &'static str {
+        match &self.0.kind {
+            Kind::File { .. } => "file",
+            Kind::Directory => "directory",
+            Kind::Link(_) => "link",
+            Kind::Device { .. } if self.0.kind_bits() == CHARACTER => "character",
+            Kind::Device { .. } => "block",
+            Kind::Fifo => "fifo",
+        }
+    }
+
+    #[getter]
+    fn mode(&self) -> u32 {
+        self.0.mode
+    }
+
+    #[getter]
+    fn uid(&self) -> u32 {
+        self.0.uid
+    }
+
+    #[getter]
+    fn gid(&self) -> u32 {
+        self.0.gid
+    }
+
+    #[getter]
+    fn mtime_ns(&self) -> i128 {
+        i128::from(self.0.mtime.0) * 1_000_000_000 + i128::from(self.0.mtime.1)
+    }
+
+    #[getter]
+    fn size(&self) -> u64 {
+        self.0.size()
+    }
+
+    #[getter]
+    fn target<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        match &self.0.kind {
+            Kind::Link(target) => decoded(py, target).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    #[getter]
+    fn device(&self) -> Option<(u32, u32)> {
+        match self.0.kind {
+            Kind::Device { major, minor } => Some((major, minor)),
+            _ => None,
+        }
+    }
+
+    #[getter]
+    fn group(&self) -> Option<String> {
+        self.0.group.as_ref().map(|g| hex(g))
+    }
+
+    #[getter]
+    fn torn(&self) -> bool {
+        self.0.torn
+    }
+
+    #[getter]
+    fn inode_flags(&self) -> u32 {
+        self.0.inode_flags
+    }
+
+    #[getter]
+    fn xattrs<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let out = PyDict::new(py);
+        for x in self.0.xattrs.iter() {
+            let value = match &x.value {
+                libcv::image::Value::Near(bytes) => Some(PyBytes::new(py, bytes)),
+                libcv::image::Value::Far { .. } => None,
+            };
+            out.set_item(decoded(py, &x.name)?, value)?;
+        }
+        Ok(out)
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<libcv.Row {}>", libcv::image::dump::row(&self.0))
+    }
+}

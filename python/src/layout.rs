@@ -1,0 +1,96 @@
+//! Layouts: what disks are to look like.
+
+use crate::convert::{SystemPath, json, to_python};
+use crate::error::OrRaise;
+use crate::image::Image;
+use crate::plan::Plan;
+use crate::wait;
+use libcv::Error;
+use libcv::layout::PlanOptions;
+use pyo3::prelude::*;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A layout.
+#[pyclass(frozen, module = "libcv._native")]
+pub(crate) struct Layout(Arc<libcv::layout::Layout>);
+
+/// A document as text or bytes.
+#[derive(FromPyObject)]
+enum Document {
+    #[pyo3(transparent)]
+    Text(String),
+    #[pyo3(transparent)]
+    Bytes(Vec<u8>),
+}
+
+impl Document {
+    fn into_bytes(self) -> Vec<u8> {
+        match self {
+            Self::Text(t) => t.into_bytes(),
+            Self::Bytes(b) => b,
+        }
+    }
+}
+
+#[pymethods]
+impl Layout {
+    #[staticmethod]
+    fn load(py: Python<'_>, path: SystemPath) -> PyResult<Self> {
+        py.detach(|| libcv::layout::Layout::load(path.0)).or_raise(py).map(|l| Self(Arc::new(l)))
+    }
+
+    #[staticmethod]
+    #[pyo3(signature = (document, name="layout"))]
+    fn parse(py: Python<'_>, document: Document, name: &str) -> PyResult<Self> {
+        let bytes = document.into_bytes();
+        py.detach(|| libcv::layout::Layout::parse(&bytes, name)).or_raise(py).map(|l| Self(Arc::new(l)))
+    }
+
+    #[staticmethod]
+    #[pyo3(signature = (document, name="layout"))]
+    fn check<'py>(py: Python<'py>, document: Document, name: &str) -> PyResult<Bound<'py, PyAny>> {
+        let bytes = document.into_bytes();
+        to_python(py, &py.detach(|| libcv::layout::check(&bytes, name)))
+    }
+
+    #[staticmethod]
+    fn schema(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+        json(py, &libcv::layout::Layout::json_schema())
+    }
+
+    #[getter]
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        json(py, &self.0.to_json())
+    }
+
+    #[pyo3(signature = (disks, *, image=None, hostname=None, seed=None, sector=None))]
+    fn plan(
+        &self,
+        py: Python<'_>,
+        disks: BTreeMap<String, SystemPath>,
+        image: Option<&Bound<'_, Image>>,
+        hostname: Option<String>,
+        seed: Option<Vec<u8>>,
+        sector: Option<u32>,
+    ) -> PyResult<Plan> {
+        let bad = |s: Vec<u8>| Error::invalid(format!("a seed has 16 bytes, not {}", s.len()));
+        let mut options = PlanOptions::default();
+        options.seed = seed.map(|s| s.try_into().map_err(bad)).transpose().or_raise(py)?;
+        options.hostname = hostname;
+        options.sector = sector;
+        options.image_facts = image.and_then(|i| i.get().0.manifest().facts.clone());
+        let disks: BTreeMap<String, PathBuf> = disks.into_iter().map(|(set, path)| (set, path.0)).collect();
+        let layout = self.0.clone();
+        wait::run(py, "plan", None, move |_| layout.plan(&disks, &options)).map(Plan::new)
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<libcv.Layout {}>", self.0.name())
+    }
+}

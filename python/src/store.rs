@@ -1,0 +1,258 @@
+//! Stores: images, generations, tags, capture, check.
+
+use crate::convert::{FileLike, Reference, SystemPath, to_python};
+use crate::error::{OrRaise, raise};
+use crate::image::Image;
+use crate::job::Job;
+use crate::wait;
+use libcv::capture::CaptureOptions;
+use libcv::convert::tar::{self, ImportOptions, Limits};
+use libcv::job::Task;
+use libcv::{Error, ErrorKind};
+use pyo3::prelude::*;
+use std::sync::{PoisonError, RwLock};
+
+/// A store.
+#[pyclass(frozen, module = "libcv._native")]
+pub(crate) struct Store {
+    place: String,
+    /// `None` once it is closed.
+    inner: RwLock<Option<libcv::store::Store>>,
+}
+
+impl Store {
+    fn new(store: libcv::store::Store) -> Self {
+        Self { place: store.blobs().place(), inner: RwLock::new(Some(store)) }
+    }
+
+    fn get(&self, py: Python<'_>) -> PyResult<libcv::store::Store> {
+        let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner).clone();
+        inner.ok_or_else(|| raise(py, &Error::new(ErrorKind::Misuse, "this store is closed")))
+    }
+
+    /// Calls something short without the GIL.
+    fn call<T: Send>(
+        &self,
+        py: Python<'_>,
+        f: impl FnOnce(&libcv::store::Store) -> libcv::Result<T> + Send,
+    ) -> PyResult<T> {
+        let store = self.get(py)?;
+        py.detach(|| f(&store)).or_raise(py)
+    }
+}
+
+/// What there is now, by the generation that a capture or an import gave.
+fn generation(store: &libcv::store::Store, name: &str, number: u64) -> libcv::Result<libcv::store::Image> {
+    store.image(&format!("{name}@{number}"))
+}
+
+/// Limits of an import, where they are not the usual ones.
+fn limits(entries: Option<u64>, metadata: Option<u64>, data: Option<u64>) -> Limits {
+    let usual = Limits::default();
+    Limits {
+        entries: entries.unwrap_or(usual.entries),
+        metadata: metadata.unwrap_or(usual.metadata),
+        data: data.unwrap_or(usual.data),
+    }
+}
+
+#[pymethods]
+impl Store {
+    #[staticmethod]
+    fn init(py: Python<'_>, path: SystemPath) -> PyResult<Self> {
+        py.detach(|| libcv::store::Store::init(path.0)).or_raise(py).map(Self::new)
+    }
+
+    #[staticmethod]
+    fn open(py: Python<'_>, path: SystemPath) -> PyResult<Self> {
+        py.detach(|| libcv::store::Store::open(path.0)).or_raise(py).map(Self::new)
+    }
+
+    fn close(&self) {
+        self.inner.write().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    #[getter]
+    fn closed(&self) -> bool {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+
+    #[getter]
+    fn uuid(&self, py: Python<'_>) -> PyResult<String> {
+        Ok(self.get(py)?.uuid().to_owned())
+    }
+
+    fn images<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        to_python(py, &self.call(py, libcv::store::Store::images)?)
+    }
+
+    fn log<'py>(&self, py: Python<'py>, name: String) -> PyResult<Bound<'py, PyAny>> {
+        to_python(py, &self.call(py, move |s| s.log(&name))?)
+    }
+
+    fn image(&self, py: Python<'_>, reference: Reference) -> PyResult<Image> {
+        self.call(py, move |s| s.image(&reference.0)).map(Image::new)
+    }
+
+    fn tag(&self, py: Python<'_>, name: String, reference: Reference, tag: String) -> PyResult<()> {
+        self.call(py, move |s| s.tag(&reference.0, &name, &tag))
+    }
+
+    fn rollback<'py>(&self, py: Python<'py>, name: String, to: Reference) -> PyResult<Bound<'py, PyAny>> {
+        to_python(py, &self.call(py, move |s| s.rollback(&name, &to.0))?)
+    }
+
+    fn remove(&self, py: Python<'_>, reference: String) -> PyResult<()> {
+        self.call(py, move |s| s.remove(&reference))
+    }
+
+    #[pyo3(signature = (*, read_data=false, progress=None))]
+    fn check<'py>(
+        &self,
+        py: Python<'py>,
+        read_data: bool,
+        progress: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let store = self.get(py)?;
+        to_python(py, &wait::run(py, "check", progress, move |t| store.check(read_data, t))?)
+    }
+
+    #[pyo3(signature = (*, read_data=false))]
+    fn check_job(&self, py: Python<'_>, read_data: bool) -> PyResult<Job> {
+        let store = self.get(py)?;
+        let work = move |t: &Task| store.check(read_data, t);
+        Job::start(py, "check", work, |py, report| to_python(py, &report).map(Bound::unbind))
+    }
+
+    #[pyo3(signature = (root, name, *, exclude=None, keep=None, exact=false, strict=false, paranoid=false, tag=None,
+                        level=3, threads=0, state=None, expect_parent=None, progress=None))]
+    #[allow(clippy::too_many_arguments)] // they are keywords
+    fn capture(
+        &self,
+        py: Python<'_>,
+        root: SystemPath,
+        name: String,
+        exclude: Option<Vec<String>>,
+        keep: Option<Vec<String>>,
+        exact: bool,
+        strict: bool,
+        paranoid: bool,
+        tag: Option<String>,
+        level: i32,
+        threads: usize,
+        state: Option<SystemPath>,
+        expect_parent: Option<u64>,
+        progress: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Image> {
+        let (exclude, keep) = (exclude.unwrap_or_default(), keep.unwrap_or_default());
+        let state = state.map(|s| s.0);
+        let options =
+            CaptureOptions { exclude, keep, exact, strict, paranoid, tag, level, threads, state, expect_parent };
+        let store = self.get(py)?;
+        let (image, done) = wait::run(py, "capture", progress, move |t| {
+            let done = store.capture(root.0, &name, &options, t)?;
+            Ok((generation(&store, &done.name, done.generation)?, done))
+        })?;
+        Image::made(py, image, &done)
+    }
+
+    #[pyo3(signature = (root, name, *, exclude=None, keep=None, exact=false, strict=false, paranoid=false, tag=None,
+                        level=3, threads=0, state=None, expect_parent=None))]
+    #[allow(clippy::too_many_arguments)] // they are keywords
+    fn capture_job(
+        &self,
+        py: Python<'_>,
+        root: SystemPath,
+        name: String,
+        exclude: Option<Vec<String>>,
+        keep: Option<Vec<String>>,
+        exact: bool,
+        strict: bool,
+        paranoid: bool,
+        tag: Option<String>,
+        level: i32,
+        threads: usize,
+        state: Option<SystemPath>,
+        expect_parent: Option<u64>,
+    ) -> PyResult<Job> {
+        let (exclude, keep) = (exclude.unwrap_or_default(), keep.unwrap_or_default());
+        let state = state.map(|s| s.0);
+        let options =
+            CaptureOptions { exclude, keep, exact, strict, paranoid, tag, level, threads, state, expect_parent };
+        let store = self.get(py)?;
+        let work = move |t: &Task| {
+            let done = store.capture(root.0, &name, &options, t)?;
+            Ok((generation(&store, &done.name, done.generation)?, done))
+        };
+        Job::start(py, "capture", work, |py, (image, done)| Ok(Py::new(py, Image::made(py, image, &done)?)?.into_any()))
+    }
+
+    #[pyo3(signature = (file, name, *, tag=None, level=3, threads=0, exact=false, expect_parent=None,
+                        max_entries=None, max_metadata=None, max_data=None, progress=None))]
+    #[allow(clippy::too_many_arguments)] // they are keywords
+    fn import_tar(
+        &self,
+        py: Python<'_>,
+        file: FileLike,
+        name: String,
+        tag: Option<String>,
+        level: i32,
+        threads: usize,
+        exact: bool,
+        expect_parent: Option<u64>,
+        max_entries: Option<u64>,
+        max_metadata: Option<u64>,
+        max_data: Option<u64>,
+        progress: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Image> {
+        let limits = limits(max_entries, max_metadata, max_data);
+        let options = ImportOptions { tag, level, threads, exact, limits, expect_parent };
+        let store = self.get(py)?;
+        let work = move |t: &Task| {
+            let done = tar::import(&store, file.reader()?, &name, &options, t)?;
+            Ok((generation(&store, &done.name, done.generation)?, done))
+        };
+        let (image, done) = wait::run(py, "import", progress, work)?;
+        Image::made(py, image, &done)
+    }
+
+    #[pyo3(signature = (file, name, *, tag=None, level=3, threads=0, exact=false, expect_parent=None,
+                        max_entries=None, max_metadata=None, max_data=None))]
+    #[allow(clippy::too_many_arguments)] // they are keywords
+    fn import_tar_job(
+        &self,
+        py: Python<'_>,
+        file: FileLike,
+        name: String,
+        tag: Option<String>,
+        level: i32,
+        threads: usize,
+        exact: bool,
+        expect_parent: Option<u64>,
+        max_entries: Option<u64>,
+        max_metadata: Option<u64>,
+        max_data: Option<u64>,
+    ) -> PyResult<Job> {
+        let limits = limits(max_entries, max_metadata, max_data);
+        let options = ImportOptions { tag, level, threads, exact, limits, expect_parent };
+        let store = self.get(py)?;
+        let work = move |t: &Task| {
+            let done = tar::import(&store, file.reader()?, &name, &options, t)?;
+            Ok((generation(&store, &done.name, done.generation)?, done))
+        };
+        Job::start(py, "import", work, |py, (image, done)| Ok(Py::new(py, Image::made(py, image, &done)?)?.into_any()))
+    }
+
+    fn __enter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    #[pyo3(signature = (*_args))]
+    fn __exit__(&self, _args: &Bound<'_, pyo3::types::PyTuple>) {
+        self.close();
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<libcv.Store {}{}>", self.place, if self.closed() { " closed" } else { "" })
+    }
+}

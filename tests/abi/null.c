@@ -1,0 +1,403 @@
+/* NULL for each pointer of each function: an error where it is none, and never a crash. Then handles that are wrong.
+ * The test `null_is_tried_for_each_pointer` reads this file and the header, and finds what is missing here.
+ */
+#define _DEFAULT_SOURCE
+#include <libcv.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int failed, done;
+
+static void expect(int ok, const char *what) {
+    done++;
+    if (ok) return;
+    failed++;
+    const cv_error *e = cv_last_error();
+    fprintf(stderr, "FAILED: %s (last error: %s)\n", what, e ? e->message : "none");
+}
+
+/* The call must fail with Invalid, and say which argument. */
+#define NULL_IS_ERROR(function, argument, call) \
+    expect((call) == -CV_E_INVALID && strstr(cv_last_error()->message, "NULL"), #function ": " #argument)
+/* The call must not crash. */
+#define NULL_IS_FINE(function, argument, call) ((void)(call), expect(1, #function ": " #argument))
+#define IS(code, call) expect((call) == (code), #call)
+
+static int32_t refuse(const char *event_json, void *user) {
+    (void)event_json;
+    (void)user;
+    return 1;
+}
+
+static cv_job *waited_for;
+static void *wait_in_thread(void *result) {
+    *(int32_t *)result = cv_job_wait(waited_for, 20000);
+    return NULL;
+}
+
+struct reentrant {
+    cv_store *store;
+    int32_t code;
+};
+static int32_t call_again(const char *event_json, void *user) {
+    struct reentrant *r = user;
+    char *s;
+    (void)event_json;
+    r->code = cv_store_uuid(r->store, &s);
+    return 0;
+}
+
+static void store_functions(cv_store *store, const char *dir, const char *tree) {
+    char *s = NULL;
+    cv_store *st;
+    cv_image *image;
+    cv_job *job;
+    NULL_IS_ERROR(cv_store_init, directory, cv_store_init(NULL, &st));
+    NULL_IS_ERROR(cv_store_init, store, cv_store_init(dir, NULL));
+    NULL_IS_ERROR(cv_store_open, directory, cv_store_open(NULL, &st));
+    NULL_IS_ERROR(cv_store_open, store, cv_store_open(dir, NULL));
+    NULL_IS_FINE(cv_store_free, store, cv_store_free(NULL));
+    NULL_IS_ERROR(cv_store_uuid, store, cv_store_uuid(NULL, &s));
+    NULL_IS_ERROR(cv_store_uuid, uuid, cv_store_uuid(store, NULL));
+    NULL_IS_ERROR(cv_store_images, store, cv_store_images(NULL, &s));
+    NULL_IS_ERROR(cv_store_images, images_json, cv_store_images(store, NULL));
+    NULL_IS_ERROR(cv_store_log, store, cv_store_log(NULL, "node", &s));
+    NULL_IS_ERROR(cv_store_log, name, cv_store_log(store, NULL, &s));
+    NULL_IS_ERROR(cv_store_log, releases_json, cv_store_log(store, "node", NULL));
+    NULL_IS_ERROR(cv_store_image, store, cv_store_image(NULL, "node", &image));
+    NULL_IS_ERROR(cv_store_image, reference, cv_store_image(store, NULL, &image));
+    NULL_IS_ERROR(cv_store_image, image, cv_store_image(store, "node", NULL));
+    NULL_IS_ERROR(cv_store_tag, store, cv_store_tag(NULL, "node", "node", "t"));
+    NULL_IS_ERROR(cv_store_tag, reference, cv_store_tag(store, NULL, "node", "t"));
+    NULL_IS_ERROR(cv_store_tag, name, cv_store_tag(store, "node", NULL, "t"));
+    NULL_IS_ERROR(cv_store_tag, tag, cv_store_tag(store, "node", "node", NULL));
+    NULL_IS_ERROR(cv_store_rollback, store, cv_store_rollback(NULL, "node", "node@1", &s));
+    NULL_IS_ERROR(cv_store_rollback, name, cv_store_rollback(store, NULL, "node@1", &s));
+    NULL_IS_ERROR(cv_store_rollback, reference, cv_store_rollback(store, "node", NULL, &s));
+    NULL_IS_ERROR(cv_store_rollback, release_json, cv_store_rollback(store, "node", "node@1", NULL));
+    NULL_IS_ERROR(cv_store_remove, store, cv_store_remove(NULL, "node"));
+    NULL_IS_ERROR(cv_store_remove, reference, cv_store_remove(store, NULL));
+    NULL_IS_ERROR(cv_store_check, store, cv_store_check(NULL, true, NULL, NULL, &s));
+    NULL_IS_FINE(cv_store_check, on_event, cv_store_check(store, true, NULL, NULL, &s));
+    cv_string_free(s);
+    s = NULL; /* an empty store may be checked before the cancel is seen */
+    NULL_IS_FINE(cv_store_check, user, cv_store_check(store, true, refuse, NULL, &s));
+    cv_string_free(s);
+    NULL_IS_ERROR(cv_store_check, report_json, cv_store_check(store, true, NULL, NULL, NULL));
+    NULL_IS_ERROR(cv_store_check_start, store, cv_store_check_start(NULL, true, &job));
+    NULL_IS_ERROR(cv_store_check_start, job, cv_store_check_start(store, true, NULL));
+
+    cv_capture_options o = {0};
+    o.size = sizeof o;
+    NULL_IS_ERROR(cv_store_capture, store, cv_store_capture(NULL, tree, "n", &o, NULL, NULL, &s));
+    NULL_IS_ERROR(cv_store_capture, root, cv_store_capture(store, NULL, "n", &o, NULL, NULL, &s));
+    NULL_IS_ERROR(cv_store_capture, name, cv_store_capture(store, tree, NULL, &o, NULL, NULL, &s));
+    NULL_IS_FINE(cv_store_capture, options, cv_store_capture(store, tree, "../n", NULL, NULL, NULL, &s));
+    NULL_IS_FINE(cv_store_capture, on_event, cv_store_capture(store, tree, "../n", &o, NULL, NULL, &s));
+    NULL_IS_FINE(cv_store_capture, user, cv_store_capture(store, tree, "n", &o, refuse, NULL, &s));
+    NULL_IS_ERROR(cv_store_capture, captured_json, cv_store_capture(store, tree, "n", &o, NULL, NULL, NULL));
+    NULL_IS_ERROR(cv_store_capture_start, store, cv_store_capture_start(NULL, tree, "n", &o, &job));
+    NULL_IS_ERROR(cv_store_capture_start, root, cv_store_capture_start(store, NULL, "n", &o, &job));
+    NULL_IS_ERROR(cv_store_capture_start, name, cv_store_capture_start(store, tree, NULL, &o, &job));
+    NULL_IS_ERROR(cv_store_capture_start, job, cv_store_capture_start(store, tree, "n", &o, NULL));
+    job = NULL;
+    NULL_IS_FINE(cv_store_capture_start, options, cv_store_capture_start(store, tree, "../n", NULL, &job));
+    expect(job != NULL && cv_job_result(job, &s) == -CV_E_INVALID, "a job fails with the error of its work");
+    cv_job_free(job);
+
+    o.exclude_count = 1;
+    IS(-CV_E_INVALID, cv_store_capture(store, tree, "n", &o, NULL, NULL, &s));
+    const char *holes[] = {NULL};
+    o.exclude = holes;
+    IS(-CV_E_INVALID, cv_store_capture(store, tree, "n", &o, NULL, NULL, &s));
+    o.exclude_count = 0;
+    o.size = 3;
+    IS(-CV_E_INVALID, cv_store_capture(store, tree, "n", &o, NULL, NULL, &s));
+    struct {
+        cv_capture_options o;
+        char more[16];
+    } later;
+    memset(&later, 0, sizeof later);
+    later.o.size = sizeof later;
+    later.o.exact = 1;
+    later.more[7] = 1;
+    IS(-CV_E_UNSUPPORTED, cv_store_capture(store, tree, "n", &later.o, NULL, NULL, &s));
+    later.more[7] = 0;
+    later.o.expect_parent = 99;
+    later.o.state = tree;
+    IS(-CV_E_CONFLICT, cv_store_capture(store, tree, "n", &later.o, NULL, NULL, &s));
+    IS(-CV_E_INVALID, cv_store_log(store, "\xff", &s));
+    IS(-CV_E_NOT_FOUND, cv_store_log(store, "nobody", &s));
+}
+
+static void image_functions(cv_image *image, const char *dir) {
+    char *s = NULL;
+    cv_job *job;
+    cv_extract_options o = {0};
+    o.size = sizeof o;
+    NULL_IS_FINE(cv_image_free, image, cv_image_free(NULL));
+    NULL_IS_ERROR(cv_image_id, image, cv_image_id(NULL, &s));
+    NULL_IS_ERROR(cv_image_id, id, cv_image_id(image, NULL));
+    NULL_IS_ERROR(cv_image_tree_id, image, cv_image_tree_id(NULL, &s));
+    NULL_IS_ERROR(cv_image_tree_id, id, cv_image_tree_id(image, NULL));
+    NULL_IS_ERROR(cv_image_info, image, cv_image_info(NULL, &s));
+    NULL_IS_ERROR(cv_image_info, info_json, cv_image_info(image, NULL));
+    NULL_IS_ERROR(cv_image_ls, image, cv_image_ls(NULL, "/", true, &s));
+    NULL_IS_ERROR(cv_image_ls, path, cv_image_ls(image, NULL, true, &s));
+    NULL_IS_ERROR(cv_image_ls, entries_json, cv_image_ls(image, "/", true, NULL));
+    NULL_IS_ERROR(cv_image_cat, image, cv_image_cat(NULL, "/f", 1));
+    NULL_IS_ERROR(cv_image_cat, path, cv_image_cat(image, NULL, 1));
+    IS(-CV_E_INVALID, cv_image_cat(image, "/f", -1));
+    IS(-CV_E_IO, cv_image_cat(image, "/f", 1000));
+    IS(-CV_E_NOT_FOUND, cv_image_cat(image, "/none", 1));
+    NULL_IS_ERROR(cv_image_extract, image, cv_image_extract(NULL, dir, &o, NULL, NULL, &s));
+    NULL_IS_ERROR(cv_image_extract, target, cv_image_extract(image, NULL, &o, NULL, NULL, &s));
+    NULL_IS_FINE(cv_image_extract, options, cv_image_extract(image, "/proc/none", NULL, refuse, NULL, &s));
+    NULL_IS_FINE(cv_image_extract, on_event, cv_image_extract(image, "/proc/none", &o, NULL, NULL, &s));
+    NULL_IS_FINE(cv_image_extract, user, cv_image_extract(image, "/proc/none", &o, refuse, NULL, &s));
+    NULL_IS_ERROR(cv_image_extract, extracted_json, cv_image_extract(image, dir, &o, NULL, NULL, NULL));
+    NULL_IS_ERROR(cv_image_extract_start, image, cv_image_extract_start(NULL, dir, &o, &job));
+    NULL_IS_ERROR(cv_image_extract_start, target, cv_image_extract_start(image, NULL, &o, &job));
+    NULL_IS_ERROR(cv_image_extract_start, job, cv_image_extract_start(image, dir, &o, NULL));
+    NULL_IS_FINE(cv_image_extract_start, options, cv_image_extract_start(image, "/proc/none", NULL, &job));
+    cv_job_free(job);
+}
+
+static void tar_functions(cv_store *store, cv_image *image, const char *dir) {
+    char *s = NULL, path[4200];
+    cv_job *job;
+    cv_tar_import_options in = {0};
+    in.size = sizeof in;
+    cv_tar_export_options to = {0};
+    to.size = sizeof to;
+    snprintf(path, sizeof path, "%s.tar", dir);
+    FILE *f = fopen(path, "w+");
+    if (!f) exit(2);
+    int fd = fileno(f);
+    NULL_IS_ERROR(cv_image_export_tar, image, cv_image_export_tar(NULL, fd, &to, NULL, NULL, &s));
+    NULL_IS_ERROR(cv_image_export_tar, exported_json, cv_image_export_tar(image, fd, &to, NULL, NULL, NULL));
+    NULL_IS_FINE(cv_image_export_tar, user, cv_image_export_tar(image, fd, &to, refuse, NULL, &s));
+    NULL_IS_ERROR(cv_image_export_tar_start, image, cv_image_export_tar_start(NULL, fd, &to, &job));
+    NULL_IS_ERROR(cv_image_export_tar_start, job, cv_image_export_tar_start(image, fd, &to, NULL));
+    IS(-CV_E_INVALID, cv_image_export_tar(image, -1, &to, NULL, NULL, &s));
+    to.compression = 99;
+    IS(-CV_E_INVALID, cv_image_export_tar(image, fd, &to, NULL, NULL, &s));
+    if (ftruncate(fd, 0) || lseek(fd, 0, SEEK_SET)) exit(2);
+    NULL_IS_FINE(cv_image_export_tar, options, cv_image_export_tar(image, 1000, NULL, NULL, NULL, &s));
+    NULL_IS_FINE(cv_image_export_tar, on_event, cv_image_export_tar(image, 1000, NULL, NULL, NULL, &s));
+    NULL_IS_FINE(cv_image_export_tar_start, options, cv_image_export_tar_start(image, fd, NULL, &job));
+    IS(0, cv_job_result(job, &s));
+    cv_string_free(s);
+    IS(0, cv_job_free(job));
+
+    lseek(fd, 0, SEEK_SET);
+    NULL_IS_ERROR(cv_store_import_tar, store, cv_store_import_tar(NULL, fd, "t", &in, NULL, NULL, &s));
+    NULL_IS_ERROR(cv_store_import_tar, name, cv_store_import_tar(store, fd, NULL, &in, NULL, NULL, &s));
+    NULL_IS_ERROR(cv_store_import_tar, imported_json, cv_store_import_tar(store, fd, "t", &in, NULL, NULL, NULL));
+    NULL_IS_ERROR(cv_store_import_tar_start, store, cv_store_import_tar_start(NULL, fd, "t", &in, &job));
+    NULL_IS_ERROR(cv_store_import_tar_start, name, cv_store_import_tar_start(store, fd, NULL, &in, &job));
+    NULL_IS_ERROR(cv_store_import_tar_start, job, cv_store_import_tar_start(store, fd, "t", &in, NULL));
+    NULL_IS_FINE(cv_store_import_tar, options, cv_store_import_tar(store, fd, "../t", NULL, NULL, NULL, &s));
+    NULL_IS_FINE(cv_store_import_tar, on_event, cv_store_import_tar(store, fd, "../t", &in, NULL, NULL, &s));
+    NULL_IS_FINE(cv_store_import_tar, user, cv_store_import_tar(store, fd, "../t", &in, refuse, NULL, &s));
+    in.max_entries = 1;
+    IS(-CV_E_LIMIT, cv_store_import_tar(store, fd, "t", &in, NULL, NULL, &s));
+    lseek(fd, 0, SEEK_SET);
+    NULL_IS_FINE(cv_store_import_tar_start, options, cv_store_import_tar_start(store, fd, "t", NULL, &job));
+    fclose(f); /* the job has a copy */
+    s = NULL;
+    IS(0, cv_job_result(job, &s));
+    cv_string_free(s);
+    IS(0, cv_job_free(job));
+    cv_image *imported;
+    char *a = NULL, *b = NULL;
+    IS(0, cv_store_image(store, "t", &imported));
+    IS(0, cv_image_tree_id(imported, &a));
+    IS(0, cv_image_tree_id(image, &b));
+    expect(a && b && !strcmp(a, b), "a tree through tar is the same tree");
+    cv_string_free(a);
+    cv_string_free(b);
+    IS(0, cv_image_free(imported));
+}
+
+static void layout_functions(cv_image *image, const char *dir) {
+    static const char document[] = "schema: cv.layout/v1\nname: one\nfirmware: [bios]\ndisks:\n  os: {wipe: signatures}\n"
+                                   "partitions:\n  os/data: {type: linux, size: rest}\n"
+                                   "filesystems:\n  data: {on: os/data, type: ext4, mount: {at: /data}}\n";
+    char *s = NULL, disk[4200];
+    cv_layout *layout = NULL;
+    cv_plan *plan = NULL;
+    cv_job *job;
+    snprintf(disk, sizeof disk, "%s.disk", dir);
+    FILE *f = fopen(disk, "w");
+    if (!f || ftruncate(fileno(f), 64 << 20) || fclose(f)) exit(2);
+    NULL_IS_ERROR(cv_layout_parse, document, cv_layout_parse(NULL, "d", &layout));
+    NULL_IS_ERROR(cv_layout_parse, name, cv_layout_parse(document, NULL, &layout));
+    NULL_IS_ERROR(cv_layout_parse, layout, cv_layout_parse(document, "d", NULL));
+    NULL_IS_ERROR(cv_layout_load, file, cv_layout_load(NULL, &layout));
+    NULL_IS_ERROR(cv_layout_load, layout, cv_layout_load("/none", NULL));
+    NULL_IS_ERROR(cv_layout_check, document, cv_layout_check(NULL, "d", &s));
+    NULL_IS_ERROR(cv_layout_check, name, cv_layout_check(document, NULL, &s));
+    NULL_IS_ERROR(cv_layout_check, diagnostics_json, cv_layout_check(document, "d", NULL));
+    NULL_IS_ERROR(cv_layout_schema, schema_json, cv_layout_schema(NULL));
+    NULL_IS_FINE(cv_layout_free, layout, cv_layout_free(NULL));
+    IS(-CV_E_NOT_FOUND, cv_layout_load("/none/layout.yaml", &layout));
+    IS(-CV_E_INVALID, cv_layout_parse("name: [", "d", &layout));
+    expect(strstr(cv_last_error()->json, "diagnostics") != NULL, "what is wrong with a document is in the detail");
+    IS(0, cv_layout_check("name: [", "d", &s));
+    expect(s && strlen(s) > 2, "what is wrong with a document");
+    cv_string_free(s);
+    IS(0, cv_layout_schema(&s));
+    cv_string_free(s);
+    IS(0, cv_layout_parse(document, "d", &layout));
+    NULL_IS_ERROR(cv_layout_name, layout, cv_layout_name(NULL, &s));
+    NULL_IS_ERROR(cv_layout_name, name, cv_layout_name(layout, NULL));
+    NULL_IS_ERROR(cv_layout_json, layout, cv_layout_json(NULL, &s));
+    NULL_IS_ERROR(cv_layout_json, document_json, cv_layout_json(layout, NULL));
+
+    const char *sets[] = {"os", "os"}, *disks[] = {disk, disk};
+    cv_plan_options o = {0};
+    o.size = sizeof o;
+    o.hostname = "node1";
+    o.seed = (const uint8_t *)"0123456789abcdef";
+    o.image = image;
+    NULL_IS_ERROR(cv_layout_plan, layout, cv_layout_plan(NULL, sets, disks, 1, &o, &plan));
+    NULL_IS_ERROR(cv_layout_plan, sets, cv_layout_plan(layout, NULL, disks, 1, &o, &plan));
+    NULL_IS_ERROR(cv_layout_plan, disks, cv_layout_plan(layout, sets, NULL, 1, &o, &plan));
+    NULL_IS_ERROR(cv_layout_plan, plan, cv_layout_plan(layout, sets, disks, 1, &o, NULL));
+    IS(-CV_E_INVALID, cv_layout_plan(layout, sets, disks, 2, &o, &plan));
+    NULL_IS_FINE(cv_layout_plan, options, cv_layout_plan(layout, sets, disks, 1, NULL, &plan));
+    IS(0, cv_plan_free(plan));
+    IS(0, cv_layout_plan(layout, sets, disks, 1, &o, &plan));
+    NULL_IS_FINE(cv_plan_free, plan, cv_plan_free(NULL));
+    NULL_IS_ERROR(cv_plan_text, plan, cv_plan_text(NULL, &s));
+    NULL_IS_ERROR(cv_plan_text, shown, cv_plan_text(plan, NULL));
+    NULL_IS_ERROR(cv_plan_json, plan, cv_plan_json(NULL, &s));
+    NULL_IS_ERROR(cv_plan_json, plan_json, cv_plan_json(plan, NULL));
+    NULL_IS_ERROR(cv_plan_token, plan, cv_plan_token(NULL, &s));
+    NULL_IS_ERROR(cv_plan_token, token, cv_plan_token(plan, NULL));
+    NULL_IS_ERROR(cv_plan_apply, plan, cv_plan_apply(NULL, "x", NULL, NULL, &s));
+    NULL_IS_ERROR(cv_plan_apply, token, cv_plan_apply(plan, NULL, NULL, NULL, &s));
+    NULL_IS_ERROR(cv_plan_apply, applied_json, cv_plan_apply(plan, "x", NULL, NULL, NULL));
+    NULL_IS_FINE(cv_plan_apply, on_event, cv_plan_apply(plan, "x", NULL, NULL, &s));
+    NULL_IS_FINE(cv_plan_apply, user, cv_plan_apply(plan, "x", refuse, NULL, &s));
+    IS(-CV_E_REFUSED, cv_plan_apply(plan, "0000-0000", NULL, NULL, &s));
+    NULL_IS_ERROR(cv_plan_apply_start, plan, cv_plan_apply_start(NULL, "x", &job));
+    NULL_IS_ERROR(cv_plan_apply_start, token, cv_plan_apply_start(plan, NULL, &job));
+    NULL_IS_ERROR(cv_plan_apply_start, job, cv_plan_apply_start(plan, "x", NULL));
+    IS(0, cv_plan_apply_start(plan, "x", &job));
+    IS(-CV_E_REFUSED, cv_job_result(job, &s));
+    IS(0, cv_job_free(job));
+    char *token = NULL;
+    IS(0, cv_plan_token(plan, &token));
+    IS(0, cv_plan_text(plan, &s));
+    expect(token && s && strstr(s, token), "a plan shows its token");
+    cv_string_free(s);
+    cv_string_free(token);
+    IS(0, cv_plan_free(plan));
+    IS(0, cv_layout_free(layout));
+}
+
+static void job_functions(cv_job *job) {
+    char *s;
+    bool finished = false;
+    NULL_IS_FINE(cv_job_free, job, cv_job_free(NULL));
+    NULL_IS_ERROR(cv_job_id, job, cv_job_id(NULL, &s));
+    NULL_IS_ERROR(cv_job_id, id, cv_job_id(job, NULL));
+    NULL_IS_ERROR(cv_job_poll, job, cv_job_poll(NULL, &finished));
+    NULL_IS_ERROR(cv_job_poll, finished, cv_job_poll(job, NULL));
+    NULL_IS_ERROR(cv_job_wait, job, cv_job_wait(NULL, 0));
+    NULL_IS_ERROR(cv_job_cancel, job, cv_job_cancel(NULL));
+    NULL_IS_ERROR(cv_job_next_event, job, cv_job_next_event(NULL, 0, &s));
+    NULL_IS_ERROR(cv_job_next_event, event_json, cv_job_next_event(job, 0, NULL));
+    NULL_IS_ERROR(cv_job_result, job, cv_job_result(NULL, &s));
+    NULL_IS_ERROR(cv_job_result, result_json, cv_job_result(job, NULL));
+    int events = 0;
+    while (cv_job_next_event(job, -1, &s) == 0 && s) {
+        events++;
+        cv_string_free(s);
+    }
+    expect(events >= 2, "a job has a first and a last event");
+    IS(0, cv_job_wait(job, -1));
+    s = NULL;
+    IS(0, cv_job_result(job, &s));
+    cv_string_free(s);
+    IS(-CV_E_MISUSE, cv_job_result(job, &s));
+}
+
+int main(int argc, char **argv) {
+    char dir[4096], tree[4096], path[4096], state[4096], *s;
+    if (argc != 2) return 2;
+    snprintf(dir, sizeof dir, "%s/store", argv[1]);
+    snprintf(tree, sizeof tree, "%s/tree", argv[1]);
+    snprintf(path, sizeof path, "%s/tree/f", argv[1]);
+    snprintf(state, sizeof state, "%s/state", argv[1]);
+    if (mkdir(tree, 0755)) return 2;
+    FILE *f = fopen(path, "w");
+    if (!f || fputs("x\n", f) < 0 || fclose(f)) return 2;
+
+    expect(cv_last_error() == NULL, "no error before the first");
+    NULL_IS_FINE(cv_string_free, text, (cv_string_free(NULL), 0));
+    expect(!strcmp(cv_error_name(-CV_E_STALE), "Stale") && !strcmp(cv_error_name(12345), "Failed"), "names");
+    char version[32];
+    snprintf(version, sizeof version, "%d.%d.%d", CV_VERSION_MAJOR, CV_VERSION_MINOR, CV_VERSION_PATCH);
+    expect(!strcmp(version, cv_version()), "the version of the library is that of the header");
+
+    cv_store *store = NULL, *second = NULL;
+    IS(-CV_E_NOT_FOUND, cv_store_open(dir, &store));
+    expect(store == NULL, "outputs are written only on success");
+    expect(cv_last_error()->code == CV_E_NOT_FOUND && !strcmp(cv_last_error()->name, "NotFound") &&
+               cv_last_error()->json[0] == '{' && cv_last_error()->size >= sizeof(cv_error),
+           "the last error is complete");
+    IS(0, cv_store_init(dir, &store));
+    IS(0, cv_store_open(dir, &second));
+    store_functions(store, dir, tree);
+
+    cv_job *job;
+    cv_image *image;
+    cv_capture_options o = {0};
+    o.size = sizeof o;
+    o.state = state;
+    IS(0, cv_store_capture_start(store, tree, "node", &o, &job));
+    job_functions(job);
+    IS(0, cv_store_image(store, "node", &image));
+    image_functions(image, dir);
+    tar_functions(store, image, dir);
+    layout_functions(image, dir);
+
+    /* Handles: wrong type, closed, none at all, twice at once. */
+    IS(-CV_E_MISUSE, cv_store_uuid((cv_store *)image, &s));
+    IS(-CV_E_MISUSE, cv_store_uuid((cv_store *)&s, &s));
+    IS(0, cv_store_free(second));
+    IS(-CV_E_MISUSE, cv_store_free(second));
+    IS(-CV_E_MISUSE, cv_store_images(second, &s));
+    struct reentrant again = {store, 0};
+    IS(0, cv_store_check(store, true, call_again, &again, &s));
+    cv_string_free(s);
+    IS(-CV_E_MISUSE, again.code);
+    IS(-CV_E_CANCELLED, cv_store_check(store, true, refuse, NULL, &s));
+
+    /* A cat that blocks holds its image; a job may be polled and cancelled while another thread waits. */
+    pthread_t thread;
+    int32_t waited = -1;
+    bool finished;
+    IS(0, cv_store_check_start(store, true, &waited_for));
+    expect(!pthread_create(&thread, NULL, wait_in_thread, &waited), "a thread");
+    IS(0, cv_job_poll(waited_for, &finished));
+    IS(0, cv_job_cancel(waited_for));
+    pthread_join(thread, NULL);
+    IS(0, waited);
+    IS(0, cv_job_free(waited_for));
+
+    IS(0, cv_job_free(job));
+    IS(0, cv_store_free(store));
+    IS(0, cv_image_id(image, &s)); /* an image outlives its store's handle */
+    cv_string_free(s);
+    IS(0, cv_image_free(image));
+    printf("%d passed, %d failed\n", done - failed, failed);
+    return failed != 0;
+}

@@ -1,0 +1,93 @@
+#!/bin/sh
+# The C library as C sees it: header, symbols, soname, NULLs, the example; under AddressSanitizer as well.
+#
+#   tests/abi/test_c.sh [DIRECTORY WITH libcv.so.0 | --debug]
+#
+# Without an argument: the release build of scripts/build-lib.sh, made when target/venv has the tools for it; with
+# --debug, or without those tools: the debug build. The last line says "N passed, M failed, K skipped".
+set -u
+top=$(cd "$(dirname "$0")/../.." && pwd)
+target=${CARGO_TARGET_DIR:-$top/target}
+if [ $# -ge 1 ] && [ "$1" != --debug ]; then
+    lib=$(cd "$1" && pwd)
+elif [ $# = 0 ] && [ -x "$target/venv/bin/cargo-zigbuild" ]; then
+    "$top/scripts/build-lib.sh" || exit 1
+    lib=$target/dist
+else
+    (cd "$top" && cargo build -q -p libcv-ffi) || exit 1
+    lib=$target/abi
+    mkdir -p "$lib" && cp "$target/debug/libcv.so" "$lib/libcv.so.0" && cp "$target/debug/libcv.a" "$lib/" || exit 1
+    ln -sf libcv.so.0 "$lib/libcv.so"
+fi
+work=$(mktemp -d "${TMPDIR:-/tmp}/cv-abi.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+passed=0 failed=0 skipped=0
+
+check() { # NAME COMMAND…
+    name=$1
+    shift
+    if "$@" >"$work/log" 2>&1; then
+        passed=$((passed + 1))
+        echo "ok      $name"
+    else
+        failed=$((failed + 1))
+        echo "FAILED  $name"
+        sed 's/^/        /' "$work/log"
+    fi
+}
+skip() {
+    skipped=$((skipped + 1))
+    echo "skipped: $1: $2"
+}
+
+strict="-Wall -Wextra -Werror -pedantic -I$top/include"
+link="-L$lib -Wl,-rpath,$lib -lcv -lpthread"
+
+printf '#include <libcv.h>\nint main(void) { return cv_version() == 0; }\n' >"$work/h.c"
+cp "$work/h.c" "$work/h.cc"
+check "the header is C99" cc -std=c99 $strict -o "$work/h" "$work/h.c" $link
+check "the header is C++17" c++ -std=c++17 $strict -o "$work/hh" "$work/h.cc" $link
+check "a C++ program runs" "$work/hh"
+
+symbols() {
+    nm -D --defined-only "$lib/libcv.so.0" | awk '{print $3}' | sort >"$work/symbols"
+    diff "$top/tests/abi/symbols.txt" "$work/symbols"
+}
+check "exported are the symbols of symbols.txt and no others" symbols
+soname() { readelf -d "$lib/libcv.so.0" | grep 'SONAME.*\[libcv.so.0\]'; }
+check "the soname is libcv.so.0" soname
+glibc() {
+    newest=$(objdump -T "$lib/libcv.so.0" | grep -o 'GLIBC_[0-9.]*' | sort -Vu | tail -1)
+    echo "newest: $newest"
+    [ "$(printf '%s\nGLIBC_2.28\n' "$newest" | sort -V | tail -1)" = GLIBC_2.28 ]
+}
+if [ -e "$lib/libcv.pc" ]; then
+    check "no glibc newer than 2.28 is needed" glibc
+    pc() { PKG_CONFIG_PATH=$lib pkg-config --exists --print-errors "libcv >= 0.1"; }
+    if command -v pkg-config >/dev/null; then check "pkg-config finds libcv" pc; else skip "pkg-config" "apt-get install pkg-config"; fi
+else
+    skip "no glibc newer than 2.28 is needed" "tests/setup.sh abi && tests/abi/test_c.sh"
+fi
+
+run() { # PROGRAM: in an empty directory
+    rm -rf "$work/run" && mkdir "$work/run" && "$1" "$work/run"
+}
+example=$top/examples/c/quickstart.c
+check "the example compiles" cc -std=c99 $strict -o "$work/quickstart" "$example" $link
+check "the example runs" run "$work/quickstart"
+check "the example links statically" \
+    cc -std=c99 $strict -o "$work/static" "$example" "$lib/libcv.a" -lgcc_s -lutil -lrt -lpthread -lm -ldl
+check "the static example runs" run "$work/static"
+check "null.c compiles" cc -std=c11 $strict -o "$work/null" "$top/tests/abi/null.c" $link
+check "NULL is an error, never a crash" run "$work/null"
+asan="-fsanitize=address,undefined -g"
+if cc $asan -o "$work/h" "$work/h.c" -I"$top/include" $link 2>/dev/null; then
+    check "the example compiles for AddressSanitizer" cc -std=c99 $asan $strict -o "$work/qa" "$example" $link
+    check "the example runs under AddressSanitizer" run "$work/qa"
+    check "null.c compiles for AddressSanitizer" cc -std=c11 $asan $strict -o "$work/na" "$top/tests/abi/null.c" $link
+    check "null.c runs under AddressSanitizer" run "$work/na"
+else
+    skip "AddressSanitizer" "apt-get install libasan8 libubsan1"
+fi
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ]

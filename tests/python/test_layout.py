@@ -1,0 +1,86 @@
+"""Layouts and plans, on image files."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import libcv as cv
+import pytest
+from conftest import Capture
+
+DOCUMENT = """
+schema: cv.layout/v1
+name: one
+firmware: [bios]
+disks:
+  os: {wipe: signatures}
+partitions:
+  os/data: {type: linux, size: rest}
+filesystems:
+  data: {on: os/data, type: ext4, mount: {at: /data}}
+"""
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Path:
+    path = tmp_path / "disk"
+    with open(path, "wb") as f:
+        f.truncate(64 << 20)
+    return path
+
+
+def test_a_document(tmp_path: Path) -> None:
+    layout = cv.Layout.parse(DOCUMENT)
+    assert layout.name == "one"
+    assert cv.Layout.parse(json.dumps(layout.to_dict()).encode()).to_dict() == layout.to_dict()
+    (tmp_path / "l.yaml").write_text(DOCUMENT)
+    assert cv.Layout.load(tmp_path / "l.yaml").to_dict() == layout.to_dict()
+    assert cv.Layout.check(DOCUMENT) == []
+    assert "properties" in cv.Layout.schema()
+    with pytest.raises(LookupError):
+        cv.Layout.load(tmp_path / "none")
+
+
+def test_everything_that_is_wrong_is_said_with_its_place() -> None:
+    bad = DOCUMENT.replace("size: rest", "size: 100G").replace("ext4", "ext5")
+    found = cv.Layout.check(bad)
+    assert len(found) >= 2
+    assert all(d["line"] > 0 and d["column"] > 0 and d["code"] and d["message"] for d in found)
+    with pytest.raises(cv.Invalid) as e:
+        cv.Layout.parse(bad, "bad.yaml")
+    assert e.value.detail["diagnostics"] == found and str(e.value).startswith("bad.yaml:")
+
+
+def test_a_plan_writes_nothing(disk: Path, capture: Capture) -> None:
+    layout = cv.Layout.parse(DOCUMENT)
+    plan = layout.plan({"os": disk}, image=capture(), hostname="node1", seed=bytes(16))
+    assert plan.token in str(plan) and str(disk) in str(plan)
+    assert plan.to_dict()["disks"][0]["set"] == "os"
+    assert layout.plan({"os": disk}, image=capture(), hostname="node1", seed=bytes(16)).token == plan.token
+    assert disk.read_bytes() == bytes(64 << 20)
+    with pytest.raises(cv.Refused) as e:
+        plan.apply(confirm="0000-0000")
+    assert e.value.detail["code"] == "A400"
+    assert disk.read_bytes() == bytes(64 << 20)
+    with pytest.raises(ValueError):
+        layout.plan({"os": disk}, seed=b"short")
+    with pytest.raises(ValueError):
+        layout.plan({"other": disk})
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not os.path.exists("/dev/loop-control") or not shutil.which("mkfs.ext4"),
+    reason="needs root, loop devices and e2fsprogs",
+)
+def test_apply_to_an_image_file(disk: Path) -> None:
+    plan = cv.Layout.parse(DOCUMENT).plan({"os": disk})
+    stages: list[str] = []
+    done = plan.apply(confirm=plan.token, progress=lambda e: stages.append(e.get("stage", "")))
+    assert [f["id"] for f in done["filesystems"]] == ["data"]
+    assert {"preflight", "partition", "format", "verify", "commit"} <= set(stages)
+    assert disk.read_bytes()[512:520] == b"EFI PART"
+    with pytest.raises(cv.Refused):
+        plan.apply(confirm=plan.token)  # the disk is not as it was
