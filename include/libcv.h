@@ -533,6 +533,25 @@ int32_t cv_store_rollback(const cv_store *store,
 int32_t cv_store_remove(const cv_store *store, const char *reference);
 
 /**
+ * What changed from image `before` to image `after`: a JSON array of `{path, kind, fields}` in path order, where `kind` is
+ * added, removed or changed. `on_event` may be NULL.
+ */
+int32_t cv_store_diff(const cv_store *store,
+                      const cv_image *before,
+                      const cv_image *after,
+                      cv_event_fn on_event,
+                      void *user,
+                      char **changes_json);
+
+/**
+ * Starts what `cv_store_diff` does; the result is the same array.
+ */
+int32_t cv_store_diff_start(const cv_store *store,
+                            const cv_image *before,
+                            const cv_image *after,
+                            cv_job **job);
+
+/**
  * Checks a store, with `read_data` every block of it as well. Faults are in the report, a JSON object whose array
  * `faults` is empty when all is well. `on_event` may be NULL.
  */
@@ -590,7 +609,7 @@ int32_t cv_image_info(const cv_image *image, char **info_json);
 
 /**
  * The entry at `path`, and if it is a directory the entries in it, with `recursive` all beneath it: a JSON array of
- * `{path, type, mode, uid, gid, mtime, size, …}`.
+ * `{path, kind, mode, uid, gid, mtime, size, …}`, the first of which is `path` itself.
  */
 int32_t cv_image_ls(const cv_image *image,
                     const char *path,

@@ -1,46 +1,70 @@
-# lib.sh: what the groups share. Sourced by tests/run.sh and by each group; counts what passed, failed and was skipped.
-PASSED=0 FAILED=0 SKIPPED=0
+# shellcheck shell=bash
+# lib.sh: what the groups share. Sourced by tests/run.sh for each group; counts what passed, failed and was skipped.
+#
+#   run NAME SECONDS COMMAND...    a test: exit 0 passes, 77 skips (the last line says why), all else fails
+#   each SECONDS FILE...           `run` for each file, which must be executable; nothing there is a skip
+#   pass NAME [TEXT], fail NAME TEXT, skip NAME REASON
+# A test may count skips of its own with lines "skipped: REASON".
+PASSED=0 FAILED=0 SKIPPED=0 RUNNING=''
+GROUP=${GROUP:-x}
 LOGS=${LOGS:-${CARGO_TARGET_DIR:-target}/test-logs}
 mkdir -p "$LOGS"
+# A test is in a process group of its own, so a key press does not reach it.
+trap '[ -z "$RUNNING" ] || kill "$RUNNING"; trap - INT; kill -INT $$' INT
+trap '[ -z "$RUNNING" ] || kill "$RUNNING"; exit 143' TERM
+
 pass() { PASSED=$((PASSED + 1)); printf '  pass  %-42s %s\n' "$1" "${2:-}"; }
-fail() { FAILED=$((FAILED + 1)); printf '  FAIL  %-42s %s\n' "$1" "${2:-}"; }
+fail() { FAILED=$((FAILED + 1)); printf '  FAIL  %-42s %s\n' "$1" "$2"; }
 skip() { SKIPPED=$((SKIPPED + 1)); printf '  skip  %-42s %s\n' "$1" "$2"; }
 
-# run NAME SECONDS COMMAND...: pass or fail by exit status; 77 is a skip whose reason is the last line of output.
 run() {
   local name=$1 limit=$2 log rc=0 begin=$SECONDS
   shift 2
-  log=$LOGS/${GROUP:-x}-$(printf '%s' "$name" | tr -c 'A-Za-z0-9._-' '_').log
-  timeout -k 10 "$limit" "$@" > "$log" 2>&1 || rc=$?
+  log=$LOGS/$GROUP-${name//[^A-Za-z0-9._-]/_}.log
+  # In the background, so that the traps above are heard; but then SIGINT would be ignored in there, and tests send it.
+  timeout -k 10 "$limit" env --default-signal=INT,QUIT "$@" < /dev/null > "$log" 2>&1 &
+  RUNNING=$!
+  wait "$RUNNING" || rc=$?
+  RUNNING=''
   case $rc in
     0) pass "$name" "$((SECONDS - begin)) s";;
-    77) skip "$name" "$(tail -n 1 "$log")";;
-    124|137) fail "$name" "over its limit of $limit s; see $log"; tail -n 15 "$log" | sed 's/^/        /';;
-    *) fail "$name" "exit $rc; see $log"; tail -n 25 "$log" | sed 's/^/        /';;
+    77) skip "$name" "$(tail -n 1 "$log")"; return;;
+    124|137) fail "$name" "over its limit of $limit s; $log"; tail -n 15 "$log" | sed 's/^/        /';;
+    *) fail "$name" "exit $rc after $((SECONDS - begin)) s; $log"; tail -n 25 "$log" | sed 's/^/        /';;
   esac
+  closing_lines "$log"
+  local reason
+  while IFS= read -r reason; do skip "$name" "$reason"; done < <(sed -n 's/^skipped: //p' "$log" | sort -u)
 }
 
-# Skips that the tests themselves counted: lines "skipped: REASON" in the log of a runner.
-count_skips() {
-  local log=$LOGS/${GROUP:-x}-$(printf '%s' "$1" | tr -c 'A-Za-z0-9._-' '_').log reason
-  while read -r reason; do skip "$1" "$reason"; done < <(sed -n 's/^.*skipped: //p' "$log" 2>/dev/null | sort -u)
+# What the runners that we know say at their end.
+closing_lines() {
+  awk '/^test result:/ {passed += $4; failed += $6; ignored += $8; seen = 1}
+       /^[0-9]+ passed, [0-9]+ failed/ || /^=* ?[0-9]+ (passed|failed).* in [0-9.]+s/ {last = $0}
+       END {if (seen) printf "test result: %s. %d passed; %d failed; %d ignored\n", failed ? "FAILED" : "ok", passed, failed, ignored
+            if (last) print last}' "$1"
 }
 
-# each NAME-PREFIX SECONDS FILE...: runs executables; a pattern that matches nothing is a skip.
 each() {
-  local limit=$1 file any=
+  local limit=$1 file any=''
   shift
   for file in "$@"; do
-    [ -x "$file" ] || continue
+    [ -e "$file" ] || continue      # a pattern that matched nothing
     any=1
-    run "$(basename "$file")" "$limit" "$file"
+    if [ -x "$file" ]; then run "${file##*/}" "$limit" "$file"; else fail "${file##*/}" "it is not executable"; fi
   done
-  [ -n "$any" ] || skip "${GROUP:-x}" "no tests of this group yet"
+  [ -n "$any" ] || skip "$GROUP" "there are no tests of this group yet"
 }
 
-# cvctl for the stories: built once.
-cvctl_path() {
-  [ -z "${CVCTL:-}" ] || { echo "$CVCTL"; return; }
-  cargo build -q --release -p libcv --features cli --bin cvctl >&2
-  realpath "${CARGO_TARGET_DIR:-target}/release/cvctl"
+# Builds cvctl and exports CVCTL; what is in CVCTL already is taken as it is.
+need_cvctl() {
+  if [ -n "${CVCTL:-}" ]; then
+    [ -x "$CVCTL" ] || { fail "cvctl" "CVCTL is $CVCTL, which is no program"; return 1; }
+  else
+    CVCTL=$(realpath -m "${CARGO_TARGET_DIR:-target}/release/cvctl")
+    local before=$FAILED
+    run "build cvctl" 1500 cargo build --release -p libcv --features cli --bin cvctl
+    [ "$FAILED" = "$before" ] || return 1
+  fi
+  export CVCTL
 }

@@ -5,7 +5,7 @@
 # On Debian, as root, packages are installed without recommendations (mdadm would bring a mail server) and none of their
 # services is started. On another system the missing programs are printed and the exit status is 0: the tests that need
 # them skip, or say what they miss. `python` and `abi` also get a Python environment in target/venv, with the versions of
-# tests/requirements.txt.
+# tests/requirements.txt; `unit` gets cargo-fuzz.
 # Time: nothing when all is there; about 40 s for all packages, 35 s for the environment.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -74,9 +74,9 @@ make_environment() {
   exec 9>&-
 }
 
-missing=() packages=() environment='' status=0
+missing=() packages=() environment='' fuzz='' status=0
 for group in "$@"; do
-  case $group in python|abi) environment=1;; esac
+  case $group in python|abi) environment=1;; unit) fuzz=1;; esac
   for what in ${NEEDS[$group]:-}; do
     there "$what" && continue
     missing+=("${what##*/}")
@@ -97,4 +97,8 @@ if [ ${#missing[@]} -gt 0 ]; then
   fi
 fi
 [ -z "$environment" ] || make_environment || status=1
+if [ -n "$fuzz" ] && there cargo && ! there cargo-fuzz; then
+  echo "setup: installing cargo-fuzz" >&2
+  cargo install -q cargo-fuzz --locked || { echo "setup: cargo-fuzz could not be installed" >&2; status=1; }
+fi
 exit $status

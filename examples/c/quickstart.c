@@ -25,9 +25,7 @@ static void write_file(const char *path, const char *text) {
 }
 
 static int32_t on_event(const char *event_json, void *user) {
-    (void)event_json;
-    ++*(int *)user;
-    return 0; /* anything else would cancel */
+    return event_json ? ++*(int *)user, 0 : 1; /* anything but 0 would cancel */
 }
 
 int main(int argc, char **argv) {
@@ -60,14 +58,21 @@ int main(int argc, char **argv) {
     say("captured again", json);
     cv_job_free(job);
 
+    cv_image *first, *second, *image;
+    must(cv_store_image(store, "node@1", &first));
+    must(cv_store_image(store, "node@2", &second));
+    must(cv_store_diff(store, first, second, NULL, NULL, &json));
+    say("changed", json);
+
     must(cv_store_rollback(store, "node", "node@1", &json));
     say("rolled back", json);
 
-    cv_image *image;
     must(cv_store_image(store, "node", &image));
     must(cv_image_extract(image, out, NULL, NULL, NULL, &json));
     say("extracted", json);
     printf("%d events\n", events);
+    cv_image_free(first);
+    cv_image_free(second);
     cv_image_free(image);
     cv_store_free(store);
     return events > 0 ? 0 : 1;

@@ -25,6 +25,9 @@ def main(top: Path) -> None:
         second = job.result()
     print("captured again", second, "made from", first if second.parent == first.id else None)
 
+    for change in store.diff(first, second):
+        print("changed", change.path, change.kind, change.fields)
+
     release = store.rollback("node", to=first)
     print("rolled back, which is generation", release["generation"])
 

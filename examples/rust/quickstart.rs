@@ -36,6 +36,10 @@ pub fn story(top: &Path) -> Result<()> {
     let second = job.wait()?;
     println!("captured {}@{}, {} entries read", second.name, second.generation, second.read);
 
+    for change in store.diff(&store.image("node@1")?, &store.image("node@2")?, &Task::quiet())? {
+        println!("changed {}", change.to_json());
+    }
+
     let release = store.rollback("node", "node@1")?;
     println!("rolled back, which is generation {}", release.generation);
 

@@ -99,7 +99,7 @@ pub unsafe extern "C" fn cv_image_info(image: *const cv_image, info_json: *mut *
 }
 
 /// The entry at `path`, and if it is a directory the entries in it, with `recursive` all beneath it: a JSON array of
-/// `{path, type, mode, uid, gid, mtime, size, …}`.
+/// `{path, kind, mode, uid, gid, mtime, size, …}`, the first of which is `path` itself.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cv_image_ls(
     image: *const cv_image,

@@ -5,7 +5,8 @@ use crate::guard::{guard, out, path, text};
 use crate::handle::{Opaque, close, give, hold};
 use crate::image::cv_image;
 use crate::job::{cv_job, start};
-use libcv::store::Store;
+use libcv::Result;
+use libcv::store::{Change, Image, Store};
 use std::ffi::{c_char, c_void};
 
 /// A store of images.
@@ -123,6 +124,48 @@ pub unsafe extern "C" fn cv_store_remove(store: *const cv_store, reference: *con
         let reference = text(reference, "reference")?;
         hold(store)?.remove(reference)
     })
+}
+
+/// What changed from image `before` to image `after`: a JSON array of `{path, kind, fields}` in path order, where `kind` is
+/// added, removed or changed. `on_event` may be NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cv_store_diff(
+    store: *const cv_store,
+    before: *const cv_image,
+    after: *const cv_image,
+    on_event: cv_event_fn,
+    user: *mut c_void,
+    changes_json: *mut *mut c_char,
+) -> i32 {
+    guard(|| {
+        let changes = out(changes_json, "changes_json")?;
+        let (store, before, after) = (hold(store)?, borrow(before)?, borrow(after)?);
+        let found = task(on_event, user).run("diff", |t| store.diff(&before, &after, t))?;
+        changes.json(&found.iter().map(Change::to_json).collect::<Vec<_>>())
+    })
+}
+
+/// Starts what `cv_store_diff` does; the result is the same array.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cv_store_diff_start(
+    store: *const cv_store,
+    before: *const cv_image,
+    after: *const cv_image,
+    job: *mut *mut cv_job,
+) -> i32 {
+    guard(|| {
+        let job = out(job, "job")?;
+        let (store, before, after) = (hold(store)?.clone(), borrow(before)?, borrow(after)?);
+        job.set(start("diff", move |t| {
+            Ok(store.diff(&before, &after, t)?.iter().map(Change::to_json).collect::<Vec<_>>())
+        })?);
+        Ok(())
+    })
+}
+
+/// An image for a call of something else: the same image may be given twice.
+fn borrow(image: *const cv_image) -> Result<Image> {
+    hold(image).map(|i| i.clone())
 }
 
 /// Checks a store, with `read_data` every block of it as well. Faults are in the report, a JSON object whose array

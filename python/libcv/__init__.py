@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from ._native import Image, Job, Layout, Plan, Row, Rows, Store, __version__
+from ._native import Change, Image, Job, Layout, Plan, Row, Rows, Store, __version__
 from .errors import (
     Bug,
     Busy,
@@ -38,6 +38,7 @@ __all__ = [
     "Bug",
     "Busy",
     "Cancelled",
+    "Change",
     "Conflict",
     "Denied",
     "Error",

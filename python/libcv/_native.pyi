@@ -29,7 +29,7 @@ class _HasFileno(Protocol):
 
 _File = Union[int, _HasFileno, _StrPath]
 
-__all__ = ["Image", "Job", "Layout", "Plan", "Row", "Rows", "Store", "__version__", "error_kinds", "main"]
+__all__ = ["Change", "Image", "Job", "Layout", "Plan", "Row", "Rows", "Store", "__version__", "error_kinds", "main"]
 
 __version__: str
 """The version of the library."""
@@ -77,6 +77,12 @@ class Store:
         """Points `tag` of `name` to an image, which must be one of its generations."""
     def rollback(self, name: str, to: Union[str, Image]) -> Release:
         """Makes a new generation of `name` that points to an older image."""
+    def diff(
+        self, before: Union[str, Image], after: Union[str, Image], *, progress: _Progress = None
+    ) -> list[Change]:
+        """What changed from one image to another, in path order."""
+    def diff_job(self, before: Union[str, Image], after: Union[str, Image]) -> Job[list[Change]]:
+        """`diff` in the background."""
     def remove(self, reference: str) -> None:
         """Removes a tag, a generation or a whole name.
 
@@ -254,7 +260,7 @@ class Row:
     def path(self) -> str:
         """The path from the root, as `os.fsdecode` gives it."""
     @property
-    def type(self) -> Literal["file", "directory", "link", "character", "block", "fifo"]:
+    def kind(self) -> Literal["file", "directory", "link", "character", "block", "fifo"]:
         """What it is."""
     @property
     def mode(self) -> int:
@@ -278,17 +284,31 @@ class Row:
     def device(self) -> Optional[tuple[int, int]]:
         """Major and minor number of a device."""
     @property
-    def group(self) -> Optional[str]:
+    def links(self) -> Optional[str]:
         """What the names of one file with several have in common."""
     @property
     def torn(self) -> bool:
         """Whether the file changed while it was read."""
     @property
-    def inode_flags(self) -> int:
+    def flags(self) -> int:
         """Flags such as immutable, as `FS_IOC_GETFLAGS` gives them."""
     @property
     def xattrs(self) -> dict[str, Optional[bytes]]:
         """Extended attributes; `None` for a value over 1,024 bytes."""
+
+@final
+class Change:
+    """A path that two images do not have alike."""
+
+    @property
+    def path(self) -> str:
+        """The path from the root, as `os.fsdecode` gives it."""
+    @property
+    def kind(self) -> Literal["added", "removed", "changed"]:
+        """What happened to it."""
+    @property
+    def fields(self) -> list[str]:
+        """What of it changed: kind, mode, owner, mtime, size, content, target, device, xattrs, flags, links, torn."""
 
 @final
 class Layout:

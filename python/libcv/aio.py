@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any, Callable, Optional, TypeVar
+from typing import Any, Callable, Optional, TypeVar, Union
 
-from ._native import Image, Job, Plan, Store
+from ._native import Change, Image, Job, Plan, Store
 from ._types import Event, Exported, Extracted, Report, StrPath
 
 T = TypeVar("T")
 
-__all__ = ["apply", "capture", "check", "events", "export_tar", "extract", "import_tar", "result"]
+__all__ = ["apply", "capture", "check", "diff", "events", "export_tar", "extract", "import_tar", "result"]
 
 Progress = Optional[Callable[[Event], object]]
 
@@ -55,6 +55,13 @@ async def capture(store: Store, root: StrPath, name: str, *, progress: Progress 
 async def check(store: Store, *, read_data: bool = False, progress: Progress = None) -> Report:
     """`Store.check`."""
     return await result(store.check_job(read_data=read_data), progress)
+
+
+async def diff(
+    store: Store, before: Union[str, Image], after: Union[str, Image], *, progress: Progress = None
+) -> list[Change]:
+    """`Store.diff`."""
+    return await result(store.diff_job(before, after), progress)
 
 
 async def extract(image: Image, target: StrPath, *, progress: Progress = None, **options: Any) -> Extracted:

@@ -162,11 +162,3 @@ impl FromPyObject<'_, '_> for Reference {
         Ok(Self(ob.extract()?))
     }
 }
-
-/// The number in an exit code, which the standard library does not give.
-#[cfg(feature = "cli")]
-pub(crate) fn exit_number(code: std::process::ExitCode) -> u8 {
-    let text = format!("{code:?}");
-    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
-    digits.parse().unwrap_or(1)
-}

@@ -8,8 +8,8 @@ use libcv::Error;
 use libcv::convert::tar::{self, Compression, ExportOptions};
 use libcv::image::Kind;
 use libcv::image::hash::hex;
-use libcv::image::row::CHARACTER;
 use libcv::job::Task;
+use libcv::store::ChangeKind;
 use libcv::tree::extract::ExtractOptions;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
@@ -232,15 +232,8 @@ impl Row {
     }
 
     #[getter]
-    fn r#type(&self) -> &'static str {
-        match &self.0.kind {
-            Kind::File { .. } => "file",
-            Kind::Directory => "directory",
-            Kind::Link(_) => "link",
-            Kind::Device { .. } if self.0.kind_bits() == CHARACTER => "character",
-            Kind::Device { .. } => "block",
-            Kind::Fifo => "fifo",
-        }
+    fn kind(&self) -> &'static str {
+        self.0.kind_name()
     }
 
     #[getter]
@@ -285,7 +278,7 @@ impl Row {
     }
 
     #[getter]
-    fn group(&self) -> Option<String> {
+    fn links(&self) -> Option<String> {
         self.0.group.as_ref().map(|g| hex(g))
     }
 
@@ -295,7 +288,7 @@ impl Row {
     }
 
     #[getter]
-    fn inode_flags(&self) -> u32 {
+    fn flags(&self) -> u32 {
         self.0.inode_flags
     }
 
@@ -314,5 +307,37 @@ impl Row {
 
     fn __repr__(&self) -> String {
         format!("<libcv.Row {}>", libcv::image::dump::row(&self.0))
+    }
+}
+
+/// A difference between two images.
+#[pyclass(frozen, module = "libcv._native")]
+pub(crate) struct Change(pub(crate) libcv::store::Change);
+
+#[pymethods]
+impl Change {
+    #[getter]
+    fn path<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let mut path = vec![b'/'];
+        path.extend_from_slice(&self.0.path);
+        decoded(py, &path)
+    }
+
+    #[getter]
+    fn kind(&self) -> &'static str {
+        match self.0.kind {
+            ChangeKind::Added => "added",
+            ChangeKind::Removed => "removed",
+            ChangeKind::Changed => "changed",
+        }
+    }
+
+    #[getter]
+    fn fields(&self) -> Vec<&'static str> {
+        self.0.fields.iter().map(|f| f.name()).collect()
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<libcv.Change {}>", self.0.to_json())
     }
 }

@@ -80,11 +80,9 @@ impl Layout {
         sector: Option<u32>,
     ) -> PyResult<Plan> {
         let bad = |s: Vec<u8>| Error::invalid(format!("a seed has 16 bytes, not {}", s.len()));
-        let mut options = PlanOptions::default();
-        options.seed = seed.map(|s| s.try_into().map_err(bad)).transpose().or_raise(py)?;
-        options.hostname = hostname;
-        options.sector = sector;
-        options.image_facts = image.and_then(|i| i.get().0.manifest().facts.clone());
+        let seed = seed.map(|s| s.try_into().map_err(bad)).transpose().or_raise(py)?;
+        let image_facts = image.and_then(|i| i.get().0.manifest().facts.clone());
+        let options = PlanOptions { seed, hostname, image_facts, sector };
         let disks: BTreeMap<String, PathBuf> = disks.into_iter().map(|(set, path)| (set, path.0)).collect();
         let layout = self.0.clone();
         wait::run(py, "plan", None, move |_| layout.plan(&disks, &options)).map(Plan::new)

@@ -21,7 +21,7 @@ mod wait;
 #[pyo3::pymodule]
 mod _native {
     #[pymodule_export]
-    use crate::image::{Image, Row, Rows};
+    use crate::image::{Change, Image, Row, Rows};
     #[pymodule_export]
     use crate::job::Job;
     #[pymodule_export]
@@ -46,6 +46,6 @@ mod _native {
     #[cfg(feature = "cli")]
     #[pyo3::pyfunction]
     fn main(py: pyo3::Python<'_>, argv: Vec<std::ffi::OsString>) -> u8 {
-        py.detach(|| crate::convert::exit_number(libcv::cli::main(argv)))
+        py.detach(|| libcv::cli::run(argv))
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::convert::{FileLike, Reference, SystemPath, to_python};
 use crate::error::{OrRaise, raise};
-use crate::image::Image;
+use crate::image::{Change, Image};
 use crate::job::Job;
 use crate::wait;
 use libcv::capture::CaptureOptions;
@@ -100,6 +100,28 @@ impl Store {
 
     fn rollback<'py>(&self, py: Python<'py>, name: String, to: Reference) -> PyResult<Bound<'py, PyAny>> {
         to_python(py, &self.call(py, move |s| s.rollback(&name, &to.0))?)
+    }
+
+    #[pyo3(signature = (before, after, *, progress=None))]
+    fn diff(
+        &self,
+        py: Python<'_>,
+        before: Reference,
+        after: Reference,
+        progress: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Vec<Change>> {
+        let store = self.get(py)?;
+        let work = move |t: &Task| store.diff(&store.image(&before.0)?, &store.image(&after.0)?, t);
+        Ok(wait::run(py, "diff", progress, work)?.into_iter().map(Change).collect())
+    }
+
+    fn diff_job(&self, py: Python<'_>, before: Reference, after: Reference) -> PyResult<Job> {
+        let store = self.get(py)?;
+        let work = move |t: &Task| store.diff(&store.image(&before.0)?, &store.image(&after.0)?, t);
+        Job::start(py, "diff", work, |py, found| {
+            let changes = found.into_iter().map(Change).collect::<Vec<_>>();
+            Ok(changes.into_pyobject(py)?.unbind().into_any())
+        })
     }
 
     fn remove(&self, py: Python<'_>, reference: String) -> PyResult<()> {

@@ -167,6 +167,29 @@ static void image_functions(cv_image *image, const char *dir) {
     cv_job_free(job);
 }
 
+static void diff_functions(cv_store *store, cv_image *a) {
+    char *s = NULL;
+    cv_job *job;
+    NULL_IS_ERROR(cv_store_diff, store, cv_store_diff(NULL, a, a, NULL, NULL, &s));
+    NULL_IS_ERROR(cv_store_diff, before, cv_store_diff(store, NULL, a, NULL, NULL, &s));
+    NULL_IS_ERROR(cv_store_diff, after, cv_store_diff(store, a, NULL, NULL, NULL, &s));
+    NULL_IS_ERROR(cv_store_diff, changes_json, cv_store_diff(store, a, a, NULL, NULL, NULL));
+    NULL_IS_FINE(cv_store_diff, on_event, cv_store_diff(store, a, a, NULL, NULL, &s));
+    expect(s && !strcmp(s, "[]"), "an image is like itself");
+    cv_string_free(s);
+    s = NULL;
+    NULL_IS_FINE(cv_store_diff, user, cv_store_diff(store, a, a, refuse, NULL, &s));
+    cv_string_free(s);
+    NULL_IS_ERROR(cv_store_diff_start, store, cv_store_diff_start(NULL, a, a, &job));
+    NULL_IS_ERROR(cv_store_diff_start, before, cv_store_diff_start(store, NULL, a, &job));
+    NULL_IS_ERROR(cv_store_diff_start, after, cv_store_diff_start(store, a, NULL, &job));
+    NULL_IS_ERROR(cv_store_diff_start, job, cv_store_diff_start(store, a, a, NULL));
+    IS(0, cv_store_diff_start(store, a, a, &job));
+    IS(0, cv_job_result(job, &s));
+    cv_string_free(s);
+    IS(0, cv_job_free(job));
+}
+
 static void tar_functions(cv_store *store, cv_image *image, const char *dir) {
     char *s = NULL, path[4200];
     cv_job *job;
@@ -366,6 +389,7 @@ int main(int argc, char **argv) {
     job_functions(job);
     IS(0, cv_store_image(store, "node", &image));
     image_functions(image, dir);
+    diff_functions(store, image);
     tar_functions(store, image, dir);
     layout_functions(image, dir);
 

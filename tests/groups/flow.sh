@@ -1,3 +1,3 @@
-# flow: stories with the real program on real trees.
-CVCTL=$(cvctl_path) && export CVCTL || fail "cvctl" "does not build"
-each 1500 tests/flow/test_*
+# shellcheck shell=bash
+# flow: stories with the real program on real trees; each makes its tree with tests/beds/make-root.sh.
+need_cvctl && each 1500 tests/flow/test_*

@@ -1,1 +1,3 @@
+# shellcheck shell=bash
+# netboot: firmware boots from the network.
 skip "netboot" "comes with network boot"

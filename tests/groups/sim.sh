@@ -1,1 +1,3 @@
+# shellcheck shell=bash
+# sim: thousands of simulated nodes.
 skip "sim" "comes with the multicast protocol"

@@ -1,2 +1,3 @@
-# storage: real MD, partitions and filesystems in User-Mode Linux.
-each 600 tests/storage/selftest.sh tests/storage/test_*
+# shellcheck shell=bash
+# storage: real MD, partitions and filesystems, in User-Mode Linux.
+each 600 tests/storage/selftest.sh tests/storage/test_*.sh

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # vm: disks boot in QEMU.
-CVCTL=$(cvctl_path) && export CVCTL || fail "cvctl" "does not build"
-each 900 tests/vm/selftest.py tests/vm/test_*
+each 900 tests/vm/selftest.py
+need_cvctl && each 900 tests/vm/test_*

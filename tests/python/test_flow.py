@@ -25,6 +25,11 @@ def test_capture_change_roll_back_extract(store: cv.Store, tree: Path, capture: 
     assert second.generation == 2 and second.parent == first.id and second != first
     assert [r["generation"] for r in store.log("node")] == [2, 1]
 
+    assert [(c.path, c.kind, c.fields) for c in store.diff("node@1", second)] == [
+        ("/etc/motd", "changed", ["mtime", "size", "content"])
+    ]
+    assert store.diff(first, first) == []
+
     assert store.rollback("node", to=first)["generation"] == 3
     assert store.image("node") == first == store.image("node:base") == store.image(first.id[:12])
     store.tag("node", second, "next")
@@ -51,9 +56,9 @@ def test_rows(capture: Capture) -> None:
     image = capture()
     rows = {row.path: row for row in image.ls("/", recursive=True)}
     assert len(rows) == image.info()["totals"]["rows"]
-    assert rows["/etc"].type == "directory"
+    assert rows["/etc"].kind == "directory"
     assert rows["/link"].target == "etc/motd"
-    assert rows["/big"].size == 3 << 20 and rows["/big"].group == rows["/big-too"].group is not None
+    assert rows["/big"].size == 3 << 20 and rows["/big"].links == rows["/big-too"].links is not None
     assert rows["/etc/motd"].mode == stat.S_IFREG | 0o644
     assert os.fsdecode(b"/caf\xe9") in rows
     assert [r.path for r in image.ls("etc")] == ["/etc", "/etc/motd"]

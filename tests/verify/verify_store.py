@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Verifies a whole store; written from core/docs/image-format.md and core/docs/store-format.md alone.
 usage: verify_store.py STORE [--read-data]. One line `FAULT object: message` per fault and exit 1, or a summary and exit 0."""
-import collections, functools, json, os, re, struct, sys, zlib
+import collections, functools, json, os, re, signal, struct, sys, zlib
 import blake3, zstandard
 CHUNK, BLOCK, FIELD = 1 << 20, 1196032, 32 << 20
 REG, LNK, CHR, BLK, DIR, FIFO = KINDS = 0o100000, 0o120000, 0o020000, 0o060000, 0o040000, 0o010000
@@ -42,7 +42,7 @@ def cjson(data, escaped=False):
     text = data.decode("utf-8"); value = json.loads(text, parse_float=no, parse_constant=no)
     canonical = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     ck(isinstance(value, dict) and canonical == text, "not a JSON object in canonical form")
-    ck(not escaped or not re.search(r'\\[^"\\]|\x7f|\\\\(?!x[0-9a-fA-F]{2})', text.replace('\\"', "'")), "string without \\xHH")
+    ck(not escaped or re.fullmatch(r'(?:[^\\\x7f]|\\"|\\\\x[0-9a-fA-F]{2})*', text), "a string has not the form of \\xHH")
     return value
 def decompress(codec, payload, raw):
     d, out, size, i = zstandard.ZstdDecompressor().decompressobj(), [], 0, 0
@@ -198,8 +198,8 @@ class Store:
         ck(1 in fields and 3 in fields and len(fields.get(8, bytes(32))) == 32, "field 1 or 3 is missing, or 8 is no hash")
         self.trees[name] = b3(fields[1]).hex()
         texts = {tag: self.attempt(f"{image} field {tag}", cjson, fields[tag], True) for tag in (4, 6, 10) if tag in fields}
-        self.rule(all(k in ("users", "groups") and all(re.fullmatch("0|[1-9][0-9]{0,9}", i) and isinstance(s, str) for i, s in
-                  dict(m).items()) for k, m in (texts.get(10) or {}).items()), f"{image} field 10", "not a table of names")
+        self.rule(all(k in ("users", "groups") and isinstance(m, dict) and all(re.fullmatch("[0-9]{1,10}", i) and isinstance(s, str)
+                  for i, s in m.items()) for k, m in (texts.get(10) or {}).items()), f"{image} field 10", "not a table of names")
         t, p = Reader(fields[3]), Reader(fields[1]); totals = [t.leb() for _ in range(8)]
         pages = [(p.str(65535), p.take(32), p.leb(1025, 1), p.leb(CHUNK + 1, 1)) for _ in range(p.leb((1 << 22) + 1, 1))]
         t.end(), p.end(); self.check_tree(image, pages, totals)
@@ -260,7 +260,7 @@ class Store:
         numbers, gone = [f for f in files if NUMBER.match(f)], [f[:-8] for f in files if f.endswith(".removed")]
         for number in numbers: self.attempt(f"release {name}/{number}", self.check_release, name, number, number in gone)
         for number in gone: self.attempt(f"tombstone {name}/{number}", self.read, f"refs/{name}/{number}.removed", 0)
-        self.releases[name], every = set(map(int, numbers)), sorted({*map(int, numbers), *map(int, gone)})
+        self.releases[name], every = {int(f) for f in numbers if f not in gone}, sorted({*map(int, numbers), *map(int, gone)})
         ck(every == list(range(1, len(every) + 1)), "generations are not 1, 2, 3 …")
         head = self.read(f"refs/{name}/HEAD", 64) if "HEAD" in files or len(every) > 1 else b"1"
         ck(re.fullmatch(rb"[1-9][0-9]{0,15}\n?", head) and int(head) <= len(every), "HEAD is no generation of this name")
@@ -295,6 +295,6 @@ class Store:
             f"; {self.missed} needed chunks outside CURRENT" * bool(self.missed) + "; all data read" * self.read_data)
         return 1 if self.faults else 0
 if __name__ == "__main__":
-    sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
+    sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace"); signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     args = [a for a in sys.argv[1:] if a != "--read-data"]
     sys.exit(Store(args[0], "--read-data" in sys.argv).run() if len(args) == 1 else __doc__)

@@ -61,6 +61,9 @@ pub const RULES: &[Rule] = &[
     rule("core.[0-9]*", LeaveFile, "core dump"),
     rule("/swapfile", LeaveFile, "swap file"),
     rule("/swap.img", LeaveFile, "swap file"),
+    // What an interrupted configuration left.
+    rule("/.cv-config.journal*", Leave, "left by an interrupted configuration"),
+    rule(".cv-????????????????-*", LeaveFile, "left by an interrupted configuration"),
     // The identity of the machine.
     rule("/etc/machine-id", Empty, "identity of the machine: made anew at first boot"),
     rule("/var/lib/dbus/machine-id", LeaveFile, "identity of the machine"),

@@ -4,53 +4,63 @@ use super::manifest::Manifest;
 use super::row::{Content, Item, Kind, Row, Value};
 use crate::sys::clock;
 use crate::sys::confined::show;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::json;
 use std::fmt::Write;
 
 impl Row {
-    /// The row as the JSON object that every skin hands out. What is not UTF-8 in a path stands as `\\xHH`, as does
-    /// the backslash itself; `xattrs` maps names to hex digits, or to the hash of a long value.
+    /// The word for its kind, as it stands in JSON.
     #[must_use]
-    pub fn to_json(&self) -> serde_json::Value {
-        let kind = match &self.kind {
+    pub fn kind_name(&self) -> &'static str {
+        match &self.kind {
             Kind::File { .. } => "file",
             Kind::Directory => "directory",
             Kind::Link(_) => "link",
-            Kind::Device { .. } if self.kind_bits() == super::row::CHARACTER => "character",
-            Kind::Device { .. } => "block",
+            Kind::Device { .. } if self.kind_bits() == super::row::BLOCK => "block",
+            Kind::Device { .. } => "character",
             Kind::Fifo => "fifo",
-        };
-        let mut v = json!({
-            "path": format!("/{}", show(&self.path)),
-            "type": kind,
-            "mode": self.mode & 0o7777,
+        }
+    }
+
+    /// The row as the JSON object that every skin hands out: `{path, kind, mode, uid, gid, mtime, size, …}`.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        let mut out = json!({
+            "kind": self.kind_name(),
+            "mode": format!("{:04o}", self.mode & 0o7777),
             "uid": self.uid,
             "gid": self.gid,
-            "mtime": self.mtime.0,
-            "mtime_ns": self.mtime.1,
+            "mtime": format!("{}.{:09}Z", clock::rfc3339(self.mtime.0).trim_end_matches('Z'), self.mtime.1),
+            "size": self.size(),
         });
+        put_path(&mut out, &self.path);
         match &self.kind {
-            Kind::File { size, .. } => v["size"] = (*size).into(),
-            Kind::Link(target) => v["target"] = show(target).into(),
-            Kind::Device { major, minor } => (v["major"], v["minor"]) = ((*major).into(), (*minor).into()),
-            Kind::Directory | Kind::Fifo => {}
+            Kind::Link(target) => out["target"] = show(target).into(),
+            Kind::Device { major, minor } => out["device"] = json!([major, minor]),
+            _ => {}
         }
-        if let Some(group) = self.group {
-            v["group"] = super::hash::hex(&group).into();
+        if !self.xattrs.is_empty() {
+            out["xattrs"] = self.xattrs.iter().map(|x| serde_json::Value::from(show(&x.name))).collect();
+        }
+        if let Some(group) = &self.group {
+            out["links"] = super::hash::hex(group).into();
         }
         if self.inode_flags != 0 {
-            v["inode_flags"] = self.inode_flags.into();
+            out["flags"] = self.inode_flags.into();
         }
         if self.torn {
-            v["torn"] = true.into();
+            out["torn"] = true.into();
         }
-        for x in self.xattrs.iter() {
-            v["xattrs"][&*show(&x.name)] = match &x.value {
-                Value::Near(bytes) => super::hash::hex(bytes).into(),
-                Value::Far { length, hash } => json!({"length": length, "chunk": hash}),
-            };
-        }
-        v
+        out
+    }
+}
+
+/// Adds the path of an entry: absolute, with `\xHH` for what cannot be printed; when it is not UTF-8 its bytes as well.
+pub fn put_path(out: &mut serde_json::Value, path: &[u8]) {
+    out["path"] = format!("/{}", show(path)).into();
+    if std::str::from_utf8(path).is_err() {
+        out["path_base64"] = BASE64.encode(path).into();
     }
 }
 

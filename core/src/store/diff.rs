@@ -84,6 +84,16 @@ impl Field {
     }
 }
 
+impl Change {
+    /// The change as the JSON object that every skin hands out: `{path, kind, fields}`.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        let mut out = serde_json::json!({ "kind": self.kind, "fields": self.fields });
+        crate::image::dump::put_path(&mut out, &self.path);
+        out
+    }
+}
+
 impl Store {
     /// What changed from image `a` to image `b`, in path order. Reads only pages that one of them does not have.
     ///

@@ -38,7 +38,6 @@ use blob::BlobStore;
 use index::{Index, Place, SEGMENT_LIMIT, SEGMENT_RECORDS, Segment};
 use release::Refs;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -55,7 +54,7 @@ struct Inner {
     blobs: Box<dyn BlobStore>,
     uuid: String,
     index: Mutex<CachedIndex>,
-    last_block: Mutex<LastBlock>,
+    blocks: Mutex<source::OpenBlocks>,
 }
 
 #[derive(Default)]
@@ -63,9 +62,6 @@ struct CachedIndex {
     index: Index,
     complete: bool,
 }
-
-/// The block that was opened last: where it lies, and its chunks.
-type LastBlock = Option<(Origin, HashMap<Hash, Vec<u8>>)>;
 
 #[derive(Serialize, Deserialize)]
 struct StoreFile {
@@ -148,8 +144,8 @@ impl Store {
                 file.format
             )));
         }
-        let (index, last_block) = (Mutex::default(), Mutex::default());
-        Ok(Self(Arc::new(Inner { blobs, uuid: file.store, index, last_block })))
+        let (index, blocks) = (Mutex::default(), Mutex::default());
+        Ok(Self(Arc::new(Inner { blobs, uuid: file.store, index, blocks })))
     }
 
     /// The store's uuid.
@@ -575,8 +571,8 @@ impl Store {
         Ok(found(&cached))
     }
 
-    fn last_block(&self) -> MutexGuard<'_, LastBlock> {
-        locked(&self.0.last_block)
+    fn open_blocks(&self) -> MutexGuard<'_, source::OpenBlocks> {
+        locked(&self.0.blocks)
     }
 }
 

@@ -66,22 +66,9 @@ impl ChunkSource for Store {
     fn chunk(&self, hash: &Hash, length: u32) -> Result<Vec<u8>> {
         let (pack, place) = self.find(hash)?.ok_or_else(|| missing(hash))?;
         let origin = Origin { pack, offset: u64::from(place.offset) };
-        let mut last = self.last_block();
-        // Pages of an image lie side by side: the block that was opened last mostly has the next one, too.
-        if last.as_ref().is_none_or(|(o, _)| *o != origin) {
-            let mut buf = vec![0; place.stored as usize];
-            let read = self.blobs().get_range(&super::pack_key(&pack), origin.offset, &mut buf);
-            read.map_err(|e| origin.gone(e))?;
-            let mut chunks = HashMap::new();
-            let keep = |h, bytes: &[u8]| {
-                chunks.insert(h, bytes.to_vec());
-                Ok(())
-            };
-            BlockOpener::new()?.open(&buf, |_| true, keep).map_err(|e| origin.explain(e))?;
-            *last = Some((origin, chunks));
-        }
-        let found = last.as_ref().and_then(|(_, chunks)| chunks.get(hash)).filter(|b| b.len() == length as usize);
-        found.cloned().ok_or_else(|| {
+        let mut open = self.open_blocks();
+        let block = open.get(self, origin, place.stored)?;
+        block.chunk(hash).filter(|b| b.len() == length as usize).map(<[u8]>::to_vec).ok_or_else(|| {
             let e = Error::integrity(format!("chunk {hash} is not where the index says"));
             origin.explain(e.fact("chunk", hash.to_string()))
         })
@@ -113,6 +100,68 @@ impl ChunkSource for Store {
         blocks.sort_unstable();
         blocks.dedup();
         Ok(Box::new(LocalFeed { store: self, packs, blocks, next: AtomicUsize::new(0) }))
+    }
+}
+
+/// Blocks that were opened lately. Pages of an image lie side by side, and so do small files of a directory, but not
+/// always in the order in which they are asked for: an archive has its own.
+#[derive(Default)]
+pub(super) struct OpenBlocks {
+    /// The one that was used last is at the end.
+    blocks: Vec<OpenBlock>,
+    opener: Option<BlockOpener>,
+    stored: Vec<u8>,
+}
+
+/// Most of them; a block has at most 1 MiB.
+const OPEN_BLOCKS: usize = 32;
+
+struct OpenBlock {
+    origin: Origin,
+    raw: Vec<u8>,
+    /// Where each chunk is in `raw`.
+    chunks: HashMap<Hash, (usize, usize)>,
+}
+
+impl OpenBlocks {
+    fn get(&mut self, store: &Store, origin: Origin, stored: u32) -> Result<&OpenBlock> {
+        if let Some(n) = self.blocks.iter().rposition(|b| b.origin == origin) {
+            let block = self.blocks.remove(n);
+            self.blocks.push(block);
+        } else {
+            self.stored.resize(stored as usize, 0);
+            let read = store.blobs().get_range(&super::pack_key(&origin.pack), origin.offset, &mut self.stored);
+            read.map_err(|e| origin.gone(e))?;
+            // The memory of the one that was used longest ago serves again.
+            let (mut raw, mut chunks) = match self.blocks.len() {
+                OPEN_BLOCKS => {
+                    let old = self.blocks.remove(0);
+                    (old.raw, old.chunks)
+                }
+                _ => Default::default(),
+            };
+            raw.clear();
+            chunks.clear();
+            if self.opener.is_none() {
+                self.opener = Some(BlockOpener::new()?);
+            }
+            if let Some(opener) = &mut self.opener {
+                let keep = |hash, bytes: &[u8]| {
+                    chunks.insert(hash, (raw.len(), bytes.len()));
+                    raw.extend_from_slice(bytes);
+                    Ok(())
+                };
+                opener.open(&self.stored, |_| true, keep).map_err(|e| origin.explain(e))?;
+            }
+            self.blocks.push(OpenBlock { origin, raw, chunks });
+        }
+        self.blocks.last().ok_or_else(|| Error::integrity("a block was not kept"))
+    }
+}
+
+impl OpenBlock {
+    fn chunk(&self, hash: &Hash) -> Option<&[u8]> {
+        self.chunks.get(hash).map(|&(at, length)| &self.raw[at..at + length])
     }
 }
 

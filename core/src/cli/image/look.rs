@@ -130,12 +130,7 @@ pub(super) fn diff(from: &str, to: &str, session: &Session) -> Result<()> {
     let store = session.store()?;
     let (a, b) = (store.image(from)?, store.image(to)?);
     let changes = session.run("image diff", |task| store.diff(&a, &b, task))?;
-    let value = |c: &Change| {
-        let mut out = json!({ "path": format!("/{}", printable(&c.path)), "kind": c.kind, "fields": c.fields });
-        exact_path(&mut out, &c.path);
-        out
-    };
-    let all = || changes.iter().map(value).collect::<Vec<_>>();
+    let all = || changes.iter().map(Change::to_json).collect::<Vec<_>>();
     session.print(&json!({ "from": a.id(), "to": b.id(), "changes": all() }), |w| {
         changes.iter().try_for_each(|c| {
             let sign = match c.kind {
@@ -177,61 +172,27 @@ pub(super) fn ls(args: &Ls, session: &Session) -> Result<()> {
             w.write_all(b"{\"entries\":[")?;
             for (i, row) in rows.iter().enumerate() {
                 w.write_all(if i == 0 { b"" } else { b"," })?;
-                serde_json::to_writer(&mut *w, &row_json(row))?;
+                serde_json::to_writer(&mut *w, &row.to_json())?;
             }
             writeln!(w, "]}}")
         }),
     }
 }
 
-/// The letter of the kind, as `ls -l` has it, and the word.
-fn kind(row: &Row) -> (char, &'static str) {
+/// The letter of the kind, as `ls -l` has it.
+fn letter(row: &Row) -> char {
     match row.kind {
-        Kind::File { .. } => ('-', "file"),
-        Kind::Directory => ('d', "directory"),
-        Kind::Link(_) => ('l', "link"),
-        Kind::Device { .. } if row.kind_bits() == crate::image::row::BLOCK => ('b', "block"),
-        Kind::Device { .. } => ('c', "character"),
-        Kind::Fifo => ('p', "fifo"),
+        Kind::File { .. } => '-',
+        Kind::Directory => 'd',
+        Kind::Link(_) => 'l',
+        Kind::Device { .. } if row.kind_bits() == crate::image::row::BLOCK => 'b',
+        Kind::Device { .. } => 'c',
+        Kind::Fifo => 'p',
     }
-}
-
-fn mtime(row: &Row) -> String {
-    let whole = clock::rfc3339(row.mtime.0);
-    format!("{}.{:09}Z", whole.trim_end_matches('Z'), row.mtime.1)
-}
-
-/// A path that is not UTF-8 comes as its bytes as well.
-fn exact_path(value: &mut Value, path: &[u8]) {
-    if std::str::from_utf8(path).is_err() {
-        value["path_base64"] = base64::engine::general_purpose::STANDARD.encode(path).into();
-    }
-}
-
-fn row_json(row: &Row) -> Value {
-    let mut out = json!({
-        "path": format!("/{}", printable(&row.path)),
-        "kind": kind(row).1,
-        "mode": format!("{:04o}", row.mode & 0o7777),
-        "uid": row.uid,
-        "gid": row.gid,
-        "mtime": mtime(row),
-        "size": row.size(),
-    });
-    exact_path(&mut out, &row.path);
-    match &row.kind {
-        Kind::Link(target) => out["target"] = printable(target).into(),
-        Kind::Device { major, minor } => out["device"] = json!([major, minor]),
-        _ => {}
-    }
-    if !row.xattrs.is_empty() {
-        out["xattrs"] = row.xattrs.iter().map(|x| Value::from(printable(&x.name))).collect();
-    }
-    out
 }
 
 fn long(row: &Row) -> String {
-    let mut mode = String::from(kind(row).0);
+    let mut mode = String::from(letter(row));
     for (shift, special, letter) in [(6, 0o4000, 's'), (3, 0o2000, 's'), (0, 0o1000, 't')] {
         let bits = row.mode >> shift;
         mode.push(if bits & 4 != 0 { 'r' } else { '-' });

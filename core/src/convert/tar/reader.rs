@@ -15,7 +15,7 @@ use std::io::{BufReader, Read};
 /// Extension headers between two entries.
 const EXTENSION_LIMIT: usize = 64;
 /// Most bytes after the end of an archive that are read, so that the checksum of a compression is seen.
-const TRAILER_LIMIT: u64 = 1 << 30;
+const TRAILER_LIMIT: u64 = 64 << 20;
 /// Most notes that are kept.
 const NOTE_LIMIT: usize = 1000;
 

@@ -108,7 +108,7 @@ fn any_entry() -> impl Strategy<Value = Read1> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig { cases: std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(300), ..ProptestConfig::default() })]
 
     /// Whatever entries are written come back, in every compression.
     #[test]
