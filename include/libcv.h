@@ -410,6 +410,36 @@ typedef struct {
     const cv_image *image;
 } cv_plan_options;
 
+/**
+ * What is put on the disks. Zeros are the defaults: `cv_apply_options o = {0}; o.size = sizeof o;`
+ */
+typedef struct {
+    /**
+     * `sizeof(cv_apply_options)`.
+     */
+    uint32_t size;
+    /**
+     * Not 0: compare every byte with the medium after it was written.
+     */
+    uint8_t verify;
+    /**
+     * Zeros.
+     */
+    uint8_t reserved[3];
+    /**
+     * The image, or NULL: the disks are then partitioned and formatted only.
+     */
+    const cv_image *image;
+    /**
+     * The host name, or NULL: that of the image.
+     */
+    const char *hostname;
+    /**
+     * Further actions on the root as for `cv_config_apply`, or NULL.
+     */
+    const char *actions_json;
+} cv_apply_options;
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -756,12 +786,13 @@ int32_t cv_plan_json(const cv_plan *plan, char **plan_json);
 int32_t cv_plan_token(const cv_plan *plan, char **token);
 
 /**
- * Partitions and formats the disks as the plan says: WHAT IS ON THEM IS LOST. `token` is that of the plan; with any
- * other it is `CV_E_REFUSED`, and nothing is written. The result is a JSON object `{layout, disks, filesystems, …}`.
- * `on_event` may be NULL.
+ * Makes the disks what the plan says, and deploys an image on them if the options have one: WHAT IS ON THEM IS LOST.
+ * `token` is that of the plan; with any other it is `CV_E_REFUSED`, and nothing is written. The result is a JSON object
+ * `{layout, disks, filesystems, kernels, …}`. `options` and `on_event` may be NULL.
  */
 int32_t cv_plan_apply(const cv_plan *plan,
                       const char *token,
+                      const cv_apply_options *options,
                       cv_event_fn on_event,
                       void *user,
                       char **applied_json);
@@ -769,7 +800,25 @@ int32_t cv_plan_apply(const cv_plan *plan,
 /**
  * Starts what `cv_plan_apply` does; the result is the same object.
  */
-int32_t cv_plan_apply_start(const cv_plan *plan, const char *token, cv_job **job);
+int32_t cv_plan_apply_start(const cv_plan *plan,
+                            const char *token,
+                            const cv_apply_options *options,
+                            cv_job **job);
+
+/**
+ * Applies actions, a JSON array such as `[{"hostname": "n1"}]`, to the tree at `root`: all of them, or none. The result is
+ * a JSON array with "unchanged", "created" or "changed" for each. `on_event` may be NULL.
+ */
+int32_t cv_config_apply(const char *root,
+                        const char *actions_json,
+                        cv_event_fn on_event,
+                        void *user,
+                        char **outcomes_json);
+
+/**
+ * Starts what `cv_config_apply` does; the result is the same array.
+ */
+int32_t cv_config_apply_start(const char *root, const char *actions_json, cv_job **job);
 
 #ifdef __cplusplus
 }  // extern "C"

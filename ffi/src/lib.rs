@@ -37,5 +37,7 @@ pub mod layout;
 
 pub mod plan;
 
+pub mod config;
+
 mod guard;
 mod handle;

@@ -1,10 +1,16 @@
 //! Plans: what a layout means for these disks, and making it so.
 
 use crate::event::{cv_event_fn, task};
-use crate::guard::{guard, out, text};
+use crate::guard::{Options, guard, optional_text, options, out, text};
 use crate::handle::{Opaque, close, hold};
+use crate::image::cv_image;
 use crate::job::{cv_job, start};
+use libcv::Result;
+use libcv::config::Action;
+use libcv::deploy::{self, DeployOptions};
+use libcv::job::Task;
 use libcv::layout::{Confirm, Plan};
+use libcv::store::Image;
 use std::ffi::{c_char, c_void};
 
 /// A plan. Making one writes nothing.
@@ -48,33 +54,86 @@ pub unsafe extern "C" fn cv_plan_token(plan: *const cv_plan, token: *mut *mut c_
     })
 }
 
-/// Partitions and formats the disks as the plan says: WHAT IS ON THEM IS LOST. `token` is that of the plan; with any
-/// other it is `CV_E_REFUSED`, and nothing is written. The result is a JSON object `{layout, disks, filesystems, …}`.
-/// `on_event` may be NULL.
+/// What is put on the disks. Zeros are the defaults: `cv_apply_options o = {0}; o.size = sizeof o;`
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct cv_apply_options {
+    /// `sizeof(cv_apply_options)`.
+    pub size: u32,
+    /// Not 0: compare every byte with the medium after it was written.
+    pub verify: u8,
+    /// Zeros.
+    pub reserved: [u8; 3],
+    /// The image, or NULL: the disks are then partitioned and formatted only.
+    pub image: *const cv_image,
+    /// The host name, or NULL: that of the image.
+    pub hostname: *const c_char,
+    /// Further actions on the root as for `cv_config_apply`, or NULL.
+    pub actions_json: *const c_char,
+}
+
+impl Default for cv_apply_options {
+    fn default() -> Self {
+        Self {
+            size: size_of::<Self>() as u32,
+            verify: 0,
+            reserved: [0; 3],
+            image: std::ptr::null(),
+            hostname: std::ptr::null(),
+            actions_json: std::ptr::null(),
+        }
+    }
+}
+
+// SAFETY: numbers and pointers only.
+unsafe impl Options for cv_apply_options {
+    const FIRST: usize = std::mem::offset_of!(Self, actions_json) + size_of::<usize>();
+    const NAME: &'static str = "cv_apply_options";
+}
+
+/// Core's options for C's.
+fn read(p: *const cv_apply_options) -> Result<(Option<Image>, DeployOptions)> {
+    let o = options(p)?;
+    let image = if o.image.is_null() { None } else { Some(hold(o.image)?.clone()) };
+    let actions = optional_text(o.actions_json, "options.actions_json")?.map(Action::parse_list).transpose()?;
+    let hostname = optional_text(o.hostname, "options.hostname")?.map(str::to_owned);
+    Ok((image, DeployOptions { hostname, actions: actions.unwrap_or_default(), verify: o.verify != 0 }))
+}
+
+/// Makes the disks what the plan says, and deploys an image on them if the options have one: WHAT IS ON THEM IS LOST.
+/// `token` is that of the plan; with any other it is `CV_E_REFUSED`, and nothing is written. The result is a JSON object
+/// `{layout, disks, filesystems, kernels, …}`. `options` and `on_event` may be NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cv_plan_apply(
     plan: *const cv_plan,
     token: *const c_char,
+    options: *const cv_apply_options,
     on_event: cv_event_fn,
     user: *mut c_void,
     applied_json: *mut *mut c_char,
 ) -> i32 {
     guard(|| {
         let confirm = Confirm::Token(text(token, "token")?.to_owned());
-        let applied = out(applied_json, "applied_json")?;
+        let ((image, options), applied) = (read(options)?, out(applied_json, "applied_json")?);
         let plan = hold(plan)?;
-        applied.json(&task(on_event, user).run("apply", |t| plan.apply(&confirm, None, t))?.to_json())
+        let work = |t: &Task| deploy::apply(&plan, image.as_ref(), &options, &confirm, t);
+        applied.json(&task(on_event, user).run("apply", work)?.to_json())
     })
 }
 
 /// Starts what `cv_plan_apply` does; the result is the same object.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn cv_plan_apply_start(plan: *const cv_plan, token: *const c_char, job: *mut *mut cv_job) -> i32 {
+pub unsafe extern "C" fn cv_plan_apply_start(
+    plan: *const cv_plan,
+    token: *const c_char,
+    options: *const cv_apply_options,
+    job: *mut *mut cv_job,
+) -> i32 {
     guard(|| {
         let confirm = Confirm::Token(text(token, "token")?.to_owned());
-        let job = out(job, "job")?;
+        let ((image, options), job) = (read(options)?, out(job, "job")?);
         let plan = hold(plan)?.clone();
-        job.set(start("apply", move |t| Ok(plan.apply(&confirm, None, t)?.to_json()))?);
+        job.set(start("apply", move |t| Ok(deploy::apply(&plan, image.as_ref(), &options, &confirm, t)?.to_json()))?);
         Ok(())
     })
 }

@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from ._native import Change, Image, Job, Layout, Plan, Row, Rows, Store, __version__
+from ._native import Change, Image, Job, Layout, Plan, Row, Rows, Store, __version__, configure
 from .errors import (
     Bug,
     Busy,
@@ -65,4 +65,5 @@ __all__ = [
     "Unsupported",
     "__version__",
     "bar",
+    "configure",
 ]

@@ -8,6 +8,7 @@ from typing import Any, Generic, Literal, Optional, Protocol, TypeVar, Union, fi
 from typing_extensions import Self
 
 from ._types import (
+    Action,
     Captured,
     Diagnostic,
     Event,
@@ -29,10 +30,18 @@ class _HasFileno(Protocol):
 
 _File = Union[int, _HasFileno, _StrPath]
 
-__all__ = ["Change", "Image", "Job", "Layout", "Plan", "Row", "Rows", "Store", "__version__", "error_kinds", "main"]
+__all__ = ["Change", "Image", "Job", "Layout", "Plan", "Row", "Rows", "Store", "__version__", "configure", "error_kinds", "main"]
 
 __version__: str
 """The version of the library."""
+
+def configure(
+    root: _StrPath, actions: Sequence[Action], *, progress: _Progress = None
+) -> list[Literal["unchanged", "created", "changed"]]:
+    """Applies actions such as `{"hostname": "n1"}` to the tree at `root`: all of them, or none.
+
+    The result says of each what became of it. Applying the same actions twice changes nothing the second time.
+    """
 
 def error_kinds() -> list[tuple[int, str]]:
     """The table of errors: code and name of each kind."""
@@ -358,12 +367,31 @@ class Plan:
         """What confirms this plan and no other."""
     def to_dict(self) -> dict[str, Any]:
         """The plan, shape `cv.plan/v1`."""
-    def apply(self, *, confirm: str, progress: _Progress = None) -> dict[str, Any]:
-        """Partitions and formats the disks: WHAT IS ON THEM IS LOST. `confirm` is the token of the plan.
+    def apply(
+        self,
+        image: Optional[Image] = None,
+        *,
+        confirm: str,
+        hostname: Optional[str] = None,
+        configure: Optional[Sequence[Action]] = None,
+        verify: bool = False,
+        progress: _Progress = None,
+    ) -> dict[str, Any]:
+        """Makes the disks what the plan says, and deploys `image` on them: WHAT IS ON THEM IS LOST.
 
+        `confirm` is the token of the plan. Without an image the disks are partitioned and formatted only. `configure`
+        are further actions on the root, as for `configure()`. `verify` reads everything back.
         Raises `Refused` for another token, or when a disk is not as it was.
         """
-    def apply_job(self, *, confirm: str) -> Job[dict[str, Any]]:
+    def apply_job(
+        self,
+        image: Optional[Image] = None,
+        *,
+        confirm: str,
+        hostname: Optional[str] = None,
+        configure: Optional[Sequence[Action]] = None,
+        verify: bool = False,
+    ) -> Job[dict[str, Any]]:
         """`apply` in the background."""
 
 @final

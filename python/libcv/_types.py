@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any, Optional, TypedDict, Union
 
+Action = dict[str, Any]
+"""An action on a root, such as `{"hostname": "n1"}`."""
 StrPath = Union[str, "os.PathLike[str]"]
 
 

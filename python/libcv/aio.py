@@ -79,6 +79,6 @@ async def export_tar(image: Image, file: Any, *, progress: Progress = None, **op
     return await result(image.export_tar_job(file, **options), progress)
 
 
-async def apply(plan: Plan, *, confirm: str, progress: Progress = None) -> dict[str, Any]:
-    """`Plan.apply`."""
-    return await result(plan.apply_job(confirm=confirm), progress)
+async def apply(plan: Plan, image: Optional[Image] = None, *, progress: Progress = None, **options: Any) -> dict[str, Any]:
+    """`Plan.apply`, with the same options."""
+    return await result(plan.apply_job(image, **options), progress)

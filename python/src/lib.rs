@@ -8,6 +8,7 @@
 //!
 //! One file for each concept of core, under the same name. Docstrings and types are in `libcv/_native.pyi`.
 
+mod config;
 mod convert;
 mod error;
 mod image;
@@ -20,6 +21,8 @@ mod wait;
 /// The module. What it exports is described in `_native.pyi`.
 #[pyo3::pymodule]
 mod _native {
+    #[pymodule_export]
+    use crate::config::configure;
     #[pymodule_export]
     use crate::image::{Change, Image, Row, Rows};
     #[pymodule_export]

@@ -1,11 +1,15 @@
 //! Plans: what a layout means for these disks, and making it so.
 
+use crate::config::actions;
 use crate::convert::json;
+use crate::image::Image;
 use crate::job::Job;
 use crate::wait;
+use libcv::deploy::{self, DeployOptions};
 use libcv::job::Task;
 use libcv::layout::Confirm;
 use pyo3::prelude::*;
+use serde_json::Value;
 use std::sync::Arc;
 
 /// A plan.
@@ -15,6 +19,18 @@ pub(crate) struct Plan(Arc<libcv::layout::Plan>);
 impl Plan {
     pub(crate) fn new(plan: libcv::layout::Plan) -> Self {
         Self(Arc::new(plan))
+    }
+
+    /// What applying the plan means, for a job.
+    fn work(
+        &self,
+        image: Option<&Bound<'_, Image>>,
+        token: String,
+        options: DeployOptions,
+    ) -> impl FnOnce(&Task) -> libcv::Result<Value> + Send + 'static {
+        let (plan, image) = (self.0.clone(), image.map(|i| i.get().0.clone()));
+        let confirm = Confirm::Token(token);
+        move |t| Ok(deploy::apply(&plan, image.as_deref(), &options, &confirm, t)?.to_json())
     }
 }
 
@@ -29,22 +45,34 @@ impl Plan {
         json(py, &self.0.to_json())
     }
 
-    #[pyo3(signature = (*, confirm, progress=None))]
+    #[pyo3(signature = (image=None, *, confirm, hostname=None, configure=None, verify=false, progress=None))]
+    #[allow(clippy::too_many_arguments)] // they are keywords
     fn apply<'py>(
         &self,
         py: Python<'py>,
+        image: Option<&Bound<'py, Image>>,
         confirm: String,
+        hostname: Option<String>,
+        configure: Option<&Bound<'py, PyAny>>,
+        verify: bool,
         progress: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let (plan, confirm) = (self.0.clone(), Confirm::Token(confirm));
-        let work = move |t: &Task| Ok(plan.apply(&confirm, None, t)?.to_json());
-        json(py, &wait::run(py, "apply", progress, work)?)
+        let options = DeployOptions { hostname, actions: actions(configure)?, verify };
+        json(py, &wait::run(py, "apply", progress, self.work(image, confirm, options))?)
     }
 
-    #[pyo3(signature = (*, confirm))]
-    fn apply_job(&self, py: Python<'_>, confirm: String) -> PyResult<Job> {
-        let (plan, confirm) = (self.0.clone(), Confirm::Token(confirm));
-        let work = move |t: &Task| Ok(plan.apply(&confirm, None, t)?.to_json());
+    #[pyo3(signature = (image=None, *, confirm, hostname=None, configure=None, verify=false))]
+    fn apply_job<'py>(
+        &self,
+        py: Python<'py>,
+        image: Option<&Bound<'py, Image>>,
+        confirm: String,
+        hostname: Option<String>,
+        configure: Option<&Bound<'py, PyAny>>,
+        verify: bool,
+    ) -> PyResult<Job> {
+        let options = DeployOptions { hostname, actions: actions(configure)?, verify };
+        let work = self.work(image, confirm, options);
         Job::start(py, "apply", work, |py, done| json(py, &done).map(Bound::unbind))
     }
 

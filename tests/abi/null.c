@@ -288,6 +288,9 @@ static void layout_functions(cv_image *image, const char *dir) {
     o.hostname = "node1";
     o.seed = (const uint8_t *)"0123456789abcdef";
     o.image = image;
+    cv_apply_options to = {0};
+    to.size = sizeof to;
+    to.image = image;
     NULL_IS_ERROR(cv_layout_plan, layout, cv_layout_plan(NULL, sets, disks, 1, &o, &plan));
     NULL_IS_ERROR(cv_layout_plan, sets, cv_layout_plan(layout, NULL, disks, 1, &o, &plan));
     NULL_IS_ERROR(cv_layout_plan, disks, cv_layout_plan(layout, sets, NULL, 1, &o, &plan));
@@ -303,16 +306,17 @@ static void layout_functions(cv_image *image, const char *dir) {
     NULL_IS_ERROR(cv_plan_json, plan_json, cv_plan_json(plan, NULL));
     NULL_IS_ERROR(cv_plan_token, plan, cv_plan_token(NULL, &s));
     NULL_IS_ERROR(cv_plan_token, token, cv_plan_token(plan, NULL));
-    NULL_IS_ERROR(cv_plan_apply, plan, cv_plan_apply(NULL, "x", NULL, NULL, &s));
-    NULL_IS_ERROR(cv_plan_apply, token, cv_plan_apply(plan, NULL, NULL, NULL, &s));
-    NULL_IS_ERROR(cv_plan_apply, applied_json, cv_plan_apply(plan, "x", NULL, NULL, NULL));
-    NULL_IS_FINE(cv_plan_apply, on_event, cv_plan_apply(plan, "x", NULL, NULL, &s));
-    NULL_IS_FINE(cv_plan_apply, user, cv_plan_apply(plan, "x", refuse, NULL, &s));
-    IS(-CV_E_REFUSED, cv_plan_apply(plan, "0000-0000", NULL, NULL, &s));
-    NULL_IS_ERROR(cv_plan_apply_start, plan, cv_plan_apply_start(NULL, "x", &job));
-    NULL_IS_ERROR(cv_plan_apply_start, token, cv_plan_apply_start(plan, NULL, &job));
-    NULL_IS_ERROR(cv_plan_apply_start, job, cv_plan_apply_start(plan, "x", NULL));
-    IS(0, cv_plan_apply_start(plan, "x", &job));
+    NULL_IS_ERROR(cv_plan_apply, plan, cv_plan_apply(NULL, "x", &to, NULL, NULL, &s));
+    NULL_IS_ERROR(cv_plan_apply, token, cv_plan_apply(plan, NULL, &to, NULL, NULL, &s));
+    NULL_IS_ERROR(cv_plan_apply, applied_json, cv_plan_apply(plan, "x", &to, NULL, NULL, NULL));
+    NULL_IS_FINE(cv_plan_apply, on_event, cv_plan_apply(plan, "x", &to, NULL, NULL, &s));
+    NULL_IS_FINE(cv_plan_apply, options, cv_plan_apply(plan, "x", NULL, NULL, NULL, &s));
+    NULL_IS_FINE(cv_plan_apply, user, cv_plan_apply(plan, "x", &to, refuse, NULL, &s));
+    IS(-CV_E_REFUSED, cv_plan_apply(plan, "0000-0000", &to, NULL, NULL, &s));
+    NULL_IS_ERROR(cv_plan_apply_start, plan, cv_plan_apply_start(NULL, "x", &to, &job));
+    NULL_IS_ERROR(cv_plan_apply_start, token, cv_plan_apply_start(plan, NULL, &to, &job));
+    NULL_IS_ERROR(cv_plan_apply_start, job, cv_plan_apply_start(plan, "x", &to, NULL));
+    NULL_IS_FINE(cv_plan_apply_start, options, cv_plan_apply_start(plan, "x", NULL, &job));
     IS(-CV_E_REFUSED, cv_job_result(job, &s));
     IS(0, cv_job_free(job));
     char *token = NULL;
@@ -321,8 +325,36 @@ static void layout_functions(cv_image *image, const char *dir) {
     expect(token && s && strstr(s, token), "a plan shows its token");
     cv_string_free(s);
     cv_string_free(token);
+    to.actions_json = "{";
+    IS(-CV_E_INVALID, cv_plan_apply(plan, "x", &to, NULL, NULL, &s));
+    to.actions_json = NULL;
+    to.hostname = "no good";
+    IS(-CV_E_INVALID, cv_plan_apply(plan, "x", &to, NULL, NULL, &s));
     IS(0, cv_plan_free(plan));
     IS(0, cv_layout_free(layout));
+}
+
+static void config_functions(const char *tree) {
+    char *s = NULL;
+    cv_job *job;
+    static const char actions[] = "[{\"write-file\": {\"path\": \"/issue\", \"content\": \"x\"}}]";
+    NULL_IS_ERROR(cv_config_apply, root, cv_config_apply(NULL, actions, NULL, NULL, &s));
+    NULL_IS_ERROR(cv_config_apply, actions_json, cv_config_apply(tree, NULL, NULL, NULL, &s));
+    NULL_IS_ERROR(cv_config_apply, outcomes_json, cv_config_apply(tree, actions, NULL, NULL, NULL));
+    NULL_IS_ERROR(cv_config_apply_start, root, cv_config_apply_start(NULL, actions, &job));
+    NULL_IS_ERROR(cv_config_apply_start, actions_json, cv_config_apply_start(tree, NULL, &job));
+    NULL_IS_ERROR(cv_config_apply_start, job, cv_config_apply_start(tree, actions, NULL));
+    IS(-CV_E_INVALID, cv_config_apply(tree, "[{\"none\": 1}]", NULL, NULL, &s));
+    NULL_IS_FINE(cv_config_apply, on_event, cv_config_apply(tree, actions, NULL, NULL, &s));
+    expect(s && !strcmp(s, "[\"created\"]"), "a file is made");
+    cv_string_free(s);
+    s = NULL;
+    NULL_IS_FINE(cv_config_apply, user, cv_config_apply("/none", actions, refuse, NULL, &s));
+    IS(0, cv_config_apply_start(tree, actions, &job));
+    IS(0, cv_job_result(job, &s));
+    expect(s && !strcmp(s, "[\"unchanged\"]"), "a file is there");
+    cv_string_free(s);
+    IS(0, cv_job_free(job));
 }
 
 static void job_functions(cv_job *job) {
@@ -392,6 +424,7 @@ int main(int argc, char **argv) {
     diff_functions(store, image);
     tar_functions(store, image, dir);
     layout_functions(image, dir);
+    config_functions(tree);
 
     /* Handles: wrong type, closed, none at all, twice at once. */
     IS(-CV_E_MISUSE, cv_store_uuid((cv_store *)image, &s));

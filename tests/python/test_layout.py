@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import libcv as cv
 import pytest
@@ -84,3 +85,37 @@ def test_apply_to_an_image_file(disk: Path) -> None:
     assert disk.read_bytes()[512:520] == b"EFI PART"
     with pytest.raises(cv.Refused):
         plan.apply(confirm=plan.token)  # the disk is not as it was
+
+
+def test_configure(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    (root / "etc").mkdir(parents=True)
+    actions: list[dict[str, Any]] = [{"hostname": "n1"}, {"write-file": {"path": "/etc/motd", "content": "hello\n", "mode": "0600"}}]
+    assert cv.configure(root, actions) == ["created", "created"]
+    assert cv.configure(root, actions) == ["unchanged", "unchanged"]
+    assert (root / "etc" / "hostname").read_text() == "n1\n"
+    with pytest.raises(ValueError):
+        cv.configure(root, [{"hostname": "no good"}])
+    with pytest.raises(ValueError):
+        cv.configure(root, [{"none": 1}])
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not os.path.exists("/dev/loop-control") or not shutil.which("mkfs.ext4"),
+    reason="needs root, loop devices and e2fsprogs",
+)
+def test_deploy_to_an_image_file(disk: Path, capture: Capture) -> None:
+    document = DOCUMENT.replace("at: /data", "at: /")
+    image = capture()
+    plan = cv.Layout.parse(document).plan({"os": disk}, image=image)
+    with pytest.raises(ValueError):
+        plan.apply(image, confirm=plan.token, hostname="no good")
+    stages: list[str] = []
+    done = plan.apply(
+        image,
+        confirm=plan.token,
+        hostname="n1",
+        configure=[{"write-file": {"path": "/etc/issue", "content": "x"}}],
+        progress=lambda e: stages.append(e.get("stage", "")),
+    )
+    assert done["layout"] == "one" and "transfer" in stages and "commit" in stages

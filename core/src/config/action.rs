@@ -130,6 +130,20 @@ enum Wire {
 }
 
 impl Action {
+    /// Reads a JSON array of actions.
+    ///
+    /// # Errors
+    /// `Invalid` with line and column when it is none. Fields are checked later, by [`Action::check`].
+    pub fn parse_list(json: &str) -> crate::Result<Vec<Self>> {
+        serde_json::from_str(json).map_err(|e| {
+            crate::Error::invalid("the actions cannot be read as JSON")
+                .hint("a list such as [{\"hostname\": \"n1\"}]")
+                .fact("line", e.line())
+                .fact("column", e.column())
+                .cause(e)
+        })
+    }
+
     /// The name, as JSON has it.
     #[must_use]
     pub const fn name(&self) -> &'static str {
