@@ -126,6 +126,13 @@ fn the_whole_story() {
     assert_eq!(log.lines().count(), 4);
     assert!(log.lines().nth(1).unwrap().contains("rollback"), "{log}");
 
+    let archive = bed.text("base.tar.gz");
+    bed.ok(&["image", "export", "base:v2", "--format", "tar", "--output", &archive]);
+    bed.fails(16, &["image", "export", "base:v2", "--format", "tar", "--output", &archive]);
+    assert!(bed.ok(&["image", "import", &archive, "--name", "copy", "--tag", "t"]).starts_with("copy@1: "));
+    assert_eq!(bed.ok(&["image", "diff", "base:v2", "copy:t"]), "");
+    bed.ok(&["image", "rm", "copy"]);
+
     let said = bed.ok(&["image", "extract", "base:v2", &bed.text("out"), "--verify"]);
     assert!(said.ends_with(", verified\n"), "{said}");
     assert_eq!(std::fs::read(bed.path("out/etc/motd")).unwrap(), b"welcome\n");
@@ -169,6 +176,10 @@ fn the_json_of_every_verb_fits_its_schema() {
     bed.json("image-rollback", &["image", "rollback", "base", "--to", "base@1"]);
     bed.json("image-rm", &["image", "rm", "base"]);
     bed.json("image-log", &["image", "log", "base"]);
+    bed.json("image-export", &["image", "export", "base@1", "--format", "tar", "--output", &bed.text("a.tar.zst")]);
+    let imported = bed.json("image-import", &["image", "import", &bed.text("a.tar.zst"), "--name", "tar"]);
+    assert_eq!(imported["changed"], true);
+    layouts_in_json(&bed);
     bed.json("completion", &["completion", "bash"]);
     let pages = bed.json("man", &["man", &bed.text("man")]);
 
@@ -181,6 +192,133 @@ fn the_json_of_every_verb_fits_its_schema() {
     let mut described: BTreeSet<String> = files.map(|f| f.trim_end_matches(".json").to_owned()).collect();
     assert!(described.remove("error"));
     assert_eq!(verbs, described);
+}
+
+const LAYOUT: &str = "
+schema: cv.layout/v1
+name: small
+disks: {d: {wipe: all}}
+partitions:
+  d/root: {number: 1, type: linux, size: 96MiB}
+  d/rest: {number: 2, type: home, size: rest}
+filesystems:
+  root: {on: d/root, type: ext4, label: root, mount: {at: /}}
+";
+
+/// Writes a layout and an empty disk; gives the arguments that name both.
+fn layout(bed: &Bed) -> [String; 3] {
+    std::fs::write(bed.path("small.yaml"), LAYOUT).unwrap();
+    std::fs::File::create(bed.path("disk")).unwrap().set_len(256 << 20).unwrap();
+    [bed.text("small.yaml"), "--disk".to_owned(), format!("d={}", bed.text("disk"))]
+}
+
+/// Whether disks can be written here: root, loop devices, mkfs.ext4.
+fn can_apply() -> bool {
+    let able = common::is_root()
+        && Path::new("/dev/loop-control").exists()
+        && ["/usr/sbin/mkfs.ext4", "/sbin/mkfs.ext4"].iter().any(|p| Path::new(p).exists());
+    if !able {
+        eprintln!("SKIP applying a layout: needs root, loop devices and mkfs.ext4");
+    }
+    able
+}
+
+fn layouts_in_json(bed: &Bed) {
+    let args = layout(bed);
+    let [file, disk, place] = args.each_ref().map(String::as_str);
+    let found = bed.json("layout-check", &["layout", "check", file]);
+    assert_eq!(found["diagnostics"].as_array().unwrap().len(), 0);
+    bed.json("layout-schema", &["layout", "schema"]);
+    let plan = bed.json("layout-plan", &["layout", "plan", file, disk, place, "--hostname", "n1"]);
+    assert_eq!(plan["disks"][0]["partitions"].as_array().unwrap().len(), 2);
+    let apply = ["layout", "apply", file, disk, place, "--hostname", "n1"];
+    let dry = bed.json("layout-plan", &[&apply[..], &["--dry-run"]].concat());
+    assert_eq!(dry["token"], plan["token"]);
+    if can_apply() {
+        let token = plan["token"].as_str().unwrap();
+        let done = bed.json("layout-apply", &[&apply[..], &["--confirm", token]].concat());
+        assert_eq!(done["token"], plan["token"]);
+    }
+}
+
+#[test]
+fn nothing_is_destroyed_without_a_yes() {
+    let bed = Bed::captured();
+    let args = layout(&bed);
+    let [file, disk, place] = args.each_ref().map(String::as_str);
+    let apply = |more: &[&'static str]| [&["layout", "apply", file, disk, place], more].concat();
+    let blank = std::fs::metadata(bed.path("disk")).unwrap();
+    // Nobody to ask: the plan is shown, nothing is done.
+    let out = bed.run(&apply(&[]));
+    let stderr = String::from_utf8(out.stderr).unwrap();
+    assert_eq!(out.status.code(), Some(16));
+    assert!(stderr.contains("WHAT IS LOST") || stderr.contains("Steps"), "{stderr}");
+    assert!(stderr.contains("\nhint: look at the plan, then give --confirm "), "{stderr}");
+    let out = bed.run(&apply(&["-o", "json"]));
+    let error: Value = serde_json::from_slice(&out.stderr).unwrap();
+    validate("error", &error);
+    validate("layout-plan", &error["error"]["detail"]["plan"]);
+    assert_eq!(error["error"]["code"], 16);
+    bed.fails(16, &apply(&["--confirm", "of-another-plan"]));
+    bed.fails(2, &apply(&["--yes", "--confirm", "x"]));
+    bed.fails(2, &["layout", "plan", file, "--disk", "d"]);
+    bed.fails(10, &["layout", "check", &bed.text("none.yaml")]);
+    std::fs::write(bed.path("bad.yaml"), LAYOUT.replace("96MiB", "96")).unwrap();
+    let e = bed.fails(2, &["layout", "plan", &bed.text("bad.yaml"), disk, place]);
+    assert_eq!(e["detail"]["code"], "L108");
+    // On a terminal it asks, and another answer is a no.
+    let (code, seen) = on_a_terminal(&bed, &apply(&[]), "yes\n");
+    assert_eq!(code, 16, "{seen}");
+    assert!(seen.contains("type "), "{seen}");
+    let after = std::fs::metadata(bed.path("disk")).unwrap();
+    use std::os::unix::fs::MetadataExt;
+    assert_eq!((after.blocks(), after.modified().unwrap()), (blank.blocks(), blank.modified().unwrap()));
+
+    if can_apply() {
+        let plan = bed.json("layout-plan", &["layout", "plan", file, disk, place, "--image", "base"]);
+        let answer = format!("{}\n", plan["token"].as_str().unwrap());
+        let (code, seen) = on_a_terminal(&bed, &apply(&["--image", "base"]), &answer);
+        assert_eq!(code, 0, "{seen}");
+        assert!(seen.contains("applied small as planned"), "{seen}");
+    }
+}
+
+/// Runs with a terminal for all three, types `answer`, and gives exit code and what was on the screen.
+fn on_a_terminal(bed: &Bed, args: &[&str], answer: &str) -> (i32, String) {
+    use rustix::pty::OpenptFlags;
+    use std::io::Write;
+    let own = rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+    rustix::pty::grantpt(&own).unwrap();
+    rustix::pty::unlockpt(&own).unwrap();
+    let name = rustix::pty::ptsname(&own, Vec::new()).unwrap();
+    let open = || std::fs::OpenOptions::new().read(true).write(true).open(name.to_str().unwrap()).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cvctl"));
+    command.args(args).env("CV_STORE", bed.path("store")).env("CV_STATE", bed.path("state")).env("TERM", "xterm");
+    let mut child = command.stdin(open()).stdout(open()).stderr(open()).spawn().unwrap();
+    drop(command);
+    let mut own = std::fs::File::from(own);
+    own.write_all(answer.as_bytes()).unwrap();
+    let mut seen = Vec::new();
+    let mut buf = [0; 4096];
+    // The end of the last one that holds the other side is an error here.
+    while let Ok(n) = own.read(&mut buf) {
+        seen.extend_from_slice(&buf[..n]);
+    }
+    (child.wait().unwrap().code().unwrap(), String::from_utf8_lossy(&seen).into_owned())
+}
+
+#[test]
+fn a_terminal_gets_a_bar() {
+    let bed = Bed::captured();
+    std::fs::write(bed.path("root/noise"), common::noise(60 << 20, 5)).unwrap();
+    let args = ["image", "capture", &bed.text("root"), "--name", "bar"];
+    let (code, seen) = on_a_terminal(&bed, &args, "");
+    assert_eq!(code, 0, "{seen}");
+    assert!(seen.contains("read [") && seen.contains(" of ") && seen.contains(" left"), "{seen:?}");
+    let last = seen.trim_end().lines().rev().take(4).collect::<String>();
+    assert!(last.contains("bar@1"), "{seen:?}");
+    let (code, seen) = on_a_terminal(&bed, &[&args[..], &["-q", "--paranoid"]].concat(), "");
+    assert!(code == 0 && !seen.contains('['), "{seen:?}");
 }
 
 fn page_name(page: &Value) -> String {

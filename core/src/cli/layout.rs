@@ -1,14 +1,16 @@
 //! `cvctl layout`: documents are checked, planned, applied. What destroys shows its plan and wants its token.
 
-use super::{Session, output};
+use super::Session;
+use super::output::{self, Format};
 use crate::deploy::{self, DeployOptions};
 use crate::error::{Error, Result};
 use crate::layout::{self, Confirm, Layout, Plan, PlanOptions};
+use crate::store::Image;
 use clap::{Args, Subcommand};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::io::{BufRead, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Subcommand)]
 pub(super) enum Verb {
@@ -26,9 +28,6 @@ pub(super) enum Verb {
     Apply {
         #[command(flatten)]
         target: Target,
-        /// The image to deploy
-        #[arg(long, value_name = "REF")]
-        image: Option<String>,
         /// Compare every byte with the medium after it was written
         #[arg(long)]
         verify: bool,
@@ -53,6 +52,9 @@ pub(super) struct Target {
     /// A disk of a set: a device or an image file
     #[arg(long = "disk", value_name = "SET=PATH", value_parser = disk)]
     disks: Vec<(String, PathBuf)>,
+    /// The image to deploy; the token is for this one
+    #[arg(long, value_name = "REF")]
+    image: Option<String>,
     /// The host name of the machine
     #[arg(long)]
     hostname: Option<String>,
@@ -81,24 +83,28 @@ pub(super) fn run(verb: Verb, session: &Session) -> Result<()> {
     match verb {
         Verb::Check { file } => check(&file, session),
         Verb::Plan { target } => {
-            let plan = target.plan(None)?;
+            let plan = target.plan(target.image(session)?.as_ref())?;
             session.print(&plan.to_json(), |w| write!(w, "{}", plan.to_text()))
         }
-        Verb::Apply { target, image, verify, confirm, yes, dry_run } => {
-            let image = image.map(|r| session.store()?.image(&r)).transpose()?;
-            let facts = image.as_ref().and_then(|i| i.manifest().facts.clone());
-            let plan = target.plan(facts)?;
+        Verb::Apply { target, verify, confirm, yes, dry_run } => {
+            let image = target.image(session)?;
+            let plan = target.plan(image.as_ref())?;
             if dry_run {
                 return session.print(&plan.to_json(), |w| write!(w, "{}", plan.to_text()));
             }
             let confirm = match confirm {
                 Some(token) => Confirm::Token(token),
-                None if yes => Confirm::Yes,
-                None => ask(&plan)?,
+                None if yes => {
+                    if !session.quiet && session.format == Format::Text {
+                        output::talk(&plan.to_text());
+                    }
+                    Confirm::Yes
+                }
+                None => ask(&plan, session)?,
             };
             let options = DeployOptions { hostname: target.hostname.clone(), verify, ..DeployOptions::default() };
-            let done =
-                session.run("layout apply", |task| deploy::apply(&plan, image.as_ref(), &options, &confirm, task))?;
+            let done = session
+                .run_on_disks("layout apply", |task| deploy::apply(&plan, image.as_ref(), &options, &confirm, task))?;
             session.print(&done.to_json(), |w| {
                 writeln!(w, "applied {} as planned ({})", plan.layout_name(), plan.token())?;
                 done.kernels().iter().try_for_each(|k| writeln!(w, "boots kernel {k}"))?;
@@ -113,21 +119,29 @@ pub(super) fn run(verb: Verb, session: &Session) -> Result<()> {
 }
 
 impl Target {
-    fn plan(&self, image_facts: Option<serde_json::Value>) -> Result<Plan> {
+    fn image(&self, session: &Session) -> Result<Option<Image>> {
+        self.image.as_ref().map(|r| session.store()?.image(r)).transpose()
+    }
+
+    fn plan(&self, image: Option<&Image>) -> Result<Plan> {
         let mut disks = BTreeMap::new();
         for (set, path) in &self.disks {
             if disks.insert(set.clone(), path.clone()).is_some() {
                 return Err(Error::invalid(format!("--disk names the set {set} twice")));
             }
         }
-        let options =
-            PlanOptions { seed: self.seed, hostname: self.hostname.clone(), image_facts, sector: self.sector };
+        let options = PlanOptions {
+            seed: self.seed,
+            hostname: self.hostname.clone(),
+            image_facts: image.and_then(|i| i.manifest().facts.clone()),
+            sector: self.sector,
+        };
         Layout::load(&self.file)?.plan(&disks, &options)
     }
 }
 
-fn check(file: &PathBuf, session: &Session) -> Result<()> {
-    let bytes = std::fs::read(file).map_err(|e| Error::io("read", file.display(), e))?;
+fn check(file: &Path, session: &Session) -> Result<()> {
+    let bytes = layout::read_document(file)?;
     let name = file.display().to_string();
     let found = layout::check(&bytes, &name);
     session.print(&json!({ "file": name, "diagnostics": found }), |w| {
@@ -138,18 +152,25 @@ fn check(file: &PathBuf, session: &Session) -> Result<()> {
 }
 
 /// Shows the plan and asks for its token. Without somebody to ask, nothing is destroyed.
-fn ask(plan: &Plan) -> Result<Confirm> {
-    output::talk(&plan.to_text());
-    let refused = || {
-        Error::refused("this destroys what the plan says, and nobody confirmed it")
+fn ask(plan: &Plan, session: &Session) -> Result<Confirm> {
+    let refused = |message: &str| {
+        Error::refused(message)
             .hint(format!("look at the plan, then give --confirm {}, or --yes", plan.token()))
+            .fact("token", plan.token())
     };
+    if session.format == Format::Text {
+        output::talk(&plan.to_text());
+    }
     let stdin = std::io::stdin();
     if !stdin.is_terminal() {
-        return Err(refused());
+        return Err(refused("this destroys what the plan says, and nobody confirmed it").fact("plan", plan.to_json()));
     }
     let _ = write!(std::io::stderr().lock(), "type {} to go on: ", plan.token());
     let mut line = String::new();
     stdin.lock().read_line(&mut line).map_err(|e| Error::io("read", "the answer", e))?;
-    if line.trim() == plan.token() { Ok(Confirm::Token(line.trim().to_owned())) } else { Err(refused()) }
+    if line.trim() == plan.token() {
+        Ok(Confirm::Token(line.trim().to_owned()))
+    } else {
+        Err(refused("the answer is not the token of the plan"))
+    }
 }

@@ -22,10 +22,14 @@ use output::Format;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// How long cancelled work has to clean up before the process ends all the same.
 const GRACE: Duration = Duration::from_millis(350);
+/// The same for work on disks: programs that write to them have to end first.
+const DISK_GRACE: Duration = Duration::from_secs(30);
 
 /// Images, disk layouts and deployment of Linux nodes.
 #[derive(Parser)]
@@ -73,6 +77,8 @@ struct Session {
     format: Format,
     quiet: bool,
     cancel: CancelToken,
+    /// Whether disks are being written.
+    on_disks: Arc<AtomicBool>,
 }
 
 impl Session {
@@ -84,6 +90,12 @@ impl Session {
     /// A task that shows its progress and ends with the program.
     fn task(&self) -> Task {
         Task::new(self.cancel.clone(), progress::listener(self.format, self.quiet))
+    }
+
+    /// Runs work on disks, which has more time to end.
+    fn run_on_disks<T>(&self, what: &str, work: impl FnOnce(&Task) -> Result<T>) -> Result<T> {
+        self.on_disks.store(true, Ordering::Relaxed);
+        self.run(what, work)
     }
 
     fn run<T>(&self, what: &str, work: impl FnOnce(&Task) -> Result<T>) -> Result<T> {
@@ -104,7 +116,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Err(e) => return output::usage(&args, &e),
     };
     let Global { store, output: format, quiet } = cli.global;
-    let session = Session { store, format, quiet, cancel: CancelToken::default() };
+    let session = Session { store, format, quiet, cancel: CancelToken::default(), on_disks: Arc::default() };
     let work = || {
         end_on_signals(&session)?;
         dispatch(cli.noun, &session)
@@ -127,12 +139,12 @@ fn dispatch(noun: Noun, session: &Session) -> Result<()> {
     }
 }
 
-/// The first signal cancels. Work that does not end in time is cut off: a store and an extraction survive that.
+/// The first signal cancels. Work that does not end in time is cut off, which store, extraction and disks survive.
 fn end_on_signals(session: &Session) -> Result<()> {
-    let (cancel, format) = (session.cancel.clone(), session.format);
+    let (cancel, format, on_disks) = (session.cancel.clone(), session.format, session.on_disks.clone());
     crate::sys::signal::on_interrupt(move || {
         cancel.cancel();
-        std::thread::sleep(GRACE);
+        std::thread::sleep(if on_disks.load(Ordering::Relaxed) { DISK_GRACE } else { GRACE });
         std::process::exit(output::error(format, &Error::cancelled()).into());
     })
 }

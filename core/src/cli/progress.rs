@@ -48,10 +48,10 @@ fn show_bar(bar: &ProgressBar, e: &Event, format: Format) {
     match e.kind {
         EventKind::Stage => {
             let total = e.total.unwrap_or(0);
-            bar.set_style(style(e.unit, total));
-            bar.reset();
             bar.set_length(total);
             bar.set_message(e.stage.unwrap_or_default());
+            bar.set_style(style(e.unit, total));
+            bar.reset();
             bar.enable_steady_tick(Duration::from_millis(200));
         }
         EventKind::Progress => bar.set_position(e.done.unwrap_or(0)),

@@ -142,7 +142,7 @@ fn has_errors(found: &[Diagnostic]) -> bool {
 }
 
 /// A document file, of which no more than the limit is read.
-fn read_document(path: &Path) -> Result<Vec<u8>> {
+pub(crate) fn read_document(path: &Path) -> Result<Vec<u8>> {
     use std::io::Read;
     let failed = |e: std::io::Error| match e.kind() {
         std::io::ErrorKind::NotFound => Error::not_found(format!("there is no layout at {}", path.display())),
