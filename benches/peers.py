@@ -6,7 +6,7 @@
 Prints a table of ratios (median and quartiles of interleaved pairs) and exits 1 when a target is missed. --memory adds
 the million small files and the ten large ones. CVCTL=path takes that program instead of building one.
 Needs: root, what `tests/setup.sh bench` installs, 8 GB of memory; --memory 55 GB of disk under $TMPDIR or /var/tmp.
-Time: about 20 minutes with seven pairs; --memory 10 more.
+Time: about 20 minutes with seven pairs; --memory 20 more.
 """
 from __future__ import annotations
 
@@ -212,11 +212,16 @@ def memory(b: Bench) -> None:
         atexit.register(shutil.rmtree, work, ignore_errors=True)
         make(f"{work}/tree")
         subprocess.run([b.cvctl, "store", "init", f"{work}/store"], check=True, stdout=subprocess.DEVNULL)
-        ours = [b.cvctl, "-q", "--store", f"{work}/store", "image"]
+
+        def peak(what: str, *arguments: str) -> None:
+            run = timed([b.cvctl, "-q", "--store", f"{work}/store", "image", *arguments])
+            b.peak[f"{name}, {what}"] = run.peak
+            print(f"  {name}, {what}: {run.peak} MiB, {run.seconds:.0f} s", flush=True)
+
         for what in ("capture", "capture again"):
-            b.peak[f"{name}, {what}"] = timed([*ours, "capture", f"{work}/tree", "--name", "m", "--exact"]).peak
+            peak(what, "capture", f"{work}/tree", "--name", "m", "--exact")
         shutil.rmtree(f"{work}/tree")
-        b.peak[f"{name}, deploy"] = timed([*ours, "extract", "m", f"{work}/out"]).peak
+        peak("deploy", "extract", "m", f"{work}/out")
         shutil.rmtree(work)
 
 
