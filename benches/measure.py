@@ -53,8 +53,9 @@ class Reserve:
 def timed(*stages: list[str], sync: str | None = None) -> Timed:
     """Runs a pipeline of argument vectors; a stage that fails ends the whole program. The filesystem of the path `sync`
     is synced afterwards."""
-    with Reserve():
-        pass
+    if RESERVE_MB:
+        with Reserve():
+            pass
     processes: list[subprocess.Popen[bytes]] = []
     # Errors into a file: a pipe that nobody reads would fill up and stop the stage.
     with open(f"{SHM}/errors", "w+b") as errors:

@@ -100,7 +100,7 @@ class Bench:
 
     def add(self, row: Row) -> None:
         self.rows.append(row)
-        print(f"  {row.work:26} {row.target:7} {row.verdict:6} {row.result}", flush=True)
+        print(f"  {row.work:30} {row.target:7} {row.verdict:6} {row.result}", flush=True)
 
 
 def capture(b: Bench) -> None:
@@ -285,9 +285,9 @@ def main() -> int:
         b.add(Row(f"peak: {what}", f"≤ {LIMIT_MB}", "ok" if peak <= LIMIT_MB else "MISS", f"{peak} MiB"))
     others = statistics.median(b.others or [0])
     facts = f"{CORES} cores, {a.pairs} pairs, {time.monotonic() - start:.0f} s, others used {others:.0%} of the machine"
-    print(f"\n{'work':26} {'target':7} {'':6} median (quartiles)")
+    print(f"\n{'work':30} {'target':7} {'':6} median (quartiles)")
     for row in b.rows:
-        print(f"{row.work:26} {row.target:7} {row.verdict:6} {row.result}")
+        print(f"{row.work:30} {row.target:7} {row.verdict:6} {row.result}")
     print(facts + ("" if others < 0.1 else ": too much to believe these numbers"))
     if json_path:
         with open(json_path, "w", encoding="utf-8") as f:
