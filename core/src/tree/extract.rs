@@ -100,14 +100,19 @@ pub fn extract(
     finish::directories(&plan, target.root(), task)?;
     files::write(&plan, source, target.root(), &lost, threads, task)?;
     finish::others(&plan, target.root(), &lost, task)?;
-    target.unmark()?;
     finish::directory_metadata(&plan, target.root(), &lost)?;
     finish::inode_flags(&plan, target.root(), &lost)?;
 
     task.stage("verify", 0, Unit::Bytes);
-    if !options.no_sync {
-        rustix::fs::syncfs(target.root()).map_err(|e| Error::io("sync", path.display(), e))?;
-    }
+    let sync = || match options.no_sync {
+        true => Ok(()),
+        false => rustix::fs::syncfs(target.root()).map_err(|e| Error::io("sync", path.display(), e)),
+    };
+    // What says "a part" goes only when the whole is there, and on the medium.
+    sync()?;
+    target.unmark()?;
+    finish::root(&plan, target.root(), &lost)?;
+    sync()?;
     if options.verify {
         let differences = compare::compare(image, source, target.root(), true, threads, task)?;
         // Empty directories may have been there before: lost+found of a new ext4.

@@ -95,21 +95,34 @@ pub(super) fn directory_metadata(plan: &Plan, root: &Root, lost: &Lost) -> Resul
     Ok(())
 }
 
-/// Sets immutable and append-only flags last of all: nothing can be changed beneath them any more.
+/// Sets immutable and append-only flags when all else is done: nothing can be changed beneath them any more. Those of
+/// the root come with [`root`], because the marker is still in it.
 pub(super) fn inode_flags(plan: &Plan, root: &Root, lost: &Lost) -> Result<()> {
     if lost.inode_flags {
         return Ok(());
     }
-    let set = |path: &[u8], wanted: u32| -> Result<(), Errno> {
-        let fd = root.open_at(path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty(), Links::Refuse)?;
-        inode::set_flags(fd.as_fd(), wanted)
-    };
+    let set = |path: &[u8], wanted: u32| set_flags(root, path, wanted);
     for f in plan.files.iter().filter(|f| f.meta.inode_flags != 0) {
         let path = plan.path(f);
         set(&path, f.meta.inode_flags).map_err(|e| failed("set the flags of", &path, e))?;
     }
-    for d in plan.directories.iter().rev().filter(|d| d.meta.inode_flags != 0) {
+    for d in plan.directories.iter().skip(1).rev().filter(|d| d.meta.inode_flags != 0) {
         set(&d.path, d.meta.inode_flags).map_err(|e| failed("set the flags of", &d.path, e))?;
+    }
+    Ok(())
+}
+
+fn set_flags(root: &Root, path: &[u8], wanted: u32) -> Result<(), Errno> {
+    let fd = root.open_at(path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty(), Links::Refuse)?;
+    inode::set_flags(fd.as_fd(), wanted)
+}
+
+/// Gives the root its time again, which removing the marker changed, and its flags.
+pub(super) fn root(plan: &Plan, root: &Root, lost: &Lost) -> Result<()> {
+    let Some(top) = plan.directories.first() else { return Ok(()) };
+    rustix::fs::futimens(root, &times(&top.meta)).map_err(|e| failed("set the times of", b"", e))?;
+    if top.meta.inode_flags != 0 && !lost.inode_flags {
+        set_flags(root, b"", top.meta.inode_flags).map_err(|e| failed("set the flags of", b"", e))?;
     }
     Ok(())
 }
