@@ -35,7 +35,7 @@ step "roll back"
 "$cv" image log debian
 step "look at the plan"
 truncate -s 4G "$WORK/disk.img"
-"$cv" layout plan examples/layouts/bios-ext4.yaml --disk "os=$WORK/disk.img" --hostname node001
+"$cv" layout plan examples/layouts/bios-ext4.yaml --image debian --disk "os=$WORK/disk.img" --hostname node001
 step "deploy onto a disk image"
 "$cv" layout apply examples/layouts/bios-ext4.yaml --image debian --disk "os=$WORK/disk.img" --hostname node001 --yes
 step "boot it to the login prompt"

@@ -100,8 +100,9 @@ impl Event {
     /// The event as a JSON object, shape `cv.event/v1`.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let mut v = json!({"v": 1, "seq": self.seq, "ts": self.ts, "job": self.job, "kind": self.kind.name()});
-        let o = v.as_object_mut().expect("an object was just made");
+        let head = [("v", json!(1)), ("seq", json!(self.seq)), ("ts", json!(self.ts)), ("job", json!(self.job))];
+        let mut o: serde_json::Map<String, Value> = head.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
+        o.insert("kind".into(), self.kind.name().into());
         if let Some(s) = self.stage {
             o.insert("stage".into(), s.into());
         }
@@ -125,6 +126,6 @@ impl Event {
         if let Some(c) = self.code {
             o.insert("code".into(), c.into());
         }
-        v
+        Value::Object(o)
     }
 }

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Events that a slow reader may leave unread before progress is coalesced.
+/// Events that a slow reader may leave unread; what comes beyond is left out, but for the last one.
 const QUEUE_LIMIT: usize = 1024;
 /// The shortest time between two progress events: at most four a second.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
@@ -248,6 +248,8 @@ struct Shared<T> {
 
 struct State<T> {
     events: VecDeque<Event>,
+    /// Events that were handed out: they are numbered then, so that what was left out makes no gap.
+    given: u64,
     outcome: Option<Result<T>>,
     finished: bool,
 }
@@ -259,7 +261,7 @@ impl<T: Send + 'static> Job<T> {
     /// `Io` when no thread can be made.
     pub fn spawn(what: &str, work: impl FnOnce(&Task) -> Result<T> + Send + 'static) -> Result<Self> {
         let shared = Arc::new(Shared {
-            state: Mutex::new(State { events: VecDeque::new(), outcome: None, finished: false }),
+            state: Mutex::new(State { events: VecDeque::new(), given: 0, outcome: None, finished: false }),
             changed: Condvar::new(),
         });
         let (cancel, sink, out) = (CancelToken::default(), shared.clone(), shared.clone());
@@ -312,7 +314,9 @@ impl<T: Send + 'static> Job<T> {
         let deadline = Instant::now() + timeout;
         let mut s = self.shared.lock();
         loop {
-            if let Some(e) = s.events.pop_front() {
+            if let Some(mut e) = s.events.pop_front() {
+                s.given += 1;
+                e.seq = s.given;
                 return Some(e);
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -357,18 +361,17 @@ impl<T> Shared<T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues an event; where nobody reads, an older progress gives way, so that the work never blocks.
+    /// Queues an event. Where nobody reads, the queue stays bounded and the work never blocks: progress takes the place
+    /// of older progress, everything else is left out, and the end always comes.
     fn push(&self, event: &Event) {
         let mut s = self.lock();
-        let mut event = event.clone();
-        if s.events.len() >= QUEUE_LIMIT && event.kind == EventKind::Progress {
-            if let Some(last) = s.events.back_mut().filter(|e| e.kind == EventKind::Progress) {
-                event.seq = last.seq;
-                *last = event;
+        if s.events.len() >= QUEUE_LIMIT && event.kind != EventKind::JobEnd {
+            if let Some(last) = s.events.back_mut().filter(|e| e.kind == event.kind && e.kind == EventKind::Progress) {
+                last.clone_from(event);
             }
             return;
         }
-        s.events.push_back(event);
+        s.events.push_back(event.clone());
         drop(s);
         self.changed.notify_all();
     }
@@ -407,6 +410,26 @@ mod tests {
         assert_eq!(events.last().unwrap().code, Some(0));
         let last = events.iter().rev().find(|e| e.kind == EventKind::Progress).unwrap();
         assert_eq!((last.done, last.total), (Some(10), Some(10)));
+    }
+
+    #[test]
+    fn a_reader_that_never_reads_costs_bounded_memory_and_sees_no_gap() {
+        let job = Job::spawn("talk", |t| {
+            for i in 0..5 * QUEUE_LIMIT {
+                t.warn(i.to_string());
+                t.log("more");
+            }
+            Ok(())
+        })
+        .unwrap();
+        job.wait().unwrap();
+        let mut events = Vec::new();
+        while let Some(e) = job.next_event(Duration::ZERO) {
+            events.push(e);
+        }
+        assert_eq!(events.len(), QUEUE_LIMIT + 1);
+        assert!(events.iter().enumerate().all(|(i, e)| e.seq == i as u64 + 1));
+        assert_eq!(events.last().unwrap().kind, EventKind::JobEnd);
     }
 
     #[test]

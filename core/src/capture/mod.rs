@@ -25,7 +25,7 @@ use crate::image::{Hash, Manifest};
 use crate::job::Task;
 use crate::store::{Image, Reason, Store};
 use crate::sys::clock;
-use crate::sys::confined::Root;
+use crate::sys::confined::{Root, show};
 use crate::tree::walk;
 use cache::{Cache, CacheFile};
 use select::Selection;
@@ -234,10 +234,11 @@ fn save_cache(store: &Store, file: Result<CacheFile>, cache: &Cache, task: &Task
 }
 
 fn policy(options: &CaptureOptions, scrubbed: &[Scrubbed], count: u64, torn: &[String]) -> serde_json::Value {
+    let shown = |patterns: &[String]| patterns.iter().map(|p| show(p.as_bytes()).into_owned()).collect::<Vec<_>>();
     json!({
         "exact": options.exact,
-        "exclude": options.exclude,
-        "keep": options.keep,
+        "exclude": shown(&options.exclude),
+        "keep": shown(&options.keep),
         "scrubbed": scrubbed,
         "scrubbed_count": count,
         "torn": torn,
