@@ -53,6 +53,11 @@ fn a_small_tree_goes_round() {
         .unwrap();
     assert_eq!(differences(&store, "t", &out), Vec::<String>::new());
     assert!(differences(&store, "t@1", &out).iter().any(|d| d.contains("f7")));
+    // A name that is not there is what is said of a REF, whatever stands behind the name.
+    for bad in ["u", "u:stable", "u@1"] {
+        let e = store.image(bad).err().unwrap();
+        assert_eq!((e.kind(), e.message().contains("no image \"u\"")), (ErrorKind::NotFound, true), "{bad}: {e}");
+    }
     assert!(!out.join(".libcv-extracting").exists());
 
     let refused = store.image("t").unwrap().extract(&out, &ExtractOptions::default(), &Task::quiet());

@@ -197,6 +197,9 @@ impl Store {
     pub fn image(&self, reference: &str) -> Result<Image> {
         let reference = Ref::parse(reference)?;
         let refs = self.refs();
+        if !matches!(reference, Ref::Name(_)) && refs.head(reference.name())?.is_none() {
+            return Err(self.no_name(reference.name()));
+        }
         let generation = match &reference {
             Ref::Name(name) => match self.live_head(name)? {
                 Some(g) => g,
