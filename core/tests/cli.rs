@@ -151,6 +151,7 @@ fn the_json_of_every_verb_fits_its_schema() {
         common::run("mknod", &[&bed.text("root/null"), "c", "1", "3"]);
     }
     std::fs::write(bed.path("root").join(<OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"\xff")), "x").unwrap();
+    std::fs::hard_link(bed.path("root/etc/fstab"), bed.path("root/etc/fstab2")).unwrap();
     let (root, store) = (bed.text("root"), bed.text("store"));
     bed.json("store-init", &["store", "init", &store]);
     let first = bed.json("image-capture", &["image", "capture", &root, "--name", "base", "--tag", "v1"]);
@@ -411,6 +412,88 @@ fn ctrl_c_ends_it_in_half_a_second() {
     assert!(bed.ok(&["store", "check", "--read-data"]).starts_with("0 faults; 0 images"));
     bed.ok(&["image", "capture", &root, "--name", "big", "--level", "1"]);
     bed.ok(&["store", "check", "--read-data"]);
+}
+
+#[test]
+fn an_interrupted_deployment_gives_everything_back() {
+    if !can_apply() {
+        return;
+    }
+    let bed = Bed::captured();
+    std::fs::write(bed.path("root/noise"), common::noise(40 << 20, 5)).unwrap();
+    bed.ok(&["image", "capture", &bed.text("root"), "--name", "base"]);
+    let args = layout(&bed);
+    let [file, disk, place] = args.each_ref().map(String::as_str);
+    let apply = ["-q", "layout", "apply", file, disk, place, "--image", "base", "--yes"];
+    let events = bed.text("events");
+    let mut child = bed.command(&[&apply[..], &["--events", &events]].concat()).spawn().unwrap();
+    let began = Instant::now();
+    while !std::fs::read_to_string(&events).is_ok_and(|t| t.contains("\"transfer\"")) {
+        assert!(began.elapsed() < Duration::from_secs(120), "it never came to the transfer");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(24));
+    let last = std::fs::read_to_string(&events).unwrap().lines().last().unwrap().to_owned();
+    assert!(last.contains("\"job.end\"") && last.contains("\"code\":24"), "it cleaned up to the end: {last}");
+    let disk = std::fs::metadata(bed.path("disk")).unwrap();
+    let (device, inode) = { (std::os::unix::fs::MetadataExt::dev(&disk), std::os::unix::fs::MetadataExt::ino(&disk)) };
+    assert_eq!(libcv::sys::loopdev::attached_to(device, inode), Vec::<String>::new());
+    bed.ok(&apply);
+}
+
+#[test]
+fn events_are_lines_of_json() {
+    let bed = Bed::captured();
+    let file = bed.text("events");
+    for _ in 0..2 {
+        bed.ok(&["--events", &file, "store", "check", "--read-data"]);
+    }
+    let text = std::fs::read_to_string(&file).unwrap();
+    let events: Vec<Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let second = events.iter().rposition(|e| e["kind"] == "job.start").unwrap();
+    assert!(second > 0, "events are appended");
+    for job in [&events[..second], &events[second..]] {
+        for (i, e) in job.iter().enumerate() {
+            assert_eq!((e["seq"].as_u64(), &e["job"]), (Some(i as u64 + 1), &job[0]["job"]));
+        }
+        assert_eq!((&job[job.len() - 1]["kind"], &job[job.len() - 1]["code"]), (&"job.end".into(), &0.into()));
+    }
+    let out = bed.run(&["--events", "-", "store", "check"]);
+    let said = String::from_utf8(out.stderr).unwrap();
+    assert!(said.lines().all(|l| serde_json::from_str::<Value>(l).is_ok()) && said.contains("job.end"), "{said}");
+    bed.fails(23, &["--events", &bed.text("no/such/file"), "store", "check"]);
+}
+
+#[test]
+fn people_get_names_and_every_finding() {
+    let bed = Bed::captured();
+    std::fs::write(bed.path("root/etc/passwd"), format!("me:x:{}:0::/:/bin/sh\n", uid())).unwrap();
+    bed.ok(&["image", "capture", &bed.text("root"), "--name", "base", "--tag", "good"]);
+    let show = bed.ok(&["image", "show", "base"]);
+    assert!(show.lines().any(|l| l.split_whitespace().eq(["tags", "good"])), "{show}");
+    assert!(show.contains(" left out, emptied or kept by a rule\n"), "{show}");
+    let all = bed.ok(&["image", "ls", "-r", "base"]);
+    assert!(all.lines().all(|l| l.contains(&format!(" me:{} ", uid()))), "the image's own passwd names the owner");
+    let home = bed.ok(&["image", "ls", "-r", "base", "/home"]);
+    assert!(all.contains(&home) && home.lines().count() == 201);
+    for reference in ["bsae", "bsae:good", "bsae@1"] {
+        assert_eq!(bed.fails(10, &["image", "show", reference])["hint"], "did you mean \"base\"?", "{reference}");
+    }
+    // Every mistake of a document is shown once: by `check` as its result, elsewhere with the error.
+    let args = layout(&bed);
+    std::fs::write(bed.path("bad.yaml"), LAYOUT.replace("96MiB", "96").replace("ext4", "exf4")).unwrap();
+    let (bad, [_, disk, place]) = (bed.text("bad.yaml"), args.each_ref().map(String::as_str));
+    let out = bed.run(&["layout", "check", &bad]);
+    assert_eq!(String::from_utf8_lossy(&out.stdout).lines().count(), 2);
+    assert_eq!(String::from_utf8_lossy(&out.stderr).lines().count(), 1);
+    let out = bed.run(&["layout", "plan", &bad, disk, place]);
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(said.contains(": L108 partitions.") && said.contains(": L101 filesystems."), "{said}");
+}
+
+fn uid() -> u32 {
+    rustix::process::geteuid().as_raw()
 }
 
 #[test]

@@ -148,7 +148,9 @@ fn check(file: &Path, session: &Session) -> Result<()> {
         found.iter().try_for_each(|d| writeln!(w, "{name}:{d}"))?;
         if found.is_empty() { writeln!(w, "{name}: good") } else { Ok(()) }
     })?;
-    Layout::parse(&bytes, &name).map(|_| ())
+    // What was found is printed already.
+    let brief = |e: Error| if session.format == Format::Text { Error::new(e.kind(), e.message()) } else { e };
+    Layout::parse(&bytes, &name).map(drop).map_err(brief)
 }
 
 /// Shows the plan and asks for its token. Without somebody to ask, nothing is destroyed.

@@ -52,6 +52,9 @@ struct Global {
     /// No progress and no warnings
     #[arg(short, long, global = true)]
     quiet: bool,
+    /// Append what happens to a file as JSON lines; `-` is stderr, which then gets nothing else
+    #[arg(long, global = true, value_name = "FILE")]
+    events: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]
@@ -76,6 +79,7 @@ struct Session {
     store: Option<PathBuf>,
     format: Format,
     quiet: bool,
+    log: Option<progress::Log>,
     cancel: CancelToken,
     /// Whether disks are being written.
     on_disks: Arc<AtomicBool>,
@@ -89,7 +93,7 @@ impl Session {
 
     /// A task that shows its progress and ends with the program.
     fn task(&self) -> Task {
-        Task::new(self.cancel.clone(), progress::listener(self.format, self.quiet))
+        Task::new(self.cancel.clone(), progress::listener(self.format, self.quiet, self.log.clone()))
     }
 
     /// Runs work on disks, which has more time to end.
@@ -115,9 +119,11 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(cli) => cli,
         Err(e) => return output::usage(&args, &e),
     };
-    let Global { store, output: format, quiet } = cli.global;
-    let session = Session { store, format, quiet, cancel: CancelToken::default(), on_disks: Arc::default() };
+    let Global { store, output: format, quiet, events } = cli.global;
     let work = || {
+        let quiet = quiet || events.as_ref().is_some_and(|p| p.as_os_str() == "-");
+        let log = events.as_deref().map(progress::open_log).transpose()?;
+        let session = Session { store, format, quiet, log, cancel: CancelToken::default(), on_disks: Arc::default() };
         end_on_signals(&session)?;
         dispatch(cli.noun, &session)
     };

@@ -3,7 +3,7 @@
 use super::Session;
 use crate::error::{Error, Result};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::io::{self, BufWriter, Write};
 
@@ -61,6 +61,7 @@ pub(super) fn error(format: Format, e: &Error) -> u8 {
 
 fn error_text(w: &mut dyn Write, e: &Error) -> io::Result<()> {
     writeln!(w, "cvctl: {e}")?;
+    details(e).iter().try_for_each(|line| writeln!(w, "  {line}"))?;
     if let Some(undo) = e.failed_undo() {
         writeln!(w, "cvctl: and it could not be undone: {undo}")?;
     }
@@ -68,6 +69,40 @@ fn error_text(w: &mut dyn Write, e: &Error) -> io::Result<()> {
         Some(hint) => writeln!(w, "hint: {hint}"),
         None => Ok(()),
     }
+}
+
+/// The findings among the facts, and what a program said last: the message names one of them or none.
+fn details(e: &Error) -> Vec<String> {
+    let mut out = Vec::new();
+    for key in ["diagnostics", "losses", "differences", "stderr"] {
+        match e.facts().get(key) {
+            // A single diagnostic is the message itself.
+            Some(Value::Array(found)) if key != "diagnostics" || found.len() > 1 => {
+                out.extend(found.iter().map(finding));
+            }
+            Some(Value::String(text)) => out.extend(text.lines().map(str::to_owned)),
+            _ => {}
+        }
+    }
+    out
+}
+
+/// A line of text, a loss or a diagnostic.
+fn finding(found: &Value) -> String {
+    let text = |key: &str| found[key].as_str().unwrap_or_default();
+    if let Some(line) = found.as_str() {
+        return line.to_owned();
+    }
+    if found["feature"].is_string() {
+        return format!("{}: {} entries, such as {}", text("feature"), found["count"], text("example"));
+    }
+    let place = match found["line"].as_u64() {
+        None | Some(0) => String::new(),
+        Some(line) => format!("{line}:{}: ", found["column"]),
+    };
+    let path = if text("path").is_empty() { String::new() } else { format!("{}: ", text("path")) };
+    let hint = found["hint"].as_str().map(|h| format!(" ({h})")).unwrap_or_default();
+    format!("{place}{} {path}{}{hint}", text("code"), text("message"))
 }
 
 /// A line of talk on stderr.

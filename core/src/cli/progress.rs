@@ -1,20 +1,50 @@
-//! How work is watched: a bar with rate and time left on a terminal, plain lines elsewhere.
+//! How work is watched: a bar with rate and time left on a terminal, plain lines elsewhere, events as JSON lines.
 
 use super::output::{Format, talk};
+use crate::error::{Error, Result};
 use crate::event::{Event, EventKind, Unit};
 use crate::job::Listener;
 use crate::units::human;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
-use std::io::IsTerminal;
-use std::sync::{Mutex, PoisonError};
+use std::fs::OpenOptions;
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The shortest time between two plain lines.
 const LINE_EVERY: Duration = Duration::from_secs(2);
 
-/// What listens to the work: `None` shows nothing.
-pub(super) fn listener(format: Format, quiet: bool) -> Option<Listener> {
+/// Where events are written.
+pub(super) type Log = Arc<Mutex<dyn Write + Send>>;
+
+/// Opens the file that events are appended to; `-` is stderr.
+///
+/// # Errors
+/// `Io`.
+pub(super) fn open_log(path: &Path) -> Result<Log> {
+    if path == Path::new("-") {
+        return Ok(Arc::new(Mutex::new(std::io::stderr())));
+    }
+    let file = OpenOptions::new().create(true).append(true).open(path);
+    Ok(Arc::new(Mutex::new(file.map_err(|e| Error::io("open", path.display(), e))?)))
+}
+
+/// What listens to the work: `None` shows nothing and writes nothing.
+pub(super) fn listener(format: Format, quiet: bool, log: Option<Log>) -> Option<Listener> {
+    let shown = shown(format, quiet);
+    let Some(log) = log else { return shown };
+    Some(Box::new(move |e| {
+        let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+        // Events that cannot be written are no reason to stop the work.
+        let _ = writeln!(log, "{}", e.to_json());
+        drop(log);
+        shown.iter().for_each(|s| s(e));
+    }))
+}
+
+fn shown(format: Format, quiet: bool) -> Option<Listener> {
     if quiet {
         return None;
     }

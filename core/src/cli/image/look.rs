@@ -3,7 +3,7 @@
 use super::Session;
 use crate::cli::output::{self, Format, table};
 use crate::error::{Error, Result};
-use crate::image::{Kind, Row};
+use crate::image::{Kind, Manifest, Row};
 use crate::store::{Change, ChangeKind, Image};
 use crate::sys::clock;
 use crate::sys::confined::show as printable;
@@ -54,11 +54,18 @@ pub(super) fn list(session: &Session) -> Result<()> {
 pub(super) fn show(reference: &str, session: &Session) -> Result<()> {
     let image = session.store()?.image(reference)?;
     let (m, r) = (image.manifest(), image.release());
+    let tags = match r {
+        Some(r) => image.store().refs().tags(&r.name)?,
+        None => Vec::new(),
+    };
+    let tags: Vec<&str> =
+        tags.iter().filter(|(_, g)| r.is_some_and(|r| r.generation == *g)).map(|(t, _)| t.as_str()).collect();
     let value = json!({
         "name": r.map(|r| &r.name),
         "generation": r.map(|r| r.generation),
         "created": r.map(|r| &r.created),
         "reason": r.map(|r| r.reason),
+        "tags": tags,
         "image": image.id(),
         "tree": image.tree_id(),
         "parent": m.parent,
@@ -68,14 +75,17 @@ pub(super) fn show(reference: &str, session: &Session) -> Result<()> {
         "policy": m.policy,
         "layout": m.layout.as_ref().map(|l| String::from_utf8_lossy(l)),
     });
-    session.print(&value, |w| show_text(w, &image))
+    session.print(&value, |w| show_text(w, &image, &tags))
 }
 
-fn show_text(w: &mut dyn Write, image: &Image) -> io::Result<()> {
+fn show_text(w: &mut dyn Write, image: &Image, tags: &[&str]) -> io::Result<()> {
     let (m, mut line) = (image.manifest(), |key: &str, value: &str| writeln!(w, "{key:<12} {value}"));
     if let Some(r) = image.release() {
         line("name", &format!("{}@{}", r.name, r.generation))?;
         line("created", &r.created)?;
+        if !tags.is_empty() {
+            line("tags", &tags.join(" "))?;
+        }
     }
     line("image", &image.id().to_string())?;
     line("tree", &image.tree_id().to_string())?;
@@ -98,7 +108,22 @@ fn show_text(w: &mut dyn Write, image: &Image) -> io::Result<()> {
     }
     let t = &m.totals;
     line("entries", &format!("{} ({} directories, {} files, {} links)", t.rows, t.directories, t.files, t.links))?;
-    line("size", &format!("{}, data {}", human(t.size), human(t.data)))
+    line("size", &format!("{}, data {}", human(t.size), human(t.data)))?;
+    let Some(policy) = &m.policy else { return Ok(()) };
+    if policy["exact"] == true {
+        line("policy", "exact")?;
+    }
+    if let Some(n) = policy["scrubbed_count"].as_u64().filter(|n| *n > 0) {
+        line("policy", &format!("{n} entries left out, emptied or kept by a rule"))?;
+    }
+    for key in ["exclude", "keep", "torn"] {
+        let list = policy[key].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let text = list.map(|p| printable(p.as_bytes())).collect::<Vec<_>>().join(" ");
+        if !text.is_empty() {
+            line(key, &text)?;
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn log(name: &str, session: &Session) -> Result<()> {
@@ -160,22 +185,50 @@ fn inner(path: &OsStr) -> &[u8] {
 pub(super) fn ls(args: &Ls, session: &Session) -> Result<()> {
     let image = session.store()?.image(&args.image)?;
     let path = inner(&args.path);
-    let mut rows = image.list(path, args.recursive)?;
+    let names = Names::new(image.manifest());
     // As `ls` does: of a directory its entries, not itself.
+    if args.recursive && path.is_empty() {
+        // A whole image is not held in memory.
+        return print_rows(image.rows()?.skip(1), &names, session);
+    }
+    let mut rows = image.list(path, args.recursive)?;
     if rows[0].is_directory() {
         rows.remove(0);
     }
+    print_rows(rows.into_iter().map(Ok), &names, session)
+}
+
+/// Row by row: a tree may have millions.
+fn print_rows(rows: impl Iterator<Item = Result<Row>>, names: &Names<'_>, session: &Session) -> Result<()> {
+    let mut failed = None;
+    // The rows before the one that cannot be read are printed all the same.
+    let mut rows = rows.map_while(|r| r.map_err(|e| failed = Some(e)).ok());
     match session.format {
-        Format::Text => output::stdout(|w| rows.iter().try_for_each(|r| writeln!(w, "{}", long(r)))),
-        // Row by row: a tree may have millions.
+        Format::Text => output::stdout(|w| rows.try_for_each(|r| writeln!(w, "{}", long(&r, names)))),
         Format::Json => output::stdout(|w| {
             w.write_all(b"{\"entries\":[")?;
-            for (i, row) in rows.iter().enumerate() {
+            for (i, row) in rows.enumerate() {
                 w.write_all(if i == 0 { b"" } else { b"," })?;
                 serde_json::to_writer(&mut *w, &row.to_json())?;
             }
             writeln!(w, "]}}")
         }),
+    }?;
+    failed.map_or(Ok(()), Err)
+}
+
+/// The names that the image's own files give to the ids.
+struct Names<'m>(Option<&'m Value>);
+
+impl<'m> Names<'m> {
+    fn new(manifest: &'m Manifest) -> Self {
+        Self(manifest.names.as_ref())
+    }
+
+    /// `root:0` or `0`.
+    fn with_id(&self, table: &str, id: u32) -> String {
+        let name = self.0.and_then(|n| n.get(table)?.get(id.to_string())?.as_str());
+        name.map_or_else(|| id.to_string(), |n| format!("{}:{id}", printable(n.as_bytes())))
     }
 }
 
@@ -191,7 +244,7 @@ fn letter(row: &Row) -> char {
     }
 }
 
-fn long(row: &Row) -> String {
+fn long(row: &Row, names: &Names<'_>) -> String {
     let mut mode = String::from(letter(row));
     for (shift, special, letter) in [(6, 0o4000, 's'), (3, 0o2000, 's'), (0, 0o1000, 't')] {
         let bits = row.mode >> shift;
@@ -208,8 +261,9 @@ fn long(row: &Row) -> String {
         Kind::Device { major, minor } => format!("{major},{minor}"),
         _ => row.size().to_string(),
     };
-    let (uid, gid, time) = (row.uid, row.gid, clock::rfc3339(row.mtime.0));
-    let mut out = format!("{mode} {uid:>5} {gid:>5} {size:>12} {time} /{}", printable(&row.path));
+    let (user, group) = (names.with_id("users", row.uid), names.with_id("groups", row.gid));
+    let time = clock::rfc3339(row.mtime.0);
+    let mut out = format!("{mode} {user:<10} {group:<10} {size:>12} {time} /{}", printable(&row.path));
     if let Kind::Link(target) = &row.kind {
         out.push_str(&format!(" -> {}", printable(target)));
     }
