@@ -1,0 +1,24 @@
+#!/bin/sh
+# Builds cvctl-node for release into target/dist: the program cvctl as one static file of at most 6 MB, without server
+# and databases. It runs in an initramfs, in a rescue system, and on any distribution.
+set -eu
+top=$(cd "$(dirname "$0")/.." && pwd)
+target=${CARGO_TARGET_DIR:-$top/target}
+host=$(rustc -vV | sed -n 's/^host: //p')
+cd "$top"
+# linux_raw: a static glibc does not find getrandom, and an early initramfs has no /dev/urandom to fall back to.
+# --target: build scripts and macros stay dynamic.
+RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static --cfg getrandom_backend=\"linux_raw\"" \
+    cargo build --release -p libcv --features cli --bin cvctl --target "$host"
+mkdir -p "$target/dist"
+install -m 755 "$target/$host/release/cvctl" "$target/dist/cvctl-node"
+size=$(stat -c %s "$target/dist/cvctl-node")
+echo "$target/dist/cvctl-node: $size bytes"
+if ldd "$target/dist/cvctl-node" >/dev/null 2>&1 && ! ldd "$target/dist/cvctl-node" 2>&1 | grep -q 'statically linked'; then
+    echo "build-node: it is not static" >&2
+    exit 1
+fi
+if [ "$size" -gt 6000000 ]; then
+    echo "build-node: it is over 6 MB" >&2
+    exit 1
+fi
