@@ -424,7 +424,7 @@ fn an_interrupted_deployment_gives_everything_back() {
     bed.ok(&["image", "capture", &bed.text("root"), "--name", "base"]);
     let args = layout(&bed);
     let [file, disk, place] = args.each_ref().map(String::as_str);
-    let apply = ["-q", "layout", "apply", file, disk, place, "--image", "base", "--yes"];
+    let apply = ["layout", "apply", file, disk, place, "--image", "base", "--yes"];
     let events = bed.text("events");
     let mut child = bed.command(&[&apply[..], &["--events", &events]].concat()).spawn().unwrap();
     let began = Instant::now();

@@ -121,10 +121,10 @@ fn the_formats_have_not_changed() {
         block.push(Hash::of(chunk), chunk);
     }
     let block = block.finish().unwrap().unwrap();
-    compare("block.bin", &block.bytes);
-    writeln!(text, "block.bin {}\n  {:?}", Hash::of(&block.bytes), block.info).unwrap();
+    compare("block.bin", block.bytes);
+    writeln!(text, "block.bin {}\n  {:?}", Hash::of(block.bytes), block.info).unwrap();
     let trailer = pack::encode_trailer(std::slice::from_ref(&block.info));
-    let file = [pack::MAGIC, &block.bytes[..], &trailer, &pack::encode_footer(&trailer)].concat();
+    let file = [pack::MAGIC, block.bytes, &trailer, &pack::encode_footer(&trailer)].concat();
     compare("pack.pack", &file);
     writeln!(text, "pack.pack {}", Hash::of(&trailer)).unwrap();
     compare("dump.txt", text.as_bytes());

@@ -3,7 +3,8 @@
 usage: verify_store.py STORE [--read-data]. One line `FAULT object: message` per fault and exit 1, or a summary and exit 0."""
 import collections, functools, json, os, re, signal, struct, sys, zlib
 import blake3, zstandard
-CHUNK, BLOCK, FIELD = 1 << 20, 1196032, 32 << 20
+CHUNK, CHUNKS, RAW, FIELD = 1 << 20, 1 << 14, 4 << 20, 32 << 20
+BLOCK = 24 + 4 * CHUNKS + RAW
 REG, LNK, CHR, BLK, DIR, FIFO = KINDS = 0o100000, 0o120000, 0o020000, 0o060000, 0o040000, 0o010000
 NUMBER, NAME = re.compile(r"(?!0{16})[0-9]{16}\Z"), re.compile(r"(?!HEAD\Z)[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
 LEB, HEX = re.compile(rb"[\x80-\xff]{0,9}[\0-\x7f]"), re.compile(r"[0-9a-f]{64}\Z")
@@ -135,9 +136,9 @@ class Store:
         at, stop, blocks, r = 8, len(b) - 56 - length, [], Reader(b[-56 - length:-56])
         ck(zlib.crc32(r.b) == crc and b3(r.b) == h and h.hex() == name, "trailer has not the crc, hash or name it should have")
         for _ in range(r.leb(65537)):
-            size, codec, raw, crc, n = r.leb(BLOCK + 1), r.u(1), r.leb(CHUNK + 1), r.u(4), r.leb(4097, 1)
+            size, codec, raw, crc, n = r.leb(BLOCK + 1), r.u(1), r.leb(RAW + 1), r.u(4), r.leb(CHUNKS + 1, 1)
             blocks.append(Block(at, size, codec, raw, crc, [(r.take(32), r.leb(CHUNK + 1, 1)) for _ in range(n)]))
-            ck(size >= 24 + 36 * n and sum(c[1] for c in blocks[-1].chunks) == raw, "lengths of a block do not add up")
+            ck(size >= 24 + 4 * n and sum(c[1] for c in blocks[-1].chunks) == raw, "lengths of a block do not add up")
             at += size
         r.end(); ck(at == stop, "blocks do not reach to the trailer"); self.packs[name] = path, blocks
         for k, block in enumerate(blocks):
@@ -146,19 +147,19 @@ class Store:
     def check_block(self, b, t):
         magic, codec, zero, raw, payload, n, crc = struct.unpack_from("<IB3sIIII", b)
         ck(magic == 0x4B425643 and zero == bytes(3) and
-           (codec, raw, n, crc, 24 + 36 * n + payload) == (t.codec, t.raw, len(t.chunks), t.crc, t.size) and
-           b[24:24 + 36 * n] == b"".join(h + struct.pack("<I", c) for h, c in t.chunks), "header differs from the trailer")
+           (codec, raw, n, crc, 24 + 4 * n + payload) == (t.codec, t.raw, len(t.chunks), t.crc, t.size) and
+           b[24:24 + 4 * n] == b"".join(struct.pack("<I", c) for _, c in t.chunks), "header differs from the trailer")
         ck(zlib.crc32(b[24:], zlib.crc32(b[:20])) == crc, "crc of the block is wrong")
         ck(codec == 1 or codec == 0 and payload == raw, f"unsupported codec {codec}, or raw payload of another length")
         if not self.read_data: return
-        data, at = decompress(codec, b[24 + 36 * n:], raw), 0
+        data, at = decompress(codec, b[24 + 4 * n:], raw), 0
         for h, c in t.chunks:
             ck(b3(data[at:at + c]) == h, f"chunk {h.hex()} has other content"); at += c
     def unpack(self, name, k):
         path, t = self.packs[name][0], self.packs[name][1][k]
         with open(os.path.join(self.root, path), "rb") as f:
-            f.seek(t.offset + 24 + 36 * len(t.chunks))
-            return decompress(t.codec, f.read(t.size - 24 - 36 * len(t.chunks)), t.raw)
+            f.seek(t.offset + 24 + 4 * len(t.chunks))
+            return decompress(t.codec, f.read(t.size - 24 - 4 * len(t.chunks)), t.raw)
     def load(self, h, length):
         why = "is in no pack"
         for _, name, k in (p for p in self.place.get(h, []) if p[0] == length):

@@ -4,7 +4,7 @@ use super::CaptureOptions;
 use super::plan::Plan;
 use super::rules::DROPPED_XATTRS;
 use crate::error::{Error, ErrorKind, Result};
-use crate::image::block::BlockBuilder;
+use crate::image::block::{BlockBuilder, RAW_LIMIT};
 use crate::image::page::{LIST_ITEMS, NEAR_ITEMS, NEAR_VALUE, encode_list};
 use crate::image::row::{Value, Xattr, Xattrs};
 use crate::image::{Content, Hash, Item};
@@ -24,9 +24,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Files from this size on are read first, one at a time.
 const LARGE: u64 = 1 << 20;
-/// Small files are handed out in runs of about this many bytes or entries.
-const RUN_BYTES: u64 = 1 << 20;
-const RUN_ENTRIES: usize = 512;
+/// Small files are handed out in runs of about this many bytes, a block, or entries.
+const RUN_BYTES: u64 = RAW_LIMIT as u64;
+const RUN_ENTRIES: usize = 2048;
 /// How often a file that changes while it is read is read again.
 const RETRIES: usize = 3;
 

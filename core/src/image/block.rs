@@ -1,5 +1,7 @@
 //! A block: consecutive chunks in one frame. Whoever holds one can use it alone. See `image-format.md` §7.
 //!
+//! It says how long its chunks are and not what they are called: whoever opens it must hash them in any case.
+//!
 //! Building compresses, opening decompresses; both keep their zstd context, so that a worker has one of each.
 
 use super::chunker::CHUNK_LIMIT;
@@ -8,14 +10,14 @@ use super::{FormatError, Hash};
 use crate::error::{Error, Result};
 
 /// Most raw bytes of a block. Part of the format.
-pub const RAW_LIMIT: usize = 1 << 20;
+pub const RAW_LIMIT: usize = 4 << 20;
 /// Most chunks of a block. Part of the format.
-pub const CHUNKS_LIMIT: usize = 4_096;
+pub const CHUNKS_LIMIT: usize = 16_384;
 /// Longest block as stored. Part of the format.
-pub const STORED_LIMIT: usize = 1_196_032;
+pub const STORED_LIMIT: usize = HEADER + CHUNKS_LIMIT * TABLE_ROW + RAW_LIMIT;
 const MAGIC: &[u8; 4] = b"CVBK";
 const HEADER: usize = 24;
-const TABLE_ROW: usize = 36;
+const TABLE_ROW: usize = 4;
 /// Compressed to more than this share (of 100) of the raw bytes, a block is stored raw.
 const RAW_PERCENT: usize = 97;
 
@@ -39,7 +41,20 @@ impl Codec {
     }
 }
 
-/// What a block's header and a pack's trailer say about it.
+/// What a block says about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlockHead {
+    /// How the payload is coded.
+    pub codec: Codec,
+    /// Sum of the chunks' lengths.
+    pub raw: u32,
+    /// CRC-32 of header front, table and payload.
+    pub crc: u32,
+    /// Length of each chunk, in the order of the raw bytes.
+    pub lengths: Vec<u32>,
+}
+
+/// What a pack's trailer says about a block, and what is known of one that was opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockInfo {
     /// Bytes of the whole block as stored.
@@ -59,15 +74,17 @@ pub struct BlockBuilder {
     raw: Vec<u8>,
     chunks: Vec<(Hash, u32)>,
     compressor: zstd::bulk::Compressor<'static>,
+    /// The finished block; its memory serves the next one.
+    out: Vec<u8>,
 }
 
-/// A finished block.
+/// A finished block, until the next one begins.
 #[derive(Clone, Debug)]
-pub struct Block {
-    /// What its header says.
+pub struct Block<'b> {
+    /// What a trailer says about it.
     pub info: BlockInfo,
     /// The block as stored.
-    pub bytes: Vec<u8>,
+    pub bytes: &'b [u8],
 }
 
 impl BlockBuilder {
@@ -78,14 +95,13 @@ impl BlockBuilder {
     pub fn new(level: i32) -> Result<Self> {
         let compressor = zstd::bulk::Compressor::new(level)
             .map_err(|e| Error::invalid(format!("zstd has no level {level}")).cause(e))?;
-        Ok(Self { raw: Vec::with_capacity(RAW_LIMIT), chunks: Vec::new(), compressor })
+        Ok(Self { raw: Vec::with_capacity(RAW_LIMIT), chunks: Vec::new(), compressor, out: Vec::new() })
     }
 
     /// Whether a chunk of `length` bytes still fits.
     #[must_use]
     pub fn fits(&self, length: usize) -> bool {
-        let (raw, chunks) = (self.raw.len() + length, self.chunks.len() + 1);
-        raw <= RAW_LIMIT && chunks <= CHUNKS_LIMIT && HEADER + chunks * TABLE_ROW + raw <= STORED_LIMIT
+        self.raw.len() + length <= RAW_LIMIT && self.chunks.len() < CHUNKS_LIMIT
     }
 
     /// Adds a chunk that fits.
@@ -105,34 +121,34 @@ impl BlockBuilder {
     ///
     /// # Errors
     /// `Bug` when zstd fails, which it does only for lack of memory.
-    pub fn finish(&mut self) -> Result<Option<Block>> {
+    pub fn finish(&mut self) -> Result<Option<Block<'_>>> {
         if self.chunks.is_empty() {
             return Ok(None);
         }
         let chunks = std::mem::take(&mut self.chunks);
         let front = HEADER + chunks.len() * TABLE_ROW;
-        let mut bytes = vec![0; front + zstd::zstd_safe::compress_bound(self.raw.len())];
+        let bytes = &mut self.out;
+        bytes.resize(bytes.len().max(front + zstd::zstd_safe::compress_bound(self.raw.len())), 0);
         let n = self
             .compressor
             .compress_to_buffer(&self.raw, &mut bytes[front..])
             .map_err(|e| Error::new(crate::ErrorKind::Bug, "zstd cannot compress a block").cause(e))?;
         let codec = if n * 100 > self.raw.len() * RAW_PERCENT { Codec::Raw } else { Codec::Zstd };
-        bytes.truncate(front + n);
+        let payload = if codec == Codec::Raw { self.raw.len() } else { n };
+        let bytes = &mut bytes[..front + payload];
         if codec == Codec::Raw {
-            bytes.truncate(front);
-            bytes.extend_from_slice(&self.raw);
+            bytes[front..].copy_from_slice(&self.raw);
         }
-        let payload = bytes.len() - front;
         bytes[..4].copy_from_slice(MAGIC);
         bytes[4] = codec as u8;
+        bytes[5..8].fill(0);
         bytes[8..12].copy_from_slice(&(self.raw.len() as u32).to_le_bytes());
         bytes[12..16].copy_from_slice(&(payload as u32).to_le_bytes());
         bytes[16..20].copy_from_slice(&(chunks.len() as u32).to_le_bytes());
-        for (row, (hash, length)) in bytes[HEADER..front].chunks_exact_mut(TABLE_ROW).zip(&chunks) {
-            row[..32].copy_from_slice(&hash.0);
-            row[32..].copy_from_slice(&length.to_le_bytes());
+        for (row, (_, length)) in bytes[HEADER..front].chunks_exact_mut(TABLE_ROW).zip(&chunks) {
+            row.copy_from_slice(&length.to_le_bytes());
         }
-        let crc = crc(&bytes);
+        let crc = crc(bytes);
         bytes[20..24].copy_from_slice(&crc.to_le_bytes());
         let info = BlockInfo { stored: bytes.len() as u32, codec, raw: self.raw.len() as u32, crc, chunks };
         self.raw.clear();
@@ -147,7 +163,7 @@ fn crc(block: &[u8]) -> u32 {
     h.finalize()
 }
 
-/// Opens blocks: checks, decompresses, verifies every chunk.
+/// Opens blocks: checks, decompresses, names every chunk by its content.
 pub struct BlockOpener {
     decompressor: zstd::bulk::Decompressor<'static>,
     raw: Vec<u8>,
@@ -164,46 +180,38 @@ impl BlockOpener {
         Ok(Self { decompressor, raw: Vec::new() })
     }
 
-    /// Opens a block and gives its chunks for which `wanted` says yes, each verified against its hash.
+    /// Opens a block and gives each chunk under the name that its bytes have. A chunk that nobody asked for is no
+    /// error here: whoever waits for one will see that it did not come.
     ///
     /// # Errors
     /// A [`FormatError`] for anything that is wrong with the bytes, and what `sink` returns.
-    pub fn open(
-        &mut self,
-        block: &[u8],
-        mut wanted: impl FnMut(&Hash) -> bool,
-        mut sink: impl FnMut(Hash, &[u8]) -> Result<()>,
-    ) -> Result<BlockInfo> {
-        let info = parse(block)?;
-        let payload = &block[HEADER + info.chunks.len() * TABLE_ROW..];
-        let raw: &[u8] = match info.codec {
+    pub fn open(&mut self, block: &[u8], mut sink: impl FnMut(Hash, &[u8]) -> Result<()>) -> Result<BlockInfo> {
+        let BlockHead { codec, raw: length, crc, lengths } = parse(block)?;
+        let payload = &block[HEADER + lengths.len() * TABLE_ROW..];
+        let raw: &[u8] = match codec {
             Codec::Raw => payload,
             Codec::Zstd => {
                 self.raw.resize(RAW_LIMIT, 0);
                 let n = self
                     .decompressor
-                    .decompress_to_buffer(payload, &mut self.raw[..info.raw as usize])
+                    .decompress_to_buffer(payload, &mut self.raw[..length as usize])
                     .map_err(|_| FormatError::malformed("block", "its zstd frame cannot be decompressed"))?;
                 &self.raw[..n]
             }
         };
-        if raw.len() != info.raw as usize {
+        if raw.len() != length as usize {
             return Err(FormatError::malformed("block", "it decompresses to another length").into());
         }
-        let mut at = 0;
-        for &(hash, length) in &info.chunks {
-            let bytes = &raw[at..at + length as usize];
-            at += length as usize;
-            if !wanted(&hash) {
-                continue;
-            }
-            let actual = Hash::of(bytes);
-            if actual != hash {
-                return Err(checksum("chunk", &hash, &actual).into());
-            }
+        let mut rest = raw;
+        let mut chunks = Vec::with_capacity(lengths.len());
+        for n in lengths {
+            let (bytes, after) = rest.split_at(n as usize);
+            rest = after;
+            let hash = Hash::of(bytes);
+            chunks.push((hash, n));
             sink(hash, bytes)?;
         }
-        Ok(info)
+        Ok(BlockInfo { stored: block.len() as u32, codec, raw: length, crc, chunks })
     }
 }
 
@@ -215,7 +223,7 @@ pub(crate) fn checksum(what: &'static str, expected: &Hash, actual: &Hash) -> Fo
 ///
 /// # Errors
 /// Any [`FormatError`].
-pub fn parse(block: &[u8]) -> Result<BlockInfo, FormatError> {
+pub fn parse(block: &[u8]) -> Result<BlockHead, FormatError> {
     if block.len() > STORED_LIMIT {
         return Err(FormatError::Limit { what: "a block", limit: STORED_LIMIT as u64 });
     }
@@ -242,28 +250,27 @@ pub fn parse(block: &[u8]) -> Result<BlockInfo, FormatError> {
             actual: format!("{actual:08x}"),
         });
     }
-    let mut chunks = Vec::with_capacity(count as usize);
+    let mut lengths = Vec::with_capacity(count as usize);
     let mut sum = 0u64;
     for _ in 0..count {
-        let (hash, length) = (r.hash()?, r.u32()?);
+        let length = r.u32()?;
         if length == 0 || length as usize > CHUNK_LIMIT {
             return r.bad("a chunk's length is beyond the limits");
         }
         sum += u64::from(length);
-        chunks.push((hash, length));
+        lengths.push(length);
     }
     if sum != u64::from(raw) || (codec == Codec::Raw && payload != raw) {
         return r.bad("the lengths of its chunks do not add up");
     }
-    Ok(BlockInfo { stored: block.len() as u32, codec, raw, crc: crc_said, chunks })
+    Ok(BlockHead { codec, raw, crc: crc_said, lengths })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn sample(parts: &[Vec<u8>]) -> Block {
-        let mut b = BlockBuilder::new(3).unwrap();
+    fn sample<'b>(b: &'b mut BlockBuilder, parts: &[Vec<u8>]) -> Block<'b> {
         for p in parts {
             assert!(b.fits(p.len()));
             b.push(Hash::of(p), p);
@@ -274,28 +281,26 @@ mod tests {
     #[test]
     fn chunks_come_back() {
         let parts = [b"hello".repeat(1000), vec![1], vec![0; 70_000]];
-        let block = sample(&parts);
+        let mut b = BlockBuilder::new(3).unwrap();
+        let block = sample(&mut b, &parts);
         assert_eq!(block.info.codec, Codec::Zstd);
         let mut got = Vec::new();
-        let info = BlockOpener::new().unwrap().open(
-            &block.bytes,
-            |_| true,
-            |_, b| {
-                got.push(b.to_vec());
-                Ok(())
-            },
-        );
+        let info = BlockOpener::new().unwrap().open(block.bytes, |_, b| {
+            got.push(b.to_vec());
+            Ok(())
+        });
         assert_eq!(info.unwrap(), block.info);
         assert_eq!(got, parts);
     }
 
     #[test]
     fn any_flipped_bit_is_found() {
-        let block = sample(&[b"abc".repeat(50), b"x".to_vec()]);
+        let mut b = BlockBuilder::new(3).unwrap();
+        let block = sample(&mut b, &[b"abc".repeat(50), b"x".to_vec()]);
         for i in 0..block.bytes.len() {
-            let mut bad = block.bytes.clone();
+            let mut bad = block.bytes.to_vec();
             bad[i] ^= 1 << (i % 8);
-            let e = BlockOpener::new().unwrap().open(&bad, |_| true, |_, _| Ok(())).unwrap_err();
+            let e = BlockOpener::new().unwrap().open(&bad, |_, _| Ok(())).unwrap_err();
             assert!(matches!(e.kind(), crate::ErrorKind::Integrity | crate::ErrorKind::Unsupported), "{i}: {e:?}");
         }
         for n in 0..block.bytes.len() {

@@ -150,11 +150,15 @@ impl<'s> Checker<'s> {
                 self.task.check()?;
                 buf.resize(info.stored as usize, 0);
                 let read = self.store.blobs().get_range(&key, *offset, &mut buf);
-                let opened = read.and_then(|()| opener.open(&buf, |_| true, |_, _| Ok(())));
+                let opened = read.and_then(|()| opener.open(&buf, |_, _| Ok(())));
                 match opened {
                     Ok(found) if found == *info => {}
-                    Ok(_) => {
-                        bad.insert((number as u32, *offset), "it is not the block of the trailer".to_owned());
+                    Ok(found) => {
+                        let differs = found.chunks.iter().zip(&info.chunks).find(|(a, b)| a != b);
+                        let why = differs.map_or("it is not the block of the trailer".to_owned(), |(_, (hash, _))| {
+                            format!("chunk {hash} has other content")
+                        });
+                        bad.insert((number as u32, *offset), why);
                     }
                     Err(e) => {
                         bad.insert((number as u32, *offset), e.to_string());

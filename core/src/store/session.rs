@@ -132,7 +132,7 @@ impl<'s> Session<'s> {
     ///
     /// # Errors
     /// `Limit` when there is no room.
-    pub fn add(&self, block: Block) -> Result<()> {
+    pub fn add(&self, block: Block<'_>) -> Result<()> {
         let mut packs = lock(&self.packs);
         let full = packs
             .open
@@ -147,7 +147,7 @@ impl<'s> Session<'s> {
             packs.open = Some(OpenPack { writer, blocks: Vec::new(), size: pack::MAGIC.len() as u64 });
         }
         if let Some(open) = &mut packs.open {
-            open.writer.append(&block.bytes)?;
+            open.writer.append(block.bytes)?;
             open.size += block.bytes.len() as u64;
             open.blocks.push(block.info);
         }

@@ -113,8 +113,8 @@ pub(super) struct OpenBlocks {
     stored: Vec<u8>,
 }
 
-/// Most of them; a block has at most 1 MiB.
-const OPEN_BLOCKS: usize = 32;
+/// Most of them; a block has at most 4 MiB.
+const OPEN_BLOCKS: usize = 8;
 
 struct OpenBlock {
     origin: Origin,
@@ -151,7 +151,7 @@ impl OpenBlocks {
                     raw.extend_from_slice(bytes);
                     Ok(())
                 };
-                opener.open(&self.stored, |_| true, keep).map_err(|e| origin.explain(e))?;
+                opener.open(&self.stored, keep).map_err(|e| origin.explain(e))?;
             }
             self.blocks.push(OpenBlock { origin, raw, chunks });
         }

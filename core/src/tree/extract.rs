@@ -3,7 +3,7 @@
 //! ```text
 //!  rows ──> plan: where every byte of every chunk belongs ──> preflight: can the filesystem hold it?
 //!   ──> directories ──> blocks, on all cores: verify, create, write, metadata ──> links, devices
-//!   ──> inode flags ──> directories' own metadata, deepest first ──> sync ──> compare with the medium
+//!   ──> inode flags ──> directories' owner metadata, deepest first ──> sync ──> compare with the medium
 //! ```
 //!
 //! While it runs a marker stands in the target; a run that finds one clears what the killed run left and begins anew.
@@ -15,10 +15,11 @@ mod plan;
 mod target;
 
 use super::compare;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::Unit;
 use crate::job::Task;
 use crate::store::{ChunkSource, Image};
+use crate::sys::confined::Root;
 use serde::Serialize;
 use std::path::Path;
 
@@ -71,6 +72,16 @@ impl Image {
     }
 }
 
+/// What all phases of one extraction work with.
+struct Extraction<'a> {
+    plan: &'a plan::Plan,
+    root: &'a Root,
+    lost: &'a capability::Lost,
+    owner: target::Owner,
+    threads: usize,
+    task: &'a Task,
+}
+
 /// Extracts `image`, its chunks coming from `source`.
 ///
 /// # Errors
@@ -94,14 +105,15 @@ pub fn extract(
         return Err(unsupported(path, &losses));
     }
     let lost = capability::Lost::new(&losses);
-    target.mark(image)?;
+    let owner = target.mark(image)?;
+    let run = Extraction { plan: &plan, root: target.root(), lost: &lost, owner, threads, task };
 
     task.stage("transfer", plan.bytes, Unit::Bytes);
-    finish::directories(&plan, target.root(), task)?;
-    files::write(&plan, source, target.root(), &lost, threads, task)?;
-    finish::others(&plan, target.root(), &lost, task)?;
-    finish::directory_metadata(&plan, target.root(), &lost)?;
-    finish::inode_flags(&plan, target.root(), &lost)?;
+    finish::directories(&run)?;
+    files::write(&run, source)?;
+    finish::others(&run)?;
+    finish::directory_metadata(&run)?;
+    finish::inode_flags(&run)?;
 
     task.stage("verify", 0, Unit::Bytes);
     let sync = || match options.no_sync {
@@ -111,7 +123,7 @@ pub fn extract(
     // What says "a part" goes only when the whole is there, and on the medium.
     sync()?;
     target.unmark()?;
-    finish::root(&plan, target.root(), &lost)?;
+    finish::root(&run)?;
     sync()?;
     if options.verify {
         let differences = compare::compare(image, source, target.root(), true, threads, task)?;
@@ -123,6 +135,24 @@ pub fn extract(
         }
     }
     Ok(Extracted { entries: image.manifest().totals.rows, bytes: plan.bytes, verified: options.verify, losses })
+}
+
+/// Entries that are dealt with by one thread at a time; less is not worth a thread.
+const SHARE: usize = 64;
+
+/// Does `work` with all items on several threads, each of which has neighbours.
+fn spread<T: Sync>(items: &[T], threads: usize, work: impl Fn(&[T]) -> Result<()> + Sync) -> Result<()> {
+    let share = items.len().div_ceil(threads.max(1)).max(SHARE);
+    if items.len() <= share {
+        return work(items);
+    }
+    std::thread::scope(|s| {
+        let handles: Vec<_> = items.chunks(share).map(|part| s.spawn(|| work(part))).collect();
+        handles.into_iter().fold(Ok(()), |so_far, h| {
+            so_far
+                .and(h.join().unwrap_or_else(|_| Err(Error::new(ErrorKind::Bug, "a thread of an extraction panicked"))))
+        })
+    })
 }
 
 fn unsupported(path: &Path, losses: &[Loss]) -> Error {

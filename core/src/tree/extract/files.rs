@@ -2,11 +2,11 @@
 
 use super::capability::Lost;
 use super::plan::{File, Meta, Plan};
+use super::{Extraction, spread};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::block::BlockOpener;
-use crate::job::Task;
 use crate::store::ChunkSource;
-use crate::sys::confined::{Links, Root, show};
+use crate::sys::confined::{Links, show};
 use crate::sys::inode;
 use crate::sys::xattr::{self, Of};
 use rustix::fs::{Gid, Mode, OFlags, Timespec, Timestamps, Uid};
@@ -22,48 +22,32 @@ const OPEN_LIMIT: usize = 256;
 const DIRECTORY_LIMIT: usize = 64;
 
 /// Writes all regular files of the plan.
-pub(super) fn write(
-    plan: &Plan,
-    source: &dyn ChunkSource,
-    root: &Root,
-    lost: &Lost,
-    threads: usize,
-    task: &Task,
-) -> Result<()> {
-    let shared = Shared {
-        plan,
-        root,
-        lost,
-        task,
-        open: Mutex::default(),
-        failed: AtomicBool::new(false),
-        umask: inode::umask(),
-        owner: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
-    };
-    let mut empty = Worker::new(&shared)?;
-    for (n, file) in plan.files.iter().enumerate() {
-        if file.left.load(Ordering::Relaxed) == 0 {
+pub(super) fn write(run: &Extraction<'_>, source: &dyn ChunkSource) -> Result<()> {
+    let Extraction { plan, task, .. } = *run;
+    let shared = Shared { run, open: Mutex::default(), failed: AtomicBool::new(false), umask: inode::umask() };
+    let empty: Vec<_> = plan.files.iter().filter(|f| f.left.load(Ordering::Relaxed) == 0).collect();
+    spread(&empty, run.threads, |part| {
+        let mut worker = Worker::new(&shared);
+        part.iter().enumerate().try_for_each(|(n, file)| {
             if n % 1024 == 0 {
                 task.check()?;
             }
-            empty.whole(file, &[])?;
-        }
-    }
-    drop(empty);
+            worker.whole(file, &[])
+        })
+    })?;
     if plan.chunks.is_empty() {
         return Ok(());
     }
     let feed = source.feed(&plan.chunks)?;
     let work = || -> Result<()> {
-        let mut worker = Worker::new(&shared)?;
+        let mut worker = Worker::new(&shared);
         let mut opener = BlockOpener::new()?;
         let mut block = Vec::new();
         while !shared.failed.load(Ordering::Relaxed)
             && let Some(origin) = feed.next(&mut block)?
         {
             task.check()?;
-            let wanted = |h: &_| plan.chunks.contains(h);
-            let opened = opener.open(&block, wanted, |hash, bytes| match plan.chunks.position(&hash) {
+            let opened = opener.open(&block, |hash, bytes| match plan.chunks.position(&hash) {
                 Some(chunk) => worker.chunk(chunk, bytes),
                 None => Ok(()),
             });
@@ -72,7 +56,7 @@ pub(super) fn write(
         Ok(())
     };
     std::thread::scope(|s| {
-        let handles: Vec<_> = (0..threads)
+        let handles: Vec<_> = (0..run.threads)
             .map(|_| {
                 s.spawn(|| {
                     let outcome = work();
@@ -95,14 +79,10 @@ pub(super) fn write(
 }
 
 struct Shared<'a> {
-    plan: &'a Plan,
-    root: &'a Root,
-    lost: &'a Lost,
-    task: &'a Task,
+    run: &'a Extraction<'a>,
     open: Mutex<HashMap<u32, Open>>,
     failed: AtomicBool,
     umask: u32,
-    owner: (u32, u32),
 }
 
 /// A file of several chunks that was begun. The descriptor is given back when too many are open.
@@ -123,17 +103,17 @@ struct Worker<'a> {
 }
 
 impl<'a> Worker<'a> {
-    fn new(shared: &'a Shared<'a>) -> Result<Self> {
-        Ok(Self { shared, directories: HashMap::new(), last: 0 })
+    fn new(shared: &'a Shared<'a>) -> Self {
+        Self { shared, directories: HashMap::new(), last: 0 }
     }
 
     fn failed(&self, what: &str, file: &File, e: Errno) -> Error {
-        Error::io(what, format!("/{}", show(&self.shared.plan.path(file))), e)
+        Error::io(what, format!("/{}", show(&self.shared.run.plan.path(file))), e)
     }
 
     /// Writes a verified chunk wherever it belongs.
     fn chunk(&mut self, chunk: u32, bytes: &[u8]) -> Result<()> {
-        let plan = self.shared.plan;
+        let plan = self.shared.run.plan;
         for u in plan.uses(chunk) {
             let file = &plan.files[u.file as usize];
             if u.offset == 0 && file.size == bytes.len() as u64 {
@@ -142,7 +122,7 @@ impl<'a> Worker<'a> {
             } else {
                 self.piece(u.file, file, u.offset, bytes)?;
             }
-            self.shared.task.advance(bytes.len() as u64);
+            self.shared.run.task.advance(bytes.len() as u64);
         }
         Ok(())
     }
@@ -178,7 +158,7 @@ impl<'a> Worker<'a> {
         let fd = if open.contains_key(&number) {
             let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             self.directory(file.directory)
-                .and_then(|d| rustix::fs::openat(d, shared.plan.name(file), flags, Mode::empty()))
+                .and_then(|d| rustix::fs::openat(d, shared.run.plan.name(file), flags, Mode::empty()))
         } else {
             self.create(file, 0o600).and_then(|fd| rustix::fs::ftruncate(&fd, file.size).map(|()| fd))
         };
@@ -193,7 +173,7 @@ impl<'a> Worker<'a> {
     }
 
     fn create(&mut self, file: &File, mode: u32) -> Result<OwnedFd, Errno> {
-        let name = self.shared.plan.name(file);
+        let name = self.shared.run.plan.name(file);
         let directory = self.directory(file.directory)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         rustix::fs::openat(directory, name, flags, Mode::from(mode))
@@ -206,9 +186,9 @@ impl<'a> Worker<'a> {
                 let last = self.last;
                 self.directories.retain(|n, _| *n == last);
             }
-            let path = &self.shared.plan.directories[number as usize].path;
+            let path = &self.shared.run.plan.directories[number as usize].path;
             let flags = OFlags::PATH | OFlags::DIRECTORY;
-            let fd = self.shared.root.open_at(path, flags, Mode::empty(), Links::Refuse)?;
+            let fd = self.shared.run.root.open_at(path, flags, Mode::empty(), Links::Refuse)?;
             self.directories.insert(number, fd);
         }
         self.last = number;
@@ -218,15 +198,15 @@ impl<'a> Worker<'a> {
     /// The final mode where creation can give it, else one that only the owner can use until it is finished.
     fn creation_mode(&self, meta: &Meta) -> u32 {
         let plain = meta.mode & 0o7777;
-        let own = (meta.uid, meta.gid) == self.shared.owner;
+        let own = (meta.uid, meta.gid) == self.shared.run.owner;
         if own && plain & self.shared.umask == 0 && plain & 0o7000 == 0 { plain } else { 0o600 }
     }
 
     fn finish(&self, file: &File, fd: BorrowedFd<'_>, created: u32) -> Result<()> {
-        let Shared { plan, lost, owner, .. } = self.shared;
+        let Extraction { plan, lost, owner, .. } = *self.shared.run;
         let meta = &file.meta;
         let failed = |what, e| self.failed(what, file, e);
-        if (meta.uid, meta.gid) != *owner && !lost.owner {
+        if (meta.uid, meta.gid) != owner && !lost.owner {
             rustix::fs::fchown(fd, Some(Uid::from_raw(meta.uid)), Some(Gid::from_raw(meta.gid)))
                 .map_err(|e| failed("give an owner to", e))?;
         }

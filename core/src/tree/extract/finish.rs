@@ -1,12 +1,11 @@
 //! What is not file content: directories, links, devices, flags, and the metadata of directories at the end.
 
-use super::capability::Lost;
 use super::files::{set_xattrs, times};
-use super::plan::{Meta, Other, Plan, What};
+use super::plan::{Directory, Meta, Other, What};
 use super::target::make_directory;
+use super::{Extraction, spread};
 use crate::error::{Error, Result};
 use crate::image::row::{KIND_MASK, LINK};
-use crate::job::Task;
 use crate::sys::confined::{Links, Root, proc_path, show};
 use crate::sys::inode;
 use crate::sys::xattr::Of;
@@ -18,39 +17,43 @@ fn failed(what: &str, path: &[u8], e: Errno) -> Error {
     Error::io(what, format!("/{}", show(path)), e)
 }
 
-/// Makes all directories, parents first, closed to everybody but the owner.
-pub(super) fn directories(plan: &Plan, root: &Root, task: &Task) -> Result<()> {
-    for (n, d) in plan.directories.iter().enumerate() {
-        if n % 1024 == 0 {
-            task.check()?;
-        }
-        make_directory(root, &d.path).map_err(|e| failed("create", &d.path, e))?;
+/// Makes all directories, level by level, closed to everybody but the owner.
+pub(super) fn directories(run: &Extraction<'_>) -> Result<()> {
+    let Extraction { plan, root, threads, task, .. } = *run;
+    for level in plan.levels() {
+        task.check()?;
+        spread(&level, threads, |part| {
+            part.iter().try_for_each(|d| make_directory(root, &d.path).map_err(|e| failed("create", &d.path, e)))
+        })?;
     }
     Ok(())
 }
 
-/// Makes links, devices, FIFOs and further names.
-pub(super) fn others(plan: &Plan, root: &Root, lost: &Lost, task: &Task) -> Result<()> {
-    let mut parent = Parent { root, last: None };
-    for (n, other) in plan.others.iter().enumerate() {
-        if n % 1024 == 0 {
-            task.check()?;
-        }
-        if lost.kind(&other.what) {
-            continue;
-        }
-        make(&mut parent, other, plan, lost).map_err(|e| failed("create", &other.path, e))?;
+/// Makes links, devices, FIFOs, and then further names, which may be those of a link.
+pub(super) fn others(run: &Extraction<'_>) -> Result<()> {
+    let Extraction { plan, root, lost, threads, task, .. } = *run;
+    let (names, first): (Vec<_>, Vec<_>) =
+        plan.others.iter().filter(|o| !lost.kind(&o.what)).partition(|o| matches!(o.what, What::Name(_)));
+    for pass in [first, names] {
+        spread(&pass, threads, |part| {
+            let mut parent = Parent { root, last: None };
+            part.iter().enumerate().try_for_each(|(n, other)| {
+                if n % 1024 == 0 {
+                    task.check()?;
+                }
+                make(&mut parent, other, run).map_err(|e| failed("create", &other.path, e))
+            })
+        })?;
     }
     Ok(())
 }
 
-fn make(parent: &mut Parent<'_>, other: &Other, plan: &Plan, lost: &Lost) -> Result<(), Errno> {
-    let root = parent.root;
+fn make(parent: &mut Parent<'_>, other: &Other, run: &Extraction<'_>) -> Result<(), Errno> {
     let (dir, name) = parent.of(&other.path)?;
     let meta = &other.meta;
     match &other.what {
         What::Name(first) => {
-            let (from, first) = root.parent(first, Links::Refuse)?;
+            let (from, first) = run.root.parent(first, Links::Refuse)?;
             return rustix::fs::linkat(&from, first, dir, name, AtFlags::empty());
         }
         What::Link(target) => rustix::fs::symlinkat(&target[..], dir, name)?,
@@ -60,13 +63,14 @@ fn make(parent: &mut Parent<'_>, other: &Other, plan: &Plan, lost: &Lost) -> Res
         }
         What::Fifo => rustix::fs::mknodat(dir, name, FileType::Fifo, Mode::from(0o600), 0)?,
     }
-    metadata(dir, name, meta, plan, lost)
+    metadata(dir, name, meta, run)
 }
 
 /// Metadata of an entry that cannot be opened: a link or a special file.
-fn metadata(dir: BorrowedFd<'_>, name: &[u8], meta: &Meta, plan: &Plan, lost: &Lost) -> Result<(), Errno> {
+fn metadata(dir: BorrowedFd<'_>, name: &[u8], meta: &Meta, run: &Extraction<'_>) -> Result<(), Errno> {
+    let Extraction { plan, lost, owner, .. } = *run;
     let path = proc_path(dir, name);
-    if !lost.owner {
+    if !lost.owner && owner != (meta.uid, meta.gid) {
         let (uid, gid) = (Uid::from_raw(meta.uid), Gid::from_raw(meta.gid));
         rustix::fs::chownat(dir, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
     }
@@ -77,27 +81,33 @@ fn metadata(dir: BorrowedFd<'_>, name: &[u8], meta: &Meta, plan: &Plan, lost: &L
     rustix::fs::utimensat(dir, name, &times(meta), AtFlags::SYMLINK_NOFOLLOW)
 }
 
-/// Gives directories their own metadata, the deepest first: writing into one would change its time again.
-pub(super) fn directory_metadata(plan: &Plan, root: &Root, lost: &Lost) -> Result<()> {
-    for d in plan.directories.iter().rev() {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-        let set = |fd: OwnedFd| -> Result<(), Errno> {
-            if !lost.owner {
+/// Gives directories their owner metadata, the deepest first: one without permissions hides what is below.
+pub(super) fn directory_metadata(run: &Extraction<'_>) -> Result<()> {
+    let Extraction { plan, root, lost, threads, .. } = *run;
+    let set = |d: &Directory| -> Result<(), Errno> {
+        let fd = root.open_at(&d.path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty(), Links::Refuse)?;
+        if !lost.owner {
+            // It may have been here before: a mount point.
+            let st = rustix::fs::fstat(&fd)?;
+            if (st.st_uid, st.st_gid) != (d.meta.uid, d.meta.gid) {
                 rustix::fs::fchown(&fd, Some(Uid::from_raw(d.meta.uid)), Some(Gid::from_raw(d.meta.gid)))?;
-                rustix::fs::fchmod(&fd, Mode::from(d.meta.mode & 0o7777))?;
             }
-            set_xattrs(Of::Open(fd.as_fd()), plan, &d.meta, lost).map_err(|(_, e)| e)?;
-            rustix::fs::futimens(&fd, &times(&d.meta))
-        };
-        let opened = root.open_at(&d.path, flags, Mode::empty(), Links::Refuse);
-        opened.and_then(set).map_err(|e| failed("set the metadata of", &d.path, e))?;
-    }
-    Ok(())
+            rustix::fs::fchmod(&fd, Mode::from(d.meta.mode & 0o7777))?;
+        }
+        set_xattrs(Of::Open(fd.as_fd()), plan, &d.meta, lost).map_err(|(_, e)| e)?;
+        rustix::fs::futimens(&fd, &times(&d.meta))
+    };
+    plan.levels().iter().rev().try_for_each(|level| {
+        spread(level, threads, |part| {
+            part.iter().try_for_each(|d| set(d).map_err(|e| failed("set the metadata of", &d.path, e)))
+        })
+    })
 }
 
 /// Sets immutable and append-only flags when all else is done: nothing can be changed beneath them any more. Those of
 /// the root come with [`root`], because the marker is still in it.
-pub(super) fn inode_flags(plan: &Plan, root: &Root, lost: &Lost) -> Result<()> {
+pub(super) fn inode_flags(run: &Extraction<'_>) -> Result<()> {
+    let Extraction { plan, root, lost, .. } = *run;
     if lost.inode_flags {
         return Ok(());
     }
@@ -118,7 +128,8 @@ fn set_flags(root: &Root, path: &[u8], wanted: u32) -> Result<(), Errno> {
 }
 
 /// Gives the root its time again, which removing the marker changed, and its flags.
-pub(super) fn root(plan: &Plan, root: &Root, lost: &Lost) -> Result<()> {
+pub(super) fn root(run: &Extraction<'_>) -> Result<()> {
+    let Extraction { plan, root, lost, .. } = *run;
     let Some(top) = plan.directories.first() else { return Ok(()) };
     rustix::fs::futimens(root, &times(&top.meta)).map_err(|e| failed("set the times of", b"", e))?;
     if top.meta.inode_flags != 0 && !lost.inode_flags {

@@ -134,6 +134,17 @@ impl Plan {
         &self.sets
     }
 
+    /// The directories by their depth, the root first.
+    pub(super) fn levels(&self) -> Vec<Vec<&Directory>> {
+        let mut out: Vec<Vec<&Directory>> = Vec::new();
+        for d in &self.directories {
+            let depth = if d.path.is_empty() { 0 } else { 1 + d.path.iter().filter(|&&b| b == b'/').count() };
+            out.resize_with(out.len().max(depth + 1), Vec::new);
+            out[depth].push(d);
+        }
+        out
+    }
+
     /// Where a chunk belongs.
     pub(super) fn uses(&self, chunk: u32) -> &[Use] {
         let (from, to) = (self.first[chunk as usize], self.first[chunk as usize + 1]);

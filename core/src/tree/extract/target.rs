@@ -14,6 +14,9 @@ use std::path::Path;
 /// Stands in a target while an extraction runs.
 const MARKER: &str = ".libcv-extracting";
 
+/// Owner and group that a new entry has before it gets its own.
+pub(super) type Owner = (u32, u32);
+
 /// A directory that takes an image.
 pub(super) struct Target {
     root: Root,
@@ -52,14 +55,17 @@ impl Target {
         &self.root
     }
 
-    /// Says that what is here is a part.
-    pub(super) fn mark(&self, image: &Image) -> Result<()> {
+    /// Says that what is here is a part. Gives the owner of what is made here.
+    pub(super) fn mark(&self, image: &Image) -> Result<Owner> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let fd = rustix::fs::openat(&self.root, MARKER, flags, Mode::from(0o600))
             .map_err(|e| Error::io("create", self.path.join(MARKER).display(), e))?;
         let text = format!("{}\n", image.id());
-        let written = rustix::io::write(&fd, text.as_bytes()).and_then(|_| rustix::fs::fsync(&fd));
-        written.map_err(|e| Error::io("write", self.path.join(MARKER).display(), e))
+        let written = rustix::io::write(&fd, text.as_bytes())
+            .and_then(|_| rustix::fs::fsync(&fd))
+            .and_then(|()| rustix::fs::fstat(&fd))
+            .map_err(|e| Error::io("write", self.path.join(MARKER).display(), e))?;
+        Ok((written.st_uid, written.st_gid))
     }
 
     /// Says that it is whole.
