@@ -148,10 +148,10 @@ fn spread<T: Sync>(items: &[T], threads: usize, work: impl Fn(&[T]) -> Result<()
     }
     std::thread::scope(|s| {
         let handles: Vec<_> = items.chunks(share).map(|part| s.spawn(|| work(part))).collect();
-        handles.into_iter().fold(Ok(()), |so_far, h| {
-            so_far
-                .and(h.join().unwrap_or_else(|_| Err(Error::new(ErrorKind::Bug, "a thread of an extraction panicked"))))
-        })
+        let join = |h: std::thread::ScopedJoinHandle<'_, Result<()>>| {
+            h.join().unwrap_or_else(|_| Err(Error::new(ErrorKind::Bug, "a thread of an extraction panicked")))
+        };
+        handles.into_iter().map(join).fold(Ok(()), Result::and)
     })
 }
 
