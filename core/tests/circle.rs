@@ -116,6 +116,27 @@ fn every_oddity_comes_back_on_ext4() {
 }
 
 #[test]
+fn what_xfs_and_btrfs_can_hold_comes_back() {
+    if !is_root() {
+        eprintln!("skipped: needs root");
+        return;
+    }
+    let from = Mounted::new("ext4", 1 << 30);
+    odd_tree(&from.path(), 300);
+    let tmp = tempfile::tempdir().unwrap();
+    let store = Store::init(tmp.path().join("store")).unwrap();
+    let captured = store.capture(from.path(), "odd", &exact(tmp.path()), &Task::quiet()).unwrap();
+    for kind in ["xfs", "btrfs"] {
+        let to = Mounted::new(kind, 2 << 30);
+        let verify = ExtractOptions { verify: true, ..Default::default() };
+        store.image("odd").unwrap().extract(to.path(), &verify, &Task::quiet()).unwrap();
+        // And what xfs shows of it is the same tree, ACLs included.
+        let again = store.capture(to.path(), "odd", &exact(tmp.path()), &Task::quiet()).unwrap();
+        assert_eq!((again.tree, again.changed), (captured.tree, false), "{kind}");
+    }
+}
+
+#[test]
 fn what_a_filesystem_cannot_hold_is_refused_before_anything_is_written() {
     if !is_root() {
         eprintln!("skipped: needs root");

@@ -32,7 +32,10 @@ impl Of<'_> {
     }
 }
 
-/// All attributes, sorted by name.
+/// How xfs shows root the ACLs that it stores; they are there as `system.posix_acl_*`, too.
+const DOUBLES: [&[u8]; 2] = [b"trusted.SGI_ACL_FILE", b"trusted.SGI_ACL_DEFAULT"];
+
+/// All attributes, sorted by name, each once.
 ///
 /// # Errors
 /// The errno; a filesystem without attributes has none, which is not an error.
@@ -42,7 +45,7 @@ pub fn list(of: Of<'_>) -> Result<Vec<Xattr>, Errno> {
         names => names?,
     };
     let mut out = Vec::new();
-    for name in names.split(|&c| c == 0).filter(|n| !n.is_empty()) {
+    for name in names.split(|&c| c == 0).filter(|n| !n.is_empty() && !DOUBLES.contains(n)) {
         match whole(|buf| of.value(name, buf)) {
             Ok(value) => out.push((name.to_vec(), value)),
             Err(Errno::NODATA) => {} // removed between the two calls
