@@ -1,12 +1,20 @@
 #!/bin/bash
 # quickstart.sh: the whole story on one machine, as root: a real Debian root is captured, changed, captured again, rolled
 # back, put on a disk image with a layout, and that disk boots to its login prompt.
-# It installs what is missing on Debian 12, and calls sudo itself if it must. Nothing but files it makes is touched.
+# It installs what is missing on Debian 12, and calls sudo itself if it must. It builds in target/ and works in
+# WORKDIR. A WORKDIR with the file .libcv-quickstart is of an earlier run: it is removed with all that is in it. Another
+# that is not empty is refused.
 # Call:   examples/quickstart.sh [WORKDIR]      default: target/quickstart
 set -euo pipefail
 cd "$(dirname "$0")/.."
 [ "$(id -u)" = 0 ] || exec sudo -E env "PATH=$PATH" "$0" "$@"
 WORK=$(realpath -m "${1:-${CARGO_TARGET_DIR:-target}/quickstart}")
+MARK=$WORK/.libcv-quickstart
+if [ -e "$MARK" ]; then rm -rf --one-file-system "$WORK"; fi
+if [ -e "$WORK" ] && [ -n "$(ls -A "$WORK")" ]; then
+  echo "quickstart.sh: $WORK is not empty, and no quickstart made it: remove it, or name another WORKDIR" >&2; exit 2
+fi
+mkdir -p "$WORK"; touch "$MARK"
 BEGIN=$SECONDS STEP=$SECONDS NAME=
 step() { [ -z "$NAME" ] || printf '   %s: %d s\n' "$NAME" $((SECONDS - STEP)); NAME=$1 STEP=$SECONDS; printf '\n== %s\n' "$1"; }
 
@@ -17,10 +25,9 @@ cargo build -q --release -p libcv --features cli --bin cvctl
 cv=$(realpath "${CARGO_TARGET_DIR:-target}/release/cvctl")
 step "make a Debian root with a kernel"
 TREE=$(tests/beds/make-root.sh | tail -n 1)
-rm -rf "$WORK"; mkdir -p "$WORK"
 cp -a "$TREE" "$WORK/root"          # the story changes it
 
-export CV_STORE=$WORK/store
+export CV_STORE=$WORK/store CV_STATE=$WORK/state
 step "capture it"
 "$cv" store init "$CV_STORE"
 "$cv" image capture "$WORK/root" --name debian --tag first

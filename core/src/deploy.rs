@@ -42,6 +42,13 @@ pub fn apply(
     task: &Task,
 ) -> Result<Applied> {
     let actions = actions(plan, options)?;
+    if let (Some(planned), Some(image)) = (plan.image(), image)
+        && planned != image.id()
+    {
+        return Err(Error::refused(format!("the plan is for image {planned}, not for {}", image.id()))
+            .fact("code", "A400")
+            .hint("make a plan for this image"));
+    }
     let payload = image.map(|image| Deployment { image, actions, verify: options.verify });
     plan.apply(confirm, payload.as_ref().map(|p| p as &dyn Payload), task)
 }
@@ -80,6 +87,8 @@ impl Payload for Deployment<'_> {
     fn install(&self, target: &Path, task: &Task) -> Result<()> {
         let options = ExtractOptions { verify: self.verify, ..ExtractOptions::default() };
         self.image.extract(target, &options, task)?;
+        // What another machine's configuration left is none of ours to go on with.
+        config::forget(target)?;
         config::apply(target, &self.actions, task)?;
         Ok(())
     }

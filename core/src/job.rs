@@ -17,6 +17,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+/// More threads than this are no use to anybody.
+const THREADS_LIMIT: usize = 256;
+
+/// The number of threads for one that was asked for: 0 is one for each core; there are at most 256.
+#[must_use]
+pub(crate) fn threads(wanted: usize) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    if wanted == 0 { cores() } else { wanted }.min(THREADS_LIMIT)
+}
+
 /// Events that a slow reader may leave unread; what comes beyond is left out, but for the last one.
 const QUEUE_LIMIT: usize = 1024;
 /// The shortest time between two progress events: at most four a second.

@@ -172,6 +172,46 @@ fn what_a_filesystem_cannot_hold_is_refused_before_anything_is_written() {
 }
 
 #[test]
+fn a_foreign_marker_clears_nothing() {
+    let tmp = tempfile::tempdir().unwrap();
+    let (tree, out) = (tmp.path().join("tree"), tmp.path().join("out"));
+    std::fs::create_dir(&tree).unwrap();
+    small_tree(&tree);
+    // It is not in an image either, even of an exact capture.
+    std::fs::write(tree.join(".libcv-extracting"), "mine").unwrap();
+    let store = Store::init(tmp.path().join("store")).unwrap();
+    store.capture(&tree, "t", &exact(tmp.path()), &Task::quiet()).unwrap();
+    let image = store.image("t").unwrap();
+    std::fs::create_dir(&out).unwrap();
+    for text in ["", "mine", "libcv extracts an image into this directory"] {
+        std::fs::write(out.join(".libcv-extracting"), text).unwrap();
+        std::fs::write(out.join("precious"), "data").unwrap();
+        let refused = image.extract(&out, &ExtractOptions::default(), &Task::quiet()).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Refused);
+        assert_eq!(std::fs::read_to_string(out.join("precious")).unwrap(), "data");
+    }
+    // A run that was killed while it wrote its marker had made nothing.
+    std::fs::remove_file(out.join("precious")).unwrap();
+    image.extract(&out, &ExtractOptions::default(), &Task::quiet()).unwrap();
+    assert!(!out.join(".libcv-extracting").exists());
+}
+
+#[test]
+fn an_expected_generation_is_looked_at_although_nothing_changed() {
+    let tmp = tempfile::tempdir().unwrap();
+    let tree = tmp.path().join("tree");
+    std::fs::create_dir(&tree).unwrap();
+    small_tree(&tree);
+    let store = Store::init(tmp.path().join("store")).unwrap();
+    store.capture(&tree, "t", &exact(tmp.path()), &Task::quiet()).unwrap();
+    store.rollback("t", "t@1").unwrap();
+    let late = CaptureOptions { expect_parent: Some(1), threads: 200_000, ..exact(tmp.path()) };
+    assert_eq!(store.capture(&tree, "t", &late, &Task::quiet()).unwrap_err().kind(), ErrorKind::Conflict);
+    let now = CaptureOptions { expect_parent: Some(2), ..late };
+    assert!(!store.capture(&tree, "t", &now, &Task::quiet()).unwrap().changed);
+}
+
+#[test]
 fn a_killed_extraction_is_cleared_by_the_next() {
     let tmp = tempfile::tempdir().unwrap();
     let (tree, out) = (tmp.path().join("tree"), tmp.path().join("out"));
@@ -180,7 +220,13 @@ fn a_killed_extraction_is_cleared_by_the_next() {
     let store = Store::init(tmp.path().join("store")).unwrap();
     store.capture(&tree, "t", &exact(tmp.path()), &Task::quiet()).unwrap();
     std::fs::create_dir_all(out.join("half/made")).unwrap();
-    std::fs::write(out.join(".libcv-extracting"), "x").unwrap();
+    let inode = std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(&out).unwrap());
+    let first = "libcv extracts an image into this directory, and clears it after an interruption";
+    std::fs::write(out.join(".libcv-extracting"), format!("{first}\n{inode}\n{}\n", store.image("t").unwrap().id()))
+        .unwrap();
+    // A part of an image is not captured.
+    let part = store.capture(&out, "part", &exact(tmp.path()), &Task::quiet());
+    assert_eq!(part.unwrap_err().kind(), ErrorKind::Refused);
     std::fs::write(out.join("half/made/file"), "x").unwrap();
     store.image("t").unwrap().extract(&out, &ExtractOptions::default(), &Task::quiet()).unwrap();
     assert_eq!(differences(&store, "t", &out), Vec::<String>::new());

@@ -219,7 +219,7 @@ fn can_apply() -> bool {
         && Path::new("/dev/loop-control").exists()
         && ["/usr/sbin/mkfs.ext4", "/sbin/mkfs.ext4"].iter().any(|p| Path::new(p).exists());
     if !able {
-        eprintln!("SKIP applying a layout: needs root, loop devices and mkfs.ext4");
+        eprintln!("skipped: applying a layout: needs root, loop devices and mkfs.ext4");
     }
     able
 }

@@ -52,7 +52,11 @@ impl Sample {
     }
 
     fn check(&self) -> libcv::store::check::Report {
-        Store::open(self.store()).unwrap().check(true, &Task::quiet()).unwrap()
+        self.look(true)
+    }
+
+    fn look(&self, read_data: bool) -> libcv::store::check::Report {
+        Store::open(self.store()).unwrap().check(read_data, &Task::quiet()).unwrap()
     }
 }
 
@@ -63,24 +67,153 @@ fn flip(path: &Path, at: usize) {
     std::fs::write(path, bytes).unwrap();
 }
 
+/// Flips a bit, asks, and flips it back.
+fn with_flipped<T>(path: &Path, bit: usize, ask: impl FnOnce() -> T) -> T {
+    let whole = std::fs::read(path).unwrap();
+    let mut bad = whole.clone();
+    bad[bit / 8] ^= 1 << (bit % 8);
+    std::fs::write(path, bad).unwrap();
+    let answer = ask();
+    std::fs::write(path, whole).unwrap();
+    answer
+}
+
 #[test]
 fn a_flipped_bit_in_each_kind_of_object_is_found_with_the_image_it_touches() {
+    let s = sample();
+    assert!(s.check().faults.is_empty());
     for kind in ["packs", "idx", "images", "refs", "tags"] {
-        for step in [3, 5, 7, 11] {
-            let s = sample();
-            assert!(s.check().faults.is_empty());
-            let object = &s.objects(kind)[0];
-            let size = std::fs::metadata(object).unwrap().len() as usize;
-            flip(object, size * step / 12);
-            let report = s.check();
-            assert!(!report.faults.is_empty(), "{kind} at {step}/12 of {size}");
-            let e = report.ok().unwrap_err();
+        let object = &s.objects(kind)[0];
+        let bits = std::fs::metadata(object).unwrap().len() as usize * 8;
+        // Small objects at every seventh bit, which is each bit of some byte; of large ones the ends and some between.
+        let step = if bits < 10_000 { 7 } else { bits / 100 };
+        let ends = (0..bits.min(512)).chain(bits.saturating_sub(512)..bits);
+        for bit in ends.step_by(7).chain((0..bits).step_by(step)) {
+            let report = with_flipped(object, bit, || s.look(kind == "packs"));
+            let e = report.ok().expect_err(&format!("{kind}: bit {bit} of {bits}"));
             assert_eq!(e.kind(), ErrorKind::Integrity);
-            if kind == "packs" || kind == "images" {
-                assert!(e.facts()["images"].to_string().contains(&s.image), "{kind} {step}: {e:?}");
+            if kind == "images" {
+                assert!(e.facts()["images"].to_string().contains(&s.image), "{kind} {bit}: {e:?}");
             }
+            let _ = std::fs::remove_file(s.store().join("idx/BAD"));
         }
     }
+    for file in ["store.json", "idx/CURRENT"] {
+        let path = s.store().join(file);
+        for bit in (0..std::fs::metadata(&path).unwrap().len() as usize * 8 - 8).step_by(3) {
+            let found =
+                with_flipped(&path, bit, || Store::open(s.store()).and_then(|s| s.check(false, &Task::quiet())?.ok()));
+            let kind = found.expect_err(&format!("{file}: bit {bit}")).kind();
+            assert!(
+                kind == ErrorKind::Integrity || (file == "store.json" && kind == ErrorKind::Unsupported),
+                "{kind:?}"
+            );
+        }
+    }
+    assert!(s.check().faults.is_empty());
+}
+
+#[test]
+fn a_damaged_block_names_its_images_and_is_healed_by_the_next_capture() {
+    let s = sample();
+    flip(&s.objects("packs")[0], 4000);
+    let e = s.check().ok().unwrap_err();
+    assert!(e.facts()["images"].to_string().contains(&s.image), "{e:?}");
+    // From now on it counts as missing, without reading all data again.
+    let store = Store::open(s.store()).unwrap();
+    assert!(store.check(false, &Task::quiet()).unwrap().ok().is_err());
+    let tree = s.dir.path().join("tree");
+    let again = store.capture(&tree, "t", &options(s.dir.path()), &Task::quiet()).unwrap();
+    assert_eq!(again.image.to_string(), s.image);
+    assert_eq!(s.check().faults, []);
+    let out = s.dir.path().join("out");
+    store.image("t").unwrap().extract(out, &ExtractOptions::default(), &Task::quiet()).unwrap();
+}
+
+#[test]
+fn a_pack_that_is_lost_or_cut_off_is_healed_by_the_next_capture() {
+    for cut in [None, Some(1000)] {
+        let s = sample();
+        let pack = s.objects("packs").remove(0);
+        match cut {
+            None => std::fs::remove_file(&pack).unwrap(),
+            Some(n) => std::fs::File::options().write(true).open(&pack).unwrap().set_len(n).unwrap(),
+        }
+        assert!(!s.check().faults.is_empty());
+        let store = Store::open(s.store()).unwrap();
+        let tree = s.dir.path().join("tree");
+        // Under a new name, too: what is lost is not counted on.
+        store.capture(&tree, "other", &options(s.dir.path()), &Task::quiet()).unwrap();
+        for name in ["t", "other"] {
+            let out = s.dir.path().join(name);
+            store.image(name).unwrap().extract(out, &ExtractOptions::default(), &Task::quiet()).unwrap();
+        }
+        let faults = s.check().faults;
+        assert!(faults.iter().all(|f| cut.is_some() && f.images.is_empty()), "{faults:?}");
+    }
+}
+
+#[test]
+fn a_lost_release_is_told_and_never_replaced_by_an_older_one() {
+    let s = sample();
+    let (store, tree) = (Store::open(s.store()).unwrap(), s.dir.path().join("tree"));
+    std::fs::write(tree.join("new"), "new").unwrap();
+    store.capture(&tree, "t", &options(s.dir.path()), &Task::quiet()).unwrap();
+    std::fs::remove_file(s.store().join("refs/t/0000000000000002")).unwrap();
+    assert_eq!(store.image("t").map(drop).unwrap_err().kind(), ErrorKind::Integrity);
+    assert!(s.check().faults.iter().any(|f| f.object == "refs/t/0000000000000002"));
+    assert_eq!(store.rollback("t", "t@1").unwrap().generation, 3);
+    assert_eq!(store.image("t").unwrap().id().to_string(), s.image);
+    store.remove("t@2").unwrap();
+    assert_eq!(s.check().faults, []);
+}
+
+#[test]
+fn stray_files_are_told_and_harm_nobody() {
+    let s = sample();
+    let store = Store::open(s.store()).unwrap();
+    for stray in ["refs/junk", "refs/no name", "tags/t/junk", "tags/stray", "idx/stray", "refs/t/stray"] {
+        std::fs::write(s.store().join(stray), "x").unwrap();
+    }
+    assert_eq!(store.images().unwrap().len(), 1);
+    assert_eq!(s.check().faults.iter().filter(|f| f.object.starts_with("refs/")).count(), 2);
+    std::fs::write(s.store().join("refs/t/9999999999999999"), "x").unwrap();
+    assert_eq!(store.rollback("t", "t@1").unwrap_err().kind(), ErrorKind::Integrity);
+    std::fs::remove_file(s.store().join("refs/t/9999999999999999")).unwrap();
+    std::fs::write(s.store().join("tags/t/stable/9999999999999999"), "x").unwrap();
+    assert_eq!(store.tag("t", "t", "stable").unwrap_err().kind(), ErrorKind::Integrity);
+}
+
+#[test]
+fn what_two_writers_stored_at_once_is_extracted() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::init(dir.path().join("store")).unwrap();
+    let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+    for tree in [&a, &b] {
+        std::fs::create_dir(tree).unwrap();
+        (0..40).for_each(|n| std::fs::write(tree.join(format!("f{n}")), noise(30_000, n)).unwrap());
+        std::fs::write(tree.join("own"), tree.to_str().unwrap()).unwrap();
+        std::fs::write(tree.join("large"), noise(3 << 20, 99)).unwrap();
+    }
+    // Two sessions, both begun before either has published: each stores everything.
+    let session = store.session();
+    session.prepare().unwrap();
+    store.capture(&a, "a", &options(dir.path()), &Task::quiet()).unwrap();
+    libcv::store::content::with_pool(&session, 3, 1, |pool| {
+        pool.put(b"something of its own")?;
+        for n in (0..40).rev() {
+            pool.put(&noise(30_000, n))?;
+        }
+        Ok(())
+    })
+    .unwrap();
+    session.finish().unwrap();
+    store.capture(&b, "b", &options(dir.path()), &Task::quiet()).unwrap();
+    std::fs::write(b.join("union"), "something of its own").unwrap();
+    store.capture(&b, "union", &options(dir.path()), &Task::quiet()).unwrap();
+    let verify = ExtractOptions { verify: true, ..Default::default() };
+    store.image("union").unwrap().extract(dir.path().join("out"), &verify, &Task::quiet()).unwrap();
+    store.check(true, &Task::quiet()).unwrap().ok().unwrap();
 }
 
 #[test]
@@ -93,23 +226,6 @@ fn damage_is_never_extracted() {
     assert_eq!(done.unwrap_err().kind(), ErrorKind::Integrity);
     // The part that was made is cleared by the next run into the same directory.
     assert!(s.dir.path().join("out/.libcv-extracting").exists());
-}
-
-#[test]
-fn a_lost_pack_is_healed_by_the_next_capture() {
-    let s = sample();
-    for p in s.objects("packs") {
-        std::fs::remove_file(p).unwrap();
-    }
-    for p in s.objects("idx") {
-        std::fs::remove_file(p).unwrap();
-    }
-    assert!(!s.check().faults.is_empty());
-    let store = Store::open(s.store()).unwrap();
-    let tree = s.dir.path().join("tree");
-    let again = store.capture(&tree, "t", &options(s.dir.path()), &Task::quiet()).unwrap();
-    assert!(again.read == again.entries && again.image.to_string() == s.image);
-    assert_eq!(s.check().faults, []);
 }
 
 #[test]

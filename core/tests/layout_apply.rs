@@ -1,7 +1,7 @@
 //! Applying layouts to raw image files, for real: both sector sizes, every filesystem, and everything that is refused.
 //!
-//! What needs root, loop devices or a program prints `SKIP` with the reason and what to do; the last line of each test
-//! that ran says so too. Run as root: `cargo test -p libcv --test layout_apply`.
+//! A test that needs root, loop devices or a program prints `skipped: ` with the reason and what to do; `tests/run.sh`
+//! counts these lines. Run as root: `cargo test -p libcv --test layout_apply`.
 
 use libcv::job::Task;
 use libcv::layout::{Confirm, Layout, Payload, Plan, PlanOptions};
@@ -32,7 +32,7 @@ fn can(test: &str, programs: &[&str]) -> bool {
 }
 
 fn skip(test: &str, why: &str) -> bool {
-    eprintln!("SKIP {test}: {why}");
+    eprintln!("skipped: {test}: {why}");
     false
 }
 
@@ -408,7 +408,7 @@ fn the_running_root_is_refused() {
     let kernel = libcv::sys::sysfs::Kernel::default();
     let number = libcv::sys::sysfs::DeviceNumber::from_raw(number);
     let Some(name) = kernel.name(number) else {
-        eprintln!("SKIP the_running_root_is_refused: / is on no block device here");
+        eprintln!("skipped: the_running_root_is_refused: / is on no block device here");
         return;
     };
     // The whole disk, where / is on a partition of it.

@@ -95,6 +95,10 @@ fn one_mistake_one_code() {
         ("L113", GOOD.replace("label: root", "label: seventeen-letters")),
         ("L116", GOOD.replace("name: good", "name: -good")),
         ("L116", GOOD.replace("size: rest}", "size: rest}\n  x: {type: linux, size: 1MiB}")),
+        ("L118", GOOD.replace("mount: {at: /}}", "mount: {at: /}, mkfs: [/dev/sdb]}")),
+        ("L118", GOOD.replace("mount: {at: /}}", "mount: {at: /, options: [journal_path=/dev/sdb]}}")),
+        ("L117", GOOD.replace("at: /}}", "at: /}}\n  x: {on: os/x, type: xfs, mount: {at: /my dir}}")
+            .replace("  os/root:", "  os/x: {type: linux, size: 1GiB}\n  os/root:")),
         ("L117", GOOD.replace("mount: {at: /}}", "mount: {at: /}}\n  x: {on: os/x, type: xfs, mount: {at: /a/../b}}")
             .replace("size: rest}", "size: rest}\n  os/x: {type: linux, size: 1GiB}")),
         ("L118", GOOD.replace("install-on: os", "install-on: os, cmdline: [\"quiet; reboot\"]")),

@@ -50,13 +50,13 @@ unsafe impl Options for cv_plan_options {
 /// Core's options for C's.
 fn read(p: *const cv_plan_options) -> Result<PlanOptions> {
     let o = options(p)?;
-    let image_facts = match o.image.is_null() {
+    let image = match o.image.is_null() {
         true => None,
-        false => hold(o.image)?.manifest().facts.clone(),
+        false => Some((&*hold(o.image)?).into()),
     };
     let hostname = optional_text(o.hostname, "options.hostname")?.map(str::to_owned);
     let sector = (o.sector != 0).then_some(o.sector);
-    Ok(PlanOptions { seed: optional_array(o.seed), hostname, image_facts, sector })
+    Ok(PlanOptions { seed: optional_array(o.seed), hostname, image, sector })
 }
 
 /// Reads a document in YAML or JSON; `name` stands for it in messages. When something is wrong, the error has all of it

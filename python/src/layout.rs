@@ -81,8 +81,8 @@ impl Layout {
     ) -> PyResult<Plan> {
         let bad = |s: Vec<u8>| Error::invalid(format!("a seed has 16 bytes, not {}", s.len()));
         let seed = seed.map(|s| s.try_into().map_err(bad)).transpose().or_raise(py)?;
-        let image_facts = image.and_then(|i| i.get().0.manifest().facts.clone());
-        let options = PlanOptions { seed, hostname, image_facts, sector };
+        let image = image.map(|i| (&*i.get().0).into());
+        let options = PlanOptions { seed, hostname, image, sector };
         let disks: BTreeMap<String, PathBuf> = disks.into_iter().map(|(set, path)| (set, path.0)).collect();
         let layout = self.0.clone();
         wait::run(py, "plan", None, move |_| layout.plan(&disks, &options)).map(Plan::new)

@@ -16,6 +16,11 @@ def ck(good, message):
     if not good: raise Bad(message)
 def b3(data): return blake3.blake3(data).digest()
 def key(path): return path.replace(b"/", b"\0")         # `/` sorts before every other byte
+def document(kind, data):
+    lines = data.split(b"\n")
+    ck(len(lines) == 4 and lines[0] == b"libcv %s v1" % kind.encode() and not lines[3], f"not a {kind} of version 1")
+    ck(lines[2] == b"blake3 " + b3(b"\n".join(lines[:2]) + b"\n").hex().encode(), f"{kind} was changed: blake3 is wrong")
+    return cjson(lines[1])
 def show(text):
     return "".join(c if c.isprintable() and c != "\\" else "".join("\\x%02x" % x for x in os.fsencode(c))
                    for c in os.fsdecode(text)[:300])
@@ -142,6 +147,7 @@ class Store:
             at += size
         r.end(); ck(at == stop, "blocks do not reach to the trailer"); self.packs[name] = path, blocks
         for k, block in enumerate(blocks):
+            if f"{name} {block.offset}" in self.bad: continue
             for h, n in block.chunks: self.place.setdefault(h, []).append((n, name, k))
             self.attempt(f"pack {name} block {k}", self.check_block, b[block.offset:block.offset + block.size], block)
     def check_block(self, b, t):
@@ -245,9 +251,7 @@ class Store:
         self.rule(not self.needed & self.place.keys() - self.indexed, image, "chunks that it needs are in no index segment")
         self.missed, self.rows = self.missed + len(self.needed & self.indexed - self.live), self.rows + sums[0]
     def check_release(self, name, number, removed):
-        lines = self.read(f"refs/{name}/{number}", CHUNK).split(b"\n")
-        ck(len(lines) == 3 and lines[0] == b"libcv release v1" and not lines[2], "not a release of version 1")
-        v = cjson(lines[1])
+        v = document("release", self.read(f"refs/{name}/{number}", CHUNK))
         ck(list(v) == "created generation image name reason store tree".split(), "other keys than a release has")
         ck((v["name"], repr(v["generation"])) == (name, str(int(number))), "name or generation differs from its place")
         ck(re.fullmatch(TIME, str(v["created"])) and self.uuid in (None, v["store"]), "no time, or release of another store")
@@ -269,21 +273,24 @@ class Store:
         numbers = self.ls(f"tags/{name}/{tag}", NUMBER.match)
         ck([int(x) for x in numbers] == list(range(1, len(numbers) + 1)), "numbers of the records are not 1, 2, 3 …")
         for number in numbers:
-            m = re.fullmatch(rb'\{"generation":(null|[1-9][0-9]{0,15})\}\n', self.read(f"tags/{name}/{tag}/{number}", 64))
-            ck(m and (number != numbers[-1] or m.group(1) == b"null" or int(m.group(1)) in self.releases.get(name, ())),
-               f"record {number} is not a tag record, or points to a generation that does not exist")
+            v = document("tag", self.read(f"tags/{name}/{tag}/{number}", 1024))
+            ck(list(v) == ["generation", "name", "tag"] and (v["name"], v["tag"]) == (name, tag) and
+               (number != numbers[-1] or v["generation"] is None or v["generation"] in self.releases.get(name, ())),
+               f"record {number} is not one of this tag, or points to a generation that does not exist")
     def check_store_json(self):
-        v = cjson(self.read("store.json", CHUNK).removesuffix(b"\n"))
-        ck(repr(v.get("format")) == "1" and v.get("writer") == "any" and len(v) == 3, "unsupported format or writer")
+        text = self.read("store.json", CHUNK); v = cjson(text.removesuffix(b"\n"))
+        ck(repr(v.get("format")) == "1" and v.get("writer") == "any" and len(v) == 4, "unsupported format or writer")
+        check = str(v["check"]); ck(b3(text.replace(check.encode(), b"", 1)).hex()[:16] == check, "changed: check is wrong")
         ck(re.fullmatch(UUID, str(v.get("store"))), "store is not a uuid"); self.uuid = v["store"]
     def run(self):
         self.attempt("store.json", self.check_store_json)
+        self.bad = set(self.read("idx/BAD", FIELD).decode().splitlines()) if self.there("idx/BAD") else set()
         self.ls("", "store.json packs idx images refs tags cache tmp blobs leases trash".split().__contains__)
         for two in self.ls("packs", re.compile(r"[0-9a-f]{2}\Z").match):
             for f in self.ls(f"packs/{two}", lambda f: f.endswith(".pack") and HEX.match(f[:-5]) and f[:2] == two):
                 self.attempt(f"pack {f[:-5]}", self.check_pack, f[:-5], f"packs/{two}/{f}")
-        for f in self.ls("idx", lambda f: f == "CURRENT" or f.endswith(".idx") and HEX.match(f[:-4])):
-            if f != "CURRENT": self.attempt(f"index segment {f[:-4]}", self.check_segment, f[:-4])
+        for f in self.ls("idx", lambda f: f in ("CURRENT", "BAD") or f.endswith(".idx") and HEX.match(f[:-4])):
+            if f.endswith(".idx"): self.attempt(f"index segment {f[:-4]}", self.check_segment, f[:-4])
         images = self.ls("images", lambda f: f.endswith(".cvm") and HEX.match(f[:-4]))
         if images or self.there("idx/CURRENT"): self.attempt("idx/CURRENT", self.check_current)
         for f in images: self.attempt(f"image {f[:-4]}", self.check_image, f[:-4])

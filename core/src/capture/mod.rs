@@ -131,12 +131,21 @@ fn capture(store: &Store, path: &Path, name: &str, options: &CaptureOptions, tas
     if let Some(tag) = &options.tag {
         crate::store::name::check_name(tag)?;
     }
+    store.expect_generation(name, options.expect_parent)?;
     let began = clock::now();
-    let threads = match options.threads {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        n => n,
-    };
-    let root = Root::open(path).map_err(|e| Error::io("open", path.display(), e))?.one_filesystem();
+    let threads = crate::job::threads(options.threads);
+    let root = Root::open(path).map_err(|e| match e {
+        rustix::io::Errno::NOENT => Error::not_found(format!("there is no directory {}", path.display())),
+        e => Error::io("open", path.display(), e),
+    });
+    let root = root?.one_filesystem();
+    if crate::tree::extract::is_unfinished(&root) {
+        return Err(Error::refused(format!(
+            "{} holds a part of an image, from an extraction that did not end",
+            path.display()
+        ))
+        .hint("extract the image again"));
+    }
     let selection = Selection::new(&options.exclude, &options.keep, options.exact)?;
 
     task.stage("scan", 0, Unit::Entries);

@@ -14,6 +14,9 @@ pub enum Effect {
     Empty,
     /// As `Leave`, but only for regular files: a link of that name says something and stays.
     LeaveFile,
+    /// As `LeaveFile`, and only what is called `core.` and a number: in /usr and /opt it would be a manual page or a
+    /// script.
+    CoreDump,
     /// It stays, and the report says so.
     Report,
 }
@@ -34,7 +37,7 @@ const fn rule(pattern: &'static str, effect: Effect, why: &'static str) -> Rule 
     Rule { pattern, effect, why, unless_exact: true }
 }
 
-use Effect::{Empty, Leave, LeaveFile, Report};
+use Effect::{CoreDump, Empty, Leave, LeaveFile, Report};
 
 /// The rules, the first that fits deciding.
 pub const RULES: &[Rule] = &[
@@ -58,10 +61,14 @@ pub const RULES: &[Rule] = &[
     // Dumps and swap.
     rule("/var/lib/systemd/coredump/*", Leave, "core dump"),
     rule("/var/crash/*", Leave, "core dump"),
-    rule("core.[0-9]*", LeaveFile, "core dump"),
+    rule("/core.[0-9]*", CoreDump, "core dump"),
+    rule("/root/**/core.[0-9]*", CoreDump, "core dump"),
+    rule("/home/**/core.[0-9]*", CoreDump, "core dump"),
+    rule("/var/**/core.[0-9]*", CoreDump, "core dump"),
     rule("/swapfile", LeaveFile, "swap file"),
     rule("/swap.img", LeaveFile, "swap file"),
-    // What an interrupted configuration left.
+    // What interrupted work of ours left; about another root it says nothing.
+    Rule { unless_exact: false, ..rule("/.libcv-extracting", LeaveFile, "a note of libcv") },
     rule("/.cv-config.journal*", Leave, "left by an interrupted configuration"),
     rule(".cv-????????????????-*", LeaveFile, "left by an interrupted configuration"),
     // The identity of the machine.

@@ -118,6 +118,9 @@ impl Selection {
             Some(Rule { effect: Effect::LeaveFile, why, .. }) if regular => {
                 return (Choice::Leave, Some("left out"), why);
             }
+            Some(Rule { effect: Effect::CoreDump, why, .. }) if regular && is_core_dump(file) => {
+                return (Choice::Leave, Some("left out"), why);
+            }
             Some(Rule { effect: Effect::Empty, why, .. }) if regular => return (Choice::Empty, Some("emptied"), why),
             Some(Rule { effect: Effect::Report, why, .. }) => return (Choice::Take, Some("kept"), why),
             _ => {}
@@ -148,6 +151,11 @@ impl Selection {
     }
 }
 
+fn is_core_dump(file: &Path) -> bool {
+    let number = file.extension().map(OsStr::as_bytes).unwrap_or_default();
+    file.file_stem().is_some_and(|s| s == "core") && !number.is_empty() && number.iter().all(u8::is_ascii_digit)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,6 +174,8 @@ mod tests {
         assert_eq!(choose(&s, "var/log/apt/history.log", 0o100_644), Choice::Empty);
         assert_eq!(choose(&s, "var/log/apt", 0o040_755), Choice::Take);
         assert_eq!(choose(&s, "home/a/core.1234", 0o100_600), Choice::Leave);
+        assert_eq!(choose(&s, "usr/share/man/man5/core.5", 0o100_644), Choice::Take);
+        assert_eq!(choose(&s, "home/a/core.2.1.0.js", 0o100_644), Choice::Take);
         assert_eq!(choose(&s, "usr/lib/core.d", 0o040_755), Choice::Take);
         assert_eq!(choose(&s, "etc/munge/munge.key", 0o100_400), Choice::Take);
         assert_eq!(s.report().1, 5);

@@ -133,7 +133,7 @@ impl Target {
         let options = PlanOptions {
             seed: self.seed,
             hostname: self.hostname.clone(),
-            image_facts: image.and_then(|i| i.manifest().facts.clone()),
+            image: image.map(Into::into),
             sector: self.sector,
         };
         Layout::load(&self.file)?.plan(&disks, &options)

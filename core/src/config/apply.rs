@@ -40,6 +40,15 @@ pub fn apply(root: &Path, actions: &[Action], task: &Task) -> Result<Vec<Outcome
     apply_in(&root, actions, task)
 }
 
+/// Takes away the note of an interrupted run that came with an image: it is about another root.
+///
+/// # Errors
+/// What the system says.
+pub fn forget(root: &Path) -> Result<()> {
+    let root = Root::open(root).map_err(|e| Error::io("open", root.display(), e))?;
+    super::journal::Journal::remove(&root)
+}
+
 /// As [`apply`], in a root that is open.
 ///
 /// # Errors

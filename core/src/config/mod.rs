@@ -21,7 +21,7 @@ mod tests;
 mod unit;
 
 pub use action::{Action, Content, EnableUnit, Fstab, Link, MachineId, PasswordHash, Secret, WriteFile};
-pub use apply::{Outcome, apply, apply_in};
+pub use apply::{Outcome, apply, apply_in, forget};
 pub use fstab::FstabLine;
 
 use crate::error::{Error, ErrorKind};

@@ -75,6 +75,16 @@ pub fn check(path: &[u8]) -> Result<(), FormatError> {
     Ok(())
 }
 
+/// What stands in a directory while an image is extracted into it.
+pub const MARKER: &[u8] = b".libcv-extracting";
+
+/// Whether this name is one that libcv keeps for its own notes about a root: they say nothing about another root, and
+/// are not part of an image.
+#[must_use]
+pub fn is_note(path: &[u8]) -> bool {
+    path == MARKER || path.starts_with(b".cv-config.journal")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

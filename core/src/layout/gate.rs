@@ -36,7 +36,7 @@ pub fn inspect(facts: &Facts, path: &str) -> Vec<Diagnostic> {
     let name = facts.path.display();
     if facts.read_only {
         let d = Diagnostic::error("F214", path, format!("{name} is read-only"));
-        found.push(d.hint("make it writable, or name another disk"));
+        found.push(d.hint("make it writable, run as its owner or root, or name another disk"));
     }
     match facts.medium {
         Medium::Block { major, minor } => {
@@ -45,7 +45,7 @@ pub fn inspect(facts: &Facts, path: &str) -> Vec<Diagnostic> {
         Medium::File { device, inode } => {
             if let Some(first) = loopdev::attached_to(device, inode).first() {
                 let d = Diagnostic::error("F204", path, format!("{name} is in use: it is attached to /dev/{first}"));
-                found.push(d.hint(format!("detach it first: losetup -d /dev/{first}")));
+                found.push(d.hint(format!("wait for whoever works on it; if nobody does: losetup -d /dev/{first}")));
             }
             if Kernel::default().swaps().iter().any(|s| is_file(s, device, inode)) {
                 found.push(Diagnostic::error("F204", path, format!("{name} is in use as swap")));
@@ -204,6 +204,13 @@ impl Gate {
     #[must_use]
     pub fn sector(&self) -> u32 {
         self.sector
+    }
+
+    /// Of an image file: whether its filesystem is full. The loop device turns that into an error of the medium.
+    #[must_use]
+    pub fn is_file_out_of_room(&self) -> bool {
+        let room = rustix::fs::fstatvfs(&self.lock).map(|v| v.f_bavail.saturating_mul(v.f_frsize));
+        self.loop_device.is_some() && room.is_ok_and(|bytes| bytes < 1 << 20)
     }
 
     /// Gives up exclusiveness, so that partitions can be formatted and mounted; the lock stays.

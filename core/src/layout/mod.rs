@@ -15,6 +15,7 @@ pub mod decode;
 pub mod device;
 pub mod diagnostic;
 pub mod document;
+mod foreign;
 pub mod gate;
 pub mod gpt;
 pub mod plan;
@@ -29,7 +30,7 @@ pub mod validate;
 
 pub use apply::{Applied, Confirm, Payload};
 pub use diagnostic::{Diagnostic, Severity};
-pub use plan::{Plan, PlanOptions};
+pub use plan::{Plan, PlanOptions, PlannedImage};
 
 use crate::error::{Error, Result};
 use decode::Positions;
@@ -148,7 +149,10 @@ pub(crate) fn read_document(path: &Path) -> Result<Vec<u8>> {
         std::io::ErrorKind::NotFound => Error::not_found(format!("there is no layout at {}", path.display())),
         _ => Error::io("read", path.display(), e),
     };
-    let file = std::fs::File::open(path).map_err(failed)?;
+    // NONBLOCK: a FIFO that nobody writes to would be waited for.
+    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC | rustix::fs::OFlags::NONBLOCK;
+    let fd = rustix::fs::open(path, flags, rustix::fs::Mode::empty()).map_err(|e| failed(e.into()))?;
+    let file = std::fs::File::from(fd);
     let mut bytes = Vec::new();
     file.take(document::TEXT_LIMIT as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
     Ok(bytes)

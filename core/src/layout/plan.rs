@@ -9,10 +9,28 @@ use super::gpt::{Entry, Table};
 use super::solve;
 use super::spec::{FsType, Mount, PartitionKey, PartitionType, Spec, Wipe};
 use super::{Layout, MARKER};
+use crate::image::Hash;
+use crate::store::Image;
+use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 mod make;
+
+/// The image that a plan is for.
+#[derive(Clone, Debug, Serialize)]
+pub struct PlannedImage {
+    /// Its id: the token is for this image and no other.
+    pub id: Hash,
+    /// What it says about itself; of it `needs.rootfs` (a size) is looked at.
+    pub facts: Option<Value>,
+}
+
+impl From<&Image> for PlannedImage {
+    fn from(image: &Image) -> Self {
+        Self { id: image.id(), facts: image.manifest().facts.clone() }
+    }
+}
 
 /// What a plan can be told besides the disks.
 #[derive(Clone, Debug, Default)]
@@ -22,8 +40,8 @@ pub struct PlanOptions {
     pub seed: Option<[u8; 16]>,
     /// The name of the node, for which the plan is.
     pub hostname: Option<String>,
-    /// What the image says about itself; of it `needs.rootfs` (a size) is looked at.
-    pub image_facts: Option<Value>,
+    /// The image that will be put on the disks.
+    pub image: Option<PlannedImage>,
     /// The sector size that image files get, in bytes; the layout's own `sector` goes first.
     pub sector: Option<u32>,
 }
@@ -34,6 +52,7 @@ pub struct Plan {
     pub(super) spec: Spec,
     pub(super) seed: [u8; 16],
     pub(super) hostname: Option<String>,
+    pub(super) image: Option<Hash>,
     pub(super) disks: Vec<PlannedDisk>,
     pub(super) filesystems: Vec<PlannedFilesystem>,
     pub(super) boot: Option<PlannedBoot>,
@@ -218,6 +237,12 @@ impl Plan {
         list
     }
 
+    /// The image that the plan was made for.
+    #[must_use]
+    pub fn image(&self) -> Option<Hash> {
+        self.image
+    }
+
     /// The lines of `/etc/fstab`, without line ends.
     #[must_use]
     pub fn fstab_lines(&self) -> Vec<String> {
@@ -258,7 +283,7 @@ impl Plan {
             "layout": layout.to_json(),
             "seed": hex(&self.seed),
             "hostname": self.hostname,
-            "image": options.image_facts,
+            "image": options.image,
             "disks": disks,
             "partitions": self.disks.iter().map(partition_list).collect::<Vec<_>>(),
             "fstab": self.fstab_lines(),

@@ -66,7 +66,7 @@ impl Plan {
             indented(&mut out, "  ", &fstab);
         }
         let cmdline = self.boot_cmdline();
-        if !cmdline.is_empty() {
+        if self.boot.is_some() && !cmdline.is_empty() {
             let _ = writeln!(out, "\nKernel command line\n  {cmdline}");
         }
         for warning in &self.warnings {

@@ -183,7 +183,8 @@ fn too_small(wanted: &[Wanted], sizes: &[u64], needed: u64, capacity: u64, secto
         let _ = write!(table, "{comma}{} {sign}{}", w.name, human(size.saturating_mul(ALIGN)));
     }
     let needed = needed.saturating_mul(ALIGN);
-    let disk = needed.saturating_add(ALIGN).saturating_add(backup_bytes(sector)).next_multiple_of(sector.into());
+    let disk = needed.saturating_add(ALIGN).saturating_add(backup_bytes(sector));
+    let disk = disk.checked_next_multiple_of(sector.into()).unwrap_or(u64::MAX);
     TooSmall { needed, usable: capacity * ALIGN, disk, table }
 }
 

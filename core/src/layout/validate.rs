@@ -2,6 +2,7 @@
 
 use super::decode::Positions;
 use super::diagnostic::{DIAGNOSTIC_LIMIT, Diagnostic, nearest};
+use super::foreign;
 use super::size::Size;
 use super::spec::{Filesystem, Firmware, FsType, PartitionKey, Spec};
 use crate::units::human;
@@ -169,6 +170,13 @@ impl Validator<'_> {
                 self.report(Diagnostic::error("L105", format!("{path}.on"), text).hint("a device can have one user"));
             }
             self.label(&path, fs);
+            if let Some(bad) = foreign::foreign_argument(fs.kind, &fs.mkfs) {
+                let text = format!("\"{bad}\" is not handed on to the program that makes {}", fs.kind.name());
+                let d = Diagnostic::error("L118", format!("{path}.mkfs"), text);
+                self.report(
+                    d.hint("options and values are words of their own; none may name a device, a file or a UUID"),
+                );
+            }
             if let Some(text) = &fs.uuid {
                 if !uuid_is_right(fs.kind, text) {
                     let what = if fs.kind == FsType::Vfat { "a volume id such as 1A2B-3C4D" } else { "a UUID" };
@@ -211,15 +219,22 @@ impl Validator<'_> {
             let at = mount.at.as_str();
             let parts = || at.split('/').skip(1);
             let clean = at == "/" || (at.starts_with('/') && parts().all(|p| !matches!(p, "" | "." | "..")));
-            if !clean || at.len() > 1000 || at.chars().any(char::is_control) {
+            if !clean
+                || at.len() > 1000
+                || at.chars().any(|c| c.is_control() || c.is_whitespace() || c == '\\' || c == '#')
+            {
                 let d = Diagnostic::error("L117", format!("{path}.at"), format!("\"{at}\" is not an absolute path"));
-                self.report(d.hint("without //, . and .. and without a / at the end"));
+                self.report(d.hint("without white space, //, . and .. and without a / at the end"));
             } else if let Some(top) = parts().next().filter(|p| matches!(*p, "proc" | "sys" | "dev" | "run")) {
                 self.wrong("L117", format!("{path}.at"), format!("/{top} belongs to the kernel of the running system"));
             }
             if let Some(other) = places.insert(at, id) {
                 let text = format!("filesystems.{other} and filesystems.{id} are both mounted at {at}");
                 self.wrong("L106", format!("{path}.at"), text);
+            }
+            if let Some(bad) = mount.options.iter().find(|o| foreign::foreign_mount_option(o)) {
+                let text = format!("\"{bad}\" would bring in another device or file");
+                self.wrong("L118", format!("{path}.options"), text);
             }
             if let Some(bad) = mount.options.iter().find(|o| o.is_empty() || o.contains([',', ' ', '\t', '#'])) {
                 let d = Diagnostic::error("L118", format!("{path}.options"), format!("\"{bad}\" is not one option"));

@@ -1,6 +1,7 @@
 //! Checking a store: every object verified, every fault with the images it touches (`store-format.md` §7).
 
 use super::index::{SEGMENT_LIMIT, Segment};
+use super::name::check_name;
 use super::release::Refs;
 use super::{ChunkSource, Store, image::each_item};
 use crate::error::{Error, ErrorKind, Result};
@@ -12,6 +13,9 @@ use crate::image::{ChunkSet, Content, Hash, Item, Manifest, Row};
 use crate::job::Task;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// So many lost generations of a name are told; beyond it a stray number would make a list without end.
+const MOST_LOST: u64 = 1_000;
 
 /// Something that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -56,7 +60,8 @@ impl Report {
 }
 
 impl Store {
-    /// Checks the store; with `read_data` every block is read, decompressed and hashed as well.
+    /// Checks the store; with `read_data` every block is read, decompressed and hashed as well. What is in a damaged
+    /// block counts as missing from then on, so that the next capture stores it again.
     ///
     /// # Errors
     /// `Cancelled`, and what keeps the check itself from running; faults of the store are in the report.
@@ -90,6 +95,7 @@ impl<'s> Checker<'s> {
         self.trailers()?;
         self.segments()?;
         let bad = if read_data { self.blocks()? } else { BTreeMap::new() };
+        let bad = self.places(&bad)?;
         let images = self.images()?;
         self.releases(&images)?;
         // Blocks are read before the images, so that each fault can say whom it touches.
@@ -109,10 +115,6 @@ impl<'s> Checker<'s> {
             self.report.packs += 1;
             match self.store.read_trailer(&id) {
                 Ok(blocks) => {
-                    let number = self.packs.len() as u32;
-                    for (hash, _) in blocks.iter().flat_map(|(_, b)| &b.chunks) {
-                        self.places.entry(*hash).or_insert(number);
-                    }
                     self.packs.push((id, blocks));
                     self.needed.push(BTreeSet::new());
                 }
@@ -122,7 +124,46 @@ impl<'s> Checker<'s> {
         Ok(())
     }
 
+    /// Says where each chunk is. Gives the damaged blocks of which something has no other place.
+    fn places(&mut self, found: &BTreeMap<(u32, u64), String>) -> Result<BTreeMap<(u32, u64), String>> {
+        let mut known = self.store.bad_blocks();
+        let before = known.len();
+        known.extend(found.keys().map(|&(pack, offset)| (self.packs[pack as usize].0, offset)));
+        if known.len() > before {
+            // A store that cannot be written is checked all the same.
+            let noted = self.store.note_bad_blocks(&known);
+            noted.unwrap_or_else(|e| self.task.warn(format!("the damaged blocks could not be noted: {e}")));
+        }
+        let is_bad = |id: &Hash, offset: &u64| known.contains(&(*id, *offset));
+        let blocks =
+            || self.packs.iter().zip(0u32..).flat_map(|((id, b), n)| b.iter().map(move |(o, i)| (n, id, o, i)));
+        let mut places = HashMap::new();
+        for (number, _, _, info) in blocks().filter(|(_, id, offset, _)| !is_bad(id, offset)) {
+            info.chunks.iter().for_each(|(hash, _)| {
+                places.entry(*hash).or_insert(number);
+            });
+        }
+        // What only a damaged block has is there, as far as the images are concerned: the fault is the block's.
+        let mut harmful = BTreeMap::new();
+        for (number, _, &offset, info) in blocks().filter(|(_, id, offset, _)| is_bad(id, offset)) {
+            let alone: Vec<Hash> = info.chunks.iter().map(|c| c.0).filter(|h| !places.contains_key(h)).collect();
+            if !alone.is_empty() {
+                let why = found.get(&(number, offset)).cloned();
+                harmful.insert((number, offset), why.unwrap_or("an earlier check found it damaged".to_owned()));
+            }
+            places.extend(alone.into_iter().map(|h| (h, number)));
+        }
+        self.places = places;
+        Ok(harmful)
+    }
+
     fn segments(&mut self) -> Result<()> {
+        match self.store.current() {
+            Err(e) if e.kind() == ErrorKind::Integrity => self.fault(super::CURRENT, e.to_string(), Vec::new()),
+            Err(e) if e.kind() == ErrorKind::NotFound && self.packs.is_empty() => {}
+            Err(e) => self.fault(super::CURRENT, e.to_string(), Vec::new()),
+            Ok(_) => {}
+        }
         for name in self.store.segment_names()? {
             let key = format!("idx/{name}.idx");
             let checked = self.store.blobs().get(&key, SEGMENT_LIMIT).and_then(|bytes| {
@@ -267,7 +308,13 @@ impl<'s> Checker<'s> {
 
     fn releases(&mut self, trees: &HashMap<Hash, Hash>) -> Result<()> {
         let refs = Refs::new(self.store.blobs());
+        for place in ["refs", "tags"] {
+            for name in self.store.blobs().list(place)?.iter().filter(|n| check_name(n).is_err()) {
+                self.fault(format!("{place}/{name}"), "it has no place in a store", Vec::new());
+            }
+        }
         for name in refs.names()? {
+            self.numbers(&refs, &name)?;
             for generation in refs.generations(&name)? {
                 self.report.releases += 1;
                 let object = format!("refs/{name}/{generation:016}");
@@ -286,9 +333,50 @@ impl<'s> Checker<'s> {
                     Err(e) => self.fault(object, e.to_string(), Vec::new()),
                 }
             }
+        }
+        self.tags(&refs)
+    }
+
+    /// Generations are 1, 2, 3 …; one that was lost is a fault until it is removed.
+    fn numbers(&mut self, refs: &Refs<'_>, name: &str) -> Result<()> {
+        let there = refs.generations(name)?;
+        let highest = there.last().copied().unwrap_or(0).max(refs.hint(name));
+        let head = self.store.blobs().get(&format!("refs/{name}/HEAD"), 32);
+        if there.is_empty() && head.is_err() {
+            self.fault(format!("refs/{name}"), "it has no generation", Vec::new());
+            return Ok(());
+        }
+        // A writer that was killed in between leaves the first generation without HEAD.
+        if refs.hint(name) == 0 && (head.is_ok() || highest > 1) {
+            self.fault(format!("refs/{name}/HEAD"), "it is missing or damaged", Vec::new());
+        }
+        let mut listed = there.iter().copied().peekable();
+        let mut lost = Vec::new();
+        for n in 1..=highest.min(there.len() as u64 + MOST_LOST) {
+            if listed.next_if_eq(&n).is_none() && !refs.is_buried(name, n)? {
+                lost.push(n);
+            }
+        }
+        for n in lost {
+            self.fault(format!("refs/{name}/{n:016}"), "this generation is lost", Vec::new());
+        }
+        Ok(())
+    }
+
+    fn tags(&mut self, refs: &Refs<'_>) -> Result<()> {
+        for name in self.store.blobs().list("tags")?.iter().filter(|n| check_name(n).is_ok()) {
             for tag in self.store.blobs().list(&format!("tags/{name}"))? {
-                if let Err(e) = refs.tag(&name, &tag) {
-                    self.fault(format!("tags/{name}/{tag}"), e.to_string(), Vec::new());
+                let object = format!("tags/{name}/{tag}");
+                if check_name(&tag).is_err() {
+                    self.fault(object, "it has no place in a store", Vec::new());
+                    continue;
+                }
+                match refs.tag(name, &tag) {
+                    Ok(Some(generation)) if !refs.generations(name)?.contains(&generation) => {
+                        self.fault(object, format!("it points to generation {generation}, which is lost"), Vec::new());
+                    }
+                    Ok(_) => {}
+                    Err(e) => self.fault(object, e.to_string(), Vec::new()),
                 }
             }
         }

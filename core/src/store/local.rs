@@ -2,20 +2,25 @@
 //!
 //! Every object is written under `tmp/`, synced, and renamed or linked to its name, and its directory is synced: a
 //! crash leaves either nothing or the whole object. A temporary file is locked by the process that writes it, so that
-//! the next writer recognises and removes what a killed one left.
+//! the next writer recognises and removes what a killed one left. Nothing but a regular file is ever opened, links are
+//! not followed, and nothing is removed that does not carry a name of ours.
 
 use super::blob::{BlobStore, BlobWriter};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::clock;
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 
 /// The backend of a directory.
 pub struct LocalDir {
     root: PathBuf,
+    cleaned: Once,
 }
 
 impl LocalDir {
@@ -25,7 +30,7 @@ impl LocalDir {
     /// `NotFound` when it is not a directory.
     pub fn open(root: &Path) -> Result<Self> {
         if root.is_dir() {
-            return Ok(Self { root: root.to_owned() });
+            return Ok(Self { root: root.to_owned(), cleaned: Once::new() });
         }
         Err(Error::not_found(format!("{} is not a directory", root.display())).fact("path", root.display().to_string()))
     }
@@ -35,34 +40,85 @@ impl LocalDir {
     }
 
     fn temporary(&self) -> Result<Temporary> {
-        let dir = self.root.join("tmp");
-        if !dir.is_dir() {
-            make_directories(&self.root, &dir)?;
+        let path = self.root.join("tmp");
+        if !path.is_dir() {
+            make_directories(&self.root, &path)?;
         }
-        let path = dir.join(format!("{}-{:016x}", std::process::id(), clock::random_u64()));
+        let dir = self.open_tmp().map_err(|e| Error::io("open", path.display(), e))?;
+        self.cleaned.call_once(|| clean(&dir));
+        let name = format!("{}-{:016x}", std::process::id(), clock::random_u64());
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let fd =
-            rustix::fs::open(&path, flags, Mode::from(0o644)).map_err(|e| Error::io("create", path.display(), e))?;
+        let fd = rustix::fs::openat(&dir, &name, flags, Mode::from(0o644))
+            .map_err(|e| Error::io("create", path.join(&name).display(), e))?;
         // The lock says that somebody is at work here; where the filesystem has none, the file is merely not cleaned.
         let _ = rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive);
-        Ok(Temporary { root: self.root.clone(), path, file: File::from(fd), named: false })
+        Ok(Temporary { root: self.root.clone(), dir, name, file: File::from(fd), named: false })
     }
 
-    /// Removes what killed writers left in `tmp/`.
-    pub fn clean(&self) {
-        let Ok(dir) = std::fs::read_dir(self.root.join("tmp")) else { return };
-        for entry in dir.flatten() {
-            let Ok(file) = File::open(entry.path()) else { continue };
-            if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
-                let _ = std::fs::remove_file(entry.path());
-            }
-        }
+    fn open_tmp(&self) -> Result<OwnedFd, Errno> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::open(self.root.join("tmp"), flags, Mode::empty())
+    }
+
+    /// Whether `tmp/` is a directory that holds nothing but what a killed writer leaves.
+    pub(super) fn only_temporaries(&self) -> bool {
+        let names = self.open_tmp().and_then(|dir| names(&dir));
+        names.is_ok_and(|names| names.iter().all(|n| is_temporary(n)))
     }
 
     fn open_object(&self, key: &str) -> Result<File> {
         let path = self.path(key);
-        File::open(&path).map_err(|e| missing_or_io("open", &path, e))
+        // NONBLOCK: opening a FIFO would wait for ever.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let opened = rustix::fs::open(&path, flags, Mode::empty());
+        let file = opened.map_err(|e| match e {
+            Errno::LOOP => no_file(key),
+            e => missing_or_io("open", &path, e.into()),
+        })?;
+        let stat = rustix::fs::fstat(&file).map_err(|e| Error::io("look at", path.display(), e))?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => Ok(File::from(file)),
+            _ => Err(no_file(key)),
+        }
     }
+}
+
+/// Removes what killed writers left in `tmp/`.
+fn clean(dir: &OwnedFd) {
+    for name in names(dir).unwrap_or_default().iter().filter(|n| is_temporary(n)) {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let Ok(file) = rustix::fs::openat(dir, name, flags, Mode::empty()) else { continue };
+        let regular = rustix::fs::fstat(&file).is_ok_and(|s| FileType::from_raw_mode(s.st_mode).is_file());
+        if regular && rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            let _ = rustix::fs::unlinkat(dir, name, AtFlags::empty());
+        }
+    }
+}
+
+fn names(dir: &OwnedFd) -> Result<Vec<String>, Errno> {
+    let mut out = Vec::new();
+    for entry in rustix::fs::Dir::read_from(dir)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy();
+        if name != "." && name != ".." {
+            out.push(name.into_owned());
+        }
+    }
+    Ok(out)
+}
+
+/// Whether this is a name of a temporary file: process and 16 hex digits.
+fn is_temporary(name: &str) -> bool {
+    name.split_once('-').is_some_and(|(process, random)| {
+        !process.is_empty()
+            && process.bytes().all(|b| b.is_ascii_digit())
+            && random.len() == 16
+            && random.bytes().all(|b| b.is_ascii_hexdigit())
+    })
+}
+
+fn no_file(key: &str) -> Error {
+    Error::integrity(format!("{key} is not a file")).fact("object", key)
 }
 
 impl BlobStore for LocalDir {
@@ -86,9 +142,10 @@ impl BlobStore for LocalDir {
     }
 
     fn size(&self, key: &str) -> Result<Option<u64>> {
-        match std::fs::metadata(self.path(key)) {
-            Ok(m) => Ok(Some(m.len())),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        match std::fs::symlink_metadata(self.path(key)) {
+            Ok(m) if m.is_file() => Ok(Some(m.len())),
+            Ok(_) => Err(no_file(key)),
+            Err(e) if is_absent(&e) => Ok(None),
             Err(e) => Err(Error::io("look at", self.path(key).display(), e)),
         }
     }
@@ -105,10 +162,10 @@ impl BlobStore for LocalDir {
         w.sync()?;
         let target = self.path(key);
         let dir = w.directory_of(&target)?;
-        let linked = rustix::fs::linkat(rustix::fs::CWD, &w.path, rustix::fs::CWD, &target, AtFlags::empty());
+        let linked = rustix::fs::linkat(&w.dir, &w.name, rustix::fs::CWD, &target, AtFlags::empty());
         match linked {
             Ok(()) => sync_directory(&dir),
-            Err(rustix::io::Errno::EXIST) => {
+            Err(Errno::EXIST) => {
                 Err(Error::new(ErrorKind::Conflict, format!("{key} exists already")).fact("object", key))
             }
             Err(e) => Err(Error::io("name", target.display(), e)),
@@ -123,7 +180,7 @@ impl BlobStore for LocalDir {
         let dir = self.path(prefix);
         let entries = match std::fs::read_dir(&dir) {
             Ok(d) => d,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) if is_absent(&e) => return Ok(Vec::new()),
             Err(e) => return Err(Error::io("list", dir.display(), e)),
         };
         let mut names = Vec::new();
@@ -137,7 +194,7 @@ impl BlobStore for LocalDir {
 
     fn delete(&self, key: &str) -> Result<()> {
         match std::fs::remove_file(self.path(key)) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", self.path(key).display(), e)),
+            Err(e) if !is_absent(&e) => Err(Error::io("remove", self.path(key).display(), e)),
             _ => Ok(()),
         }
     }
@@ -150,14 +207,19 @@ impl BlobStore for LocalDir {
 /// A file under `tmp/`, removed when it is dropped without a name.
 struct Temporary {
     root: PathBuf,
-    path: PathBuf,
+    dir: OwnedFd,
+    name: String,
     file: File,
     named: bool,
 }
 
 impl Temporary {
+    fn place(&self) -> String {
+        self.root.join("tmp").join(&self.name).display().to_string()
+    }
+
     fn sync(&self) -> Result<()> {
-        self.file.sync_all().map_err(|e| Error::io("sync", self.path.display(), e))
+        self.file.sync_all().map_err(|e| Error::io("sync", self.place(), e))
     }
 
     fn directory_of(&self, target: &Path) -> Result<PathBuf> {
@@ -171,14 +233,15 @@ impl Temporary {
 
 impl BlobWriter for Temporary {
     fn append(&mut self, bytes: &[u8]) -> Result<()> {
-        self.file.write_all(bytes).map_err(|e| Error::io("write", self.path.display(), e))
+        self.file.write_all(bytes).map_err(|e| Error::io("write", self.place(), e))
     }
 
     fn finish(mut self: Box<Self>, key: &str) -> Result<()> {
         self.sync()?;
         let target = self.root.join(key);
         let dir = self.directory_of(&target)?;
-        std::fs::rename(&self.path, &target).map_err(|e| Error::io("name", target.display(), e))?;
+        rustix::fs::renameat(&self.dir, &self.name, rustix::fs::CWD, &target)
+            .map_err(|e| Error::io("name", target.display(), e))?;
         self.named = true;
         sync_directory(&dir)
     }
@@ -187,7 +250,7 @@ impl BlobWriter for Temporary {
 impl Drop for Temporary {
     fn drop(&mut self) {
         if !self.named {
-            let _ = std::fs::remove_file(&self.path);
+            let _ = rustix::fs::unlinkat(&self.dir, &self.name, AtFlags::empty());
         }
     }
 }
@@ -209,8 +272,13 @@ fn sync_directory(dir: &Path) -> Result<()> {
     synced.map_err(|e| Error::io("sync", dir.display(), e))
 }
 
+/// Nothing is there; a file in the place of a directory counts so.
+fn is_absent(e: &std::io::Error) -> bool {
+    matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory)
+}
+
 fn missing_or_io(what: &str, path: &Path, e: std::io::Error) -> Error {
-    if e.kind() == std::io::ErrorKind::NotFound {
+    if is_absent(&e) {
         return Error::not_found(format!("{} does not exist", path.display())).fact("path", path.display().to_string());
     }
     Error::io(what, path.display(), e)
@@ -240,10 +308,29 @@ mod tests {
         let tmp = tempfile::tempdir().unwrap();
         let s = LocalDir::open(tmp.path()).unwrap();
         let live = s.writer().unwrap();
-        std::fs::write(tmp.path().join("tmp/1-dead"), "x").unwrap();
-        s.clean();
-        assert_eq!(s.list("tmp").unwrap().len(), 1);
+        std::fs::write(tmp.path().join("tmp/1-00000000deadbeef"), "x").unwrap();
+        std::fs::write(tmp.path().join("tmp/mine"), "x").unwrap();
+        let next = LocalDir::open(tmp.path()).unwrap();
+        drop(next.writer().unwrap());
+        assert_eq!(s.list("tmp").unwrap().len(), 2);
         live.finish("packs/aa/x").unwrap();
-        assert!(s.list("tmp").unwrap().is_empty());
+        assert_eq!(s.list("tmp").unwrap(), ["mine"]);
+    }
+
+    #[test]
+    fn nothing_outside_is_removed_and_a_fifo_does_not_hang() {
+        let (tmp, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::write(other.path().join("1-00000000deadbeef"), "x").unwrap();
+        std::os::unix::fs::symlink(other.path(), tmp.path().join("tmp")).unwrap();
+        let s = LocalDir::open(tmp.path()).unwrap();
+        assert!(s.writer().is_err());
+        assert!(other.path().join("1-00000000deadbeef").exists());
+        let fifo = tmp.path().join("fifo");
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, FileType::Fifo, Mode::from(0o600), 0).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", tmp.path().join("link")).unwrap();
+        for key in ["fifo", "link"] {
+            assert_eq!(s.get(key, 1 << 20).unwrap_err().kind(), ErrorKind::Integrity);
+            assert_eq!(s.size(key).unwrap_err().kind(), ErrorKind::Integrity);
+        }
     }
 }

@@ -19,6 +19,7 @@ pub mod index;
 pub mod local;
 pub mod name;
 pub mod release;
+mod sealed;
 pub mod session;
 pub mod source;
 
@@ -38,11 +39,13 @@ use blob::BlobStore;
 use index::{Index, Place, SEGMENT_LIMIT, SEGMENT_RECORDS, Segment};
 use release::Refs;
 use serde::{Deserialize, Serialize};
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 const STORE_FILE: &str = "store.json";
 const CURRENT: &str = "idx/CURRENT";
+const BAD: &str = "idx/BAD";
 const CURRENT_LIMIT: u64 = 16 << 20;
 const FORMAT: u32 = 1;
 
@@ -65,9 +68,23 @@ struct CachedIndex {
 
 #[derive(Serialize, Deserialize)]
 struct StoreFile {
+    /// The first 16 digits of the BLAKE3 of this document with an empty `check`.
+    check: String,
     format: u32,
     store: String,
     writer: String,
+}
+
+impl StoreFile {
+    fn new(format: u32, store: String, writer: String) -> Self {
+        let mut file = Self { check: String::new(), format, store, writer };
+        file.check = Hash::of(file.text().as_bytes()).to_string()[..16].to_owned();
+        file
+    }
+
+    fn text(&self) -> String {
+        format!("{}\n", serde_json::to_string(self).unwrap_or_default())
+    }
 }
 
 /// What [`Store::images`] says of a name.
@@ -103,15 +120,16 @@ impl Store {
             return Err(Error::new(ErrorKind::Conflict, format!("{} is a store already", path.display())));
         }
         let mut entries = std::fs::read_dir(path).map_err(|e| Error::io("list", path.display(), e))?;
+        let local = local::LocalDir::open(path)?;
         // A killed `init` leaves its temporary file, and nothing else.
-        if entries.any(|e| e.is_ok_and(|e| e.file_name() != "tmp" && e.file_name() != "lost+found")) {
+        let foreign = |name: &std::ffi::OsStr| name != "lost+found" && (name != "tmp" || !local.only_temporaries());
+        if entries.any(|e| e.is_ok_and(|e| foreign(&e.file_name()))) {
             return Err(
                 Error::refused(format!("{} is not empty", path.display())).hint("give a new or an empty directory")
             );
         }
-        let file = StoreFile { format: FORMAT, store: uuid::Uuid::new_v4().to_string(), writer: "any".into() };
-        let text = format!("{}\n", serde_json::to_string(&file).unwrap_or_default());
-        local::LocalDir::open(path)?.create(STORE_FILE, text.as_bytes())?;
+        let file = StoreFile::new(FORMAT, uuid::Uuid::new_v4().to_string(), "any".into());
+        local.create(STORE_FILE, file.text().as_bytes())?;
         Self::open(path)
     }
 
@@ -126,7 +144,6 @@ impl Store {
             return Err(Error::not_found(format!("there is no store in {}", path.display()))
                 .hint(format!("cvctl store init {}", path.display())));
         }
-        local.clean();
         Self::with_backend(Box::new(local))
     }
 
@@ -143,6 +160,9 @@ impl Store {
                 "the store has format {}, this version knows {FORMAT}",
                 file.format
             )));
+        }
+        if StoreFile::new(file.format, file.store.clone(), file.writer.clone()).text().as_bytes() != bytes {
+            return Err(Error::integrity(format!("{STORE_FILE} of {} was changed", blobs.place())));
         }
         let (index, blocks) = (Mutex::default(), Mutex::default());
         Ok(Self(Arc::new(Inner { blobs, uuid: file.store, index, blocks })))
@@ -197,7 +217,7 @@ impl Store {
     pub fn image(&self, reference: &str) -> Result<Image> {
         let reference = Ref::parse(reference)?;
         let refs = self.refs();
-        if !matches!(reference, Ref::Name(_)) && refs.head(reference.name())?.is_none() {
+        if !matches!(reference, Ref::Name(_)) && refs.highest(reference.name())?.is_none() {
             return Err(self.no_name(reference.name()));
         }
         let generation = match &reference {
@@ -217,6 +237,9 @@ impl Store {
             return Err(Error::not_found(format!("generation {generation} of {name} was removed")));
         }
         let release = refs.release(name, generation).map_err(|e| match e.kind() {
+            ErrorKind::NotFound if refs.highest(name).is_ok_and(|h| h >= Some(generation)) => {
+                Error::integrity(format!("generation {generation} of {name} is lost"))
+            }
             ErrorKind::NotFound => Error::not_found(format!("{name} has no generation {generation}")),
             _ => e,
         })?;
@@ -303,6 +326,12 @@ impl Store {
         }
     }
 
+    /// Refuses early what [`Store::publish`] would refuse in the end.
+    pub(crate) fn expect_generation(&self, name: &str, expect: Option<u64>) -> Result<()> {
+        let highest = if expect.is_some() { self.refs().highest(name)?.unwrap_or(0) } else { 0 };
+        if expect.is_some_and(|e| e != highest) { Err(meanwhile(name, highest)) } else { Ok(()) }
+    }
+
     /// Writes a manifest and publishes it as the next generation of `name`. All its chunks must be durable.
     ///
     /// # Errors
@@ -325,11 +354,14 @@ impl Store {
     /// Adds a generation that points to an image, or away from any.
     fn point(&self, name: &str, to: Option<(Hash, Hash)>, reason: Reason, expect: Option<u64>) -> Result<Release> {
         let refs = self.refs();
+        let mut before = None;
         loop {
-            let head = refs.head(name)?.unwrap_or(0);
+            let head = refs.highest(name)?.unwrap_or(0);
+            if before.replace(head) == Some(head) {
+                return Err(Error::integrity(format!("generation {} of {name} is there and is not", head + 1)));
+            }
             if expect.is_some_and(|e| e != head) {
-                return Err(Error::new(ErrorKind::Conflict, format!("{name} has generation {head} meanwhile"))
-                    .fact("generation", head));
+                return Err(meanwhile(name, head));
             }
             let release = Release {
                 created: clock::now_rfc3339(),
@@ -375,7 +407,7 @@ impl Store {
     /// `NotFound`.
     pub fn rollback(&self, name: &str, reference: &str) -> Result<Release> {
         let name = name::check_name(name)?;
-        if self.refs().head(name)?.is_none() {
+        if self.refs().highest(name)?.is_none() {
             return Err(self.no_name(name));
         }
         let image = self.image(reference)?;
@@ -394,7 +426,12 @@ impl Store {
                 refs.set_tag(&name, &tag, None)
             }
             Ref::Generation(name, generation) => {
-                self.image(reference)?;
+                // A release that is lost or damaged can be removed: then the store is whole again.
+                if let Err(e) = self.image(reference)
+                    && (e.kind() != ErrorKind::Integrity || refs.highest(&name)? <= Some(generation))
+                {
+                    return Err(e);
+                }
                 if self.live_head(&name)? == Some(generation) {
                     return Err(Error::refused(format!("generation {generation} is what {name} points to"))
                         .hint(format!("roll back first, or remove {name} as a whole")));
@@ -426,17 +463,56 @@ impl Store {
         Ok((index, rebuilt))
     }
 
-    /// Gives all segments one by one, reduced to the records that are wanted. Where one is missing or damaged, the
-    /// trailers of the packs are read instead, which the result says; a record may then come twice.
+    /// Gives all segments one by one, reduced to the records that are wanted and whose packs are sound. Where a segment
+    /// is missing or damaged, the trailers of the packs are read instead; a record may then come twice. True when the
+    /// index needs to be written anew.
     fn each_segment(&self, wanted: &mut dyn FnMut(&Hash) -> bool, f: &mut dyn FnMut(&Segment)) -> Result<bool> {
-        match self.read_segments(wanted, f) {
+        let (mut packs, mut lost, bad) = (HashMap::new(), false, self.bad_blocks());
+        let mut sound = |mut segment: Segment| {
+            let mut used = vec![false; segment.packs.len()];
+            segment.records.iter().for_each(|(_, p)| used[p.pack as usize] = true);
+            let good = segment
+                .packs
+                .iter()
+                .zip(used)
+                .map(|(id, used)| !used || *packs.entry(*id).or_insert_with(|| self.is_sound(id)));
+            let good: Vec<bool> = good.collect();
+            lost |= good.contains(&false);
+            let whole = |p: &Place| bad.is_empty() || !bad.contains(&(segment.packs[p.pack as usize], p.offset.into()));
+            segment.records.retain(|(_, p)| good[p.pack as usize] && whole(p));
+            f(&segment);
+        };
+        match self.read_segments(wanted, &mut sound) {
             Err(e) if matches!(e.kind(), ErrorKind::Integrity | ErrorKind::NotFound) => {
                 // A store without packs is new, not damaged.
-                self.read_trailers(wanted, f)?;
+                self.read_trailers(wanted, &mut sound)?;
                 Ok(!self.pack_ids()?.is_empty())
             }
-            done => done.map(|()| false),
+            done => done.map(|()| lost),
         }
+    }
+
+    /// Whether a pack is there from its first byte to its last.
+    fn is_sound(&self, id: &Hash) -> bool {
+        self.read_footer(id).is_ok()
+    }
+
+    /// Blocks that a check found damaged: pack and offset. What is in them counts as missing.
+    fn bad_blocks(&self) -> HashSet<(Hash, u64)> {
+        let text = self.blobs().get(BAD, CURRENT_LIMIT).unwrap_or_default();
+        let line = |l: &str| {
+            let (pack, offset) = l.split_once(' ')?;
+            Some((pack.parse().ok()?, offset.parse().ok()?))
+        };
+        String::from_utf8_lossy(&text).lines().filter_map(line).collect()
+    }
+
+    fn note_bad_blocks(&self, blocks: &HashSet<(Hash, u64)>) -> Result<()> {
+        let mut lines: Vec<String> = blocks.iter().map(|(pack, offset)| format!("{pack} {offset}\n")).collect();
+        lines.sort_unstable();
+        // The index that this handle keeps knows nothing of it.
+        *locked(&self.0.index) = CachedIndex::default();
+        self.blobs().put(BAD, lines.concat().as_bytes())
     }
 
     /// Writes the index anew from the trailers of all packs, and removes segments that are damaged.
@@ -459,44 +535,58 @@ impl Store {
         self.blobs().put(CURRENT, format!("{}\n", names.join("\n")).as_bytes())?;
         for name in self.segment_names()? {
             let key = format!("idx/{name}.idx");
-            match self.blobs().get(&key, SEGMENT_LIMIT) {
-                Ok(bytes) if Hash::of(&bytes).to_string() == name => {}
-                _ => self.blobs().delete(&key)?,
+            let whole = self.blobs().get(&key, SEGMENT_LIMIT).ok().filter(|b| Hash::of(b).to_string() == name);
+            let packs = whole.and_then(|bytes| Segment::decode(&bytes, |_| false).ok()).map(|s| s.packs);
+            if packs.is_none_or(|packs| !packs.iter().all(|p| self.is_sound(p))) {
+                self.blobs().delete(&key)?;
             }
         }
         Ok(())
     }
 
-    fn read_segments(&self, wanted: &mut dyn FnMut(&Hash) -> bool, f: &mut dyn FnMut(&Segment)) -> Result<()> {
+    fn read_segments(&self, wanted: &mut dyn FnMut(&Hash) -> bool, f: &mut dyn FnMut(Segment)) -> Result<()> {
         // Without CURRENT nobody knows whether the segments that are there are all.
-        self.blobs().get(CURRENT, CURRENT_LIMIT)?;
+        self.current()?;
         for name in self.segment_names()? {
             let key = format!("idx/{name}.idx");
             let bytes = self.blobs().get(&key, SEGMENT_LIMIT)?;
             if Hash::of(&bytes).to_string() != name {
                 return Err(Error::integrity(format!("{key} is damaged")).fact("object", key));
             }
-            f(&Segment::decode(&bytes, &mut *wanted)?);
+            f(Segment::decode(&bytes, &mut *wanted)?);
         }
         Ok(())
     }
 
-    /// The segments that CURRENT names, and those that a listing shows besides.
+    /// The segments that CURRENT names.
+    fn current(&self) -> Result<Vec<String>> {
+        let damaged = || Error::integrity(format!("{CURRENT} is damaged")).fact("object", CURRENT);
+        let text = self.blobs().get(CURRENT, CURRENT_LIMIT).map_err(|e| match e.kind() {
+            ErrorKind::Limit => damaged(),
+            _ => e,
+        })?;
+        let text = String::from_utf8(text).map_err(|_| damaged())?;
+        if text.lines().any(|l| l.parse::<Hash>().is_err()) {
+            return Err(damaged());
+        }
+        Ok(text.lines().map(str::to_owned).collect())
+    }
+
+    /// The segments that CURRENT names, where it is whole, and those that a listing shows besides.
     fn segment_names(&self) -> Result<Vec<String>> {
-        let mut names = match self.blobs().get(CURRENT, CURRENT_LIMIT) {
-            Ok(text) => String::from_utf8_lossy(&text).lines().map(str::to_owned).collect(),
-            Err(e) if e.kind() == ErrorKind::NotFound => Vec::new(),
-            Err(e) => return Err(e),
+        let mut names = match self.current() {
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::Integrity) => Vec::new(),
+            named => named?,
         };
         for listed in self.blobs().list("idx")? {
-            names.extend(listed.strip_suffix(".idx").map(str::to_owned));
+            names.extend(listed.strip_suffix(".idx").filter(|n| n.parse::<Hash>().is_ok()).map(str::to_owned));
         }
         names.sort_unstable();
         names.dedup();
         Ok(names)
     }
 
-    fn read_trailers(&self, wanted: &mut dyn FnMut(&Hash) -> bool, f: &mut dyn FnMut(&Segment)) -> Result<()> {
+    fn read_trailers(&self, wanted: &mut dyn FnMut(&Hash) -> bool, f: &mut dyn FnMut(Segment)) -> Result<()> {
         for id in self.pack_ids()? {
             // A pack that cannot be read holds nothing; `check` names it.
             let Ok(blocks) = self.read_trailer(&id) else { continue };
@@ -504,7 +594,7 @@ impl Store {
             let infos: Vec<BlockInfo> = blocks.into_iter().map(|(_, b)| b).collect();
             add_records(&mut segment, 0, &infos);
             segment.records.retain(|(h, _)| wanted(h));
-            f(&segment);
+            f(segment);
         }
         Ok(())
     }
@@ -518,20 +608,27 @@ impl Store {
         Ok(out)
     }
 
-    fn read_trailer(&self, id: &Hash) -> Result<Vec<(u64, BlockInfo)>> {
+    /// The footer of a pack and the size of the file; both ends of the file are as they should be.
+    fn read_footer(&self, id: &Hash) -> Result<(pack::Footer, u64)> {
         let key = pack_key(id);
         let gone = || Error::integrity(format!("pack {id} is missing"));
         let size = self.blobs().size(&key)?.ok_or_else(gone)?;
-        let mut footer = [0; pack::FOOTER];
+        let (mut magic, mut footer) = ([0; pack::MAGIC.len()], [0; pack::FOOTER]);
         let at =
             size.checked_sub(pack::FOOTER as u64).ok_or_else(|| Error::integrity(format!("{key} is truncated")))?;
+        self.blobs().get_range(&key, 0, &mut magic)?;
         self.blobs().get_range(&key, at, &mut footer)?;
         let footer = pack::decode_footer(&footer, size)?;
-        if footer.id != *id {
+        if footer.id != *id || magic != *pack::MAGIC {
             return Err(Error::integrity(format!("{key} is another pack")).fact("object", key));
         }
+        Ok((footer, size))
+    }
+
+    fn read_trailer(&self, id: &Hash) -> Result<Vec<(u64, BlockInfo)>> {
+        let (footer, size) = self.read_footer(id)?;
         let mut trailer = vec![0; footer.trailer as usize];
-        self.blobs().get_range(&key, at - footer.trailer, &mut trailer)?;
+        self.blobs().get_range(&pack_key(id), size - pack::FOOTER as u64 - footer.trailer, &mut trailer)?;
         Ok(pack::decode_trailer(&trailer, &footer, size)?)
     }
 
@@ -577,6 +674,11 @@ impl Store {
     fn open_blocks(&self) -> MutexGuard<'_, source::OpenBlocks> {
         locked(&self.0.blocks)
     }
+}
+
+fn meanwhile(name: &str, generation: u64) -> Error {
+    Error::new(ErrorKind::Conflict, format!("{name} has generation {generation} meanwhile"))
+        .fact("generation", generation)
 }
 
 fn add_records(segment: &mut Segment, number: u32, blocks: &[BlockInfo]) {

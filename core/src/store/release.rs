@@ -1,13 +1,15 @@
 //! Releases and tags: names are pointers, generations never go back (`store-format.md` §2, §3).
 
 use super::blob::BlobStore;
+use super::name::check_name;
+use super::sealed::{seal, unseal};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{FormatError, Hash};
 use serde::{Deserialize, Serialize};
 
-/// First line of a release: keeps a signature over one kind of document from being valid for another.
-const DOMAIN: &str = "libcv release v1\n";
 const LIMIT: u64 = 64 << 10;
+/// The last generation, and the last record of a tag: 16 digits.
+const LAST: u64 = 9_999_999_999_999_999;
 
 /// Why a generation was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,8 +50,7 @@ impl Release {
     /// The bytes of the file.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let json = serde_json::to_string(self).unwrap_or_default();
-        format!("{DOMAIN}{json}\n").into_bytes()
+        seal("release", self)
     }
 
     /// Reads a release.
@@ -57,13 +58,7 @@ impl Release {
     /// # Errors
     /// `Malformed` unless it is the canonical form.
     pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
-        let text = std::str::from_utf8(bytes).map_err(|_| FormatError::malformed("release", "it is not UTF-8"))?;
-        let json = text.strip_prefix(DOMAIN).ok_or(FormatError::malformed("release", "its first line is not ours"))?;
-        let release: Self = serde_json::from_str(json)
-            .map_err(|_| FormatError::malformed("release", "it is not the JSON of a release"))?;
-        if release.encode() != bytes {
-            return Err(FormatError::malformed("release", "it is not in the canonical form"));
-        }
+        let release: Self = unseal("release", bytes)?;
         if release.image.is_none() != (release.reason == Reason::Remove)
             || release.image.is_some() != release.tree.is_some()
         {
@@ -77,6 +72,8 @@ impl Release {
 #[serde(deny_unknown_fields)]
 struct TagRecord {
     generation: Option<u64>,
+    name: String,
+    tag: String,
 }
 
 /// The names, generations and tags of a store.
@@ -105,7 +102,7 @@ impl<'s> Refs<'s> {
     /// # Errors
     /// Those of the backend.
     pub fn names(&self) -> Result<Vec<String>> {
-        self.blobs.list("refs")
+        Ok(self.blobs.list("refs")?.into_iter().filter(|n| check_name(n).is_ok()).collect())
     }
 
     /// The generations of a name, ascending, tombstoned ones included.
@@ -130,18 +127,36 @@ impl<'s> Refs<'s> {
         Ok(release)
     }
 
-    /// The highest generation, from HEAD upward; `None` for a name that never was.
+    /// What HEAD says: a lower bound of the highest generation. 0 when it says nothing.
+    pub(super) fn hint(&self, name: &str) -> u64 {
+        let text = self.blobs.get(&format!("refs/{name}/HEAD"), 32).unwrap_or_default();
+        let digits = String::from_utf8_lossy(&text);
+        digits.trim_end().parse().ok().filter(|n| *n <= LAST).unwrap_or(0)
+    }
+
+    /// The highest generation; `None` for a name that never was.
+    ///
+    /// # Errors
+    /// `Integrity` when HEAD knows a later one: that release is lost, and an older one must not pass for the newest.
+    pub fn head(&self, name: &str) -> Result<Option<u64>> {
+        let highest = self.highest(name)?;
+        match highest {
+            Some(n) if self.blobs.size(&release_key(name, n))?.is_none() && !self.is_buried(name, n)? => {
+                Err(Error::integrity(format!("generation {n} of {name} is lost"))
+                    .hint(format!("see what is left, cvctl image log {name}, and roll back to one of them")))
+            }
+            found => Ok(found),
+        }
+    }
+
+    /// The highest generation that there is or was; the next one has the number after it.
     ///
     /// # Errors
     /// Those of the backend.
-    pub fn head(&self, name: &str) -> Result<Option<u64>> {
-        if let Some(last) = self.generations(name)?.last() {
-            return Ok(Some(*last));
-        }
-        // A backend that cannot list: HEAD is a lower bound.
-        let Ok(hint) = self.blobs.get(&format!("refs/{name}/HEAD"), 32) else { return Ok(None) };
-        let mut at: u64 = String::from_utf8_lossy(&hint).trim().parse().unwrap_or(0);
-        while self.blobs.size(&release_key(name, at + 1))?.is_some() {
+    pub fn highest(&self, name: &str) -> Result<Option<u64>> {
+        let mut at = self.generations(name)?.last().copied().unwrap_or(0).max(self.hint(name));
+        // A backend that cannot list.
+        while at < LAST && self.blobs.size(&release_key(name, at + 1))?.is_some() {
             at += 1;
         }
         Ok((at > 0).then_some(at))
@@ -150,8 +165,11 @@ impl<'s> Refs<'s> {
     /// Publishes a generation. The number must be the next one.
     ///
     /// # Errors
-    /// `Conflict` when another writer was faster.
+    /// `Conflict` when another writer was faster; `Integrity` when there is no number left.
     pub fn publish(&self, release: &Release) -> Result<()> {
+        if release.generation > LAST {
+            return Err(Error::integrity(format!("no generation of {} can follow the last one", release.name)));
+        }
         self.blobs.create(&release_key(&release.name, release.generation), &release.encode())?;
         self.blobs.put(&format!("refs/{}/HEAD", release.name), release.generation.to_string().as_bytes())
     }
@@ -182,7 +200,9 @@ impl<'s> Refs<'s> {
     pub fn tags(&self, name: &str) -> Result<Vec<(String, u64)>> {
         let mut out = Vec::new();
         for tag in self.blobs.list(&format!("tags/{name}"))? {
-            if let Some(generation) = self.tag(name, &tag)? {
+            if check_name(&tag).is_ok()
+                && let Some(generation) = self.tag(name, &tag)?
+            {
                 out.push((tag, generation));
             }
         }
@@ -198,8 +218,11 @@ impl<'s> Refs<'s> {
         let Some(last) = numbers(&self.blobs.list(&dir)?).next_back() else { return Ok(None) };
         let key = format!("{dir}/{last:016}");
         let bytes = self.blobs.get(&key, LIMIT)?;
-        let record: TagRecord = serde_json::from_slice(&bytes)
-            .map_err(|e| Error::integrity(format!("{key} is not a tag record")).fact("object", key.clone()).cause(e))?;
+        let record: TagRecord =
+            unseal("tag", &bytes).map_err(|e| Error::from(e).context(&key).fact("object", key.clone()))?;
+        if (record.name.as_str(), record.tag.as_str()) != (name, tag) {
+            return Err(Error::integrity(format!("{key} is the record of another tag")).fact("object", key));
+        }
         Ok(record.generation)
     }
 
@@ -209,10 +232,13 @@ impl<'s> Refs<'s> {
     /// Those of the backend. A race is decided by the order of the records: the later one counts.
     pub fn set_tag(&self, name: &str, tag: &str, generation: Option<u64>) -> Result<()> {
         let dir = format!("tags/{name}/{tag}");
-        let record = format!("{}\n", serde_json::to_string(&TagRecord { generation }).unwrap_or_default());
+        let record = seal("tag", &TagRecord { generation, name: name.to_owned(), tag: tag.to_owned() });
         loop {
             let next = numbers(&self.blobs.list(&dir)?).next_back().unwrap_or(0) + 1;
-            match self.blobs.create(&format!("{dir}/{next:016}"), record.as_bytes()) {
+            if next > LAST {
+                return Err(Error::integrity(format!("no record of {name}:{tag} can follow the last one")));
+            }
+            match self.blobs.create(&format!("{dir}/{next:016}"), &record) {
                 Err(e) if e.kind() == ErrorKind::Conflict => {}
                 done => return done,
             }

@@ -197,7 +197,7 @@ impl<'s> Session<'s> {
         }
         if let Some(known) = self.known.get() {
             for (id, used) in known.index.packs().iter().zip(&known.used) {
-                let gone = used.load(Ordering::Relaxed) && self.store.blobs().size(&super::pack_key(id))?.is_none();
+                let gone = used.load(Ordering::Relaxed) && !self.store.is_sound(id);
                 if gone {
                     return Err(Error::new(crate::ErrorKind::Conflict, format!("pack {id} was removed meanwhile"))
                         .hint("capture again"));

@@ -242,7 +242,7 @@ mod tests {
     #[test]
     fn a_file_becomes_a_disk_and_vanishes_again() {
         if !rustix::process::geteuid().is_root() || !Path::new("/dev/loop-control").exists() {
-            eprintln!("SKIP a_file_becomes_a_disk_and_vanishes_again: needs root and loop devices");
+            eprintln!("skipped: a_file_becomes_a_disk_and_vanishes_again: needs root and loop devices");
             return;
         }
         let file = tempfile::tempfile().unwrap();

@@ -31,9 +31,12 @@ pub fn tmpfs(target: &Path, data: &str) -> Result<()> {
         .map_err(|e| failed("mount a tmpfs at", target, e))
 }
 
-/// Gives a root what programs in it expect: `/dev` of the host, fresh `/proc` and `/sys`, an empty `/run`.
+/// The devices that programs in a root get: no disk is among them.
+const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
+
+/// Gives a root what programs in it expect: a `/dev` with [`DEVICES`], fresh `/proc` and `/sys`, an empty `/run`.
 ///
-/// A `/run` of the host would let programs in the root talk to the host's udev and systemd.
+/// The `/dev` of the host would give the root's programs its disks, and its `/run` its udev and systemd.
 ///
 /// # Errors
 /// As [`device`]; the four directories are made where they are missing.
@@ -50,7 +53,12 @@ pub fn system_directories(root: &Path) -> Result<()> {
     };
     let hardened = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     let dev = at("dev")?;
-    rustix::mount::mount_bind_recursive("/dev", &dev).map_err(|e| failed("bind /dev at", &dev, e))?;
+    tmpfs(&dev, "mode=0755")?;
+    for name in DEVICES {
+        let (from, to) = (Path::new("/dev").join(name), dev.join(name));
+        std::fs::File::create_new(&to).map_err(|e| Error::io("make", to.display(), e))?;
+        rustix::mount::mount_bind(&from, &to).map_err(|e| failed("bind", &from, e))?;
+    }
     for (name, fstype) in [("proc", "proc"), ("sys", "sysfs")] {
         let path = at(name)?;
         rustix::mount::mount(fstype, &path, fstype, hardened, None).map_err(|e| failed("mount", &path, e))?;

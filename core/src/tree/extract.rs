@@ -93,10 +93,7 @@ pub fn extract(
     options: &ExtractOptions,
     task: &Task,
 ) -> Result<Extracted> {
-    let threads = match options.threads {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        n => n,
-    };
+    let threads = crate::job::threads(options.threads);
     task.stage("preflight", 0, Unit::Entries);
     let plan = plan::Plan::make(image, source, task)?;
     let target = target::Target::prepare(path, task)?;
@@ -153,6 +150,12 @@ fn spread<T: Sync>(items: &[T], threads: usize, work: impl Fn(&[T]) -> Result<()
         };
         handles.into_iter().map(join).fold(Ok(()), Result::and)
     })
+}
+
+/// Whether an extraction into this directory was interrupted: what is in it is a part of an image.
+#[must_use]
+pub fn is_unfinished(root: &Root) -> bool {
+    target::Marked::look(root) == target::Marked::Yes
 }
 
 fn unsupported(path: &Path, losses: &[Loss]) -> Error {

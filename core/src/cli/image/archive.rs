@@ -42,7 +42,10 @@ enum Form {
 }
 
 pub(in crate::cli) fn import(args: &Import, session: &Session) -> Result<()> {
-    let file = File::open(&args.file).map_err(|e| Error::io("open", args.file.display(), e))?;
+    let file = File::open(&args.file).map_err(|e| match e.kind() {
+        std::io::ErrorKind::NotFound => Error::not_found(format!("there is no archive {}", args.file.display())),
+        _ => Error::io("open", args.file.display(), e),
+    })?;
     let options =
         ImportOptions { tag: args.tag.clone(), expect_parent: args.expect_parent, ..ImportOptions::default() };
     let store = session.store()?;

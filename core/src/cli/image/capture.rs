@@ -64,6 +64,14 @@ pub(super) fn capture(args: &Capture, session: &Session) -> Result<()> {
         state: args.state.clone(),
         expect_parent: args.expect_parent,
     };
+    // Before anything is published: a report that cannot be written is no surprise for later.
+    if let Some(path) = &args.report {
+        std::fs::File::options()
+            .append(true)
+            .create(true)
+            .open(path)
+            .map_err(|e| Error::io("write", path.display(), e))?;
+    }
     let done = session.run("image capture", |task| store.capture(&args.root, &args.name, &options, task))?;
     if let Some(path) = &args.report {
         write_report(path, &done)?;

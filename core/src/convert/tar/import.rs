@@ -4,12 +4,14 @@ use super::{Decoder, Entry, Kind, Limits, Reader};
 use crate::convert::build::{Builder, Node};
 use crate::error::{Error, Result};
 use crate::event::Unit;
+use crate::image::path::is_note;
 use crate::image::row::{BLOCK, CHARACTER, DIRECTORY, FIFO, LINK, REGULAR};
 use crate::image::{Hash, Kind as RowKind};
 use crate::job::Task;
 use crate::store::Store;
 use crate::store::content::{ChunkPool, ContentWriter, with_pool};
 use crate::store::name::check_name;
+use crate::sys::confined::show;
 use serde::Serialize;
 use serde_json::json;
 use std::io::Read;
@@ -74,13 +76,11 @@ pub struct Imported {
 pub fn import(store: &Store, input: impl Read, name: &str, options: &ImportOptions, task: &Task) -> Result<Imported> {
     check_name(name)?;
     options.tag.iter().try_for_each(|t| check_name(t).map(drop))?;
+    store.expect_generation(name, options.expect_parent)?;
     if !(1..=19).contains(&options.level) {
         return Err(Error::invalid("the compression level is 1 to 19"));
     }
-    let threads = match options.threads {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        n => n,
-    };
+    let threads = crate::job::threads(options.threads);
     let mut reader = Reader::new(Decoder::new(input)?, options.limits);
     let mut builder = Builder::new(options.exact);
     let session = store.session();
@@ -90,8 +90,12 @@ pub fn import(store: &Store, input: impl Read, name: &str, options: &ImportOptio
         while let Some(entry) = reader.next_entry()? {
             task.check()?;
             let path = entry.path.clone();
+            if is_note(&path) {
+                builder.notes.push(format!("/{} was left out: a note of libcv about another tree", show(&path)));
+                continue;
+            }
             add(entry, &mut reader, &mut builder, &mut content, pool, task)
-                .map_err(|e| e.fact("entry", crate::sys::confined::show(&path).into_owned()))?;
+                .map_err(|e| e.fact("entry", show(&path).into_owned()))?;
         }
         builder.rows(pool, task)
     })?;

@@ -106,7 +106,7 @@ impl Plan {
             && given.trim() != self.token
         {
             return Err(Error::refused(format!("\"{given}\" does not confirm this plan"))
-                .hint("make the plan again, read it, and give its token")
+                .hint("make the plan again, with the same --image and --hostname, read it, and give its token")
                 .fact("code", "A400")
                 .fact("token", given.as_str()));
         }
@@ -135,7 +135,18 @@ impl Plan {
         if result.is_err() {
             let undone = sys_mount::unmount_all(&work.target());
             self.release(&gates);
-            return result.map_err(|e| e.with_failed_undo(undone));
+            let full = gates.iter().find(|g| g.is_file_out_of_room()).map(Gate::name);
+            return result.map_err(|e| {
+                let e = match (e.kind(), full) {
+                    (ErrorKind::Io | ErrorKind::Integrity, Some(name)) => {
+                        Error::limit(format!("the filesystem that holds {name} is full"))
+                            .hint("make room there, and apply again")
+                            .cause(e)
+                    }
+                    _ => e,
+                };
+                e.with_failed_undo(undone)
+            });
         }
         self.release(&gates);
         result

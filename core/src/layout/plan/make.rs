@@ -41,6 +41,7 @@ impl Plan {
             spec: spec.clone(),
             seed,
             hostname: options.hostname.clone(),
+            image: options.image.as_ref().map(|i| i.id),
             disks,
             filesystems,
             boot,
@@ -79,6 +80,9 @@ fn look(spec: &Spec, choice: &Choice, options: &PlanOptions, found: &mut Vec<Dia
             found.extend(against);
             return Ok(None);
         }
+    }
+    if let Some(sector) = options.sector.filter(|s| !matches!(s, 512 | 4096)) {
+        return Err(Error::invalid(format!("a disk has no sectors of {sector} bytes")).hint("512 or 4096"));
     }
     let facts = Facts::look(&choice.path, wanted.or(options.sector))?;
     found.extend(gate::inspect(&facts, &path));
@@ -228,7 +232,10 @@ fn boot(
 
 /// What the image says it needs.
 fn image_needs(options: &PlanOptions, disks: &[PlannedDisk], all: &[PlannedFilesystem], found: &mut Vec<Diagnostic>) {
-    let Some(needs) = options.image_facts.as_ref().and_then(|f| f["needs"]["rootfs"].as_str()) else { return };
+    let Some(needs) = options.image.as_ref().and_then(|i| i.facts.as_ref()).and_then(|f| f["needs"]["rootfs"].as_str())
+    else {
+        return;
+    };
     let Ok(needs) = needs.parse::<ByteSize>() else { return };
     let root = all.iter().find(|f| f.mount.as_ref().is_some_and(|m| m.at == "/"));
     if let Some(root) = root {

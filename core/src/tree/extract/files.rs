@@ -114,6 +114,10 @@ impl<'a> Worker<'a> {
     /// Writes a verified chunk wherever it belongs.
     fn chunk(&mut self, chunk: u32, bytes: &[u8]) -> Result<()> {
         let plan = self.shared.run.plan;
+        // A chunk may be in two of the blocks: two writers stored it at the same time.
+        if !plan.first_time(chunk) {
+            return Ok(());
+        }
         for u in plan.uses(chunk) {
             let file = &plan.files[u.file as usize];
             if u.offset == 0 && file.size == bytes.len() as u64 {

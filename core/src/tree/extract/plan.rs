@@ -7,8 +7,9 @@ use crate::image::{ChunkSet, Item, path};
 use crate::job::Task;
 use crate::store::image::each_item;
 use crate::store::{ChunkSource, Image};
+use crate::sys::confined::show;
 use std::collections::HashMap;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Owner, mode, time, attributes and flags of an entry.
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +78,8 @@ pub(super) struct Plan {
     uses: Vec<Use>,
     /// First use of each chunk.
     first: Vec<u32>,
+    /// One bit for each chunk: it has come.
+    came: Vec<AtomicU64>,
     sets: Vec<Xattrs>,
 }
 
@@ -92,6 +95,7 @@ impl Plan {
                 names: Vec::new(),
                 uses: Vec::new(),
                 first: Vec::new(),
+                came: Vec::new(),
                 sets: vec![[].into()],
             },
             source,
@@ -145,6 +149,12 @@ impl Plan {
         out
     }
 
+    /// Whether a chunk had not come before; it has now.
+    pub(super) fn first_time(&self, chunk: u32) -> bool {
+        let bit = 1 << (chunk % 64);
+        self.came[chunk as usize / 64].fetch_or(bit, Ordering::Relaxed) & bit == 0
+    }
+
     /// Where a chunk belongs.
     pub(super) fn uses(&self, chunk: u32) -> &[Use] {
         let (from, to) = (self.first[chunk as usize], self.first[chunk as usize + 1]);
@@ -166,6 +176,10 @@ impl Builder<'_> {
         let meta = self.meta(&row)?;
         let parent = self.parent(&row.path);
         let Row { path, group, kind, .. } = row;
+        if path == path::MARKER {
+            return Err(Error::unsafe_input("the image has an entry of the name that marks an unfinished extraction")
+                .fact("path", show(&path).into_owned()));
+        }
         if let Some(group) = group {
             if !counts {
                 let first = self.groups.get(&group).cloned().unwrap_or_default();
@@ -265,6 +279,7 @@ impl Builder<'_> {
             at += plan.uses[at as usize..].iter().take_while(|u| u.chunk == chunk).count() as u32;
         }
         plan.first.push(at);
+        plan.came = (0..plan.chunks.len().div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
         self.plan
     }
 }

@@ -1,21 +1,54 @@
 //! The target directory: empty, or marked as ours by a run that was killed.
 
 use crate::error::{Error, Result};
+use crate::image::path::MARKER;
 use crate::job::Task;
 use crate::store::Image;
 use crate::sys::confined::{Links, Root, show};
 use crate::sys::inode;
-use rustix::fs::{AtFlags, Mode, OFlags, RawDir};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-/// Stands in a target while an extraction runs.
-const MARKER: &str = ".libcv-extracting";
-
 /// Owner and group that a new entry has before it gets its own.
 pub(super) type Owner = (u32, u32);
+
+/// Whether an extraction of ours was interrupted in a directory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Marked {
+    No,
+    /// It was killed while it wrote the marker, and had made nothing else.
+    Begun,
+    Yes,
+}
+
+impl Marked {
+    pub(super) fn look(root: &Root) -> Self {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let mut text = [0; 512];
+        let Ok(fd) = rustix::fs::openat(root, MARKER, flags, Mode::empty()) else { return Self::No };
+        if !rustix::fs::fstat(&fd).is_ok_and(|st| FileType::from_raw_mode(st.st_mode).is_file()) {
+            return Self::No;
+        }
+        let n = rustix::io::read(&fd, &mut text).unwrap_or(0);
+        let text = String::from_utf8_lossy(&text[..n]).into_owned();
+        match note(root, text.lines().nth(2).unwrap_or_default()) {
+            Ok(note) if note == text => Self::Yes,
+            Ok(note) if note.starts_with(&text) => Self::Begun,
+            _ => Self::No,
+        }
+    }
+}
+
+/// What stands in the marker. It is bound to its directory: a file of that name which came from elsewhere does not make
+/// somebody's data ours to clear.
+fn note(root: &Root, image: &str) -> Result<String, Errno> {
+    let st = rustix::fs::fstat(root)?;
+    let first = "libcv extracts an image into this directory, and clears it after an interruption";
+    Ok(format!("{first}\n{}\n{image}\n", st.st_ino))
+}
 
 /// A directory that takes an image.
 pub(super) struct Target {
@@ -34,7 +67,8 @@ impl Target {
         }
         let root = Root::open(path).map_err(|e| Error::io("open", path.display(), e))?;
         let target = Self { root, path: path.to_owned() };
-        if rustix::fs::statat(&target.root, MARKER, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
+        let marked = Marked::look(&target.root);
+        if marked == Marked::Yes {
             task.warn(format!(
                 "{} holds a part of an image from a run that did not end: it is cleared",
                 path.display()
@@ -42,12 +76,21 @@ impl Target {
             clear(target.root.as_fd(), 0).map_err(|e| Error::io("clear", path.display(), e))?;
             target.unmark()?;
         }
-        if let Some(found) = foreign(target.root.as_fd(), b"").map_err(|e| Error::io("list", path.display(), e))? {
+        if let Some(found) = foreign(target.root.as_fd(), b"", marked == Marked::Begun)
+            .map_err(|e| Error::io("list", path.display(), e))?
+        {
             return Err(Error::refused(format!("{} is not empty: it holds {}", path.display(), show(&found)))
                 .hint("give a new or an empty directory")
                 .fact("path", path.display().to_string()));
         }
+        if marked == Marked::Begun {
+            target.unmark()?;
+        }
         Ok(target)
+    }
+
+    fn marker(&self) -> String {
+        format!("{}/{}", self.path.display(), show(MARKER))
     }
 
     /// The directory.
@@ -59,19 +102,19 @@ impl Target {
     pub(super) fn mark(&self, image: &Image) -> Result<Owner> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let fd = rustix::fs::openat(&self.root, MARKER, flags, Mode::from(0o600))
-            .map_err(|e| Error::io("create", self.path.join(MARKER).display(), e))?;
-        let text = format!("{}\n", image.id());
+            .map_err(|e| Error::io("create", self.marker(), e))?;
+        let text = note(&self.root, &image.id().to_string());
+        let text = text.map_err(|e| Error::io("look at", self.path.display(), e))?;
         let written = rustix::io::write(&fd, text.as_bytes())
             .and_then(|_| rustix::fs::fsync(&fd))
             .and_then(|()| rustix::fs::fstat(&fd))
-            .map_err(|e| Error::io("write", self.path.join(MARKER).display(), e))?;
+            .map_err(|e| Error::io("write", self.marker(), e))?;
         Ok((written.st_uid, written.st_gid))
     }
 
     /// Says that it is whole.
     pub(super) fn unmark(&self) -> Result<()> {
-        rustix::fs::unlinkat(&self.root, MARKER, AtFlags::empty())
-            .map_err(|e| Error::io("remove", self.path.join(MARKER).display(), e))
+        rustix::fs::unlinkat(&self.root, MARKER, AtFlags::empty()).map_err(|e| Error::io("remove", self.marker(), e))
     }
 }
 
@@ -95,15 +138,18 @@ fn names(dir: BorrowedFd<'_>) -> Result<Vec<(Vec<u8>, bool)>, Errno> {
     Ok(out)
 }
 
-/// The first entry that is no directory.
-fn foreign(dir: BorrowedFd<'_>, path: &[u8]) -> Result<Option<Vec<u8>>, Errno> {
+/// The first entry that is no directory; with `marker` it may be there.
+fn foreign(dir: BorrowedFd<'_>, path: &[u8], marker: bool) -> Result<Option<Vec<u8>>, Errno> {
     for (name, directory) in names(dir)? {
+        if marker && path.is_empty() && name == MARKER {
+            continue;
+        }
         let whole = if path.is_empty() { name.clone() } else { [path, b"/", &name[..]].concat() };
         if !directory {
             return Ok(Some(whole));
         }
         let inner = open_directory(dir, &name)?;
-        if let Some(found) = foreign(inner.as_fd(), &whole)? {
+        if let Some(found) = foreign(inner.as_fd(), &whole, false)? {
             return Ok(Some(found));
         }
     }
@@ -114,7 +160,7 @@ fn foreign(dir: BorrowedFd<'_>, path: &[u8]) -> Result<Option<Vec<u8>>, Errno> {
 fn clear(dir: BorrowedFd<'_>, depth: usize) -> Result<(), Errno> {
     let _ = inode::set_flags(dir, 0);
     for (name, directory) in names(dir)? {
-        if depth == 0 && name == MARKER.as_bytes() {
+        if depth == 0 && name == MARKER {
             continue;
         }
         if directory {

@@ -225,14 +225,14 @@ fn other_programs_find_no_fault() {
             continue;
         }
         match Command::new("sgdisk").arg("-v").arg(&path).output() {
-            Err(_) => eprintln!("SKIP sgdisk -v: not installed (package gdisk)"),
+            Err(_) => eprintln!("skipped: sgdisk -v: not installed (package gdisk)"),
             Ok(out) => {
                 let text = String::from_utf8_lossy(&out.stdout).into_owned();
                 assert!(out.status.success() && text.contains("No problems found"), "{text}");
             }
         }
         match Command::new("sfdisk").arg("--json").arg(&path).output() {
-            Err(_) => eprintln!("SKIP sfdisk --json: not installed (package fdisk)"),
+            Err(_) => eprintln!("skipped: sfdisk --json: not installed (package fdisk)"),
             Ok(out) => {
                 assert!(out.stderr.is_empty(), "{}", String::from_utf8_lossy(&out.stderr));
                 let json: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
