@@ -8,10 +8,11 @@ host=$(rustc -vV | sed -n 's/^host: //p')
 cd "$top"
 # linux_raw: a static glibc does not find getrandom, and an early initramfs has no /dev/urandom to fall back to.
 # --target: build scripts and macros stay dynamic.
-RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static --cfg getrandom_backend=\"linux_raw\"" \
-    cargo build --release -p libcv --features cli --bin cvctl --target "$host"
+# A program at a fixed address needs no relocations.
+RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static -C relocation-model=static --cfg getrandom_backend=\"linux_raw\"" \
+    cargo build --profile node -p libcv --features cli --bin cvctl --target "$host"
 mkdir -p "$target/dist"
-install -m 755 "$target/$host/release/cvctl" "$target/dist/cvctl-node"
+install -m 755 "$target/$host/node/cvctl" "$target/dist/cvctl-node"
 size=$(stat -c %s "$target/dist/cvctl-node")
 echo "$target/dist/cvctl-node: $size bytes"
 if ldd "$target/dist/cvctl-node" >/dev/null 2>&1 && ! ldd "$target/dist/cvctl-node" 2>&1 | grep -q 'statically linked'; then

@@ -6,6 +6,7 @@ for features in "" cli; do
   run "features ${features:-none}" 900 cargo check -q -p libcv --no-default-features --features "$features"
 done
 run "all features" 900 cargo check -q -p libcv --all-features
+run "cvctl-node" 1500 scripts/build-node.sh
 # --show-output: what a test that passed says, too, for it may have skipped something.
 run "cargo test" 1800 cargo test --workspace --all-features --no-fail-fast -- --show-output
 

@@ -115,6 +115,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// As [`main`], for callers that have their own way to exit. To be called once in a process: it handles signals.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     let args: Vec<OsString> = args.into_iter().collect();
+    if cfg!(panic = "abort") {
+        end_on_panic();
+    }
     let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
         Err(e) => return output::usage(&args, &e),
@@ -133,6 +136,15 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Err(e) if !output::reader_left(&e) => output::error(format, &e),
         _ => 0,
     }
+}
+
+/// In cvctl-node a panic cannot be caught; it ends with the same code all the same.
+fn end_on_panic() {
+    let told = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        told(panic);
+        std::process::exit(ErrorKind::Bug.code().into());
+    }));
 }
 
 fn dispatch(noun: Noun, session: &Session) -> Result<()> {
