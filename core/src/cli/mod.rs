@@ -143,7 +143,7 @@ fn end_on_panic() {
     let told = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         told(panic);
-        std::process::exit(ErrorKind::Bug.code().into());
+        std::process::exit(ErrorKind::Bug.code());
     }));
 }
 
