@@ -443,6 +443,16 @@ fn an_interrupted_deployment_gives_everything_back() {
 }
 
 #[test]
+fn an_archive_goes_to_stdout() {
+    let bed = Bed::captured();
+    let file = bed.text("a.tar");
+    bed.ok(&["image", "export", "base", "--format", "tar", "--output", &file]);
+    let out = bed.command(&["image", "export", "base", "--format", "tar", "--output", "-"]).output().unwrap();
+    assert!(out.status.success() && out.stdout == std::fs::read(&file).unwrap());
+    assert!(!Path::new("-").exists());
+}
+
+#[test]
 fn events_are_lines_of_json() {
     let bed = Bed::captured();
     let file = bed.text("events");

@@ -1,7 +1,7 @@
 #!/bin/bash
 # test_layout.sh: what this machine's kernel may lack, a guest has: partitions that the kernel reads itself, and vfat. A
 # layout with an EFI partition on vfat is applied with an image to a real disk; what is on it is equal; a mounted disk is
-# refused; a second run writes over the first.
+# refused; a second run writes over the first. An image that vfat cannot hold is refused.
 # Call:   test_layout.sh    Needs: root, user-mode-linux, CVCTL (or cargo).    Time: 1 guest, 20 s.
 set -euo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd)
@@ -44,15 +44,32 @@ guest() {
     $cv layout apply /mnt/layout.yaml --image t --disk os="$disk" --hostname n1 --confirm "$token"
     mount -o ro "${disk}2" /run/m; mount -o ro "${disk}1" /run/m/boot/efi
     [ "$(cat /run/m/etc/hostname)" = n1 ]
-    grep -q '/boot/efi vfat' /run/m/etc/fstab && grep -q ' / ext4' /run/m/etc/fstab
+    grep -q '/boot/efi vfat' /run/m/etc/fstab
+    grep -q ' / ext4' /run/m/etc/fstab
     cmp /run/tree/boot/efi/EFI/grub.cfg /run/m/boot/efi/EFI/grub.cfg
     diff -r /run/tree/data /run/m/data
     $cv layout apply /mnt/layout.yaml --image t --disk os="$disk" --yes 2>/run/err || rc=$?
-    [ "$rc" = 16 ] && grep -q 'in use' /run/err
+    [ "$rc" = 16 ]
+    grep -q 'in use' /run/err
     rc=0
     umount /run/m/boot/efi /run/m
     echo "ok: round $round: vfat and ext4 on partitions of the kernel; refused while mounted"
   done
 }
 
-case ${1:-host} in guest) guest "$2";; *) host;; esac
+# What vfat cannot hold is listed, and refused before a byte is written.
+refuses_vfat() {
+  local cv="/mnt/cvctl --store /run/store" rc=0
+  ln -s data /run/tree/link; chown 7:7 /run/tree/data
+  $cv -q image capture /run/tree --name links
+  mkfs.vfat "${1}1" > /dev/null; mount "${1}1" /run/m
+  $cv -q image extract links /run/m 2> /run/err || rc=$?
+  [ "$rc" = 21 ]
+  grep -q 'symbolic and hard links' /run/err
+  grep -q 'owners' /run/err
+  [ -z "$(ls -A /run/m)" ]
+  umount /run/m
+  echo "ok: vfat: $(head -n 1 /run/err)"
+}
+
+case ${1:-host} in guest) guest "$2"; refuses_vfat "$2";; *) host;; esac

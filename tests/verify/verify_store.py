@@ -3,8 +3,7 @@
 usage: verify_store.py STORE [--read-data]. One line `FAULT object: message` per fault and exit 1, or a summary and exit 0."""
 import collections, functools, json, os, re, signal, struct, sys, zlib
 import blake3, zstandard
-CHUNK, CHUNKS, RAW, FIELD = 1 << 20, 1 << 14, 4 << 20, 32 << 20
-BLOCK = 24 + 4 * CHUNKS + RAW
+CHUNK, CHUNKS, RAW, BLOCK, FIELD = 1 << 20, 1 << 14, 4 << 20, 24 + 4 * (1 << 14) + (4 << 20), 32 << 20
 REG, LNK, CHR, BLK, DIR, FIFO = KINDS = 0o100000, 0o120000, 0o020000, 0o060000, 0o040000, 0o010000
 NUMBER, NAME = re.compile(r"(?!0{16})[0-9]{16}\Z"), re.compile(r"(?!HEAD\Z)[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
 LEB, HEX = re.compile(rb"[\x80-\xff]{0,9}[\0-\x7f]"), re.compile(r"[0-9a-f]{64}\Z")
@@ -33,16 +32,13 @@ class Reader:
         n = sum((c & 127) << 7 * k for k, c in enumerate(m.group())) if m else -1
         ck(m and (m.group()[-1] or m.group() == b"\0"), f"number cut off, too long or not the shortest at byte {self.i}")
         ck(least <= n < below, f"number {n} outside {least}..{below - 1} at byte {self.i}")
-        self.i = m.end()
-        return n
+        self.i = m.end(); return n
     def take(self, n):
         ck(n <= len(self.b) - self.i, f"ends early: {n} bytes wanted at byte {self.i} of {len(self.b)}")
-        self.i += n
-        return self.b[self.i - n:self.i]
+        self.i += n; return self.b[self.i - n:self.i]
     def u(self, n): return int.from_bytes(self.take(n), "little")
     def str(self, most, least=0): return self.take(self.leb(most + 1, least))
     def end(self): ck(self.i == len(self.b), f"{len(self.b) - self.i} bytes left over")
-
 def cjson(data, escaped=False):
     def no(text): raise Bad(f"number {text[:40]} is not an integer")
     text = data.decode("utf-8"); value = json.loads(text, parse_float=no, parse_constant=no)
@@ -80,15 +76,12 @@ def parse_set(r):
         ck(name > last and is_far == (length > 1024), "attributes not strictly ascending, or not far by the rule")
         last, value = name, r.take(32 if is_far else length)
         if is_far: far.append((length, value))
-    ck(r.i - start <= 262144, "attribute set too long")
-    return r.b[start:r.i], far
+    ck(r.i - start <= 262144, "attribute set too long"); return r.b[start:r.i], far
 def parse_row(r, last, mtime, sets):
     before = last or b""; shared, suffix = r.leb(len(before) + 1), r.str(65535)
-    path = before[:shared] + suffix
-    ck(not suffix or suffix[:1] != before[shared:shared + 1], "shared prefix not maximal")
+    path = before[:shared] + suffix; ck(not suffix or suffix[:1] != before[shared:shared + 1], "shared prefix not maximal")
     ck(last is None or key(path) > key(last), "rows not in strictly ascending order")
-    parts = path.split(b"/") if path else []
-    ck(len(path) <= 65535 and len(parts) <= 4096 and b"\0" not in path and
+    parts = path.split(b"/") if path else []; ck(len(path) <= 65535 and len(parts) <= 4096 and b"\0" not in path and
        all(0 < len(p) <= 255 and p not in (b".", b"..") for p in parts), "bad path")
     mode, uid, gid, z = r.leb(65536), r.leb(1 << 32), r.leb(1 << 32), r.leb()
     mtime, nano, flags, kind = (mtime + (z >> 1 ^ -(z & 1))) % (1 << 64), r.leb(10 ** 9), r.leb(16), mode & 0o170000
@@ -110,13 +103,12 @@ def parse_page(data):
         try: row, mtime = parse_row(r, last, mtime, sets)
         except Bad as e: raise Bad(f"row {k} (after '{show(last or b'')}'): {e}")
         rows.append(row); last = row.path
-    r.end()
-    return rows
+    r.end(); return rows
 class Store:
     def __init__(self, root, read_data):
         self.root, self.read_data, self.faults, self.uuid, self.rows = root, read_data, 0, None, 0
         self.packs, self.place, self.trees, self.releases, self.segments, self.missed = {}, {}, {}, {}, {}, 0
-        self.indexed, self.live, self.reported, self.unpacked = set(), set(), set(), functools.lru_cache(64)(self.unpack)
+        self.indexed, self.live, self.reported, self.unpacked = set(), set(), set(), functools.lru_cache(16)(self.unpack)
     def fault(self, thing, message): self.faults += 1; print(f"FAULT {show(thing)}: {' '.join(str(message).split())}")
     def rule(self, good, thing, message): return good or self.fault(thing, message)
     def attempt(self, thing, work, *args):  # the result, or None after a fault

@@ -6,7 +6,7 @@
 //!  stat cache <── release <── manifest: facts, policy, names <────────────────────────────────┘
 //! ```
 //!
-//! `image.md`'s promise: bounded memory, every change found, nothing published that is not durable.
+//! The promise: bounded memory, every change found, nothing published that is not durable.
 
 pub mod cache;
 mod emit;

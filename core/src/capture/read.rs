@@ -78,6 +78,9 @@ impl Read {
 
     fn merge(&mut self, other: Self) {
         let shift = self.items.len() as u32;
+        // Exactly: what a vector takes ahead would be the peak of a capture of very many files.
+        self.near.reserve_exact(other.near.len());
+        self.items.reserve_exact(other.items.len());
         self.near.extend(other.near.into_iter().map(|(e, first, n)| (e, first + shift, n)));
         if self.items.is_empty() {
             self.items = other.items;

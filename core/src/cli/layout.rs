@@ -1,4 +1,4 @@
-//! `cvctl layout`: documents are checked, planned, applied. What destroys shows its plan and wants its token.
+//! `cvctl layout`: documents are checked, planned, applied. What destroys shows its plan and wants its token, or `--yes`.
 
 use super::Session;
 use super::output::{self, Format};

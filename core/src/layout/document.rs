@@ -73,7 +73,7 @@ impl Value {
 /// limit.
 pub fn read(bytes: &[u8]) -> Result<Node, Diagnostic> {
     if bytes.len() > TEXT_LIMIT {
-        let text = format!("the document is {} bytes long; at most {TEXT_LIMIT} are read", bytes.len());
+        let text = "the document is over 1 MiB long";
         return Err(Diagnostic::error("L007", "", text));
     }
     let text = std::str::from_utf8(bytes).map_err(|e| {

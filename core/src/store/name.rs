@@ -25,7 +25,8 @@ impl Ref {
         if let Some((name, generation)) = text.split_once('@') {
             let bad =
                 || Error::invalid(format!("\"{generation}\" in \"{text}\" is not a generation, a number from 1 on"));
-            let n = generation.parse::<u64>().ok().filter(|n| *n > 0).ok_or_else(bad)?;
+            let plain = generation.starts_with(|c: char| matches!(c, '1'..='9'));
+            let n = generation.parse::<u64>().ok().filter(|_| plain).ok_or_else(bad)?;
             return Ok(Self::Generation(check_name(name)?.to_owned(), n));
         }
         if let Some((name, tag)) = text.split_once(':') {
@@ -95,7 +96,7 @@ mod tests {
         assert_eq!(Ref::parse("rocky9").unwrap(), Ref::Name("rocky9".into()));
         assert_eq!(Ref::parse("rocky9:stable").unwrap(), Ref::Tag("rocky9".into(), "stable".into()));
         assert_eq!(Ref::parse("rocky9@12").unwrap(), Ref::Generation("rocky9".into(), 12));
-        for bad in ["", "a/b", "..", ".a", "a@0", "a@-1", "a@x", "a:b:c", "a b", "HEAD", "ä"] {
+        for bad in ["", "a/b", "..", ".a", "a@0", "a@-1", "a@+1", "a@01", "a@x", "a:b:c", "a b", "HEAD", "ä"] {
             assert_eq!(Ref::parse(bad).unwrap_err().kind(), crate::ErrorKind::Invalid, "{bad}");
         }
     }

@@ -1,10 +1,13 @@
 //! `cvctl image import` and `export`: tar archives.
 
 use super::super::{Session, output};
-use crate::convert::tar::{Compression, ExportOptions, ImportOptions, export as write_tar, import as read_tar};
+use crate::convert::tar::{
+    Compression, ExportOptions, Exported, ImportOptions, export as write_tar, import as read_tar,
+};
 use crate::error::{Error, Result};
 use clap::{Args, ValueEnum};
 use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 #[derive(Args)]
@@ -30,7 +33,7 @@ pub(in crate::cli) struct Export {
     /// Form of the archive
     #[arg(long, value_enum)]
     format: Form,
-    /// The file, which must not exist; .zst and .gz are compressed
+    /// The file, which must not exist; .zst and .gz are compressed; `-` is stdout
     #[arg(long = "output", value_name = "FILE")]
     file: PathBuf,
 }
@@ -66,19 +69,32 @@ pub(in crate::cli) fn export(args: &Export, session: &Session) -> Result<()> {
         _ => Compression::None,
     };
     let image = session.store()?.image(&args.image)?;
+    let options = ExportOptions { compression, ..ExportOptions::default() };
+    if args.file.as_os_str() == "-" {
+        let done = session.run("image export", |task| {
+            let (mut out, done) = write_tar(&image, std::io::stdout().lock(), &options, task)?;
+            out.flush().map_err(|e| Error::io("write", "stdout", e))?;
+            Ok(done)
+        })?;
+        tell_long_paths(&done, session);
+        return Ok(());
+    }
     let done = session.run("image export", |task| {
         // Written aside: an archive that was cut off never has the name of a whole one.
         let aside = Aside::new(&args.file)?;
-        let options = ExportOptions { compression, ..ExportOptions::default() };
         let (file, done) = write_tar(&image, aside.create()?, &options, task)?;
         file.sync_all().map_err(|e| Error::io("sync", args.file.display(), e))?;
         aside.finish(&args.file)?;
         Ok(done)
     })?;
+    tell_long_paths(&done, session);
+    session.print(&done, |w| writeln!(w, "{}: {} entries", args.file.display(), done.entries))
+}
+
+fn tell_long_paths(done: &Exported, session: &Session) {
     if done.long_paths_count > 0 && !session.quiet {
         output::talk(&format!("cvctl: {} paths are too long for GNU tar to extract", done.long_paths_count));
     }
-    session.print(&done, |w| writeln!(w, "{}: {} entries", args.file.display(), done.entries))
 }
 
 /// A temporary file beside the target, removed unless it gets its name.

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::layout::plan::Plan;
 use crate::sys::mount;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Where the working directory is mounted: over a directory that is empty for everybody else.
@@ -24,6 +24,11 @@ impl Workplace {
         let base = WORK.iter().map(Path::new).find(|p| p.parent().is_some_and(Path::is_dir));
         let root = base.unwrap_or(Path::new(WORK[1])).to_owned();
         make_directory(&root, 0o700)?;
+        // In /tmp somebody else may have been first.
+        let found = std::fs::symlink_metadata(&root).map_err(|e| Error::io("look at", root.display(), e))?;
+        if !found.is_dir() || found.uid() != rustix::process::geteuid().as_raw() {
+            return Err(Error::unsafe_input(format!("{} belongs to somebody else", root.display())).hint("remove it"));
+        }
         mount::tmpfs(&root, "mode=0700")?;
         let place = Self { root };
         make_directory(&place.nodes(), 0o700)?;
