@@ -7,6 +7,7 @@ use libcv::image::manifest::{Manifest, PageRef, Totals};
 use libcv::image::page::{PageWriter, decode};
 use libcv::image::row::{Content, Item, Kind, Row, Value, Xattr};
 use libcv::image::{Hash, dump, pack};
+use libcv::store::{Reason, Release};
 use std::fmt::Write;
 use std::path::Path;
 
@@ -124,6 +125,17 @@ fn the_formats_have_not_changed() {
     compare("block.bin", block.bytes);
     writeln!(text, "block.bin {}\n  {:?}", Hash::of(block.bytes), block.info).unwrap();
     let trailer = pack::encode_trailer(std::slice::from_ref(&block.info));
+    compare("trailer.bin", &trailer);
+    let release = Release {
+        created: "2026-03-01T12:00:00Z".into(),
+        generation: 3,
+        image: Some(Hash::of(b"image")),
+        name: "rocky9".into(),
+        reason: Reason::Capture,
+        store: "0b0e7a52-7b1c-4c0e-9d4e-6f2f1f0a9a11".into(),
+        tree: Some(Hash::of(b"tree")),
+    };
+    compare("release.txt", &release.encode());
     let file = [pack::MAGIC, block.bytes, &trailer, &pack::encode_footer(&trailer)].concat();
     compare("pack.pack", &file);
     writeln!(text, "pack.pack {}", Hash::of(&trailer)).unwrap();

@@ -19,10 +19,13 @@ fi
 if command -v cargo-fuzz >/dev/null; then
   seconds=20
   [ "$FULL" = 0 ] || seconds=120
+  # What is right is where the changes begin: without it nothing gets past the first check.
+  seeds=(docs/vectors ../examples/layouts fuzz/seeds)
   for target in $(cd core && cargo fuzz list 2>/dev/null); do
+    mkdir -p "core/fuzz/corpus/$target"
     # The sanitizers need a nightly library; without them the targets run on the toolchain that is there.
     run "fuzz $target" 900 env -C core RUSTC_BOOTSTRAP=1 \
-      cargo fuzz run -s none "$target" -- -max_total_time="$seconds" -rss_limit_mb=2048
+      cargo fuzz run -s none "$target" "fuzz/corpus/$target" "${seeds[@]}" -- -max_total_time="$seconds" -rss_limit_mb=2048
   done
 else
   skip "fuzz" "cargo install cargo-fuzz --locked"
