@@ -1,3 +1,4 @@
 # shellcheck shell=bash
 # storage: real MD, partitions and filesystems, in User-Mode Linux.
-each 600 tests/storage/selftest.sh tests/storage/test_*.sh
+each 600 tests/storage/selftest.sh
+need_cvctl && each 600 tests/storage/test_*.sh

@@ -62,7 +62,7 @@ def test_a_job_is_an_iterator(store: cv.Store, tree: Path, tmp_path: Path) -> No
 def test_a_job_raises_its_error_each_time(store: cv.Store, tmp_path: Path) -> None:
     job = store.capture_job(tmp_path / "none", "node")
     for _ in range(2):
-        with pytest.raises(cv.IOFail):
+        with pytest.raises(cv.NotFound):
             job.result()
 
 
@@ -194,7 +194,7 @@ def test_aio(store: cv.Store, tree: Path, tmp_path: Path) -> None:
         done = await cv.aio.extract(image, tmp_path / "out", verify=True)
         assert done["verified"]
         assert (await cv.aio.check(store))["faults"] == []
-        with pytest.raises(cv.IOFail):
+        with pytest.raises(cv.NotFound):
             await cv.aio.capture(store, tmp_path / "none", "node")
 
     asyncio.run(story())

@@ -46,13 +46,19 @@ impl LocalDir {
         }
         let dir = self.open_tmp().map_err(|e| Error::io("open", path.display(), e))?;
         self.cleaned.call_once(|| clean(&dir));
-        let name = format!("{}-{:016x}", std::process::id(), clock::random_u64());
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(&dir, &name, flags, Mode::from(0o644))
-            .map_err(|e| Error::io("create", path.join(&name).display(), e))?;
-        // The lock says that somebody is at work here; where the filesystem has none, the file is merely not cleaned.
-        let _ = rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive);
-        Ok(Temporary { root: self.root.clone(), dir, name, file: File::from(fd), named: false })
+        loop {
+            let name = format!("{}-{:016x}", std::process::id(), clock::random_u64());
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+            let failed = |e| Error::io("create", path.join(&name).display(), e);
+            let fd = rustix::fs::openat(&dir, &name, flags, Mode::from(0o644)).map_err(failed)?;
+            // The lock says that somebody is at work here; a filesystem without locks merely is not cleaned. Before it
+            // was taken another writer may have cleaned this file away.
+            let locked = rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive);
+            let there = rustix::fs::fstat(&fd).map_err(failed)?.st_nlink > 0;
+            if there && locked != Err(Errno::WOULDBLOCK) {
+                return Ok(Temporary { root: self.root.clone(), dir, name, file: File::from(fd), named: false });
+            }
+        }
     }
 
     fn open_tmp(&self) -> Result<OwnedFd, Errno> {
@@ -315,6 +321,23 @@ mod tests {
         assert_eq!(s.list("tmp").unwrap().len(), 2);
         live.finish("packs/aa/x").unwrap();
         assert_eq!(s.list("tmp").unwrap(), ["mine"]);
+    }
+
+    #[test]
+    fn writers_that_begin_together_do_not_clean_each_other_away() {
+        let tmp = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            for t in 0..8 {
+                let root = tmp.path();
+                scope.spawn(move || {
+                    for n in 0..200 {
+                        // Each is a writer of its own, and cleans first.
+                        let s = LocalDir::open(root).unwrap();
+                        s.put(&format!("packs/{t}/{n}"), b"x").unwrap();
+                    }
+                });
+            }
+        });
     }
 
     #[test]
