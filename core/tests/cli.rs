@@ -284,6 +284,19 @@ fn nothing_is_destroyed_without_a_yes() {
     }
 }
 
+#[test]
+fn a_token_is_for_one_image() {
+    let bed = Bed::captured();
+    std::fs::write(bed.path("root/more"), "more").unwrap();
+    bed.ok(&["image", "capture", &bed.text("root"), "--name", "other"]);
+    let args = layout(&bed);
+    let [file, disk, place] = args.each_ref().map(String::as_str);
+    let plan = bed.json("layout-plan", &["layout", "plan", file, disk, place, "--image", "base"]);
+    let token = plan["token"].as_str().unwrap();
+    bed.fails(16, &["layout", "apply", file, disk, place, "--image", "other", "--confirm", token]);
+    bed.fails(2, &["layout", "plan", file, disk, place, "--sector", "0"]);
+}
+
 /// Runs with a terminal for all three, types `answer`, and gives exit code and what was on the screen.
 fn on_a_terminal(bed: &Bed, args: &[&str], answer: &str) -> (i32, String) {
     use rustix::pty::OpenptFlags;

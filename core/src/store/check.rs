@@ -159,9 +159,9 @@ impl<'s> Checker<'s> {
 
     fn segments(&mut self) -> Result<()> {
         match self.store.current() {
-            Err(e) if e.kind() == ErrorKind::Integrity => self.fault(super::CURRENT, e.to_string(), Vec::new()),
+            Err(e) if e.kind() == ErrorKind::Integrity => self.fault(super::locate::CURRENT, e.to_string(), Vec::new()),
             Err(e) if e.kind() == ErrorKind::NotFound && self.packs.is_empty() => {}
-            Err(e) => self.fault(super::CURRENT, e.to_string(), Vec::new()),
+            Err(e) => self.fault(super::locate::CURRENT, e.to_string(), Vec::new()),
             Ok(_) => {}
         }
         for name in self.store.segment_names()? {

@@ -165,7 +165,7 @@ impl<'s> Session<'s> {
         packs.sealed.push(id);
         let number = packs.segment.packs.len() as u32;
         packs.segment.packs.push(id);
-        super::add_records(&mut packs.segment, number, &open.blocks);
+        super::locate::add_records(&mut packs.segment, number, &open.blocks);
         if packs.segment.records.len() >= SEGMENT_RECORDS {
             self.write_segment(packs)?;
         }
