@@ -117,12 +117,21 @@ fn edit_fstab(draft: &mut Draft<'_>, edit: impl FnOnce(&[u8]) -> Vec<u8>) -> Res
 }
 
 /// Held while the run lasts; a kill lets it go.
-fn lock(root: &Root) -> Result<OwnedFd> {
+struct Lock(OwnedFd);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing is not enough: a program that another thread is just starting has the descriptor for a moment, too.
+        let _ = rustix::fs::flock(&self.0, FlockOperation::Unlock);
+    }
+}
+
+fn lock(root: &Root) -> Result<Lock> {
     // Opened anew: the lock belongs to the open file, and must not outlive this run in `root`.
     let fd = root.open_at(b"", OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty(), Links::Refuse);
     let fd = fd.map_err(|e| Error::io("open", "the root", e))?;
     match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(fd),
+        Ok(()) => Ok(Lock(fd)),
         Err(Errno::WOULDBLOCK) => Err(Error::new(ErrorKind::Busy, "another run configures this root")),
         Err(e) => Err(Error::io("lock", "the root", e)),
     }

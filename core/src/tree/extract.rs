@@ -3,7 +3,7 @@
 //! ```text
 //!  rows ──> plan: where every byte of every chunk belongs ──> preflight: can the filesystem hold it?
 //!   ──> directories ──> blocks, on all cores: verify, create, write, metadata ──> links, devices
-//!   ──> inode flags ──> directories' owner metadata, deepest first ──> sync ──> compare with the medium
+//!   ──> inode flags ──> directories' own metadata, deepest first ──> sync ──> compare with the medium
 //! ```
 //!
 //! While it runs a marker stands in the target; a run that finds one clears what the killed run left and begins anew.

@@ -81,7 +81,7 @@ fn metadata(dir: BorrowedFd<'_>, name: &[u8], meta: &Meta, run: &Extraction<'_>)
     rustix::fs::utimensat(dir, name, &times(meta), AtFlags::SYMLINK_NOFOLLOW)
 }
 
-/// Gives directories their owner metadata, the deepest first: one without permissions hides what is below.
+/// Gives directories their own metadata, the deepest first: one without permissions hides what is below.
 pub(super) fn directory_metadata(run: &Extraction<'_>) -> Result<()> {
     let Extraction { plan, root, lost, threads, .. } = *run;
     let set = |d: &Directory| -> Result<(), Errno> {
