@@ -158,9 +158,8 @@ def root_of_process(work: str, device: str, disk: str) -> None:
     root = f"{work}/mnt"
     script = f"""set -e
 mount --make-rprivate /
-for d in usr bin sbin lib lib64 etc dev proc sys tmp run work root home var; do
-  [ -e /$d ] || continue
-  mkdir -p {root}/$d; mount --rbind /$d {root}/$d
+for d in /*/; do
+  mkdir -p "{root}$d"; mount --rbind "$d" "{root}$d"
 done
 mkdir -p {root}/{work.lstrip('/')} {root}/old
 cd {root}; pivot_root . old

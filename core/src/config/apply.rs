@@ -8,10 +8,9 @@ use super::{fstab, identity, unit};
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::Task;
 use crate::sys::confined::{Links, Root};
-use rustix::fs::{FlockOperation, Mode, OFlags};
-use rustix::io::Errno;
+use crate::sys::lock::Lock;
+use rustix::fs::{Mode, OFlags};
 use serde::Serialize;
-use std::os::fd::OwnedFd;
 use std::path::Path;
 
 const FSTAB: &[u8] = b"/etc/fstab";
@@ -116,24 +115,14 @@ fn edit_fstab(draft: &mut Draft<'_>, edit: impl FnOnce(&[u8]) -> Vec<u8>) -> Res
     draft.put_file(&at, new, None, (None, None))
 }
 
-/// Held while the run lasts; a kill lets it go.
-struct Lock(OwnedFd);
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        // Closing is not enough: a program that another thread is just starting has the descriptor for a moment, too.
-        let _ = rustix::fs::flock(&self.0, FlockOperation::Unlock);
-    }
-}
-
+/// Held while the run lasts.
 fn lock(root: &Root) -> Result<Lock> {
     // Opened anew: the lock belongs to the open file, and must not outlive this run in `root`.
     let fd = root.open_at(b"", OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty(), Links::Refuse);
     let fd = fd.map_err(|e| Error::io("open", "the root", e))?;
-    match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Lock(fd)),
-        Err(Errno::WOULDBLOCK) => Err(Error::new(ErrorKind::Busy, "another run configures this root")),
-        Err(e) => Err(Error::io("lock", "the root", e)),
+    match Lock::take(fd).map_err(|e| Error::io("lock", "the root", e))? {
+        Some(lock) => Ok(lock),
+        None => Err(Error::new(ErrorKind::Busy, "another run configures this root")),
     }
 }
 

@@ -13,9 +13,10 @@ use super::device::{Facts, Medium, ReadAt, WriteAt};
 use super::diagnostic::Diagnostic;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::block;
+use crate::sys::lock::Lock;
 use crate::sys::loopdev::{self, LoopDevice};
 use crate::sys::sysfs::{DeviceNumber, Kernel, Use};
-use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io;
@@ -97,9 +98,9 @@ fn is_file(path: &Path, device: u64, inode: u64) -> bool {
 pub struct Gate {
     /// The whole disk. `None` only while it is opened anew.
     disk: Option<File>,
-    /// Keeps the lock, and of an image file the loop device.
-    lock: OwnedFd,
     loop_device: Option<LoopDevice>,
+    /// Dropped after the loop device: who gets the lock next finds the file free.
+    lock: Lock,
     number: DeviceNumber,
     name: String,
     size: u64,
@@ -131,8 +132,8 @@ impl Gate {
             return Err(changed(facts, "another device is at its path"));
         }
         let lock = reopen(fd.as_fd()).map_err(|e| Error::io("open", facts.path.display(), e))?;
-        take_lock(lock.as_fd(), facts)?;
-        Self { disk: Some(fd.into()), lock, loop_device: None, ..Self::empty(facts, number)? }.verified(facts)
+        let lock = take_lock(lock, facts)?;
+        Self::new(facts, number, fd, None, lock).verified(facts)
     }
 
     fn open_file(facts: &Facts, device: u64, inode: u64) -> Result<Self> {
@@ -142,21 +143,18 @@ impl Gate {
         if (stat.st_dev, stat.st_ino) != (device, inode) {
             return Err(changed(facts, "another file is at its path"));
         }
-        take_lock(file.as_fd(), facts)?;
-        let attached = LoopDevice::attach(file.as_fd(), facts.sector)?;
+        let lock = take_lock(file, facts)?;
+        let attached = LoopDevice::attach(lock.as_fd(), facts.sector)?;
         let stat = rustix::fs::fstat(&attached).map_err(|e| Error::io("ask", attached.path().display(), e))?;
         let number = DeviceNumber::from_raw(stat.st_rdev);
         let path = PathBuf::from(format!("/proc/self/fd/{}", attached.as_fd().as_raw_fd()));
         let disk = open_exclusive(&path, facts)?;
-        Self { disk: Some(disk.into()), lock: file, loop_device: Some(attached), ..Self::empty(facts, number)? }
-            .verified(facts)
+        Self::new(facts, number, disk, Some(attached), lock).verified(facts)
     }
 
-    fn empty(facts: &Facts, number: DeviceNumber) -> Result<Self> {
-        let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-            .map_err(|e| Error::io("open", "/dev/null", e))?;
+    fn new(facts: &Facts, number: DeviceNumber, disk: OwnedFd, loop_device: Option<LoopDevice>, lock: Lock) -> Self {
         let name = facts.path.display().to_string();
-        Ok(Self { disk: None, lock: null, loop_device: None, number, name, size: facts.size, sector: facts.sector })
+        Self { disk: Some(disk.into()), loop_device, lock, number, name, size: facts.size, sector: facts.sector }
     }
 
     /// The last look before anything is written: size, sector size and content are those of the plan.
@@ -345,12 +343,13 @@ fn openers(facts: &Facts) -> String {
     "another program holds it".to_owned()
 }
 
-fn take_lock(fd: BorrowedFd<'_>, facts: &Facts) -> Result<()> {
-    rustix::fs::flock(fd, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
-        let d =
-            Diagnostic::error("F204", "", format!("{} is in use: another program has locked it", facts.path.display()));
-        refused(&d.hint("wait until it has finished"), facts)
-    })
+fn take_lock(fd: OwnedFd, facts: &Facts) -> Result<Lock> {
+    if let Ok(Some(lock)) = Lock::take(fd) {
+        return Ok(lock);
+    }
+    let name = facts.path.display();
+    let d = Diagnostic::error("F204", "", format!("{name} is in use: another program has locked it"));
+    Err(refused(&d.hint("wait until it has finished"), facts))
 }
 
 fn changed(facts: &Facts, what: &str) -> Error {

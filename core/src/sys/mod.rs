@@ -4,6 +4,7 @@ pub mod block;
 pub mod clock;
 pub mod confined;
 pub mod inode;
+pub mod lock;
 pub mod loopdev;
 pub mod mount;
 pub mod namespace;

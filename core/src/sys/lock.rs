@@ -1,0 +1,56 @@
+//! The advisory lock of an open file, held until it is dropped.
+
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// A file that is locked against everybody else who asks. A kill lets it go, too.
+#[derive(Debug)]
+pub struct Lock(OwnedFd);
+
+impl Lock {
+    /// Locks `file` without waiting; `None` while another open file has the lock.
+    ///
+    /// # Errors
+    /// What the system says, of a filesystem without locks for one.
+    pub fn take(file: OwnedFd) -> Result<Option<Self>, Errno> {
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(Self(file))),
+            Err(Errno::WOULDBLOCK) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing is not enough: a program that another thread is just starting has the descriptor for a moment, too.
+        let _ = rustix::fs::flock(&self.0, FlockOperation::Unlock);
+    }
+}
+
+impl AsFd for Lock {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+
+    #[test]
+    fn a_lock_ends_when_it_is_dropped_even_if_its_descriptor_lives_on_elsewhere() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        let first = File::create(&path).unwrap();
+        // As a child between fork and exec has it: the same open file.
+        let copy = first.try_clone().unwrap();
+        let lock = Lock::take(first.into()).unwrap().unwrap();
+        assert!(Lock::take(File::open(&path).unwrap().into()).unwrap().is_none());
+        drop(lock);
+        assert!(Lock::take(File::open(&path).unwrap().into()).unwrap().is_some());
+        drop(copy);
+    }
+}
