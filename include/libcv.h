@@ -528,14 +528,18 @@ int32_t cv_store_free(cv_store *store);
 int32_t cv_store_uuid(const cv_store *store, char **uuid);
 
 /**
- * The names that have an image: a JSON array of `{name, generation, image, tree, created, tags}`.
+ * The names that have an image: a JSON array of `{name, generation, image, tree, created, tags}`, `tags` being an array of
+ * `{tag, generation}`.
  */
-int32_t cv_store_images(const cv_store *store, char **images_json);
+int32_t cv_store_images(const cv_store *store,
+                        char **images_json);
 
 /**
- * The generations of a name, newest first: a JSON array of `{generation, image, tree, created, reason, …}`.
+ * The generations of a name, newest first: a JSON array of `{name, generation, image, tree, created, reason, store, tags}`.
  */
-int32_t cv_store_log(const cv_store *store, const char *name, char **releases_json);
+int32_t cv_store_log(const cv_store *store,
+                     const char *name,
+                     char **releases_json);
 
 /**
  * Opens the image that a reference means: `name`, `name:tag`, `name@GENERATION` or the first digits of an image id.
@@ -633,9 +637,10 @@ int32_t cv_image_id(const cv_image *image, char **id);
 int32_t cv_image_tree_id(const cv_image *image, char **id);
 
 /**
- * What is known of an image: a JSON object `{image, tree, parent, release, totals, facts, policy, …}`.
+ * What is known of an image: a JSON object `{image, tree, parent, release, tags, totals, facts, policy, …}`.
  */
-int32_t cv_image_info(const cv_image *image, char **info_json);
+int32_t cv_image_info(const cv_image *image,
+                      char **info_json);
 
 /**
  * The entry at `path`, and if it is a directory the entries in it, with `recursive` all beneath it: a JSON array of

@@ -89,12 +89,12 @@ pub unsafe extern "C" fn cv_image_tree_id(image: *const cv_image, id: *mut *mut 
     })
 }
 
-/// What is known of an image: a JSON object `{image, tree, parent, release, totals, facts, policy, …}`.
+/// What is known of an image: a JSON object `{image, tree, parent, release, tags, totals, facts, policy, …}`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cv_image_info(image: *const cv_image, info_json: *mut *mut c_char) -> i32 {
     guard(|| {
         let info = out(info_json, "info_json")?;
-        info.json(&hold(image)?.info())
+        info.json(&hold(image)?.info()?)
     })
 }
 

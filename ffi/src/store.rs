@@ -52,7 +52,8 @@ pub unsafe extern "C" fn cv_store_uuid(store: *const cv_store, uuid: *mut *mut c
     })
 }
 
-/// The names that have an image: a JSON array of `{name, generation, image, tree, created, tags}`.
+/// The names that have an image: a JSON array of `{name, generation, image, tree, created, tags}`, `tags` being an array of
+/// `{tag, generation}`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cv_store_images(store: *const cv_store, images_json: *mut *mut c_char) -> i32 {
     guard(|| {
@@ -61,7 +62,7 @@ pub unsafe extern "C" fn cv_store_images(store: *const cv_store, images_json: *m
     })
 }
 
-/// The generations of a name, newest first: a JSON array of `{generation, image, tree, created, reason, …}`.
+/// The generations of a name, newest first: a JSON array of `{name, generation, image, tree, created, reason, store, tags}`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cv_store_log(
     store: *const cv_store,

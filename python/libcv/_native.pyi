@@ -17,6 +17,7 @@ from ._types import (
     ImageInfo,
     Imported,
     NameInfo,
+    Logged,
     Release,
     Report,
 )
@@ -75,7 +76,7 @@ class Store:
         """The store's uuid."""
     def images(self) -> list[NameInfo]:
         """The names that have an image, sorted."""
-    def log(self, name: str) -> list[Release]:
+    def log(self, name: str) -> list[Logged]:
         """The generations of a name, newest first."""
     def image(self, reference: Union[str, Image]) -> Image:
         """Opens an image: `name`, `name:tag`, `name@GENERATION` or the first digits of an id.

@@ -31,6 +31,13 @@ class Event(_Event, total=False):
     code: int
 
 
+class Tag(TypedDict):
+    """A tag of a name."""
+
+    tag: str
+    generation: int
+
+
 class NameInfo(TypedDict):
     """A name of a store."""
 
@@ -39,7 +46,7 @@ class NameInfo(TypedDict):
     image: str
     tree: str
     created: str
-    tags: list[tuple[str, int]]
+    tags: list[Tag]
 
 
 class Release(TypedDict):
@@ -52,6 +59,12 @@ class Release(TypedDict):
     created: str
     reason: str
     store: str
+
+
+class Logged(Release):
+    """A generation of a name with the tags that point to it."""
+
+    tags: list[str]
 
 
 class Fault(TypedDict):
@@ -119,6 +132,9 @@ class ImageInfo(TypedDict):
     facts: Optional[dict[str, Any]]
     policy: Optional[dict[str, Any]]
     names: Optional[dict[str, Any]]
+    tags: list[str]
+    pages: int
+    layout: Optional[str]
 
 
 class Imported(TypedDict):

@@ -64,7 +64,8 @@ impl Image {
     }
 
     fn info<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        to_python(py, &self.0.info())
+        let image = self.0.clone();
+        to_python(py, &wait::run(py, "info", None, move |_| image.info())?)
     }
 
     #[pyo3(signature = (path=ImagePath(Vec::new()), *, recursive=false))]

@@ -33,7 +33,8 @@ def test_capture_change_roll_back_extract(store: cv.Store, tree: Path, capture: 
     assert store.rollback("node", to=first)["generation"] == 3
     assert store.image("node") == first == store.image("node:base") == store.image(first.id[:12])
     store.tag("node", second, "next")
-    assert dict(store.images()[0]["tags"]) == {"base": 1, "next": 2}
+    assert {t["tag"]: t["generation"] for t in store.images()[0]["tags"]} == {"base": 1, "next": 2}
+    assert [r["tags"] for r in store.log("node")] == [[], ["next"], ["base"]]
 
     done = store.image("node").extract(tmp_path / "out", verify=True)
     assert done["verified"] and done["losses"] == []

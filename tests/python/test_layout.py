@@ -104,10 +104,15 @@ def test_configure(tmp_path: Path) -> None:
     os.geteuid() != 0 or not os.path.exists("/dev/loop-control") or not shutil.which("mkfs.ext4"),
     reason="needs root, loop devices and e2fsprogs",
 )
-def test_deploy_to_an_image_file(disk: Path, capture: Capture) -> None:
+def test_deploy_to_an_image_file(disk: Path, tree: Path, capture: Capture) -> None:
     document = DOCUMENT.replace("at: /data", "at: /")
     image = capture()
     plan = cv.Layout.parse(document).plan({"os": disk}, image=image)
+    (tree / "etc" / "issue").write_text("another image\n")
+    with pytest.raises(cv.Refused) as refused:
+        plan.apply(capture(), confirm=plan.token)
+    assert refused.value.detail["code"] == "A400"
+    assert disk.read_bytes() == bytes(64 << 20)
     with pytest.raises(ValueError):
         plan.apply(image, confirm=plan.token, hostname="no good")
     stages: list[str] = []

@@ -39,6 +39,12 @@ pub struct ImageInfo {
     pub policy: Option<serde_json::Value>,
     /// Names of the user and group ids that occur.
     pub names: Option<serde_json::Value>,
+    /// The tags that point to the generation through which it was opened, sorted.
+    pub tags: Vec<String>,
+    /// Pages of its list of entries.
+    pub pages: usize,
+    /// The layout that is kept with it.
+    pub layout: Option<String>,
 }
 
 impl Image {
@@ -96,10 +102,17 @@ impl Image {
     }
 
     /// What is known of the image, as every skin hands it out.
-    #[must_use]
-    pub fn info(&self) -> ImageInfo {
+    ///
+    /// # Errors
+    /// `Integrity` when a tag of its name is damaged.
+    pub fn info(&self) -> Result<ImageInfo> {
         let m = &self.manifest;
-        ImageInfo {
+        let mut tags = match &self.release {
+            Some(r) => self.store.refs().tags(&r.name)?,
+            None => Vec::new(),
+        };
+        tags.retain(|t| self.release.as_ref().is_some_and(|r| r.generation == t.generation));
+        Ok(ImageInfo {
             image: self.id,
             tree: m.tree_id(),
             parent: m.parent,
@@ -108,7 +121,10 @@ impl Image {
             facts: m.facts.clone(),
             policy: m.policy.clone(),
             names: m.names.clone(),
-        }
+            tags: tags.into_iter().map(|t| t.tag).collect(),
+            pages: m.pages.len(),
+            layout: m.layout.as_ref().map(|l| String::from_utf8_lossy(l).into_owned()),
+        })
     }
 
     /// The rows in path order. The rules that span pages are for [`crate::image::rules::Rules`].

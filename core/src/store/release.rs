@@ -76,6 +76,15 @@ struct TagRecord {
     tag: String,
 }
 
+/// A tag of a name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Tag {
+    /// The tag.
+    pub tag: String,
+    /// The generation that it points to.
+    pub generation: u64,
+}
+
 /// The names, generations and tags of a store.
 pub struct Refs<'s> {
     blobs: &'s dyn BlobStore,
@@ -193,17 +202,17 @@ impl<'s> Refs<'s> {
         Ok(self.blobs.size(&format!("{}.removed", release_key(name, generation)))?.is_some())
     }
 
-    /// The tags of a name with the generation each points to, sorted.
+    /// The tags of a name, sorted.
     ///
     /// # Errors
     /// Those of the backend.
-    pub fn tags(&self, name: &str) -> Result<Vec<(String, u64)>> {
+    pub fn tags(&self, name: &str) -> Result<Vec<Tag>> {
         let mut out = Vec::new();
         for tag in self.blobs.list(&format!("tags/{name}"))? {
             if check_name(&tag).is_ok()
                 && let Some(generation) = self.tag(name, &tag)?
             {
-                out.push((tag, generation));
+                out.push(Tag { tag, generation });
             }
         }
         Ok(out)

@@ -4,7 +4,7 @@ use super::Session;
 use crate::cli::output::{self, Format, table};
 use crate::error::{Error, Result};
 use crate::image::{Kind, Manifest, Row};
-use crate::store::{Change, ChangeKind, Image};
+use crate::store::{Change, ChangeKind, Image, Logged, Tag};
 use crate::sys::clock;
 use crate::sys::confined::show as printable;
 use crate::units::human;
@@ -33,16 +33,8 @@ pub(crate) struct Ls {
 
 pub(super) fn list(session: &Session) -> Result<()> {
     let images = session.store()?.images()?;
-    let tags = |tags: &[(String, u64)]| tags.iter().map(|(t, g)| format!("{t}@{g}")).collect::<Vec<_>>().join(" ");
-    let value: Vec<Value> = images
-        .iter()
-        .map(|i| {
-            let tags: Vec<Value> = i.tags.iter().map(|(t, g)| json!({ "tag": t, "generation": g })).collect();
-            json!({ "name": i.name, "generation": i.generation, "image": i.image, "tree": i.tree,
-                    "created": i.created, "tags": tags })
-        })
-        .collect();
-    session.print(&json!({ "images": value }), |w| {
+    let tags = |tags: &[Tag]| tags.iter().map(|t| format!("{}@{}", t.tag, t.generation)).collect::<Vec<_>>().join(" ");
+    session.print(&json!({ "images": images }), |w| {
         let rows: Vec<_> = images
             .iter()
             .map(|i| [i.name.clone(), i.generation.to_string(), i.image.short(), i.created.clone(), tags(&i.tags)])
@@ -53,32 +45,11 @@ pub(super) fn list(session: &Session) -> Result<()> {
 
 pub(super) fn show(reference: &str, session: &Session) -> Result<()> {
     let image = session.store()?.image(reference)?;
-    let (m, r) = (image.manifest(), image.release());
-    let tags = match r {
-        Some(r) => image.store().refs().tags(&r.name)?,
-        None => Vec::new(),
-    };
-    let tags: Vec<&str> =
-        tags.iter().filter(|(_, g)| r.is_some_and(|r| r.generation == *g)).map(|(t, _)| t.as_str()).collect();
-    let value = json!({
-        "name": r.map(|r| &r.name),
-        "generation": r.map(|r| r.generation),
-        "created": r.map(|r| &r.created),
-        "reason": r.map(|r| r.reason),
-        "tags": tags,
-        "image": image.id(),
-        "tree": image.tree_id(),
-        "parent": m.parent,
-        "pages": m.pages.len(),
-        "totals": m.totals,
-        "facts": m.facts,
-        "policy": m.policy,
-        "layout": m.layout.as_ref().map(|l| String::from_utf8_lossy(l)),
-    });
-    session.print(&value, |w| show_text(w, &image, &tags))
+    let info = image.info()?;
+    session.print(&info, |w| show_text(w, &image, &info.tags))
 }
 
-fn show_text(w: &mut dyn Write, image: &Image, tags: &[&str]) -> io::Result<()> {
+fn show_text(w: &mut dyn Write, image: &Image, tags: &[String]) -> io::Result<()> {
     let (m, mut line) = (image.manifest(), |key: &str, value: &str| writeln!(w, "{key:<12} {value}"));
     if let Some(r) = image.release() {
         line("name", &format!("{}@{}", r.name, r.generation))?;
@@ -127,24 +98,15 @@ fn show_text(w: &mut dyn Write, image: &Image, tags: &[&str]) -> io::Result<()> 
 }
 
 pub(super) fn log(name: &str, session: &Session) -> Result<()> {
-    let store = session.store()?;
-    let (log, tags) = (store.log(name)?, store.refs().tags(name)?);
-    let tags_of = |g: u64| tags.iter().filter(|(_, t)| *t == g).map(|(t, _)| t.as_str()).collect::<Vec<_>>();
-    let value: Vec<Value> = log
-        .iter()
-        .map(|r| {
-            json!({ "generation": r.generation, "created": r.created, "reason": r.reason, "image": r.image,
-                    "tree": r.tree, "tags": tags_of(r.generation) })
-        })
-        .collect();
-    session.print(&json!({ "name": name, "generations": value }), |w| {
+    let log = session.store()?.log(name)?;
+    session.print(&json!({ "name": name, "generations": log }), |w| {
         let rows: Vec<_> = log
             .iter()
-            .map(|r| {
+            .map(|Logged { release: r, tags }| {
                 let reason = serde_json::to_value(r.reason).unwrap_or_default();
                 let image = r.image.map_or_else(|| "-".to_owned(), |i| i.short());
                 let reason = reason.as_str().unwrap_or_default().to_owned();
-                [r.generation.to_string(), image, r.created.clone(), reason, tags_of(r.generation).join(" ")]
+                [r.generation.to_string(), image, r.created.clone(), reason, tags.join(" ")]
             })
             .collect();
         table(w, ["GENERATION", "IMAGE", "CREATED", "REASON", "TAGS"], &rows)

@@ -1,0 +1,172 @@
+//! What is in a store: names, generations, and the image that a REF means.
+
+use super::name::{self, Ref};
+use super::release::{Release, Tag};
+use super::{Image, Store};
+use crate::error::{Error, ErrorKind, Result};
+use crate::image::Hash;
+use serde::Serialize;
+
+/// What [`Store::images`] says of a name.
+#[derive(Clone, Debug, Serialize)]
+pub struct NameInfo {
+    /// The name.
+    pub name: String,
+    /// The newest generation.
+    pub generation: u64,
+    /// Its image.
+    pub image: Hash,
+    /// Its tree.
+    pub tree: Hash,
+    /// When it was made.
+    pub created: String,
+    /// Tags with the generation each points to.
+    pub tags: Vec<Tag>,
+}
+
+/// A generation as [`Store::log`] lists it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Logged {
+    /// The generation; in JSON its fields stand beside `tags`.
+    #[serde(flatten)]
+    pub release: Release,
+    /// The tags that point to it, sorted.
+    pub tags: Vec<String>,
+}
+
+impl Store {
+    /// The names that have an image, sorted.
+    ///
+    /// # Errors
+    /// `Integrity` when a release is damaged.
+    pub fn images(&self) -> Result<Vec<NameInfo>> {
+        let refs = self.refs();
+        let mut out = Vec::new();
+        for name in refs.names()? {
+            let Some(generation) = refs.head(&name)? else { continue };
+            let release = refs.release(&name, generation)?;
+            if let (Some(image), Some(tree)) = (release.image, release.tree) {
+                let tags = refs.tags(&name)?;
+                out.push(NameInfo { name, generation, image, tree, created: release.created, tags });
+            }
+        }
+        Ok(out)
+    }
+
+    /// Opens the image that a REF means: `name`, `name:tag`, `name@GEN` or the first digits of an image id.
+    ///
+    /// # Errors
+    /// `NotFound` with the nearest names; `Conflict` when a prefix fits several images.
+    pub fn image(&self, reference: &str) -> Result<Image> {
+        let reference = Ref::parse(reference)?;
+        let refs = self.refs();
+        if !matches!(reference, Ref::Name(_)) && refs.highest(reference.name())?.is_none() {
+            return Err(self.no_name(reference.name()));
+        }
+        let generation = match &reference {
+            Ref::Name(name) => match self.live_head(name)? {
+                Some(g) => g,
+                None => return self.image_by_prefix(name),
+            },
+            Ref::Tag(name, tag) => refs.tag(name, tag)?.ok_or_else(|| {
+                let known: Vec<String> = refs.tags(name).unwrap_or_default().into_iter().map(|t| t.tag).collect();
+                let e = Error::not_found(format!("{name} has no tag \"{tag}\""));
+                name::nearest(tag, &known).map_or(Error::not_found(e.message()), |h| e.hint(h))
+            })?,
+            Ref::Generation(_, g) => *g,
+        };
+        let name = reference.name();
+        if refs.is_buried(name, generation)? {
+            return Err(Error::not_found(format!("generation {generation} of {name} was removed")));
+        }
+        let release = refs.release(name, generation).map_err(|e| match e.kind() {
+            ErrorKind::NotFound if refs.highest(name).is_ok_and(|h| h >= Some(generation)) => {
+                Error::integrity(format!("generation {generation} of {name} is lost"))
+            }
+            ErrorKind::NotFound => Error::not_found(format!("{name} has no generation {generation}")),
+            _ => e,
+        })?;
+        let id =
+            release.image.ok_or_else(|| Error::not_found(format!("{name} was removed in generation {generation}")))?;
+        Image::open(self.clone(), id, Some(release))
+    }
+
+    /// Opens an image by its id.
+    ///
+    /// # Errors
+    /// `NotFound`, or `Integrity` when its manifest is damaged.
+    pub fn image_by_id(&self, id: Hash) -> Result<Image> {
+        Image::open(self.clone(), id, None)
+    }
+
+    fn image_by_prefix(&self, prefix: &str) -> Result<Image> {
+        let hex = prefix.len() >= name::PREFIX_MIN && prefix.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let ids = if hex { self.image_ids()? } else { Vec::new() };
+        let fitting: Vec<Hash> = ids.into_iter().filter(|id| id.to_string().starts_with(prefix)).collect();
+        match fitting[..] {
+            [id] => Image::open(self.clone(), id, None),
+            [] => {
+                let known = self.images()?.into_iter().map(|i| i.name).collect::<Vec<_>>();
+                let e = Error::not_found(format!("there is no image \"{prefix}\" in {}", self.blobs().place()));
+                Err(match name::nearest(prefix, &known) {
+                    Some(hint) => e.hint(hint),
+                    None => e,
+                })
+            }
+            _ => Err(Error::new(ErrorKind::Conflict, format!("\"{prefix}\" fits {} images", fitting.len()))
+                .hint("give more digits")),
+        }
+    }
+
+    /// The ids of all manifests.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    pub fn image_ids(&self) -> Result<Vec<Hash>> {
+        let names = self.blobs().list("images")?;
+        Ok(names.iter().filter_map(|n| n.strip_suffix(".cvm")?.parse().ok()).collect())
+    }
+
+    /// The newest generation of a name, unless the name was removed or never was.
+    pub(super) fn live_head(&self, name: &str) -> Result<Option<u64>> {
+        let Some(mut at) = self.refs().head(name)? else { return Ok(None) };
+        // The newest one that was not buried singly counts.
+        while at > 0 && self.refs().is_buried(name, at)? {
+            at -= 1;
+        }
+        if at == 0 || self.refs().release(name, at)?.image.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(at))
+    }
+
+    /// The generations of a name, newest first; tombstoned ones are left out.
+    ///
+    /// # Errors
+    /// `NotFound` for a name that never was.
+    pub fn log(&self, name: &str) -> Result<Vec<Logged>> {
+        let name = name::check_name(name)?;
+        let refs = self.refs();
+        let (mut out, tags) = (Vec::new(), refs.tags(name)?);
+        let generations = refs.generations(name)?;
+        if generations.is_empty() {
+            return Err(self.no_name(name));
+        }
+        for generation in generations.into_iter().rev() {
+            if !refs.is_buried(name, generation)? {
+                let tags = tags.iter().filter(|t| t.generation == generation).map(|t| t.tag.clone()).collect();
+                out.push(Logged { release: refs.release(name, generation)?, tags });
+            }
+        }
+        Ok(out)
+    }
+
+    pub(super) fn no_name(&self, name: &str) -> Error {
+        let known = self.refs().names().unwrap_or_default();
+        let e = Error::not_found(format!("there is no image \"{name}\" in {}", self.blobs().place()));
+        match name::nearest(name, &known) {
+            Some(hint) => e.hint(hint),
+            None => e,
+        }
+    }
+}
