@@ -3,6 +3,9 @@
 //! A test that needs root, loop devices or a program prints `skipped: ` with the reason and what to do; `tests/run.sh`
 //! counts these lines. Run as root: `cargo test -p libcv --test layout_apply`.
 
+mod common;
+
+use common::{can, image};
 use libcv::job::Task;
 use libcv::layout::{Confirm, Layout, Payload, Plan, PlanOptions};
 use libcv::sys::block;
@@ -17,33 +20,8 @@ use std::process::Command;
 
 const MIB: u64 = 1 << 20;
 
-/// Whether a test can run here; says why not.
-fn can(test: &str, programs: &[&str]) -> bool {
-    let root = rustix::process::geteuid().is_root();
-    let missing = programs
-        .iter()
-        .find(|p| !["/usr/sbin", "/sbin", "/usr/bin", "/bin"].iter().any(|d| Path::new(d).join(p).exists()));
-    match (root, Path::new("/dev/loop-control").exists(), missing) {
-        (true, true, None) => true,
-        (false, ..) => skip(test, "it needs root: sudo cargo test -p libcv --test layout_apply"),
-        (_, false, _) => skip(test, "it needs loop devices: modprobe loop"),
-        (.., Some(p)) => skip(test, &format!("it needs the program {p}")),
-    }
-}
-
-fn skip(test: &str, why: &str) -> bool {
-    eprintln!("skipped: {test}: {why}");
-    false
-}
-
 fn mounts(fstype: &str) -> bool {
     std::fs::read_to_string("/proc/filesystems").is_ok_and(|t| t.lines().any(|l| l.trim() == fstype))
-}
-
-fn image(dir: &Path, name: &str, bytes: u64) -> PathBuf {
-    let path = dir.join(name);
-    File::create(&path).unwrap().set_len(bytes).unwrap();
-    path
 }
 
 fn plan(text: &str, disk: &Path) -> Result<Plan> {

@@ -174,4 +174,34 @@ mod tests {
         let e = require_filesystem("no-such-fs").unwrap_err();
         assert!(matches!(e.kind(), ErrorKind::Unsupported | ErrorKind::Denied));
     }
+
+    #[test]
+    fn programs_of_a_root_see_no_disk_and_nothing_of_the_host() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: programs_of_a_root_see_no_disk_and_nothing_of_the_host: it needs root");
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("dev")).unwrap();
+        // As an image could have it.
+        std::fs::write(dir.path().join("dev/sda"), "").unwrap();
+        super::super::namespace::in_private_mounts(|| {
+            system_directories(dir.path())?;
+            let names = |d: &str| {
+                let names = std::fs::read_dir(dir.path().join(d)).unwrap();
+                names.map(|e| e.unwrap().file_name().into_string().unwrap()).collect::<std::collections::BTreeSet<_>>()
+            };
+            assert_eq!(names("dev"), DEVICES.map(String::from).into());
+            assert_eq!(std::fs::read(dir.path().join("dev/null")).unwrap(), b"");
+            assert!(names("run").is_empty() && names("proc").contains("self") && names("sys").contains("block"));
+            unmount_all(dir.path())
+        })
+        .unwrap();
+        assert!(std::fs::read_dir(dir.path().join("run")).unwrap().next().is_none());
+        let link = dir.path().join("link");
+        std::fs::create_dir(&link).unwrap();
+        std::os::unix::fs::symlink("/dev", link.join("dev")).unwrap();
+        let e = super::super::namespace::in_private_mounts(|| system_directories(&link)).unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::UnsafeInput);
+    }
 }

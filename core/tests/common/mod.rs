@@ -16,6 +16,33 @@ pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
+/// Whether a test can run here; says why not.
+pub fn can(test: &str, programs: &[&str]) -> bool {
+    let root = rustix::process::geteuid().is_root();
+    let missing = programs
+        .iter()
+        .find(|p| !["/usr/sbin", "/sbin", "/usr/bin", "/bin"].iter().any(|d| Path::new(d).join(p).exists()));
+    match (root, Path::new("/dev/loop-control").exists(), missing) {
+        (true, true, None) => true,
+        (false, ..) => skip(test, "it needs root: sudo cargo test"),
+        (_, false, _) => skip(test, "it needs loop devices: modprobe loop"),
+        (.., Some(p)) => skip(test, &format!("it needs the program {p}")),
+    }
+}
+
+/// Tells why a test does not run; `tests/run.sh` counts these lines.
+pub fn skip(test: &str, why: &str) -> bool {
+    eprintln!("skipped: {test}: {why}");
+    false
+}
+
+/// A raw disk of `bytes` bytes.
+pub fn image(dir: &Path, name: &str, bytes: u64) -> std::path::PathBuf {
+    let path = dir.join(name);
+    std::fs::File::create(&path).unwrap().set_len(bytes).unwrap();
+    path
+}
+
 /// A small ordinary tree.
 pub fn small_tree(root: &Path) {
     for d in ["etc", "usr/bin", "var/log", "proc", "tmp", "home/u"] {

@@ -1,0 +1,116 @@
+/* Plans from C: a plan for one image is refused for another, without a write; then it is carried out.
+ *
+ *   deploy /tmp/an-empty-directory         as root: it attaches a loop device to a file that it makes
+ */
+#include <libcv.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char *const layout_text =
+    "schema: cv.layout/v1\n"
+    "name: one\n"
+    "disks: {d: {wipe: all}}\n"
+    "partitions: {d/root: {type: linux, size: rest}}\n"
+    "filesystems: {root: {on: d/root, type: ext4, mount: {at: /}}}\n";
+
+static void must(int32_t code, const char *what) {
+    if (code == CV_OK) return;
+    const cv_error *e = cv_last_error();
+    fprintf(stderr, "%s: %s: %s\n", what, e->name, e->message);
+    exit(1);
+}
+#define MUST(call) must(call, #call)
+
+static void wanted(int ok, const char *what) {
+    if (ok) return;
+    const cv_error *e = cv_last_error();
+    fprintf(stderr, "not so: %s (last error: %s)\n", what, e ? e->json : "none");
+    exit(1);
+}
+#define WANT(condition) wanted(condition, #condition)
+
+static char dir[2048];
+
+static const char *in(const char *name) {
+    static char paths[8][4096];
+    static int next;
+    char *path = paths[next++ % 8];
+    snprintf(path, sizeof paths[0], "%s/%s", dir, name);
+    return path;
+}
+
+static void write_file(const char *path, const char *text) {
+    FILE *f = fopen(path, "w");
+    WANT(f && fputs(text, f) >= 0 && !fclose(f));
+}
+
+static cv_image *captured(cv_store *store, const char *motd) {
+    cv_capture_options options = {0};
+    cv_image *image;
+    char *json;
+    options.size = sizeof options;
+    options.state = in("state");
+    write_file(in("tree/etc/motd"), motd);
+    MUST(cv_store_capture(store, in("tree"), "node", &options, NULL, NULL, &json));
+    cv_string_free(json);
+    MUST(cv_store_image(store, "node", &image));
+    return image;
+}
+
+/* The byte of the disk at `offset`. */
+static int byte_at(const char *disk, long offset) {
+    FILE *f = fopen(disk, "rb");
+    WANT(f && !fseek(f, offset, SEEK_SET));
+    int byte = fgetc(f);
+    fclose(f);
+    return byte;
+}
+
+int main(int argc, char **argv) {
+    if (argc != 2) return 2;
+    snprintf(dir, sizeof dir, "%s", argv[1]);
+    WANT(!mkdir(in("tree"), 0755) && !mkdir(in("tree/etc"), 0755));
+    cv_store *store;
+    MUST(cv_store_init(in("store"), &store));
+    cv_image *first = captured(store, "first\n"), *second = captured(store, "second\n");
+
+    const char *disk = in("disk");
+    write_file(disk, "");
+    WANT(!truncate(disk, 64 << 20));
+    cv_layout *layout;
+    MUST(cv_layout_parse(layout_text, "deploy.c", &layout));
+    cv_plan_options options = {0};
+    options.size = sizeof options;
+    options.image = first;
+    options.hostname = "n1";
+    const char *set = "d";
+    cv_plan *plan;
+    char *token, *json;
+    MUST(cv_layout_plan(layout, &set, &disk, 1, &options, &plan));
+    MUST(cv_plan_token(plan, &token));
+
+    cv_apply_options apply = {0};
+    apply.size = sizeof apply;
+    apply.hostname = "n1";
+    apply.image = second;
+    WANT(cv_plan_apply(plan, token, &apply, NULL, NULL, &json) == -CV_E_REFUSED);
+    WANT(strstr(cv_last_error()->json, "A400") != NULL);
+    apply.image = first;
+    WANT(cv_plan_apply(plan, "0000-0000", &apply, NULL, NULL, &json) == -CV_E_REFUSED);
+    WANT(strstr(cv_last_error()->json, "A400") != NULL);
+    WANT(byte_at(disk, 512) == 0);
+
+    MUST(cv_plan_apply(plan, token, &apply, NULL, NULL, &json));
+    WANT(strstr(json, "\"root\"") != NULL && byte_at(disk, 512) == 'E');
+    cv_string_free(json);
+    cv_string_free(token);
+    cv_plan_free(plan);
+    cv_layout_free(layout);
+    cv_image_free(first);
+    cv_image_free(second);
+    cv_store_free(store);
+    return 0;
+}
