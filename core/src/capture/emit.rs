@@ -2,8 +2,8 @@
 
 use super::CaptureOptions;
 use super::cache::Seen;
+use super::contents::Contents;
 use super::plan::{OldRows, Plan, is_linked, row_mtime, row_size};
-use super::read::{ChunkWriter, Read};
 use crate::error::Result;
 use crate::image::Hash;
 use crate::image::manifest::{PageRef, Totals};
@@ -12,7 +12,7 @@ use crate::image::row::{Content, Group, Kind, Row};
 use crate::image::rules::data_bytes;
 use crate::job::Task;
 use crate::store::image::each_item;
-use crate::store::{Image, Session};
+use crate::store::{ChunkWriter, Image, Session};
 use crate::tree::entry::EMPTIED;
 use crate::tree::{Entry, Tree};
 use std::collections::{BTreeSet, HashMap};
@@ -32,7 +32,7 @@ pub(super) fn emit(
     tree: &Tree,
     order: &[u32],
     plan: &Plan,
-    read: &Read,
+    read: &Contents,
     parent: Option<&Image>,
     session: &Session<'_>,
     options: &CaptureOptions,
@@ -91,7 +91,7 @@ pub(super) fn emit(
 }
 
 /// An entry whose directory vanished while the tree was read has no place any more.
-fn beneath_vanished(tree: &Tree, n: u32, read: &Read) -> bool {
+fn beneath_vanished(tree: &Tree, n: u32, read: &Contents) -> bool {
     if read.vanished.is_empty() {
         return false;
     }
@@ -106,7 +106,7 @@ fn beneath_vanished(tree: &Tree, n: u32, read: &Read) -> bool {
 }
 
 /// The hard link groups: inode → name of the group, for inodes with several names in the tree.
-fn links(tree: &Tree, order: &[u32], read: &Read) -> HashMap<u64, Group> {
+fn links(tree: &Tree, order: &[u32], read: &Contents) -> HashMap<u64, Group> {
     let mut first: HashMap<u64, (u32, bool)> = HashMap::new();
     for &n in order {
         let e = tree.entry(n);
@@ -120,7 +120,7 @@ fn links(tree: &Tree, order: &[u32], read: &Read) -> HashMap<u64, Group> {
     several.map(|(ino, (n, _))| (ino, Hash::of(&tree.path(n)).half())).collect()
 }
 
-fn new_row(n: u32, path: &[u8], e: &Entry, tree: &Tree, read: &Read) -> Row {
+fn new_row(n: u32, path: &[u8], e: &Entry, tree: &Tree, read: &Contents) -> Row {
     let emptied = tree.entry(n).has(EMPTIED);
     let kind = if e.is_file() {
         let content = if emptied { Content::empty() } else { read.content(n) };
@@ -149,8 +149,7 @@ fn new_row(n: u32, path: &[u8], e: &Entry, tree: &Tree, read: &Read) -> Row {
 }
 
 fn store_page(page: Page, pages: &mut Vec<PageRef>, chunks: &mut ChunkWriter<'_>) -> Result<()> {
-    let hash = Hash::of(&page.bytes);
-    chunks.put(hash, &page.bytes)?;
+    let hash = chunks.put(&page.bytes)?;
     pages.push(PageRef { first: page.first, hash, rows: page.rows as u32, bytes: page.bytes.len() as u32 });
     Ok(())
 }

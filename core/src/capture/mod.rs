@@ -9,6 +9,7 @@
 //! The promise: bounded memory, every change found, nothing published that is not durable.
 
 pub mod cache;
+mod contents;
 mod emit;
 mod facts;
 mod plan;

@@ -1,15 +1,16 @@
 //! Reading what has to be read: large files first, small ones by directory, on all cores.
 
 use super::CaptureOptions;
+use super::contents::Contents;
 use super::plan::Plan;
 use super::rules::DROPPED_XATTRS;
 use crate::error::{Error, ErrorKind, Result};
-use crate::image::block::{BlockBuilder, RAW_LIMIT};
-use crate::image::page::{LIST_ITEMS, NEAR_ITEMS, NEAR_VALUE, encode_list};
+use crate::image::block::RAW_LIMIT;
+use crate::image::page::NEAR_VALUE;
 use crate::image::row::{Value, Xattr, Xattrs};
-use crate::image::{Content, Hash, Item};
+use crate::image::{ContentBuilder, Item};
 use crate::job::Task;
-use crate::store::{Claim, Session};
+use crate::store::{ChunkWriter, Session};
 use crate::sys::confined::{Links, Root, proc_path, show};
 use crate::sys::xattr::{self, Of};
 use crate::tree::entry::{EMPTIED, IMMUTABLE, LINKED, SPARSE};
@@ -17,7 +18,7 @@ use crate::tree::read::{ReadError, Reader};
 use crate::tree::{Entry, Tree, walk};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -30,75 +31,6 @@ const RUN_ENTRIES: usize = 2048;
 /// How often a file that changes while it is read is read again.
 const RETRIES: usize = 3;
 
-/// What was read, by entry number.
-#[derive(Default)]
-pub(super) struct Read {
-    items: Vec<Item>,
-    /// (entry, first item, count), sorted by entry.
-    near: Vec<(u32, u32, u32)>,
-    /// Content in lists, with the bytes of its chunks.
-    far: HashMap<u32, (Content, u64)>,
-    targets: HashMap<u32, Vec<u8>>,
-    xattrs: HashMap<u32, Xattrs>,
-    /// Entries that were something else by the time they were read.
-    pub(super) fresh: HashMap<u32, Entry>,
-    pub(super) torn: HashSet<u32>,
-    pub(super) vanished: HashSet<u32>,
-    pub(super) torn_paths: Vec<String>,
-    pub(super) notes: Vec<String>,
-    pub(super) bytes: u64,
-}
-
-impl Read {
-    pub(super) fn content(&self, entry: u32) -> Content {
-        if let Some((far, _)) = self.far.get(&entry) {
-            return far.clone();
-        }
-        match self.near.binary_search_by_key(&entry, |n| n.0) {
-            Ok(i) => {
-                let (_, first, count) = self.near[i];
-                Content::Near(self.items[first as usize..][..count as usize].to_vec())
-            }
-            Err(_) => Content::empty(),
-        }
-    }
-
-    /// Bytes of the chunks of a file whose content stands in lists.
-    pub(super) fn far_data(&self, entry: u32) -> Option<u64> {
-        self.far.get(&entry).map(|(_, data)| *data)
-    }
-
-    pub(super) fn target(&self, entry: u32) -> Vec<u8> {
-        self.targets.get(&entry).cloned().unwrap_or_default()
-    }
-
-    pub(super) fn xattrs(&self, entry: u32) -> Xattrs {
-        self.xattrs.get(&entry).cloned().unwrap_or_else(|| [].into())
-    }
-
-    fn merge(&mut self, other: Self) {
-        let shift = self.items.len() as u32;
-        // Exactly: what a vector takes ahead would be the peak of a capture of very many files.
-        self.near.reserve_exact(other.near.len());
-        self.items.reserve_exact(other.items.len());
-        self.near.extend(other.near.into_iter().map(|(e, first, n)| (e, first + shift, n)));
-        if self.items.is_empty() {
-            self.items = other.items;
-        } else {
-            self.items.extend(other.items);
-        }
-        self.far.extend(other.far);
-        self.targets.extend(other.targets);
-        self.xattrs.extend(other.xattrs);
-        self.fresh.extend(other.fresh);
-        self.torn.extend(other.torn);
-        self.vanished.extend(other.vanished);
-        self.torn_paths.extend(other.torn_paths);
-        self.notes.extend(other.notes);
-        self.bytes += other.bytes;
-    }
-}
-
 /// Reads the entries of the plan and stores their chunks.
 #[allow(clippy::too_many_arguments)]
 pub(super) fn read(
@@ -109,14 +41,14 @@ pub(super) fn read(
     options: &CaptureOptions,
     threads: usize,
     task: &Task,
-) -> Result<Read> {
+) -> Result<Contents> {
     if plan.todo.is_empty() {
-        return Ok(Read::default());
+        return Ok(Contents::default());
     }
     session.prepare()?;
     let runs = runs(tree, &plan.todo);
     let next = AtomicUsize::new(0);
-    let done = Mutex::new(Read::default());
+    let done = Mutex::new(Contents::default());
     let work = || -> Result<()> {
         let mut worker = Worker::new(root, tree, session, options, task)?;
         while let Some(run) = runs.get(next.fetch_add(1, Ordering::Relaxed)) {
@@ -145,9 +77,7 @@ pub(super) fn read(
         outcome
     })?;
     let mut out = done.into_inner().unwrap_or_default();
-    out.near.sort_unstable();
-    out.torn_paths.sort();
-    out.notes.sort();
+    out.sort();
     Ok(out)
 }
 
@@ -185,7 +115,7 @@ struct Worker<'a> {
     reader: Reader,
     directory: Option<(u32, OwnedFd)>,
     sets: HashSet<Xattrs>,
-    out: Read,
+    out: Contents,
 }
 
 impl<'a> Worker<'a> {
@@ -206,7 +136,7 @@ impl<'a> Worker<'a> {
             reader: Reader::default(),
             directory: None,
             sets: HashSet::new(),
-            out: Read::default(),
+            out: Contents::default(),
         })
     }
 
@@ -276,9 +206,7 @@ impl<'a> Worker<'a> {
                 continue;
             }
             let value = if value.len() > NEAR_VALUE {
-                let hash = Hash::of(&value);
-                self.chunks.put(hash, &value)?;
-                Value::Far { length: value.len() as u32, hash }
+                Value::Far { length: value.len() as u32, hash: self.chunks.put(&value)? }
             } else {
                 Value::Near(value)
             };
@@ -303,7 +231,6 @@ impl<'a> Worker<'a> {
                 e = e.restated(&before);
                 self.out.fresh.insert(n, e);
             }
-            let first = self.out.items.len();
             let read = self.content(n, &e, file);
             let after = restat(file)?;
             let quiet = same(&after, &e);
@@ -319,11 +246,7 @@ impl<'a> Worker<'a> {
                 Err(ReadError::Errno(e)) => return Err(e.into()),
                 Err(ReadError::Sink(e)) => return Err(Problem::Other(e)),
             }
-            self.out.items.truncate(first);
-            if self.out.near.last().is_some_and(|l| l.0 == n) {
-                self.out.near.pop();
-            }
-            self.out.far.remove(&n);
+            self.out.take_back(n);
             e = e.restated(&after);
             self.out.fresh.insert(n, e);
         }
@@ -334,44 +257,22 @@ impl<'a> Worker<'a> {
         ))
     }
 
-    /// Reads the content once. Items beyond those that stand in a row go into lists as they come, so that the largest
-    /// file needs no more memory than one list.
+    /// Reads the content once.
     fn content(&mut self, n: u32, e: &Entry, file: BorrowedFd<'_>) -> Result<(), ReadError> {
         let Self { reader, chunks, lists, out, task, .. } = self;
-        let first = out.items.len();
-        let (mut list, mut far, mut total, mut data) = (Vec::new(), Vec::new(), 0u64, 0u64);
+        let mut content = ContentBuilder::default();
         let mut sink = |item: Item, bytes: &[u8]| -> Result<()> {
-            total += 1;
             if let Item::Chunk { hash, length } = item {
                 task.check()?;
-                chunks.put(hash, bytes)?;
+                chunks.put_named(hash, bytes)?;
                 out.bytes += u64::from(length);
-                data += u64::from(length);
                 task.advance(u64::from(length));
             }
-            if total <= NEAR_ITEMS as u64 {
-                out.items.push(item);
-                return Ok(());
-            }
-            if total == NEAR_ITEMS as u64 + 1 {
-                list.extend(out.items.drain(first..));
-            }
-            list.push(item);
-            if list.len() == LIST_ITEMS {
-                far.push(lists.list(&list)?);
-                list.clear();
-            }
-            Ok(())
+            content.push(item, |list| lists.put(list))
         };
         reader.read(file, e.size, e.has(SPARSE), &mut sink)?;
-        if total > NEAR_ITEMS as u64 {
-            if !list.is_empty() {
-                far.push(lists.list(&list).map_err(ReadError::Sink)?);
-            }
-            out.far.insert(n, (Content::Far { items: total, lists: far }, data));
-        } else if total > 0 {
-            out.near.push((n, first as u32, total as u32));
-        }
+        let (content, data) = content.finish(|list| lists.put(list)).map_err(ReadError::Sink)?;
+        out.keep(n, content, data);
         Ok(())
     }
 }
@@ -416,38 +317,4 @@ fn same(a: &Entry, b: &Entry) -> bool {
     (a.ino, a.size, a.mtime_s, a.mtime_ns, a.ctime_s, a.ctime_ns, a.mode)
         == (b.ino, b.size, b.mtime_s, b.mtime_ns, b.ctime_s, b.ctime_ns, b.mode)
         && a.has(IMMUTABLE) == b.has(IMMUTABLE)
-}
-
-/// Puts chunks that the store lacks into blocks.
-pub(super) struct ChunkWriter<'s> {
-    session: &'s Session<'s>,
-    block: BlockBuilder,
-}
-
-impl<'s> ChunkWriter<'s> {
-    pub(super) fn new(session: &'s Session<'s>, level: i32) -> Result<Self> {
-        Ok(Self { session, block: BlockBuilder::new(level)? })
-    }
-
-    pub(super) fn put(&mut self, hash: Hash, bytes: &[u8]) -> Result<()> {
-        if self.session.claim(&hash)? == Claim::Known {
-            return Ok(());
-        }
-        if !self.block.fits(bytes.len()) {
-            self.close()?;
-        }
-        self.block.push(hash, bytes);
-        Ok(())
-    }
-
-    fn list(&mut self, items: &[Item]) -> Result<(u32, Hash)> {
-        let bytes = encode_list(items);
-        let hash = Hash::of(&bytes);
-        self.put(hash, &bytes)?;
-        Ok((bytes.len() as u32, hash))
-    }
-
-    pub(super) fn close(&mut self) -> Result<()> {
-        self.block.finish()?.map_or(Ok(()), |b| self.session.add(b))
-    }
 }

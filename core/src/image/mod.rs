@@ -13,6 +13,7 @@
 pub mod block;
 pub mod chunker;
 pub mod chunkset;
+pub mod content;
 pub mod dump;
 pub mod facts;
 pub mod hash;
@@ -27,6 +28,7 @@ pub mod rules;
 
 pub use block::Block;
 pub use chunkset::ChunkSet;
+pub use content::ContentBuilder;
 pub use hash::Hash;
 pub use manifest::Manifest;
 pub use row::{Content, Item, Kind, Row, Value, Xattrs};

@@ -4,11 +4,11 @@
 //! So neighbours stay neighbours, and no more than a few runs are in memory.
 
 use super::session::{Claim, Session};
+use super::writer::ChunkWriter;
 use crate::error::{Error, ErrorKind, Result};
-use crate::image::block::{BlockBuilder, CHUNKS_LIMIT, RAW_LIMIT};
+use crate::image::block::{CHUNKS_LIMIT, RAW_LIMIT};
 use crate::image::chunker::{self, CHUNK_LIMIT};
-use crate::image::page::{LIST_ITEMS, NEAR_ITEMS, encode_list};
-use crate::image::{Content, FormatError, Hash, Item};
+use crate::image::{Content, ContentBuilder, FormatError, Hash, Item};
 use crossbeam_channel::{Receiver, Sender};
 
 /// Read ahead of the chunk that is cut: several chunks, so that little is moved.
@@ -42,8 +42,8 @@ pub fn with_pool<T>(
     let (workers, runs) = crossbeam_channel::bounded(threads.max(1));
     std::thread::scope(|s| {
         let spawn = |_| {
-            let (runs, builder) = (runs.clone(), BlockBuilder::new(level)?);
-            Ok(s.spawn(move || compress(session, builder, &runs)))
+            let (runs, writer) = (runs.clone(), ChunkWriter::new(session, level)?);
+            Ok(s.spawn(move || compress(writer, &runs)))
         };
         let handles: Vec<_> = (0..threads.max(1)).map(spawn).collect::<Result<_>>()?;
         drop(runs);
@@ -60,17 +60,16 @@ pub fn with_pool<T>(
     })
 }
 
-fn compress(session: &Session<'_>, mut builder: BlockBuilder, runs: &Receiver<Run>) -> Result<()> {
+fn compress(mut writer: ChunkWriter<'_>, runs: &Receiver<Run>) -> Result<()> {
     while let Ok(run) = runs.recv() {
-        let mut at = 0;
+        let mut rest = &run.raw[..];
         for (hash, length) in run.chunks {
-            if !builder.fits(length as usize) {
-                builder.finish()?.map_or(Ok(()), |b| session.add(b))?;
-            }
-            builder.push(hash, &run.raw[at..at + length as usize]);
-            at += length as usize;
+            let (bytes, after) = rest.split_at(length as usize);
+            rest = after;
+            writer.add(hash, bytes)?;
         }
-        builder.finish()?.map_or(Ok(()), |b| session.add(b))?;
+        // A run is what fills a block.
+        writer.close()?;
     }
     Ok(())
 }
@@ -106,10 +105,7 @@ impl ChunkPool<'_> {
 /// The content of one file, extent by extent.
 pub struct ContentWriter {
     buffer: Vec<u8>,
-    items: Vec<Item>,
-    lists: Vec<(u32, Hash)>,
-    total: u64,
-    data: u64,
+    content: ContentBuilder,
 }
 
 /// Where the bytes of an extent come from: fills the front of the buffer and says how much; 0 is an error.
@@ -117,7 +113,7 @@ pub type Source<'s> = &'s mut dyn FnMut(&mut [u8]) -> Result<usize>;
 
 impl Default for ContentWriter {
     fn default() -> Self {
-        Self { buffer: vec![0; BUFFER], items: Vec::new(), lists: Vec::new(), total: 0, data: 0 }
+        Self { buffer: vec![0; BUFFER], content: ContentBuilder::default() }
     }
 }
 
@@ -127,7 +123,7 @@ impl ContentWriter {
     /// # Errors
     /// When the store cannot go on.
     pub fn hole(&mut self, length: u64, pool: &mut ChunkPool<'_>) -> Result<()> {
-        if length == 0 { Ok(()) } else { self.item(Item::Hole(length), pool) }
+        if length == 0 { Ok(()) } else { self.content.push(Item::Hole(length), |list| pool.put(list)) }
     }
 
     /// An extent of `length` bytes between holes or ends of the file, cut as the format says.
@@ -152,27 +148,10 @@ impl ContentWriter {
             let window = &self.buffer[from..to];
             let n = chunker::cut(window, done == 0 && window.len() as u64 == length);
             let hash = pool.put(&window[..n])?;
-            self.item(Item::Chunk { length: n as u32, hash }, pool)?;
-            self.data += n as u64;
+            self.content.push(Item::Chunk { length: n as u32, hash }, |list| pool.put(list))?;
             from += n;
             done += n as u64;
         }
-        Ok(())
-    }
-
-    fn item(&mut self, item: Item, pool: &mut ChunkPool<'_>) -> Result<()> {
-        self.items.push(item);
-        self.total += 1;
-        if self.items.len() == LIST_ITEMS {
-            self.list(pool)?;
-        }
-        Ok(())
-    }
-
-    fn list(&mut self, pool: &mut ChunkPool<'_>) -> Result<()> {
-        let bytes = encode_list(&self.items);
-        self.items.clear();
-        self.lists.push((bytes.len() as u32, pool.put(&bytes)?));
         Ok(())
     }
 
@@ -181,13 +160,6 @@ impl ContentWriter {
     /// # Errors
     /// When the store cannot go on.
     pub fn finish(&mut self, pool: &mut ChunkPool<'_>) -> Result<(Content, u64)> {
-        let (total, data) = (std::mem::take(&mut self.total), std::mem::take(&mut self.data));
-        if total <= NEAR_ITEMS as u64 {
-            return Ok((Content::Near(std::mem::take(&mut self.items)), data));
-        }
-        if !self.items.is_empty() {
-            self.list(pool)?;
-        }
-        Ok((Content::Far { items: total, lists: std::mem::take(&mut self.lists) }, data))
+        self.content.finish(|list| pool.put(list))
     }
 }

@@ -1,0 +1,63 @@
+//! One thread's way into the store: new chunks, one after the other, into blocks.
+
+use super::session::{Claim, Session};
+use crate::error::Result;
+use crate::image::Hash;
+use crate::image::block::BlockBuilder;
+
+/// Puts chunks that the store lacks into blocks; chunks that follow each other are neighbours there.
+pub struct ChunkWriter<'s> {
+    session: &'s Session<'s>,
+    block: BlockBuilder,
+}
+
+impl<'s> ChunkWriter<'s> {
+    /// A writer that compresses at `level`.
+    ///
+    /// # Errors
+    /// `Invalid` for a level that zstd does not have.
+    pub fn new(session: &'s Session<'s>, level: i32) -> Result<Self> {
+        Ok(Self { session, block: BlockBuilder::new(level)? })
+    }
+
+    /// Stores a chunk unless it is there already; gives its name.
+    ///
+    /// # Errors
+    /// When the session cannot go on.
+    pub fn put(&mut self, bytes: &[u8]) -> Result<Hash> {
+        let hash = Hash::of(bytes);
+        self.put_named(hash, bytes)?;
+        Ok(hash)
+    }
+
+    /// As [`ChunkWriter::put`], of a chunk whose name is known.
+    ///
+    /// # Errors
+    /// When the session cannot go on.
+    pub fn put_named(&mut self, hash: Hash, bytes: &[u8]) -> Result<()> {
+        match self.session.claim(&hash)? {
+            Claim::Known => Ok(()),
+            Claim::Store => self.add(hash, bytes),
+        }
+    }
+
+    /// Stores a chunk that was claimed.
+    ///
+    /// # Errors
+    /// When the session cannot go on.
+    pub fn add(&mut self, hash: Hash, bytes: &[u8]) -> Result<()> {
+        if !self.block.fits(bytes.len()) {
+            self.close()?;
+        }
+        self.block.push(hash, bytes);
+        Ok(())
+    }
+
+    /// Ends the block that was begun. What was put is durable when the session is finished.
+    ///
+    /// # Errors
+    /// When the session cannot go on.
+    pub fn close(&mut self) -> Result<()> {
+        self.block.finish()?.map_or(Ok(()), |b| self.session.add(b))
+    }
+}
