@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Mounted, is_root, odd_tree, small_tree, thaw};
+use common::{Mounted, is_root, odd_tree, run, small_tree, thaw};
 use libcv::capture::CaptureOptions;
 use libcv::job::Task;
 use libcv::store::Store;
@@ -231,4 +231,26 @@ fn a_killed_extraction_is_cleared_by_the_next() {
     store.image("t").unwrap().extract(&out, &ExtractOptions::default(), &Task::quiet()).unwrap();
     assert_eq!(differences(&store, "t", &out), Vec::<String>::new());
     thaw(&out);
+}
+
+#[test]
+fn directories_that_are_there_hand_nothing_down() {
+    let tmp = tempfile::tempdir().unwrap();
+    let (tree, out) = (tmp.path().join("tree"), tmp.path().join("out"));
+    small_tree(&tree);
+    std::fs::create_dir_all(tree.join("srv/a/b")).unwrap();
+    std::fs::write(tree.join("srv/a/b/file"), "x").unwrap();
+    std::fs::write(tree.join("srv/a/none"), "").unwrap();
+    std::os::unix::fs::symlink("b", tree.join("srv/a/link")).unwrap();
+    run("mkfifo", &[tree.join("srv/a/b/fifo").to_str().unwrap()]);
+    let store = Store::init(tmp.path().join("store")).unwrap();
+    store.capture(&tree, "t", &exact(tmp.path()), &Task::quiet()).unwrap();
+    // As a mount point may be there, with a list that new entries would get.
+    for at in ["srv/a", "usr"] {
+        std::fs::create_dir_all(out.join(at)).unwrap();
+        run("setfacl", &["-d", "-m", "u:1:rwx", out.join(at).to_str().unwrap()]);
+    }
+    let verify = ExtractOptions { verify: true, ..Default::default() };
+    store.image("t").unwrap().extract(&out, &verify, &Task::quiet()).unwrap();
+    assert_eq!(differences(&store, "t", &out), Vec::<String>::new());
 }

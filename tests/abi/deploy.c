@@ -2,6 +2,7 @@
  *
  *   deploy /tmp/an-empty-directory         as root: it attaches a loop device to a file that it makes
  */
+#define _DEFAULT_SOURCE
 #include <libcv.h>
 #include <stdio.h>
 #include <stdlib.h>

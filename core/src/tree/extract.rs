@@ -2,13 +2,14 @@
 //!
 //! ```text
 //!  rows ──> plan: where every byte of every chunk belongs ──> preflight: can the filesystem hold it?
-//!   ──> directories ──> blocks, on all cores: verify, create, write, metadata ──> links, devices
-//!   ──> inode flags ──> directories' own metadata, deepest first ──> sync ──> compare with the medium
+//!   ──> on all cores, blocks: verify, create, write, metadata; in between: directories, empty files, links, devices
+//!   ──> further names ──> directories' own metadata, deepest first ──> inode flags ──> sync ──> compare with the medium
 //! ```
 //!
 //! While it runs a marker stands in the target; a run that finds one clears what the killed run left and begins anew.
 
 mod capability;
+mod directories;
 mod files;
 mod finish;
 mod plan;
@@ -22,6 +23,7 @@ use crate::store::{ChunkSource, Image};
 use crate::sys::confined::Root;
 use serde::Serialize;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// How to extract.
 #[derive(Clone, Debug, Default)]
@@ -106,10 +108,9 @@ pub fn extract(
     let run = Extraction { plan: &plan, root: target.root(), lost: &lost, owner, threads, task };
 
     task.stage("transfer", plan.bytes, Unit::Bytes);
-    finish::directories(&run)?;
     files::write(&run, source)?;
-    finish::others(&run)?;
-    finish::directory_metadata(&run)?;
+    finish::further_names(&run)?;
+    directories::metadata(&run)?;
     finish::inode_flags(&run)?;
 
     task.stage("verify", 0, Unit::Bytes);
@@ -134,22 +135,51 @@ pub fn extract(
     Ok(Extracted { entries: image.manifest().totals.rows, bytes: plan.bytes, verified: options.verify, losses })
 }
 
-/// Entries that are dealt with by one thread at a time; less is not worth a thread.
-const SHARE: usize = 64;
+/// Small work that several threads share, by runs of neighbours.
+struct Queue<'a, T> {
+    items: &'a [T],
+    next: AtomicUsize,
+}
 
-/// Does `work` with all items on several threads, each of which has neighbours.
-fn spread<T: Sync>(items: &[T], threads: usize, work: impl Fn(&[T]) -> Result<()> + Sync) -> Result<()> {
-    let share = items.len().div_ceil(threads.max(1)).max(SHARE);
-    if items.len() <= share {
-        return work(items);
+/// Entries that are dealt with by one thread at a time: so many that two threads seldom meet in one directory.
+const RUN: usize = 64;
+
+impl<'a, T> Queue<'a, T> {
+    fn new(items: &'a [T]) -> Self {
+        Self { items, next: AtomicUsize::new(0) }
     }
+
+    /// Does `work` with the next run; whether there was one.
+    fn run(&self, work: impl FnMut(&'a T) -> Result<()>) -> Result<bool> {
+        let from = self.next.fetch_add(RUN, Ordering::Relaxed).min(self.items.len());
+        let run = &self.items[from..self.items.len().min(from + RUN)];
+        run.iter().try_for_each(work).map(|()| !run.is_empty())
+    }
+
+    /// Does `work` with one run after the other, until nothing is left or it fails.
+    fn each(&self, task: &Task, mut work: impl FnMut(&'a T) -> Result<()>) -> Result<()> {
+        while self.run(&mut work)? {
+            task.check()?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs `work` on so many threads at once; the first error counts.
+fn on_threads(threads: usize, work: impl Fn() -> Result<()> + Sync) -> Result<()> {
     std::thread::scope(|s| {
-        let handles: Vec<_> = items.chunks(share).map(|part| s.spawn(|| work(part))).collect();
+        let handles: Vec<_> = (0..threads.max(1)).map(|_| s.spawn(&work)).collect();
         let join = |h: std::thread::ScopedJoinHandle<'_, Result<()>>| {
             h.join().unwrap_or_else(|_| Err(Error::new(ErrorKind::Bug, "a thread of an extraction panicked")))
         };
         handles.into_iter().map(join).fold(Ok(()), Result::and)
     })
+}
+
+/// Does `work` with all items, on as many threads as they are worth.
+fn spread<T: Sync>(run: &Extraction<'_>, items: &[T], work: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
+    let queue = Queue::new(items);
+    on_threads(run.threads.min(items.len().div_ceil(RUN)), || queue.each(run.task, &work))
 }
 
 /// Whether an extraction into this directory was interrupted: what is in it is a part of an image.

@@ -1,12 +1,13 @@
 //! Files, from blocks in any order. Four system calls make the ordinary small file: open, write, utimens, close.
 
 use super::capability::Lost;
-use super::plan::{File, Meta, Plan};
-use super::{Extraction, spread};
+use super::directories::Directories;
+use super::plan::{File, Meta, Other, Plan, What};
+use super::{Extraction, Queue, finish, on_threads};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::block::BlockOpener;
-use crate::store::ChunkSource;
-use crate::sys::confined::{Links, show};
+use crate::store::{BlockFeed, ChunkSource};
+use crate::sys::confined::show;
 use crate::sys::inode;
 use crate::sys::xattr::{self, Of};
 use rustix::fs::{Gid, Mode, OFlags, Timespec, Timestamps, Uid};
@@ -18,60 +19,32 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Files of several chunks that stay open between two of them; more are opened again.
 const OPEN_LIMIT: usize = 256;
-/// Directories a worker keeps open.
-const DIRECTORY_LIMIT: usize = 64;
 
-/// Writes all regular files of the plan.
+/// Makes everything but further names: files with content as their blocks come, in between and then what has no content.
 pub(super) fn write(run: &Extraction<'_>, source: &dyn ChunkSource) -> Result<()> {
-    let Extraction { plan, task, .. } = *run;
-    let shared = Shared { run, open: Mutex::default(), failed: AtomicBool::new(false), umask: inode::umask() };
+    let plan = run.plan;
+    let directories: Vec<_> = (0..plan.directories.len() as u32).collect();
     let empty: Vec<_> = plan.files.iter().filter(|f| f.left.load(Ordering::Relaxed) == 0).collect();
-    spread(&empty, run.threads, |part| {
-        let mut worker = Worker::new(&shared);
-        part.iter().enumerate().try_for_each(|(n, file)| {
-            if n % 1024 == 0 {
-                task.check()?;
-            }
-            worker.whole(file, &[])
-        })
-    })?;
-    if plan.chunks.is_empty() {
-        return Ok(());
-    }
-    let feed = source.feed(&plan.chunks)?;
+    let others: Vec<_> = plan.others.iter().filter(|o| !matches!(o.what, What::Name(_))).collect();
+    let shared = Shared {
+        run,
+        open: Mutex::default(),
+        failed: AtomicBool::new(false),
+        umask: inode::umask(),
+        directories: Queue::new(&directories),
+        empty: Queue::new(&empty),
+        others: Queue::new(&others),
+    };
+    let feed = if plan.chunks.is_empty() { None } else { Some(source.feed(&plan.chunks)?) };
     let work = || -> Result<()> {
         let mut worker = Worker::new(&shared);
-        let mut opener = BlockOpener::new()?;
-        let mut block = Vec::new();
-        while !shared.failed.load(Ordering::Relaxed)
-            && let Some(origin) = feed.next(&mut block)?
-        {
-            task.check()?;
-            let opened = opener.open(&block, |hash, bytes| match plan.chunks.position(&hash) {
-                Some(chunk) => worker.chunk(chunk, bytes),
-                None => Ok(()),
-            });
-            opened.map_err(|e| if e.kind() == ErrorKind::Integrity { origin.explain(e) } else { e })?;
+        if let Some(feed) = &feed {
+            worker.blocks(feed.as_ref())?;
         }
+        while worker.contentless()? {}
         Ok(())
     };
-    std::thread::scope(|s| {
-        let handles: Vec<_> = (0..run.threads)
-            .map(|_| {
-                s.spawn(|| {
-                    let outcome = work();
-                    if outcome.is_err() {
-                        shared.failed.store(true, Ordering::Relaxed);
-                    }
-                    outcome
-                })
-            })
-            .collect();
-        let join = |h: std::thread::ScopedJoinHandle<'_, Result<()>>| {
-            h.join().unwrap_or_else(|_| Err(Error::new(ErrorKind::Bug, "a writer panicked")))
-        };
-        handles.into_iter().map(join).fold(Ok(()), Result::and)
-    })?;
+    on_threads(run.threads, || work().inspect_err(|_| shared.failed.store(true, Ordering::Relaxed)))?;
     match plan.files.iter().find(|f| f.left.load(Ordering::Relaxed) != 0) {
         Some(f) => Err(Error::integrity(format!("not all chunks of /{} came", show(&plan.path(f))))),
         None => Ok(()),
@@ -83,6 +56,9 @@ struct Shared<'a> {
     open: Mutex<HashMap<u32, Open>>,
     failed: AtomicBool,
     umask: u32,
+    directories: Queue<'a, u32>,
+    empty: Queue<'a, &'a File>,
+    others: Queue<'a, &'a Other>,
 }
 
 /// A file of several chunks that was begun. The descriptor is given back when too many are open.
@@ -98,17 +74,45 @@ impl Shared<'_> {
 
 struct Worker<'a> {
     shared: &'a Shared<'a>,
-    directories: HashMap<u32, OwnedFd>,
-    last: u32,
+    directories: Directories<'a>,
 }
 
 impl<'a> Worker<'a> {
     fn new(shared: &'a Shared<'a>) -> Self {
-        Self { shared, directories: HashMap::new(), last: 0 }
+        Self { shared, directories: Directories::new(shared.run) }
     }
 
     fn failed(&self, what: &str, file: &File, e: Errno) -> Error {
         Error::io(what, format!("/{}", show(&self.shared.run.plan.path(file))), e)
+    }
+
+    /// Opens one block after the other, until there are no more or another worker has failed.
+    fn blocks(&mut self, feed: &dyn BlockFeed) -> Result<()> {
+        let (plan, task) = (self.shared.run.plan, self.shared.run.task);
+        let mut opener = BlockOpener::new()?;
+        let mut block = Vec::new();
+        while !self.shared.failed.load(Ordering::Relaxed)
+            && let Some(origin) = feed.next(&mut block)?
+        {
+            task.check()?;
+            let opened = opener.open(&block, |hash, bytes| match plan.chunks.position(&hash) {
+                Some(chunk) => self.chunk(chunk, bytes),
+                None => Ok(()),
+            });
+            opened.map_err(|e| if e.kind() == ErrorKind::Integrity { origin.explain(e) } else { e })?;
+            // In between: two threads that did only this would wait for each other, mostly in one directory.
+            self.contentless()?;
+        }
+        Ok(())
+    }
+
+    /// Makes a run of what has no content; whether there was one.
+    fn contentless(&mut self) -> Result<bool> {
+        let shared = self.shared;
+        shared.run.task.check()?;
+        Ok(shared.directories.run(|&n| self.directories.ensure(n))?
+            || shared.empty.run(|file| self.whole(file, &[]))?
+            || shared.others.run(|other| finish::make(other, &mut self.directories, shared.run))?)
     }
 
     /// Writes a verified chunk wherever it belongs.
@@ -161,7 +165,8 @@ impl<'a> Worker<'a> {
         }
         let fd = if open.contains_key(&number) {
             let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            self.directory(file.directory)
+            self.directories
+                .get(file.directory)
                 .and_then(|d| rustix::fs::openat(d, shared.run.plan.name(file), flags, Mode::empty()))
         } else {
             self.create(file, 0o600).and_then(|fd| rustix::fs::ftruncate(&fd, file.size).map(|()| fd))
@@ -178,25 +183,9 @@ impl<'a> Worker<'a> {
 
     fn create(&mut self, file: &File, mode: u32) -> Result<OwnedFd, Errno> {
         let name = self.shared.run.plan.name(file);
-        let directory = self.directory(file.directory)?;
+        let directory = self.directories.get(file.directory)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         rustix::fs::openat(directory, name, flags, Mode::from(mode))
-    }
-
-    fn directory(&mut self, number: u32) -> Result<BorrowedFd<'_>, Errno> {
-        if !self.directories.contains_key(&number) {
-            if self.directories.len() >= DIRECTORY_LIMIT {
-                // Files come in path order: what was used last is needed, the rest hardly.
-                let last = self.last;
-                self.directories.retain(|n, _| *n == last);
-            }
-            let path = &self.shared.run.plan.directories[number as usize].path;
-            let flags = OFlags::PATH | OFlags::DIRECTORY;
-            let fd = self.shared.run.root.open_at(path, flags, Mode::empty(), Links::Refuse)?;
-            self.directories.insert(number, fd);
-        }
-        self.last = number;
-        self.directories.get(&number).map(AsFd::as_fd).ok_or(Errno::BADF)
     }
 
     /// The final mode where creation can give it, else one that only the owner can use until it is finished.

@@ -1,56 +1,33 @@
-//! What is not file content: directories, links, devices, flags, and the metadata of directories at the end.
+//! What has no content: links, devices, further names, flags.
 
+use super::directories::Directories;
 use super::files::{set_xattrs, times};
-use super::plan::{Directory, Meta, Other, What};
-use super::target::make_directory;
-use super::{Extraction, spread};
+use super::plan::{Meta, Other, What};
+use super::{Extraction, Queue, on_threads};
 use crate::error::{Error, Result};
+use crate::image::path;
 use crate::image::row::{KIND_MASK, LINK};
 use crate::sys::confined::{Links, Root, proc_path, show};
 use crate::sys::inode;
 use crate::sys::xattr::Of;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, makedev};
 use rustix::io::Errno;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 fn failed(what: &str, path: &[u8], e: Errno) -> Error {
     Error::io(what, format!("/{}", show(path)), e)
 }
 
-/// Makes all directories, level by level, closed to everybody but the owner.
-pub(super) fn directories(run: &Extraction<'_>) -> Result<()> {
-    let Extraction { plan, root, threads, task, .. } = *run;
-    for level in plan.levels() {
-        task.check()?;
-        spread(&level, threads, |part| {
-            part.iter().try_for_each(|d| make_directory(root, &d.path).map_err(|e| failed("create", &d.path, e)))
-        })?;
+/// Makes what is neither file nor directory, unless the filesystem cannot hold it.
+pub(super) fn make(other: &Other, directories: &mut Directories<'_>, run: &Extraction<'_>) -> Result<()> {
+    if run.lost.kind(&other.what) {
+        return Ok(());
     }
-    Ok(())
+    try_make(other, directories, run).map_err(|e| failed("create", &other.path, e))
 }
 
-/// Makes links, devices, FIFOs, and then further names, which may be those of a link.
-pub(super) fn others(run: &Extraction<'_>) -> Result<()> {
-    let Extraction { plan, root, lost, threads, task, .. } = *run;
-    let (names, first): (Vec<_>, Vec<_>) =
-        plan.others.iter().filter(|o| !lost.kind(&o.what)).partition(|o| matches!(o.what, What::Name(_)));
-    for pass in [first, names] {
-        spread(&pass, threads, |part| {
-            let mut parent = Parent { root, last: None };
-            part.iter().enumerate().try_for_each(|(n, other)| {
-                if n % 1024 == 0 {
-                    task.check()?;
-                }
-                make(&mut parent, other, run).map_err(|e| failed("create", &other.path, e))
-            })
-        })?;
-    }
-    Ok(())
-}
-
-fn make(parent: &mut Parent<'_>, other: &Other, run: &Extraction<'_>) -> Result<(), Errno> {
-    let (dir, name) = parent.of(&other.path)?;
-    let meta = &other.meta;
+fn try_make(other: &Other, directories: &mut Directories<'_>, run: &Extraction<'_>) -> Result<(), Errno> {
+    let (dir, name, meta) = (directories.get(other.directory)?, path::name(&other.path), &other.meta);
     match &other.what {
         What::Name(first) => {
             let (from, first) = run.root.parent(first, Links::Refuse)?;
@@ -66,6 +43,16 @@ fn make(parent: &mut Parent<'_>, other: &Other, run: &Extraction<'_>) -> Result<
     metadata(dir, name, meta, run)
 }
 
+/// Makes further names, of what is there by now: a file, a device, a link.
+pub(super) fn further_names(run: &Extraction<'_>) -> Result<()> {
+    let names: Vec<_> = run.plan.others.iter().filter(|o| matches!(o.what, What::Name(_))).collect();
+    let queue = Queue::new(&names);
+    on_threads(run.threads, || {
+        let mut directories = Directories::new(run);
+        queue.each(run.task, |other| make(other, &mut directories, run))
+    })
+}
+
 /// Metadata of an entry that cannot be opened: a link or a special file.
 fn metadata(dir: BorrowedFd<'_>, name: &[u8], meta: &Meta, run: &Extraction<'_>) -> Result<(), Errno> {
     let Extraction { plan, lost, owner, .. } = *run;
@@ -79,29 +66,6 @@ fn metadata(dir: BorrowedFd<'_>, name: &[u8], meta: &Meta, run: &Extraction<'_>)
     }
     set_xattrs(Of::Path(&path), plan, meta, lost).map_err(|(_, e)| e)?;
     rustix::fs::utimensat(dir, name, &times(meta), AtFlags::SYMLINK_NOFOLLOW)
-}
-
-/// Gives directories their own metadata, the deepest first: one without permissions hides what is below.
-pub(super) fn directory_metadata(run: &Extraction<'_>) -> Result<()> {
-    let Extraction { plan, root, lost, threads, .. } = *run;
-    let set = |d: &Directory| -> Result<(), Errno> {
-        let fd = root.open_at(&d.path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty(), Links::Refuse)?;
-        if !lost.owner {
-            // It may have been here before: a mount point.
-            let st = rustix::fs::fstat(&fd)?;
-            if (st.st_uid, st.st_gid) != (d.meta.uid, d.meta.gid) {
-                rustix::fs::fchown(&fd, Some(Uid::from_raw(d.meta.uid)), Some(Gid::from_raw(d.meta.gid)))?;
-            }
-            rustix::fs::fchmod(&fd, Mode::from(d.meta.mode & 0o7777))?;
-        }
-        set_xattrs(Of::Open(fd.as_fd()), plan, &d.meta, lost).map_err(|(_, e)| e)?;
-        rustix::fs::futimens(&fd, &times(&d.meta))
-    };
-    plan.levels().iter().rev().try_for_each(|level| {
-        spread(level, threads, |part| {
-            part.iter().try_for_each(|d| set(d).map_err(|e| failed("set the metadata of", &d.path, e)))
-        })
-    })
 }
 
 /// Sets immutable and append-only flags when all else is done: nothing can be changed beneath them any more. Those of
@@ -136,22 +100,4 @@ pub(super) fn root(run: &Extraction<'_>) -> Result<()> {
         set_flags(root, b"", top.meta.inode_flags).map_err(|e| failed("set the flags of", b"", e))?;
     }
     Ok(())
-}
-
-/// Keeps the directory of the last entry open: the next one is mostly in it, too.
-struct Parent<'r> {
-    root: &'r Root,
-    last: Option<(Vec<u8>, OwnedFd)>,
-}
-
-impl Parent<'_> {
-    fn of<'p>(&mut self, path: &'p [u8]) -> Result<(BorrowedFd<'_>, &'p [u8]), Errno> {
-        let (dir, name) = crate::sys::confined::split(path);
-        if self.last.as_ref().is_none_or(|(p, _)| p != dir) {
-            let fd = self.root.open_at(dir, OFlags::PATH | OFlags::DIRECTORY, Mode::empty(), Links::Refuse)?;
-            self.last = Some((dir.to_vec(), fd));
-        }
-        let fd = self.last.as_ref().map(|(_, fd)| fd.as_fd()).ok_or(Errno::BADF)?;
-        Ok((fd, name))
-    }
 }

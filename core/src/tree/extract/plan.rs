@@ -9,7 +9,7 @@ use crate::store::image::each_item;
 use crate::store::{ChunkSource, Image};
 use crate::sys::confined::show;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// Owner, mode, time, attributes and flags of an entry.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +26,10 @@ pub(super) struct Meta {
 /// A directory; number 0 is the root. Parents come before children.
 pub(super) struct Directory {
     pub(super) path: Vec<u8>,
+    pub(super) parent: u32,
     pub(super) meta: Meta,
+    /// Whether it is there and closed; its own metadata comes last.
+    pub(super) made: AtomicBool,
 }
 
 /// A regular file under its first name.
@@ -43,6 +46,7 @@ pub(super) struct File {
 /// Anything else: it is made after the files.
 pub(super) struct Other {
     pub(super) path: Vec<u8>,
+    pub(super) directory: u32,
     pub(super) meta: Meta,
     pub(super) what: What,
 }
@@ -174,7 +178,7 @@ struct Builder<'a> {
 impl Builder<'_> {
     fn row(&mut self, row: Row, counts: bool, rules: &mut Rules) -> Result<()> {
         let meta = self.meta(&row)?;
-        let parent = self.parent(&row.path);
+        let directory = self.parent(&row.path);
         let Row { path, group, kind, .. } = row;
         if path == path::MARKER {
             return Err(Error::unsafe_input("the image has an entry of the name that marks an unfinished extraction")
@@ -183,7 +187,7 @@ impl Builder<'_> {
         if let Some(group) = group {
             if !counts {
                 let first = self.groups.get(&group).cloned().unwrap_or_default();
-                self.plan.others.push(Other { path, meta, what: What::Name(first) });
+                self.plan.others.push(Other { path, directory, meta, what: What::Name(first) });
                 return Ok(());
             }
             self.groups.insert(group, path.clone());
@@ -191,7 +195,7 @@ impl Builder<'_> {
         match kind {
             Kind::Directory => {
                 self.parents.push(self.plan.directories.len() as u32);
-                self.plan.directories.push(Directory { path, meta });
+                self.plan.directories.push(Directory { path, parent: directory, meta, made: AtomicBool::new(false) });
             }
             Kind::File { size, content } => {
                 let file = self.plan.files.len() as u32;
@@ -223,13 +227,14 @@ impl Builder<'_> {
                 let name_at = self.plan.names.len() as u32;
                 self.plan.names.extend_from_slice(name);
                 let (name_len, left) = (name.len() as u8, AtomicU32::new(pieces));
-                self.plan.files.push(File { name_at, name_len, directory: parent, meta, size, left });
+                self.plan.files.push(File { name_at, name_len, directory, meta, size, left });
             }
-            Kind::Link(target) => self.plan.others.push(Other { path, meta, what: What::Link(target) }),
+            Kind::Link(target) => self.plan.others.push(Other { path, directory, meta, what: What::Link(target) }),
             Kind::Device { major, minor } => {
-                self.plan.others.push(Other { path, meta, what: What::Device(major, minor) });
+                let what = What::Device(major, minor);
+                self.plan.others.push(Other { path, directory, meta, what });
             }
-            Kind::Fifo => self.plan.others.push(Other { path, meta, what: What::Fifo }),
+            Kind::Fifo => self.plan.others.push(Other { path, directory, meta, what: What::Fifo }),
         }
         Ok(())
     }

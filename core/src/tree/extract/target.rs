@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::image::path::MARKER;
 use crate::job::Task;
 use crate::store::Image;
-use crate::sys::confined::{Links, Root, show};
+use crate::sys::confined::{Root, show};
 use crate::sys::inode;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir};
 use rustix::io::Errno;
@@ -186,24 +186,5 @@ fn unprotect(dir: BorrowedFd<'_>, name: &[u8]) {
         && let Ok(fd) = rustix::fs::openat(dir, name, flags, Mode::empty())
     {
         let _ = inode::set_flags(fd.as_fd(), 0);
-    }
-}
-
-/// Makes a directory, or takes one that is there: a mount point. What it would hand down to new files is taken off; its
-/// own metadata comes last.
-pub(super) fn make_directory(root: &Root, path: &[u8]) -> Result<(), Errno> {
-    if !path.is_empty() {
-        let (dir, name) = root.parent(path, Links::Refuse)?;
-        match rustix::fs::mkdirat(&dir, name, Mode::RWXU) {
-            Ok(()) => return Ok(()),
-            Err(Errno::EXIST) => {}
-            Err(e) => return Err(e),
-        }
-    }
-    let fd = root.open_at(path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty(), Links::Refuse)?;
-    rustix::fs::fchmod(&fd, Mode::RWXU)?;
-    match rustix::fs::fremovexattr(&fd, c"system.posix_acl_default") {
-        Ok(()) | Err(Errno::NODATA | Errno::NOTSUP) => Ok(()),
-        Err(e) => Err(e),
     }
 }
