@@ -196,17 +196,24 @@ impl Error {
 
     /// An error of the operating system while doing `what` (such as `"open"`) to `subject` (a path or device).
     ///
-    /// A full disk or quota becomes [`ErrorKind::Limit`], everything else [`ErrorKind::Io`]; `errno` is a fact.
+    /// A full disk or quota becomes [`ErrorKind::Limit`], missing permission [`ErrorKind::Denied`], everything else
+    /// [`ErrorKind::Io`]; `errno` is a fact.
     pub fn io(what: &str, subject: impl fmt::Display, source: impl Into<std::io::Error>) -> Self {
         let source = source.into();
         let errno = source.raw_os_error();
-        let full = matches!(errno, Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG));
-        let kind = if full { ErrorKind::Limit } else { ErrorKind::Io };
+        let kind = match errno {
+            Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG) => ErrorKind::Limit,
+            Some(libc::EACCES | libc::EPERM) => ErrorKind::Denied,
+            _ => ErrorKind::Io,
+        };
         let mut e = Self::new(kind, format!("cannot {what} {subject}: {}", describe(&source)))
             .fact("operation", what)
             .fact("path", subject.to_string());
         if let Some(n) = errno {
             e = e.fact("errno", n);
+        }
+        if kind == ErrorKind::Denied && !rustix::process::geteuid().is_root() {
+            e = e.hint("run as root");
         }
         e.cause(source)
     }

@@ -12,6 +12,7 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, EventKind, Unit};
 use crate::sys::clock;
+use crate::sys::descriptor;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -20,11 +21,48 @@ use std::time::{Duration, Instant};
 /// More threads than this are no use to anybody.
 const THREADS_LIMIT: usize = 256;
 
-/// The number of threads for one that was asked for: 0 is one for each core; there are at most 256.
+/// Descriptors that a thread needs to be of use; a machine of many cores mostly allows 1,024 for all.
+const DESCRIPTORS: usize = 16;
+
+/// The number of threads for one that was asked for: 0 is one for each core; there are at most 256, and no more than
+/// there are descriptors for.
 #[must_use]
 pub(crate) fn threads(wanted: usize) -> usize {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-    if wanted == 0 { cores() } else { wanted }.min(THREADS_LIMIT)
+    if wanted == 0 { cores() } else { wanted }.min(THREADS_LIMIT).min(descriptor::left() / DESCRIPTORS).max(1)
+}
+
+/// The first error of several threads; the others end as soon as they look.
+#[derive(Default)]
+pub(crate) struct Failure {
+    failed: AtomicBool,
+    first: Mutex<Option<Error>>,
+}
+
+impl Failure {
+    /// Keeps an error, if it is the first one.
+    pub(crate) fn set(&self, e: Error) {
+        self.first.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(e);
+        // Now: who sees it gives up with an error of its own, which must not be the first.
+        self.failed.store(true, Ordering::Release);
+    }
+
+    /// `Cancelled` once another thread has failed, and when the task is.
+    pub(crate) fn check(&self, task: &Task) -> Result<()> {
+        if self.failed.load(Ordering::Acquire) { Err(Error::cancelled()) } else { task.check() }
+    }
+
+    /// Runs `work` on so many threads at once, and gives the error that was first.
+    pub(crate) fn on_threads(&self, threads: usize, work: impl Fn() -> Result<()> + Sync) -> Result<()> {
+        std::thread::scope(|s| {
+            let spawn = |_| s.spawn(|| work().unwrap_or_else(|e| self.set(e)));
+            let handles: Vec<_> = (0..threads.max(1)).map(spawn).collect();
+            for h in handles {
+                h.join().unwrap_or_else(|_| self.set(Error::new(ErrorKind::Bug, "a thread panicked")));
+            }
+        });
+        self.first.lock().unwrap_or_else(PoisonError::into_inner).take().map_or(Ok(()), Err)
+    }
 }
 
 /// Events that a slow reader may leave unread; what comes beyond is left out, but for the last one.
@@ -396,6 +434,29 @@ fn panic_text(payload: &(dyn std::any::Any + Send)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_error_of_several_threads_ends_the_others() {
+        let (failure, task, number) = (Failure::default(), Task::quiet(), AtomicU64::new(0));
+        let e = failure.on_threads(4, || match number.fetch_add(1, Ordering::Relaxed) {
+            2 => Err(Error::invalid("the cause")),
+            // For ever, but for the failure.
+            _ => loop {
+                failure.check(&task)?;
+                std::thread::yield_now();
+            },
+        });
+        assert_eq!(e.unwrap_err().message(), "the cause");
+        let panicked = Failure::default().on_threads(2, || -> Result<()> { panic!("for the test") });
+        assert_eq!(panicked.unwrap_err().kind(), ErrorKind::Bug);
+        Failure::default().on_threads(0, || Ok(())).unwrap();
+    }
+
+    #[test]
+    fn there_are_no_more_threads_than_descriptors_for_them() {
+        assert!((1..=THREADS_LIMIT).contains(&threads(usize::MAX)) && threads(0) >= 1);
+        assert!(threads(usize::MAX) <= (descriptor::left() / DESCRIPTORS).max(1) + 1);
+    }
 
     #[test]
     fn events_have_no_gap_and_one_end() {

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Mounted, is_root, odd_tree, run, small_tree, thaw};
+use common::{Mounted, is_root, odd_tree, small_tree, thaw};
 use libcv::capture::CaptureOptions;
 use libcv::job::Task;
 use libcv::store::Store;
@@ -234,23 +234,23 @@ fn a_killed_extraction_is_cleared_by_the_next() {
 }
 
 #[test]
-fn directories_that_are_there_hand_nothing_down() {
+fn a_store_in_the_tree_is_left_out_from_its_first_day_on() {
     let tmp = tempfile::tempdir().unwrap();
-    let (tree, out) = (tmp.path().join("tree"), tmp.path().join("out"));
+    let tree = tmp.path().join("tree");
     small_tree(&tree);
-    std::fs::create_dir_all(tree.join("srv/a/b")).unwrap();
-    std::fs::write(tree.join("srv/a/b/file"), "x").unwrap();
-    std::fs::write(tree.join("srv/a/none"), "").unwrap();
-    std::os::unix::fs::symlink("b", tree.join("srv/a/link")).unwrap();
-    run("mkfifo", &[tree.join("srv/a/b/fifo").to_str().unwrap()]);
-    let store = Store::init(tmp.path().join("store")).unwrap();
-    store.capture(&tree, "t", &exact(tmp.path()), &Task::quiet()).unwrap();
-    // As a mount point may be there, with a list that new entries would get.
-    for at in ["srv/a", "usr"] {
-        std::fs::create_dir_all(out.join(at)).unwrap();
-        run("setfacl", &["-d", "-m", "u:1:rwx", out.join(at).to_str().unwrap()]);
+    std::fs::create_dir(tree.join("srv")).unwrap();
+    let store = Store::init(tree.join("srv/images")).unwrap();
+    // A file of that name alone makes no store.
+    std::fs::create_dir(tree.join("srv/other")).unwrap();
+    std::fs::write(tree.join("srv/other/store.json"), "{}").unwrap();
+    for _ in 0..2 {
+        let done = store.capture(&tree, "t", &exact(tmp.path()), &Task::quiet()).unwrap();
+        assert!(done.notes.iter().any(|n| n.starts_with("/srv/images ")), "{:?}", done.notes);
+        let paths: Vec<_> = store.image("t").unwrap().rows().unwrap().map(|r| r.unwrap().path).collect();
+        assert!(paths.contains(&b"srv/images".to_vec()) && paths.contains(&b"srv/other/store.json".to_vec()));
+        assert!(!paths.iter().any(|p| p.starts_with(b"srv/images/")));
     }
-    let verify = ExtractOptions { verify: true, ..Default::default() };
-    store.image("t").unwrap().extract(&out, &verify, &Task::quiet()).unwrap();
-    assert_eq!(differences(&store, "t", &out), Vec::<String>::new());
+    store.remove("t").unwrap();
+    let e = store.remove("t").unwrap_err();
+    assert_eq!((e.kind(), e.message()), (ErrorKind::NotFound, "t was removed"));
 }

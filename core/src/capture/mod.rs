@@ -137,6 +137,7 @@ fn capture(store: &Store, path: &Path, name: &str, options: &CaptureOptions, tas
     let threads = crate::job::threads(options.threads);
     let root = Root::open(path).map_err(|e| match e {
         rustix::io::Errno::NOENT => Error::not_found(format!("there is no directory {}", path.display())),
+        rustix::io::Errno::NOTDIR => Error::invalid(format!("{} is not a directory", path.display())),
         e => Error::io("open", path.display(), e),
     });
     let root = root?.one_filesystem();
@@ -202,7 +203,7 @@ fn capture(store: &Store, path: &Path, name: &str, options: &CaptureOptions, tas
     };
     let generation = image.release().map_or(0, |r| r.generation);
     if let Some(tag) = &options.tag {
-        store.tag(&format!("{name}@{generation}"), name, tag)?;
+        store.refs().advance_tag(name, tag, generation)?;
     }
     save_cache(store, cache_file, &Cache { image: image.id(), began, root: identity, seen: emitted.seen }, task);
     task.advance(1);

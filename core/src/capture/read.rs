@@ -9,7 +9,7 @@ use crate::image::block::RAW_LIMIT;
 use crate::image::page::NEAR_VALUE;
 use crate::image::row::{Value, Xattr, Xattrs};
 use crate::image::{ContentBuilder, Item};
-use crate::job::Task;
+use crate::job::{Failure, Task};
 use crate::store::{ChunkWriter, Session};
 use crate::sys::confined::{Links, Root, proc_path, show};
 use crate::sys::xattr::{self, Of};
@@ -49,11 +49,12 @@ pub(super) fn read(
     let runs = runs(tree, &plan.todo);
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Contents::default());
+    let failure = Failure::default();
     let work = || -> Result<()> {
-        let mut worker = Worker::new(root, tree, session, options, task)?;
+        let mut worker = Worker::new(root, tree, session, options, task, &failure)?;
         while let Some(run) = runs.get(next.fetch_add(1, Ordering::Relaxed)) {
             for &n in run {
-                task.check()?;
+                failure.check(task)?;
                 worker.entry(n)?;
             }
         }
@@ -63,19 +64,7 @@ pub(super) fn read(
         }
         Ok(())
     };
-    std::thread::scope(|s| {
-        let handles: Vec<_> = (0..threads).map(|_| s.spawn(work)).collect();
-        let mut outcome = Ok(());
-        for h in handles {
-            let ended = h.join().unwrap_or_else(|_| Err(Error::new(ErrorKind::Bug, "a reader panicked")));
-            // The first error counts; the other threads are stopped by running out of work.
-            if ended.is_err() && outcome.is_ok() {
-                next.store(runs.len(), Ordering::Relaxed);
-                outcome = ended;
-            }
-        }
-        outcome
-    })?;
+    failure.on_threads(threads, work)?;
     let mut out = done.into_inner().unwrap_or_default();
     out.sort();
     Ok(out)
@@ -107,11 +96,14 @@ fn runs(tree: &Tree, todo: &[u32]) -> Vec<Vec<u32>> {
 struct Worker<'a> {
     root: &'a Root,
     tree: &'a Tree,
+    session: &'a Session<'a>,
     task: &'a Task,
+    failure: &'a Failure,
     exact: bool,
-    /// Content and attribute values go into separate blocks from lists, which only large files need.
+    /// Content and attribute values go into separate blocks from lists, which only the largest files need.
     chunks: ChunkWriter<'a>,
-    lists: ChunkWriter<'a>,
+    lists: Option<ChunkWriter<'a>>,
+    level: i32,
     reader: Reader,
     directory: Option<(u32, OwnedFd)>,
     sets: HashSet<Xattrs>,
@@ -125,14 +117,18 @@ impl<'a> Worker<'a> {
         session: &'a Session<'a>,
         options: &CaptureOptions,
         task: &'a Task,
+        failure: &'a Failure,
     ) -> Result<Self> {
         Ok(Self {
             root,
             tree,
             task,
+            failure,
             exact: options.exact,
             chunks: ChunkWriter::new(session, options.level)?,
-            lists: ChunkWriter::new(session, options.level)?,
+            lists: None,
+            level: options.level,
+            session,
             reader: Reader::default(),
             directory: None,
             sets: HashSet::new(),
@@ -142,7 +138,7 @@ impl<'a> Worker<'a> {
 
     fn close(&mut self) -> Result<()> {
         self.chunks.close()?;
-        self.lists.close()
+        self.lists.as_mut().map_or(Ok(()), ChunkWriter::close)
     }
 
     fn entry(&mut self, n: u32) -> Result<()> {
@@ -160,7 +156,7 @@ impl<'a> Worker<'a> {
                 self.out.notes.push(format!("/{} vanished while the tree was read", show(&self.tree.path(n))));
                 Ok(())
             }
-            Err(Problem::Errno(e)) => Err(Error::io("read", format!("/{}", show(&self.tree.path(n))), e)),
+            Err(Problem::Errno(e)) => Err(Error::io("read", self.root.name_of(&self.tree.path(n)), e)),
             Err(Problem::Other(e)) => Err(e),
         }
     }
@@ -231,6 +227,7 @@ impl<'a> Worker<'a> {
                 e = e.restated(&before);
                 self.out.fresh.insert(n, e);
             }
+            let bytes = self.out.bytes;
             let read = self.content(n, &e, file);
             let after = restat(file)?;
             let quiet = same(&after, &e);
@@ -247,6 +244,7 @@ impl<'a> Worker<'a> {
                 Err(ReadError::Sink(e)) => return Err(Problem::Other(e)),
             }
             self.out.take_back(n);
+            self.out.bytes = bytes;
             e = e.restated(&after);
             self.out.fresh.insert(n, e);
         }
@@ -259,19 +257,23 @@ impl<'a> Worker<'a> {
 
     /// Reads the content once.
     fn content(&mut self, n: u32, e: &Entry, file: BorrowedFd<'_>) -> Result<(), ReadError> {
-        let Self { reader, chunks, lists, out, task, .. } = self;
+        let Self { reader, chunks, lists, out, task, failure, session, level, .. } = self;
+        let mut put = |list: &[u8]| match lists {
+            Some(lists) => lists.put(list),
+            None => lists.insert(ChunkWriter::new(session, *level)?).put(list),
+        };
         let mut content = ContentBuilder::default();
         let mut sink = |item: Item, bytes: &[u8]| -> Result<()> {
             if let Item::Chunk { hash, length } = item {
-                task.check()?;
+                failure.check(task)?;
                 chunks.put_named(hash, bytes)?;
                 out.bytes += u64::from(length);
                 task.advance(u64::from(length));
             }
-            content.push(item, |list| lists.put(list))
+            content.push(item, &mut put)
         };
         reader.read(file, e.size, e.has(SPARSE), &mut sink)?;
-        let (content, data) = content.finish(|list| lists.put(list)).map_err(ReadError::Sink)?;
+        let (content, data) = content.finish(&mut put).map_err(ReadError::Sink)?;
         out.keep(n, content, data);
         Ok(())
     }

@@ -121,8 +121,8 @@ fn lock(root: &Root) -> Result<Lock> {
     let fd = root.open_at(b"", OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty(), Links::Refuse);
     let fd = fd.map_err(|e| Error::io("open", "the root", e))?;
     match Lock::take(fd).map_err(|e| Error::io("lock", "the root", e))? {
-        Some(lock) => Ok(lock),
-        None => Err(Error::new(ErrorKind::Busy, "another run configures this root")),
+        Ok(lock) => Ok(lock),
+        Err(_) => Err(Error::new(ErrorKind::Busy, "another run configures this root")),
     }
 }
 

@@ -207,7 +207,8 @@ impl Gate {
     /// Of an image file: whether its filesystem is full. The loop device turns that into an error of the medium.
     #[must_use]
     pub fn is_file_out_of_room(&self) -> bool {
-        let room = rustix::fs::fstatvfs(&self.lock).map(|v| v.f_bavail.saturating_mul(v.f_frsize));
+        // Only root writes disks, and root may use what is kept in reserve.
+        let room = rustix::fs::fstatvfs(&self.lock).map(|v| v.f_bfree.saturating_mul(v.f_frsize));
         self.loop_device.is_some() && room.is_ok_and(|bytes| bytes < 1 << 20)
     }
 
@@ -290,11 +291,14 @@ fn reopen(fd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
 }
 
+fn patience() -> (u32, Duration) {
+    if Path::new("/run/udev/control").exists() { UDEV_PATIENCE } else { PATIENCE }
+}
+
 /// Opens a device so that nobody else has it, or can get it, for mounting and the like.
 fn open_exclusive(path: &Path, facts: &Facts) -> Result<OwnedFd> {
     let flags = OFlags::RDWR | OFlags::EXCL | OFlags::CLOEXEC;
-    let udev = Path::new("/run/udev/control").exists();
-    let (mut tries, pause) = if udev { UDEV_PATIENCE } else { PATIENCE };
+    let (mut tries, pause) = patience();
     loop {
         match rustix::fs::open(path, flags, Mode::empty()) {
             Err(Errno::BUSY) if tries > 1 => {
@@ -343,13 +347,21 @@ fn openers(facts: &Facts) -> String {
     "another program holds it".to_owned()
 }
 
-fn take_lock(fd: OwnedFd, facts: &Facts) -> Result<Lock> {
-    if let Ok(Some(lock)) = Lock::take(fd) {
-        return Ok(lock);
-    }
+fn take_lock(mut fd: OwnedFd, facts: &Facts) -> Result<Lock> {
     let name = facts.path.display();
-    let d = Diagnostic::error("F204", "", format!("{name} is in use: another program has locked it"));
-    Err(refused(&d.hint("wait until it has finished"), facts))
+    let (mut tries, pause) = patience();
+    loop {
+        fd = match Lock::take(fd).map_err(|e| Error::io("lock", &name, e))? {
+            Ok(lock) => return Ok(lock),
+            Err(fd) => fd,
+        };
+        if tries == 1 {
+            let d = Diagnostic::error("F204", "", format!("{name} is in use: another program has locked it"));
+            return Err(refused(&d.hint("wait until it has finished"), facts));
+        }
+        tries -= 1;
+        std::thread::sleep(pause);
+    }
 }
 
 fn changed(facts: &Facts, what: &str) -> Error {

@@ -31,7 +31,7 @@ struct Run {
 /// Does `work` with a pool of `threads` workers; all chunks are in blocks of the session when it returns.
 ///
 /// # Errors
-/// What `work` and the session return; `Invalid` for a level that zstd does not have.
+/// What `work` and the session return; `Invalid` for a level that is not 1 to 19.
 pub fn with_pool<T>(
     session: &Session<'_>,
     level: i32,

@@ -8,6 +8,7 @@
 use super::blob::{BlobStore, BlobWriter};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::clock;
+use crate::sys::lock::Lock;
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::File;
@@ -95,7 +96,7 @@ fn clean(dir: &OwnedFd) {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let Ok(file) = rustix::fs::openat(dir, name, flags, Mode::empty()) else { continue };
         let regular = rustix::fs::fstat(&file).is_ok_and(|s| FileType::from_raw_mode(s.st_mode).is_file());
-        if regular && rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+        if regular && let Ok(Ok(_held)) = Lock::take(file) {
             let _ = rustix::fs::unlinkat(dir, name, AtFlags::empty());
         }
     }

@@ -162,7 +162,12 @@ impl Store {
     }
 
     pub(super) fn no_name(&self, name: &str) -> Error {
-        let known = self.refs().names().unwrap_or_default();
+        let mut known = self.refs().names().unwrap_or_default();
+        if known.iter().any(|n| n == name) {
+            return Error::not_found(format!("{name} was removed"))
+                .hint(format!("cvctl image log {name} shows its generations; roll back to one of them"));
+        }
+        known.retain(|n| self.live_head(n).is_ok_and(|head| head.is_some()));
         let e = Error::not_found(format!("there is no image \"{name}\" in {}", self.blobs().place()));
         match name::nearest(name, &known) {
             Some(hint) => e.hint(hint),

@@ -81,6 +81,12 @@ impl StoreFile {
     }
 }
 
+/// Whether these are the bytes of a `store.json`, of any format.
+pub(crate) fn is_store_file(bytes: &[u8]) -> bool {
+    serde_json::from_slice::<StoreFile>(bytes)
+        .is_ok_and(|f| StoreFile::new(f.format, f.store, f.writer).text().as_bytes() == bytes)
+}
+
 fn locked<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
     m.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -138,7 +144,7 @@ impl Store {
                 file.format
             )));
         }
-        if StoreFile::new(file.format, file.store.clone(), file.writer.clone()).text().as_bytes() != bytes {
+        if !is_store_file(&bytes) {
             return Err(Error::integrity(format!("{STORE_FILE} of {} was changed", blobs.place())));
         }
         let (index, blocks) = (Mutex::default(), Mutex::default());

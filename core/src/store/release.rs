@@ -235,15 +235,38 @@ impl<'s> Refs<'s> {
         Ok(record.generation)
     }
 
+    /// Points a tag to a generation that was just made, unless a newer one has it: of two that are made at once the newer
+    /// one keeps the tag, whoever comes last.
+    ///
+    /// # Errors
+    /// As [`Refs::set_tag`].
+    pub fn advance_tag(&self, name: &str, tag: &str, generation: u64) -> Result<()> {
+        self.put_tag(name, tag, Some(generation), |there| there < Some(generation))
+    }
+
     /// Points a tag to a generation, or removes it with `None`.
     ///
     /// # Errors
     /// Those of the backend. A race is decided by the order of the records: the later one counts.
     pub fn set_tag(&self, name: &str, tag: &str, generation: Option<u64>) -> Result<()> {
+        self.put_tag(name, tag, generation, |_| true)
+    }
+
+    fn put_tag(
+        &self,
+        name: &str,
+        tag: &str,
+        generation: Option<u64>,
+        wanted: impl Fn(Option<u64>) -> bool,
+    ) -> Result<()> {
         let dir = format!("tags/{name}/{tag}");
         let record = seal("tag", &TagRecord { generation, name: name.to_owned(), tag: tag.to_owned() });
         loop {
+            // The number first: what comes after it is seen when the record is made.
             let next = numbers(&self.blobs.list(&dir)?).next_back().unwrap_or(0) + 1;
+            if !wanted(self.tag(name, tag)?) {
+                return Ok(());
+            }
             if next > LAST {
                 return Err(Error::integrity(format!("no record of {name}:{tag} can follow the last one")));
             }
@@ -278,5 +301,24 @@ mod tests {
         let removed = Release { image: None, tree: None, reason: Reason::Remove, ..r.clone() };
         assert_eq!(Release::decode(&removed.encode()).unwrap(), removed);
         assert!(Release::decode(&Release { tree: None, ..r }.encode()).is_err());
+    }
+
+    #[test]
+    fn a_tag_goes_forward_when_captures_set_it_and_anywhere_when_a_person_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let blobs = super::super::local::LocalDir::open(dir.path()).unwrap();
+        let refs = Refs::new(&blobs);
+        let tag = || refs.tag("n", "t").unwrap();
+        refs.advance_tag("n", "t", 2).unwrap();
+        refs.advance_tag("n", "t", 1).unwrap();
+        assert_eq!(tag(), Some(2));
+        refs.advance_tag("n", "t", 3).unwrap();
+        assert_eq!(tag(), Some(3));
+        refs.set_tag("n", "t", Some(1)).unwrap();
+        assert_eq!(tag(), Some(1));
+        refs.set_tag("n", "t", None).unwrap();
+        assert_eq!(tag(), None);
+        refs.advance_tag("n", "t", 1).unwrap();
+        assert_eq!(refs.tags("n").unwrap(), [Tag { tag: "t".into(), generation: 1 }]);
     }
 }

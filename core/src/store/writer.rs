@@ -15,7 +15,7 @@ impl<'s> ChunkWriter<'s> {
     /// A writer that compresses at `level`.
     ///
     /// # Errors
-    /// `Invalid` for a level that zstd does not have.
+    /// `Invalid` for a level that is not 1 to 19.
     pub fn new(session: &'s Session<'s>, level: i32) -> Result<Self> {
         Ok(Self { session, block: BlockBuilder::new(level)? })
     }

@@ -12,7 +12,8 @@ use rustix::io::Errno;
 use std::borrow::Cow;
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What happens at a symbolic link in the middle of a path or at its end.
@@ -34,6 +35,7 @@ const LINK_LIMIT: usize = 40;
 #[derive(Debug)]
 pub struct Root {
     fd: OwnedFd,
+    name: PathBuf,
     one_filesystem: bool,
     openat2: AtomicBool,
 }
@@ -45,13 +47,24 @@ impl Root {
     /// The errno of `open`.
     pub fn open(path: &Path) -> Result<Self, Errno> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        rustix::fs::open(path, flags, Mode::empty()).map(Self::from_fd)
+        let fd = rustix::fs::open(path, flags, Mode::empty())?;
+        Ok(Self { name: path.to_owned(), ..Self::from_fd(fd) })
     }
 
     /// Takes an open directory as a root.
     #[must_use]
     pub fn from_fd(fd: OwnedFd) -> Self {
-        Self { fd, one_filesystem: false, openat2: AtomicBool::new(true) }
+        Self { fd, name: PathBuf::new(), one_filesystem: false, openat2: AtomicBool::new(true) }
+    }
+
+    /// How a person finds `path` of this root: the name of the root, as far as it is known, and the path, printable.
+    #[must_use]
+    pub fn name_of(&self, path: &[u8]) -> String {
+        let name = show(self.name.as_os_str().as_bytes()).into_owned();
+        match path {
+            [] if !name.is_empty() => name,
+            path => format!("{}/{}", name.trim_end_matches('/'), show(path)),
+        }
     }
 
     /// The same root, but mount points beneath it are not crossed (`EXDEV`).

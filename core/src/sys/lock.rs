@@ -9,14 +9,17 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 pub struct Lock(OwnedFd);
 
 impl Lock {
-    /// Locks `file` without waiting; `None` while another open file has the lock.
+    /// Locks `file` without waiting; gives it back while another open file has the lock.
     ///
     /// # Errors
     /// What the system says, of a filesystem without locks for one.
-    pub fn take(file: OwnedFd) -> Result<Option<Self>, Errno> {
+    pub fn take<F: AsFd>(file: F) -> Result<Result<Self, F>, Errno>
+    where
+        OwnedFd: From<F>,
+    {
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(Self(file))),
-            Err(Errno::WOULDBLOCK) => Ok(None),
+            Ok(()) => Ok(Ok(Self(file.into()))),
+            Err(Errno::WOULDBLOCK) => Ok(Err(file)),
             Err(e) => Err(e),
         }
     }
@@ -47,10 +50,10 @@ mod tests {
         let first = File::create(&path).unwrap();
         // As a child between fork and exec has it: the same open file.
         let copy = first.try_clone().unwrap();
-        let lock = Lock::take(first.into()).unwrap().unwrap();
-        assert!(Lock::take(File::open(&path).unwrap().into()).unwrap().is_none());
+        let lock = Lock::take(first).unwrap().unwrap();
+        assert!(Lock::take(File::open(&path).unwrap()).unwrap().is_err());
         drop(lock);
-        assert!(Lock::take(File::open(&path).unwrap().into()).unwrap().is_some());
+        assert!(Lock::take(File::open(&path).unwrap()).unwrap().is_ok());
         drop(copy);
     }
 }

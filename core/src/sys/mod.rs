@@ -3,6 +3,7 @@
 pub mod block;
 pub mod clock;
 pub mod confined;
+pub mod descriptor;
 pub mod inode;
 pub mod lock;
 pub mod loopdev;

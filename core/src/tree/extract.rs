@@ -16,11 +16,13 @@ mod plan;
 mod target;
 
 use super::compare;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::event::Unit;
-use crate::job::Task;
+use crate::job::{Failure, Task};
 use crate::store::{ChunkSource, Image};
 use crate::sys::confined::Root;
+use crate::sys::descriptor;
+use rustix::io::Errno;
 use serde::Serialize;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -67,7 +69,7 @@ impl Image {
     /// empty directories and mount points.
     ///
     /// # Errors
-    /// `Refused` when files are there; `Unsupported` with the list of what the filesystem cannot hold; `Integrity`
+    /// `Refused` when files are there; `Busy` while another run extracts into it; `Unsupported` with the list of what the filesystem cannot hold; `Integrity`
     /// when the image is damaged or what was read back differs; `Limit` when the filesystem is full; `Cancelled`.
     pub fn extract(&self, target: impl AsRef<Path>, options: &ExtractOptions, task: &Task) -> Result<Extracted> {
         extract(self, self.store(), target.as_ref(), options, task)
@@ -81,7 +83,17 @@ struct Extraction<'a> {
     lost: &'a capability::Lost,
     owner: target::Owner,
     threads: usize,
+    /// Files of several chunks that may be open between two of them; and directories, for each thread.
+    open_limits: (usize, usize),
     task: &'a Task,
+    failure: Failure,
+}
+
+impl Extraction<'_> {
+    /// An error of the system about an entry.
+    fn failed(&self, what: &str, path: &[u8], e: Errno) -> Error {
+        Error::io(what, self.root.name_of(path), e)
+    }
 }
 
 /// Extracts `image`, its chunks coming from `source`.
@@ -99,13 +111,26 @@ pub fn extract(
     task.stage("preflight", 0, Unit::Entries);
     let plan = plan::Plan::make(image, source, task)?;
     let target = target::Target::prepare(path, task)?;
+    if let Some(loss) = capability::links_across(&plan, target.mounts()) {
+        return Err(unsupported(path, &[loss]).hint("put all names of a file onto one filesystem"));
+    }
     let losses = capability::losses(&plan, target.root())?;
     if !losses.is_empty() && !options.accept_loss {
         return Err(unsupported(path, &losses));
     }
     let lost = capability::Lost::new(&losses);
     let owner = target.mark(image)?;
-    let run = Extraction { plan: &plan, root: target.root(), lost: &lost, owner, threads, task };
+    let left = descriptor::left();
+    let run = Extraction {
+        plan: &plan,
+        root: target.root(),
+        lost: &lost,
+        owner,
+        threads,
+        open_limits: ((left / 4).clamp(4, 256), (left / 2 / threads).clamp(4, 64)),
+        task,
+        failure: Failure::default(),
+    };
 
     task.stage("transfer", plan.bytes, Unit::Bytes);
     files::write(&run, source)?;
@@ -150,36 +175,24 @@ impl<'a, T> Queue<'a, T> {
     }
 
     /// Does `work` with the next run; whether there was one.
-    fn run(&self, work: impl FnMut(&'a T) -> Result<()>) -> Result<bool> {
+    fn next(&self, run: &Extraction<'_>, work: impl FnMut(&'a T) -> Result<()>) -> Result<bool> {
+        run.failure.check(run.task)?;
         let from = self.next.fetch_add(RUN, Ordering::Relaxed).min(self.items.len());
-        let run = &self.items[from..self.items.len().min(from + RUN)];
-        run.iter().try_for_each(work).map(|()| !run.is_empty())
+        let items = &self.items[from..self.items.len().min(from + RUN)];
+        items.iter().try_for_each(work).map(|()| !items.is_empty())
     }
 
     /// Does `work` with one run after the other, until nothing is left or it fails.
-    fn each(&self, task: &Task, mut work: impl FnMut(&'a T) -> Result<()>) -> Result<()> {
-        while self.run(&mut work)? {
-            task.check()?;
-        }
+    fn each(&self, run: &Extraction<'_>, mut work: impl FnMut(&'a T) -> Result<()>) -> Result<()> {
+        while self.next(run, &mut work)? {}
         Ok(())
     }
-}
-
-/// Runs `work` on so many threads at once; the first error counts.
-fn on_threads(threads: usize, work: impl Fn() -> Result<()> + Sync) -> Result<()> {
-    std::thread::scope(|s| {
-        let handles: Vec<_> = (0..threads.max(1)).map(|_| s.spawn(&work)).collect();
-        let join = |h: std::thread::ScopedJoinHandle<'_, Result<()>>| {
-            h.join().unwrap_or_else(|_| Err(Error::new(ErrorKind::Bug, "a thread of an extraction panicked")))
-        };
-        handles.into_iter().map(join).fold(Ok(()), Result::and)
-    })
 }
 
 /// Does `work` with all items, on as many threads as they are worth.
 fn spread<T: Sync>(run: &Extraction<'_>, items: &[T], work: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
     let queue = Queue::new(items);
-    on_threads(run.threads.min(items.len().div_ceil(RUN)), || queue.each(run.task, &work))
+    run.failure.on_threads(run.threads.min(items.len().div_ceil(RUN)), || queue.each(run, &work))
 }
 
 /// Whether an extraction into this directory was interrupted: what is in it is a part of an image.

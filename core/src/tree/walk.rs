@@ -144,10 +144,10 @@ fn list(root: &Root, path: &[u8], mount: (u32, u32, u64), choose: Chooser<'_>) -
             out.notes.push(Note { path: show(path).into_owned(), what: "vanished while the tree was read" });
             return Ok(out);
         }
-        Err(e) => return Err(Error::io("open", format!("/{}", show(path)), e)),
+        Err(e) => return Err(Error::io("open", root.name_of(path), e)),
     };
-    let mut names = names(fd.as_fd()).map_err(|e| Error::io("list", format!("/{}", show(path)), e))?;
-    if !path.is_empty() && is_store(&names) {
+    let mut names = names(fd.as_fd()).map_err(|e| Error::io("list", root.name_of(path), e))?;
+    if !path.is_empty() && is_store(fd.as_fd(), &names) {
         out.notes.push(Note { path: show(path).into_owned(), what: "is a store of images: its content is left out" });
         return Ok(out);
     }
@@ -158,7 +158,7 @@ fn list(root: &Root, path: &[u8], mount: (u32, u32, u64), choose: Chooser<'_>) -
         let st = match stat(fd.as_fd(), &name) {
             Ok(st) => st,
             Err(Errno::NOENT) => continue,
-            Err(e) => return Err(Error::io("look at", format!("/{}", show(&join(path, bytes))), e)),
+            Err(e) => return Err(Error::io("look at", root.name_of(&join(path, bytes)), e)),
         };
         let whole = join(path, bytes);
         let mut e = entry(&st);
@@ -212,8 +212,20 @@ fn names(fd: BorrowedFd<'_>) -> Result<Vec<(u64, CString)>, Errno> {
     Ok(out)
 }
 
-fn is_store(names: &[(u64, CString)]) -> bool {
-    [c"store.json", c"packs", c"refs"].iter().all(|n| names.iter().any(|(_, m)| m.as_c_str() == *n))
+/// Whether a directory is a store: it looks like one, or has just been made one and says so.
+fn is_store(dir: BorrowedFd<'_>, names: &[(u64, CString)]) -> bool {
+    let has = |n: &std::ffi::CStr| names.iter().any(|(_, m)| m.as_c_str() == n);
+    if !has(c"store.json") {
+        return false;
+    }
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let read = || {
+        let fd = rustix::fs::openat(dir, c"store.json", flags, Mode::empty()).ok()?;
+        let mut text = [0; 4096];
+        let n = rustix::io::read(&fd, &mut text).ok()?;
+        Some(crate::store::is_store_file(&text[..n]))
+    };
+    (has(c"packs") && has(c"refs")) || read() == Some(true)
 }
 
 fn stat(dir: BorrowedFd<'_>, name: &std::ffi::CStr) -> Result<Statx, Errno> {
@@ -222,7 +234,7 @@ fn stat(dir: BorrowedFd<'_>, name: &std::ffi::CStr) -> Result<Statx, Errno> {
 }
 
 /// Device and, where the kernel tells it, mount: a bind mount of the same filesystem is another mount.
-fn mount_id(st: &Statx) -> (u32, u32, u64) {
+pub(super) fn mount_id(st: &Statx) -> (u32, u32, u64) {
     let has = StatxFlags::from_bits_retain(st.stx_mask).contains(StatxFlags::MNT_ID);
     (st.stx_dev_major, st.stx_dev_minor, if has { st.stx_mnt_id } else { 0 })
 }

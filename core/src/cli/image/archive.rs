@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 #[derive(Args)]
 pub(in crate::cli) struct Import {
-    /// The archive
+    /// The archive; `-` is stdin
     file: PathBuf,
     /// Name of the image
     #[arg(long)]
@@ -45,7 +45,9 @@ enum Form {
 }
 
 pub(in crate::cli) fn import(args: &Import, session: &Session) -> Result<()> {
-    let file = File::open(&args.file).map_err(|e| match e.kind() {
+    // As export writes to `-`.
+    let name = if args.file.as_os_str() == "-" { Path::new("/dev/stdin") } else { &args.file };
+    let file = File::open(name).map_err(|e| match e.kind() {
         std::io::ErrorKind::NotFound => Error::not_found(format!("there is no archive {}", args.file.display())),
         _ => Error::io("open", args.file.display(), e),
     })?;

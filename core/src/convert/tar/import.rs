@@ -2,7 +2,7 @@
 
 use super::{Decoder, Entry, Kind, Limits, Reader};
 use crate::convert::build::{Builder, Node};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::event::Unit;
 use crate::image::path::is_note;
 use crate::image::row::{BLOCK, CHARACTER, DIRECTORY, FIFO, LINK, REGULAR};
@@ -77,9 +77,6 @@ pub fn import(store: &Store, input: impl Read, name: &str, options: &ImportOptio
     check_name(name)?;
     options.tag.iter().try_for_each(|t| check_name(t).map(drop))?;
     store.expect_generation(name, options.expect_parent)?;
-    if !(1..=19).contains(&options.level) {
-        return Err(Error::invalid("the compression level is 1 to 19"));
-    }
     let threads = crate::job::threads(options.threads);
     let mut reader = Reader::new(Decoder::new(input)?, options.limits);
     let mut builder = Builder::new(options.exact);
@@ -109,7 +106,7 @@ pub fn import(store: &Store, input: impl Read, name: &str, options: &ImportOptio
     let (image, changed) = builder.publish(store, name, built, policy, options.expect_parent)?;
     let generation = image.release().map_or(0, |r| r.generation);
     if let Some(tag) = &options.tag {
-        store.tag(&format!("{name}@{generation}"), name, tag)?;
+        store.refs().advance_tag(name, tag, generation)?;
     }
     task.advance(1);
     Ok(Imported {

@@ -126,6 +126,21 @@ pub(super) fn losses(plan: &Plan, root: &Root) -> Result<Vec<Loss>> {
     Ok(out)
 }
 
+/// Further names that would stand on another filesystem than the first.
+pub(super) fn links_across(plan: &Plan, mounts: &[Vec<u8>]) -> Option<Loss> {
+    let beneath = |path: &[u8], m: &[u8]| path.strip_prefix(m).is_some_and(|rest| rest.first() == Some(&b'/'));
+    let mount = |path: &[u8]| mounts.iter().filter(|m| beneath(path, m)).max_by_key(|m| m.len());
+    let mut across = Counter::default();
+    for other in if mounts.is_empty() { &[] } else { &plan.others[..] } {
+        if let What::Name(first) = &other.what
+            && mount(first) != mount(&other.path)
+        {
+            across.add(&other.path);
+        }
+    }
+    across.loss("hard links across mount points")
+}
+
 /// A class of attributes: one of its names with the longest value, how many entries have it, and one of them.
 struct Attribute {
     name: Vec<u8>,

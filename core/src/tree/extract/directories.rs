@@ -3,17 +3,14 @@
 use super::files::{set_xattrs, times};
 use super::plan::Directory;
 use super::{Extraction, spread};
-use crate::error::{Error, Result};
-use crate::sys::confined::{Links, Root, show};
-use crate::sys::xattr::Of;
+use crate::error::Result;
+use crate::sys::confined::{Links, Root};
+use crate::sys::xattr::{self, Of};
 use rustix::fs::{Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering;
-
-/// Directories that one thread keeps open.
-const LIMIT: usize = 64;
 
 /// The directories that one thread works in.
 pub(super) struct Directories<'a> {
@@ -30,7 +27,7 @@ impl<'a> Directories<'a> {
     /// The directory of this number, which is made if no thread has come to it yet.
     pub(super) fn get(&mut self, number: u32) -> Result<BorrowedFd<'_>, Errno> {
         if !self.open.contains_key(&number) {
-            if self.open.len() >= LIMIT {
+            if self.open.len() >= self.run.open_limits.1 {
                 // Entries come in path order: what was used last is needed, the rest hardly.
                 let last = self.last;
                 self.open.retain(|n, _| *n == last);
@@ -66,11 +63,11 @@ impl<'a> Directories<'a> {
     /// As [`Directories::make`], telling which one failed.
     pub(super) fn ensure(&self, number: u32) -> Result<()> {
         let path = &self.run.plan.directories[number as usize].path;
-        self.make(number).map(drop).map_err(|e| Error::io("create", format!("/{}", show(path)), e))
+        self.make(number).map(drop).map_err(|e| self.run.failed("create", path, e))
     }
 }
 
-/// Makes a directory, or takes one that is there: a mount point. What it would hand down to new entries is taken off.
+/// Makes a directory, or takes one that is there: a mount point.
 fn make(root: &Root, path: &[u8]) -> Result<(), Errno> {
     if !path.is_empty() {
         let (dir, name) = root.parent(path, Links::Refuse)?;
@@ -81,11 +78,26 @@ fn make(root: &Root, path: &[u8]) -> Result<(), Errno> {
         }
     }
     let fd = root.open_at(path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty(), Links::Refuse)?;
-    rustix::fs::fchmod(&fd, Mode::RWXU)?;
-    match rustix::fs::fremovexattr(&fd, c"system.posix_acl_default") {
-        Ok(()) | Err(Errno::NODATA | Errno::NOTSUP) => Ok(()),
-        Err(e) => Err(e),
+    take_over(fd.as_fd())
+}
+
+/// Makes a directory that is there like one that was just made: ours, closed, without attributes. So nobody else can
+/// reach into it, and new entries get nothing handed down from it: no ACL, no group. It gets its own metadata last.
+pub(super) fn take_over(fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
+    match rustix::fs::fchown(fd, Some(user), Some(group)) {
+        // Without privilege it is the user's already, or cannot be; vfat knows no owners.
+        Ok(()) | Err(Errno::PERM) => {}
+        Err(e) => return Err(e),
     }
+    rustix::fs::fchmod(fd, Mode::RWXU)?;
+    for (name, _) in xattr::list(Of::Open(fd))? {
+        // What a security module keeps is its own.
+        if !name.starts_with(b"security.") {
+            xattr::remove(Of::Open(fd), &name)?;
+        }
+    }
+    Ok(())
 }
 
 /// Gives directories their own metadata, the deepest first: one without permissions hides what is below.
@@ -104,7 +116,8 @@ pub(super) fn metadata(run: &Extraction<'_>) -> Result<()> {
         set_xattrs(Of::Open(fd.as_fd()), plan, &d.meta, lost).map_err(|(_, e)| e)?;
         rustix::fs::futimens(&fd, &times(&d.meta))
     };
-    plan.levels().iter().rev().try_for_each(|level| {
-        spread(run, level, |d| set(d).map_err(|e| Error::io("set the metadata of", format!("/{}", show(&d.path)), e)))
-    })
+    plan.levels()
+        .iter()
+        .rev()
+        .try_for_each(|level| spread(run, level, |d| set(d).map_err(|e| run.failed("set the metadata of", &d.path, e))))
 }

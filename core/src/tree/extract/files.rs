@@ -3,7 +3,7 @@
 use super::capability::Lost;
 use super::directories::Directories;
 use super::plan::{File, Meta, Other, Plan, What};
-use super::{Extraction, Queue, finish, on_threads};
+use super::{Extraction, Queue, finish};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::block::BlockOpener;
 use crate::store::{BlockFeed, ChunkSource};
@@ -12,13 +12,10 @@ use crate::sys::inode;
 use crate::sys::xattr::{self, Of};
 use rustix::fs::{Gid, Mode, OFlags, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-/// Files of several chunks that stay open between two of them; more are opened again.
-const OPEN_LIMIT: usize = 256;
 
 /// Makes everything but further names: files with content as their blocks come, in between and then what has no content.
 pub(super) fn write(run: &Extraction<'_>, source: &dyn ChunkSource) -> Result<()> {
@@ -29,7 +26,6 @@ pub(super) fn write(run: &Extraction<'_>, source: &dyn ChunkSource) -> Result<()
     let shared = Shared {
         run,
         open: Mutex::default(),
-        failed: AtomicBool::new(false),
         umask: inode::umask(),
         directories: Queue::new(&directories),
         empty: Queue::new(&empty),
@@ -44,7 +40,7 @@ pub(super) fn write(run: &Extraction<'_>, source: &dyn ChunkSource) -> Result<()
         while worker.contentless()? {}
         Ok(())
     };
-    on_threads(run.threads, || work().inspect_err(|_| shared.failed.store(true, Ordering::Relaxed)))?;
+    run.failure.on_threads(run.threads, work)?;
     match plan.files.iter().find(|f| f.left.load(Ordering::Relaxed) != 0) {
         Some(f) => Err(Error::integrity(format!("not all chunks of /{} came", show(&plan.path(f))))),
         None => Ok(()),
@@ -53,21 +49,23 @@ pub(super) fn write(run: &Extraction<'_>, source: &dyn ChunkSource) -> Result<()
 
 struct Shared<'a> {
     run: &'a Extraction<'a>,
-    open: Mutex<HashMap<u32, Open>>,
-    failed: AtomicBool,
+    open: Mutex<Begun>,
     umask: u32,
     directories: Queue<'a, u32>,
     empty: Queue<'a, &'a File>,
     others: Queue<'a, &'a Other>,
 }
 
-/// A file of several chunks that was begun. The descriptor is given back when too many are open.
-struct Open {
-    fd: Option<Arc<OwnedFd>>,
+/// Files of several chunks that were begun. Some of them are open; when those are too many, one is closed, and opened
+/// again when its next chunk comes.
+#[derive(Default)]
+struct Begun {
+    files: HashSet<u32>,
+    open: HashMap<u32, Arc<OwnedFd>>,
 }
 
 impl Shared<'_> {
-    fn open(&self) -> MutexGuard<'_, HashMap<u32, Open>> {
+    fn open(&self) -> MutexGuard<'_, Begun> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -83,18 +81,17 @@ impl<'a> Worker<'a> {
     }
 
     fn failed(&self, what: &str, file: &File, e: Errno) -> Error {
-        Error::io(what, format!("/{}", show(&self.shared.run.plan.path(file))), e)
+        let run = self.shared.run;
+        run.failed(what, &run.plan.path(file), e)
     }
 
-    /// Opens one block after the other, until there are no more or another worker has failed.
+    /// Opens one block after the other.
     fn blocks(&mut self, feed: &dyn BlockFeed) -> Result<()> {
         let (plan, task) = (self.shared.run.plan, self.shared.run.task);
         let mut opener = BlockOpener::new()?;
         let mut block = Vec::new();
-        while !self.shared.failed.load(Ordering::Relaxed)
-            && let Some(origin) = feed.next(&mut block)?
-        {
-            task.check()?;
+        while let Some(origin) = feed.next(&mut block)? {
+            self.shared.run.failure.check(task)?;
             let opened = opener.open(&block, |hash, bytes| match plan.chunks.position(&hash) {
                 Some(chunk) => self.chunk(chunk, bytes),
                 None => Ok(()),
@@ -108,11 +105,10 @@ impl<'a> Worker<'a> {
 
     /// Makes a run of what has no content; whether there was one.
     fn contentless(&mut self) -> Result<bool> {
-        let shared = self.shared;
-        shared.run.task.check()?;
-        Ok(shared.directories.run(|&n| self.directories.ensure(n))?
-            || shared.empty.run(|file| self.whole(file, &[]))?
-            || shared.others.run(|other| finish::make(other, &mut self.directories, shared.run))?)
+        let Shared { run, directories, empty, others, .. } = self.shared;
+        Ok(directories.next(run, |&n| self.directories.ensure(n))?
+            || empty.next(run, |file| self.whole(file, &[]))?
+            || others.next(run, |other| finish::make(other, &mut self.directories, run))?)
     }
 
     /// Writes a verified chunk wherever it belongs.
@@ -151,7 +147,10 @@ impl<'a> Worker<'a> {
         let fd = self.begun(number, file)?;
         write_all(fd.as_fd(), offset, bytes).map_err(|e| self.failed("write", file, e))?;
         if file.left.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.shared.open().remove(&number);
+            let mut begun = self.shared.open();
+            begun.open.remove(&number);
+            begun.files.remove(&number);
+            drop(begun);
             self.finish(file, fd.as_fd(), 0o600)?;
         }
         Ok(())
@@ -159,25 +158,25 @@ impl<'a> Worker<'a> {
 
     fn begun(&mut self, number: u32, file: &File) -> Result<Arc<OwnedFd>> {
         let shared = self.shared;
-        let mut open = shared.open();
-        if let Some(Open { fd: Some(fd) }) = open.get(&number) {
+        let mut begun = shared.open();
+        if let Some(fd) = begun.open.get(&number) {
             return Ok(fd.clone());
         }
-        let fd = if open.contains_key(&number) {
+        let fd = if begun.files.insert(number) {
+            self.create(file, 0o600).and_then(|fd| rustix::fs::ftruncate(&fd, file.size).map(|()| fd))
+        } else {
             let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             self.directories
                 .get(file.directory)
                 .and_then(|d| rustix::fs::openat(d, shared.run.plan.name(file), flags, Mode::empty()))
-        } else {
-            self.create(file, 0o600).and_then(|fd| rustix::fs::ftruncate(&fd, file.size).map(|()| fd))
         };
         let fd = Arc::new(fd.map_err(|e| self.failed("create", file, e))?);
-        if open.values().filter(|o| o.fd.is_some()).count() >= OPEN_LIMIT
-            && let Some(o) = open.values_mut().find(|o| o.fd.is_some())
+        if begun.open.len() >= shared.run.open_limits.0
+            && let Some(any) = begun.open.keys().next().copied()
         {
-            o.fd = None;
+            begun.open.remove(&any);
         }
-        open.insert(number, Open { fd: Some(fd.clone()) });
+        begun.open.insert(number, fd.clone());
         Ok(fd)
     }
 
@@ -204,7 +203,7 @@ impl<'a> Worker<'a> {
                 .map_err(|e| failed("give an owner to", e))?;
         }
         // After chown, which takes setuid bits off.
-        if meta.mode & 0o7777 != created && !lost.owner {
+        if meta.mode & 0o7777 != created & !self.shared.umask && !lost.owner {
             rustix::fs::fchmod(fd, Mode::from(meta.mode & 0o7777)).map_err(|e| failed("set the mode of", e))?;
         }
         // After the mode: an ACL is more than the mode says, and file capabilities do not survive chown.

@@ -3,27 +3,23 @@
 use super::directories::Directories;
 use super::files::{set_xattrs, times};
 use super::plan::{Meta, Other, What};
-use super::{Extraction, Queue, on_threads};
-use crate::error::{Error, Result};
+use super::{Extraction, Queue};
+use crate::error::Result;
 use crate::image::path;
 use crate::image::row::{KIND_MASK, LINK};
-use crate::sys::confined::{Links, Root, proc_path, show};
+use crate::sys::confined::{Links, Root, proc_path};
 use crate::sys::inode;
 use crate::sys::xattr::Of;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, makedev};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd};
 
-fn failed(what: &str, path: &[u8], e: Errno) -> Error {
-    Error::io(what, format!("/{}", show(path)), e)
-}
-
 /// Makes what is neither file nor directory, unless the filesystem cannot hold it.
 pub(super) fn make(other: &Other, directories: &mut Directories<'_>, run: &Extraction<'_>) -> Result<()> {
     if run.lost.kind(&other.what) {
         return Ok(());
     }
-    try_make(other, directories, run).map_err(|e| failed("create", &other.path, e))
+    try_make(other, directories, run).map_err(|e| run.failed("create", &other.path, e))
 }
 
 fn try_make(other: &Other, directories: &mut Directories<'_>, run: &Extraction<'_>) -> Result<(), Errno> {
@@ -47,9 +43,9 @@ fn try_make(other: &Other, directories: &mut Directories<'_>, run: &Extraction<'
 pub(super) fn further_names(run: &Extraction<'_>) -> Result<()> {
     let names: Vec<_> = run.plan.others.iter().filter(|o| matches!(o.what, What::Name(_))).collect();
     let queue = Queue::new(&names);
-    on_threads(run.threads, || {
+    run.failure.on_threads(run.threads, || {
         let mut directories = Directories::new(run);
-        queue.each(run.task, |other| make(other, &mut directories, run))
+        queue.each(run, |other| make(other, &mut directories, run))
     })
 }
 
@@ -78,10 +74,10 @@ pub(super) fn inode_flags(run: &Extraction<'_>) -> Result<()> {
     let set = |path: &[u8], wanted: u32| set_flags(root, path, wanted);
     for f in plan.files.iter().filter(|f| f.meta.inode_flags != 0) {
         let path = plan.path(f);
-        set(&path, f.meta.inode_flags).map_err(|e| failed("set the flags of", &path, e))?;
+        set(&path, f.meta.inode_flags).map_err(|e| run.failed("set the flags of", &path, e))?;
     }
     for d in plan.directories.iter().skip(1).rev().filter(|d| d.meta.inode_flags != 0) {
-        set(&d.path, d.meta.inode_flags).map_err(|e| failed("set the flags of", &d.path, e))?;
+        set(&d.path, d.meta.inode_flags).map_err(|e| run.failed("set the flags of", &d.path, e))?;
     }
     Ok(())
 }
@@ -95,9 +91,9 @@ fn set_flags(root: &Root, path: &[u8], wanted: u32) -> Result<(), Errno> {
 pub(super) fn root(run: &Extraction<'_>) -> Result<()> {
     let Extraction { plan, root, lost, .. } = *run;
     let Some(top) = plan.directories.first() else { return Ok(()) };
-    rustix::fs::futimens(root, &times(&top.meta)).map_err(|e| failed("set the times of", b"", e))?;
+    rustix::fs::futimens(root, &times(&top.meta)).map_err(|e| run.failed("set the times of", b"", e))?;
     if top.meta.inode_flags != 0 && !lost.inode_flags {
-        set_flags(root, b"", top.meta.inode_flags).map_err(|e| failed("set the flags of", b"", e))?;
+        set_flags(root, b"", top.meta.inode_flags).map_err(|e| run.failed("set the flags of", b"", e))?;
     }
     Ok(())
 }

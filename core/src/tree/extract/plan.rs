@@ -43,7 +43,7 @@ pub(super) struct File {
     pub(super) left: AtomicU32,
 }
 
-/// Anything else: it is made after the files.
+/// Anything else.
 pub(super) struct Other {
     pub(super) path: Vec<u8>,
     pub(super) directory: u32,

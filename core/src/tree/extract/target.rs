@@ -1,12 +1,15 @@
 //! The target directory: empty, or marked as ours by a run that was killed.
 
-use crate::error::{Error, Result};
+use super::directories::take_over;
+use crate::error::{Error, ErrorKind, Result};
 use crate::image::path::MARKER;
 use crate::job::Task;
 use crate::store::Image;
-use crate::sys::confined::{Root, show};
+use crate::sys::confined::{Links, Root, show};
 use crate::sys::inode;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir};
+use crate::sys::lock::Lock;
+use crate::tree::walk::mount_id;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, StatxFlags};
 use rustix::io::Errno;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -54,31 +57,54 @@ fn note(root: &Root, image: &str) -> Result<String, Errno> {
 pub(super) struct Target {
     root: Root,
     path: std::path::PathBuf,
+    /// Mount points beneath it.
+    mounts: Vec<Vec<u8>>,
+    /// Says that somebody is at work; where there are no locks, nobody can say it.
+    _lock: Option<Lock>,
 }
 
 impl Target {
     /// Opens the directory, makes it if it is missing, clears what a killed run left, and refuses anything else.
+    ///
+    /// # Errors
+    /// `Busy` while another run is at work here: its marker is none of a killed run.
     pub(super) fn prepare(path: &Path, task: &Task) -> Result<Self> {
         match std::fs::create_dir(path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                return Err(Error::not_found(format!("there is no directory to make {} in", path.display())));
+            }
             Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
                 return Err(Error::io("create", path.display(), e));
             }
             _ => {}
         }
-        let root = Root::open(path).map_err(|e| Error::io("open", path.display(), e))?;
-        let target = Self { root, path: path.to_owned() };
+        let root = Root::open(path).map_err(|e| match e {
+            Errno::NOTDIR | Errno::NOENT => Error::invalid(format!("{} is not a directory", path.display())),
+            e => Error::io("open", path.display(), e),
+        })?;
+        let fd = root.open_at(b"", OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty(), Links::Refuse);
+        let lock = match Lock::take(fd.map_err(|e| Error::io("open", path.display(), e))?) {
+            Ok(Err(_)) => {
+                let busy = Error::new(ErrorKind::Busy, format!("another run extracts into {}", path.display()));
+                return Err(busy.fact("path", path.display().to_string()));
+            }
+            Ok(Ok(lock)) => Some(lock),
+            Err(_) => None,
+        };
+        let mut target = Self { root, path: path.to_owned(), mounts: Vec::new(), _lock: lock };
         let marked = Marked::look(&target.root);
         if marked == Marked::Yes {
             task.warn(format!(
                 "{} holds a part of an image from a run that did not end: it is cleared",
                 path.display()
             ));
-            clear(target.root.as_fd(), 0).map_err(|e| Error::io("clear", path.display(), e))?;
+            clear(&target.root).map_err(|e| Error::io("clear", path.display(), e))?;
             target.unmark()?;
         }
-        if let Some(found) = foreign(target.root.as_fd(), b"", marked == Marked::Begun)
-            .map_err(|e| Error::io("list", path.display(), e))?
-        {
+        let Found { file, mounts } =
+            look(&target.root, marked == Marked::Begun).map_err(|e| Error::io("list", path.display(), e))?;
+        target.mounts = mounts;
+        if let Some(found) = file {
             return Err(Error::refused(format!("{} is not empty: it holds {}", path.display(), show(&found)))
                 .hint("give a new or an empty directory")
                 .fact("path", path.display().to_string()));
@@ -98,8 +124,14 @@ impl Target {
         &self.root
     }
 
-    /// Says that what is here is a part. Gives the owner of what is made here.
+    /// Mount points beneath it.
+    pub(super) fn mounts(&self) -> &[Vec<u8>] {
+        &self.mounts
+    }
+
+    /// Says that what is here is a part. Gives the owner of what is made here from now on.
     pub(super) fn mark(&self, image: &Image) -> Result<Owner> {
+        take_over(self.root.as_fd()).map_err(|e| Error::io("take over", self.path.display(), e))?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let fd = rustix::fs::openat(&self.root, MARKER, flags, Mode::from(0o600))
             .map_err(|e| Error::io("create", self.marker(), e))?;
@@ -118,9 +150,12 @@ impl Target {
     }
 }
 
-fn open_directory(dir: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(dir, name, flags, Mode::empty())
+fn open_directory(root: &Root, path: &[u8]) -> Result<OwnedFd, Errno> {
+    root.open_at(path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty(), Links::Refuse)
+}
+
+fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
+    if path.is_empty() { name.to_vec() } else { [path, b"/", name].concat() }
 }
 
 fn names(dir: BorrowedFd<'_>) -> Result<Vec<(Vec<u8>, bool)>, Errno> {
@@ -138,44 +173,70 @@ fn names(dir: BorrowedFd<'_>) -> Result<Vec<(Vec<u8>, bool)>, Errno> {
     Ok(out)
 }
 
-/// The first entry that is no directory; with `marker` it may be there.
-fn foreign(dir: BorrowedFd<'_>, path: &[u8], marker: bool) -> Result<Option<Vec<u8>>, Errno> {
-    for (name, directory) in names(dir)? {
-        if marker && path.is_empty() && name == MARKER {
-            continue;
+/// What stands in a directory already.
+struct Found {
+    /// An entry that is no directory.
+    file: Option<Vec<u8>>,
+    mounts: Vec<Vec<u8>>,
+}
+
+/// Looks at everything there is; with `marker` that may be there. One directory is open at a time, however deep they are.
+fn look(root: &Root, marker: bool) -> Result<Found, Errno> {
+    let mount =
+        |fd: &OwnedFd| rustix::fs::statx(fd, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID).map(|st| mount_id(&st));
+    let mut found = Found { file: None, mounts: Vec::new() };
+    let mut todo = vec![(Vec::new(), None)];
+    while let Some((path, above)) = todo.pop() {
+        let dir = open_directory(root, &path)?;
+        let here = mount(&dir)?;
+        if above.is_some_and(|a| a != here) {
+            found.mounts.push(path.clone());
         }
-        let whole = if path.is_empty() { name.clone() } else { [path, b"/", &name[..]].concat() };
-        if !directory {
-            return Ok(Some(whole));
-        }
-        let inner = open_directory(dir, &name)?;
-        if let Some(found) = foreign(inner.as_fd(), &whole, false)? {
-            return Ok(Some(found));
+        for (name, directory) in names(dir.as_fd())? {
+            if marker && path.is_empty() && name == MARKER {
+                continue;
+            }
+            let whole = join(&path, &name);
+            if !directory {
+                return Ok(Found { file: Some(whole), ..found });
+            }
+            todo.push((whole, Some(here)));
         }
     }
-    Ok(None)
+    Ok(found)
 }
 
 /// Removes everything but mount points and the marker, which goes last.
-fn clear(dir: BorrowedFd<'_>, depth: usize) -> Result<(), Errno> {
-    let _ = inode::set_flags(dir, 0);
-    for (name, directory) in names(dir)? {
-        if depth == 0 && name == MARKER {
-            continue;
-        }
-        if directory {
-            let inner = open_directory(dir, &name)?;
-            clear(inner.as_fd(), depth + 1)?;
-        } else {
-            unprotect(dir, &name);
-        }
-        let flags = if directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
-        match rustix::fs::unlinkat(dir, &name[..], flags) {
-            Ok(()) | Err(Errno::BUSY) => {}
-            Err(e) => return Err(e),
+fn clear(root: &Root) -> Result<(), Errno> {
+    // Parents before children, so from behind nothing is beneath any more.
+    let mut directories = vec![Vec::new()];
+    let mut at = 0;
+    while let Some(path) = directories.get(at).cloned() {
+        at += 1;
+        let dir = open_directory(root, &path)?;
+        let _ = inode::set_flags(dir.as_fd(), 0);
+        for (name, directory) in names(dir.as_fd())? {
+            if directory {
+                directories.push(join(&path, &name));
+            } else if !path.is_empty() || name != MARKER {
+                unprotect(dir.as_fd(), &name);
+                remove(dir.as_fd(), &name, AtFlags::empty())?;
+            }
         }
     }
-    Ok(())
+    directories.iter().skip(1).rev().try_for_each(|path| {
+        let (dir, name) = root.parent(path, Links::Refuse)?;
+        remove(dir.as_fd(), name, AtFlags::REMOVEDIR)
+    })
+}
+
+/// Removes an entry, unless something is mounted on it or beneath it.
+fn remove(dir: BorrowedFd<'_>, name: &[u8], flags: AtFlags) -> Result<(), Errno> {
+    match rustix::fs::unlinkat(dir, name, flags) {
+        Ok(()) | Err(Errno::BUSY) => Ok(()),
+        Err(Errno::NOTEMPTY) if flags.contains(AtFlags::REMOVEDIR) => Ok(()),
+        done => done,
+    }
 }
 
 /// Takes `chattr +i` and `+a` off a file that a killed run had nearly finished.
