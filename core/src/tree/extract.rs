@@ -69,8 +69,9 @@ impl Image {
     /// empty directories and mount points.
     ///
     /// # Errors
-    /// `Refused` when files are there; `Busy` while another run extracts into it; `Unsupported` with the list of what the filesystem cannot hold; `Integrity`
-    /// when the image is damaged or what was read back differs; `Limit` when the filesystem is full; `Cancelled`.
+    /// `Refused` when files are there; `Busy` while another run extracts into it; `Unsupported` with the list of what the
+    /// filesystem cannot hold; `Integrity` when the image is damaged or what was read back differs; `Limit` when the
+    /// filesystem is full; `Cancelled`.
     pub fn extract(&self, target: impl AsRef<Path>, options: &ExtractOptions, task: &Task) -> Result<Extracted> {
         extract(self, self.store(), target.as_ref(), options, task)
     }
