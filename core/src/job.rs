@@ -28,8 +28,12 @@ const DESCRIPTORS: usize = 16;
 /// there are descriptors for.
 #[must_use]
 pub(crate) fn threads(wanted: usize) -> usize {
-    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-    if wanted == 0 { cores() } else { wanted }.min(THREADS_LIMIT).min(descriptor::left() / DESCRIPTORS).max(1)
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    affordable(if wanted == 0 { cores } else { wanted }, descriptor::left())
+}
+
+fn affordable(threads: usize, descriptors: usize) -> usize {
+    threads.min(THREADS_LIMIT).min(descriptors / DESCRIPTORS).max(1)
 }
 
 /// The first error of several threads; the others end as soon as they look.
@@ -455,7 +459,10 @@ mod tests {
     #[test]
     fn there_are_no_more_threads_than_descriptors_for_them() {
         assert!((1..=THREADS_LIMIT).contains(&threads(usize::MAX)) && threads(0) >= 1);
-        assert!(threads(usize::MAX) <= (descriptor::left() / DESCRIPTORS).max(1) + 1);
+        for (wanted, left, given) in [(64, 960, 60), (8, 960, 8), (64, 10, 1), (usize::MAX, usize::MAX, THREADS_LIMIT)]
+        {
+            assert_eq!(affordable(wanted, left), given);
+        }
     }
 
     #[test]

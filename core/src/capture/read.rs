@@ -96,14 +96,12 @@ fn runs(tree: &Tree, todo: &[u32]) -> Vec<Vec<u32>> {
 struct Worker<'a> {
     root: &'a Root,
     tree: &'a Tree,
-    session: &'a Session<'a>,
     task: &'a Task,
     failure: &'a Failure,
     exact: bool,
-    /// Content and attribute values go into separate blocks from lists, which only the largest files need.
+    /// Content and attribute values go into separate blocks from lists, which only large files need.
     chunks: ChunkWriter<'a>,
-    lists: Option<ChunkWriter<'a>>,
-    level: i32,
+    lists: ChunkWriter<'a>,
     reader: Reader,
     directory: Option<(u32, OwnedFd)>,
     sets: HashSet<Xattrs>,
@@ -126,9 +124,7 @@ impl<'a> Worker<'a> {
             failure,
             exact: options.exact,
             chunks: ChunkWriter::new(session, options.level)?,
-            lists: None,
-            level: options.level,
-            session,
+            lists: ChunkWriter::new(session, options.level)?,
             reader: Reader::default(),
             directory: None,
             sets: HashSet::new(),
@@ -138,7 +134,7 @@ impl<'a> Worker<'a> {
 
     fn close(&mut self) -> Result<()> {
         self.chunks.close()?;
-        self.lists.as_mut().map_or(Ok(()), ChunkWriter::close)
+        self.lists.close()
     }
 
     fn entry(&mut self, n: u32) -> Result<()> {
@@ -257,11 +253,7 @@ impl<'a> Worker<'a> {
 
     /// Reads the content once.
     fn content(&mut self, n: u32, e: &Entry, file: BorrowedFd<'_>) -> Result<(), ReadError> {
-        let Self { reader, chunks, lists, out, task, failure, session, level, .. } = self;
-        let mut put = |list: &[u8]| match lists {
-            Some(lists) => lists.put(list),
-            None => lists.insert(ChunkWriter::new(session, *level)?).put(list),
-        };
+        let Self { reader, chunks, lists, out, task, failure, .. } = self;
         let mut content = ContentBuilder::default();
         let mut sink = |item: Item, bytes: &[u8]| -> Result<()> {
             if let Item::Chunk { hash, length } = item {
@@ -270,10 +262,10 @@ impl<'a> Worker<'a> {
                 out.bytes += u64::from(length);
                 task.advance(u64::from(length));
             }
-            content.push(item, &mut put)
+            content.push(item, |list| lists.put(list))
         };
         reader.read(file, e.size, e.has(SPARSE), &mut sink)?;
-        let (content, data) = content.finish(&mut put).map_err(ReadError::Sink)?;
+        let (content, data) = content.finish(|list| lists.put(list)).map_err(ReadError::Sink)?;
         out.keep(n, content, data);
         Ok(())
     }

@@ -13,6 +13,7 @@ mod directories;
 mod files;
 mod finish;
 mod plan;
+mod queue;
 mod target;
 
 use super::compare;
@@ -25,7 +26,6 @@ use crate::sys::descriptor;
 use rustix::io::Errno;
 use serde::Serialize;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// How to extract.
 #[derive(Clone, Debug, Default)]
@@ -159,41 +159,6 @@ pub fn extract(
         }
     }
     Ok(Extracted { entries: image.manifest().totals.rows, bytes: plan.bytes, verified: options.verify, losses })
-}
-
-/// Small work that several threads share, by runs of neighbours.
-struct Queue<'a, T> {
-    items: &'a [T],
-    next: AtomicUsize,
-}
-
-/// Entries that are dealt with by one thread at a time: so many that two threads seldom meet in one directory.
-const RUN: usize = 64;
-
-impl<'a, T> Queue<'a, T> {
-    fn new(items: &'a [T]) -> Self {
-        Self { items, next: AtomicUsize::new(0) }
-    }
-
-    /// Does `work` with the next run; whether there was one.
-    fn next(&self, run: &Extraction<'_>, work: impl FnMut(&'a T) -> Result<()>) -> Result<bool> {
-        run.failure.check(run.task)?;
-        let from = self.next.fetch_add(RUN, Ordering::Relaxed).min(self.items.len());
-        let items = &self.items[from..self.items.len().min(from + RUN)];
-        items.iter().try_for_each(work).map(|()| !items.is_empty())
-    }
-
-    /// Does `work` with one run after the other, until nothing is left or it fails.
-    fn each(&self, run: &Extraction<'_>, mut work: impl FnMut(&'a T) -> Result<()>) -> Result<()> {
-        while self.next(run, &mut work)? {}
-        Ok(())
-    }
-}
-
-/// Does `work` with all items, on as many threads as they are worth.
-fn spread<T: Sync>(run: &Extraction<'_>, items: &[T], work: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
-    let queue = Queue::new(items);
-    run.failure.on_threads(run.threads.min(items.len().div_ceil(RUN)), || queue.each(run, &work))
 }
 
 /// Whether an extraction into this directory was interrupted: what is in it is a part of an image.

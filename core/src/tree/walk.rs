@@ -188,7 +188,7 @@ fn list(root: &Root, path: &[u8], mount: (u32, u32, u64), choose: Chooser<'_>) -
     Ok(out)
 }
 
-fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
+pub(super) fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(path.len() + 1 + name.len());
     out.extend_from_slice(path);
     if !path.is_empty() {

@@ -1,8 +1,9 @@
 //! Directories: made when something in them is, closed to everybody but the owner until the end.
 
+use super::Extraction;
 use super::files::{set_xattrs, times};
 use super::plan::Directory;
-use super::{Extraction, spread};
+use super::queue::spread;
 use crate::error::Result;
 use crate::sys::confined::{Links, Root};
 use crate::sys::xattr::{self, Of};

@@ -3,7 +3,8 @@
 use super::capability::Lost;
 use super::directories::Directories;
 use super::plan::{File, Meta, Other, Plan, What};
-use super::{Extraction, Queue, finish};
+use super::queue::Queue;
+use super::{Extraction, finish};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::block::BlockOpener;
 use crate::store::{BlockFeed, ChunkSource};

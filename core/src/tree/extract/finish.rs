@@ -1,9 +1,10 @@
 //! What has no content: links, devices, further names, flags.
 
+use super::Extraction;
 use super::directories::Directories;
 use super::files::{set_xattrs, times};
 use super::plan::{Meta, Other, What};
-use super::{Extraction, Queue};
+use super::queue::Queue;
 use crate::error::Result;
 use crate::image::path;
 use crate::image::row::{KIND_MASK, LINK};

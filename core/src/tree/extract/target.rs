@@ -8,7 +8,7 @@ use crate::store::Image;
 use crate::sys::confined::{Links, Root, show};
 use crate::sys::inode;
 use crate::sys::lock::Lock;
-use crate::tree::walk::mount_id;
+use crate::tree::walk::{join, mount_id};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, StatxFlags};
 use rustix::io::Errno;
 use std::mem::MaybeUninit;
@@ -152,10 +152,6 @@ impl Target {
 
 fn open_directory(root: &Root, path: &[u8]) -> Result<OwnedFd, Errno> {
     root.open_at(path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty(), Links::Refuse)
-}
-
-fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
-    if path.is_empty() { name.to_vec() } else { [path, b"/", name].concat() }
 }
 
 fn names(dir: BorrowedFd<'_>) -> Result<Vec<(Vec<u8>, bool)>, Errno> {
