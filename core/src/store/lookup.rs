@@ -105,14 +105,7 @@ impl Store {
         let fitting: Vec<Hash> = ids.into_iter().filter(|id| id.to_string().starts_with(prefix)).collect();
         match fitting[..] {
             [id] => Image::open(self.clone(), id, None),
-            [] => {
-                let known = self.images()?.into_iter().map(|i| i.name).collect::<Vec<_>>();
-                let e = Error::not_found(format!("there is no image \"{prefix}\" in {}", self.blobs().place()));
-                Err(match name::nearest(prefix, &known) {
-                    Some(hint) => e.hint(hint),
-                    None => e,
-                })
-            }
+            [] => Err(self.no_name(prefix)),
             _ => Err(Error::new(ErrorKind::Conflict, format!("\"{prefix}\" fits {} images", fitting.len()))
                 .hint("give more digits")),
         }
