@@ -2,6 +2,16 @@
 
 use crate::error::Result;
 
+/// What a store knows of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Meta {
+    /// Bytes.
+    pub size: u64,
+    /// When it was written: milliseconds since 1970 by the clock of the store. To be compared with times of other
+    /// objects of this store only, never with a clock of ours.
+    pub modified: u64,
+}
+
 /// Named immutable byte strings. Keys are relative paths of `store-format.md` §1, such as `images/<id>.cvm`.
 pub trait BlobStore: Send + Sync {
     /// The whole object, which must not be longer than `limit` bytes.
@@ -16,11 +26,19 @@ pub trait BlobStore: Send + Sync {
     /// `NotFound`; `Integrity` when the object ends before.
     fn get_range(&self, key: &str, offset: u64, buf: &mut [u8]) -> Result<()>;
 
-    /// Bytes of the object; `None` when it does not exist.
+    /// Size and time of the object; `None` when it does not exist.
     ///
     /// # Errors
     /// Whatever keeps it from being asked.
-    fn size(&self, key: &str) -> Result<Option<u64>>;
+    fn stat(&self, key: &str) -> Result<Option<Meta>>;
+
+    /// Bytes of the object; `None` when it does not exist.
+    ///
+    /// # Errors
+    /// As [`BlobStore::stat`].
+    fn size(&self, key: &str) -> Result<Option<u64>> {
+        Ok(self.stat(key)?.map(|m| m.size))
+    }
 
     /// Writes or replaces the object, atomically and durably.
     ///
@@ -47,11 +65,27 @@ pub trait BlobStore: Send + Sync {
     /// Whatever keeps it from being listed.
     fn list(&self, prefix: &str) -> Result<Vec<String>>;
 
+    /// All objects beneath a prefix such as `packs`, whatever the depth, with their whole keys, sorted. Empty when there
+    /// is none.
+    ///
+    /// # Errors
+    /// Whatever keeps them from being listed.
+    fn walk(&self, prefix: &str) -> Result<Vec<(String, Meta)>>;
+
     /// Removes the object; one that does not exist is fine.
     ///
     /// # Errors
     /// Whatever keeps it from being removed.
     fn delete(&self, key: &str) -> Result<()>;
+
+    /// Whether [`BlobStore::create`] is decided by the store itself. Where it is not, because the server ignores
+    /// conditions, it is a look before a write, and one writer at a time has to be enough.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being found out.
+    fn has_conditions(&self) -> Result<bool> {
+        Ok(true)
+    }
 
     /// A name for people and errors, such as the directory.
     fn place(&self) -> String;

@@ -5,7 +5,7 @@
 //! the next writer recognises and removes what a killed one left. Nothing but a regular file is ever opened, links are
 //! not followed, and nothing is removed that does not carry a name of ours.
 
-use super::blob::{BlobStore, BlobWriter};
+use super::blob::{BlobStore, BlobWriter, Meta};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::clock;
 use crate::sys::lock::Lock;
@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 
@@ -148,9 +148,9 @@ impl BlobStore for LocalDir {
         })
     }
 
-    fn size(&self, key: &str) -> Result<Option<u64>> {
+    fn stat(&self, key: &str) -> Result<Option<Meta>> {
         match std::fs::symlink_metadata(self.path(key)) {
-            Ok(m) if m.is_file() => Ok(Some(m.len())),
+            Ok(m) if m.is_file() => Ok(Some(meta(&m))),
             Ok(_) => Err(no_file(key)),
             Err(e) if is_absent(&e) => Ok(None),
             Err(e) => Err(Error::io("look at", self.path(key).display(), e)),
@@ -197,6 +197,25 @@ impl BlobStore for LocalDir {
         }
         names.sort_unstable();
         Ok(names)
+    }
+
+    fn walk(&self, prefix: &str) -> Result<Vec<(String, Meta)>> {
+        let (mut out, mut directories) = (Vec::new(), vec![prefix.to_owned()]);
+        while let Some(dir) = directories.pop() {
+            for name in self.list(&dir)? {
+                let key = format!("{dir}/{name}");
+                match std::fs::symlink_metadata(self.path(&key)) {
+                    Ok(m) if m.is_dir() => directories.push(key),
+                    Ok(m) if m.is_file() => out.push((key, meta(&m))),
+                    // What is neither is nothing of ours; what has gone meanwhile is gone.
+                    Ok(_) => {}
+                    Err(e) if is_absent(&e) => {}
+                    Err(e) => return Err(Error::io("look at", self.path(&key).display(), e)),
+                }
+            }
+        }
+        out.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        Ok(out)
     }
 
     fn delete(&self, key: &str) -> Result<()> {
@@ -279,6 +298,11 @@ fn sync_directory(dir: &Path) -> Result<()> {
     synced.map_err(|e| Error::io("sync", dir.display(), e))
 }
 
+fn meta(m: &std::fs::Metadata) -> Meta {
+    let ms = m.mtime().saturating_mul(1000).saturating_add(m.mtime_nsec() / 1_000_000);
+    Meta { size: m.len(), modified: u64::try_from(ms).unwrap_or(0) }
+}
+
 /// Nothing is there; a file in the place of a directory counts so.
 fn is_absent(e: &std::io::Error) -> bool {
     matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory)
@@ -308,6 +332,12 @@ mod tests {
         assert_eq!(s.get("refs/b/1", 2).unwrap_err().kind(), ErrorKind::NotFound);
         assert_eq!(s.list("refs").unwrap(), ["a"]);
         assert!(s.list("tmp").unwrap().is_empty());
+        s.put("refs/b/x/2", b"four").unwrap();
+        let keys: Vec<_> = s.walk("refs").unwrap().into_iter().map(|(key, m)| (key, m.size)).collect();
+        assert_eq!(keys, [("refs/a/1".to_owned(), 5), ("refs/b/x/2".to_owned(), 4)]);
+        assert!(s.walk("images").unwrap().is_empty());
+        let written = |key| s.stat(key).unwrap().unwrap().modified;
+        assert!(written("refs/a/1") <= written("refs/b/x/2"));
     }
 
     #[test]
