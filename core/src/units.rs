@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// A number of bytes. The text form needs a unit: `KiB MiB GiB TiB` are binary, `kB MB GB TB` decimal, `B` plain.
 ///
@@ -117,6 +118,18 @@ impl<'de> Deserialize<'de> for ByteSize {
     }
 }
 
+/// A span of time with a unit, such as `7d`, `12h` or `0s`. A day has 24 hours.
+///
+/// # Errors
+/// `Invalid` when it is none, or negative.
+pub fn duration(text: &str) -> Result<Duration> {
+    let bad =
+        || Error::invalid(format!("\"{text}\" is not a time")).hint("write a number and a unit: 7d, 12h, 30min, 0s");
+    let span: jiff::Span = text.parse().map_err(|_| bad())?;
+    let exact = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|_| bad())?;
+    exact.try_into().map_err(|_| bad())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,5 +148,15 @@ mod tests {
         }
         assert_eq!("1.5GiB".parse::<ByteSize>().unwrap().to_string(), "1536MiB");
         assert_eq!("1TB".parse::<ByteSize>().unwrap().bytes(), 1_000_000_000_000);
+    }
+
+    #[test]
+    fn times_have_a_unit() {
+        assert_eq!(duration("7d").unwrap().as_secs(), 7 * 24 * 3600);
+        assert_eq!(duration("1h 30m").unwrap().as_secs(), 5400);
+        assert_eq!(duration("0s").unwrap(), Duration::ZERO);
+        for bad in ["", "7", "7 parsecs", "-1h", "1000000000000d"] {
+            assert_eq!(duration(bad).unwrap_err().kind(), crate::ErrorKind::Invalid, "{bad}");
+        }
     }
 }

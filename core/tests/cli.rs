@@ -174,9 +174,17 @@ fn the_json_of_every_verb_fits_its_schema() {
     assert!(bed.json("image-cat", &["image", "cat", "base", "usr/bin/big"])["base64"].is_string());
     bed.json("image-extract", &["image", "extract", "base", &bed.text("out")]);
     bed.json("store-check", &["store", "check"]);
+    bed.json("store-init", &["store", "init", &bed.text("copy")]);
+    let synced = bed.json("store-sync", &["store", "sync", "--to", &bed.text("copy")]);
+    assert_eq!((&synced["generations"], &synced["images"]), (&serde_json::json!(["base@1", "base@2"]), &2.into()));
+    std::fs::remove_file(bed.path("store/refs/base/HEAD")).unwrap();
+    let repaired = bed.json("store-repair", &["store", "repair", "--from", &bed.text("copy")]);
+    assert_eq!((&repaired["found"], &repaired["faults"]), (&1.into(), &serde_json::json!([])));
     bed.json("image-rollback", &["image", "rollback", "base", "--to", "base@1"]);
     bed.json("image-rm", &["image", "rm", "base"]);
     bed.json("image-log", &["image", "log", "base"]);
+    let found = bed.json("store-gc", &["store", "gc", "--dry-run", "--grace", "0s"]);
+    assert!(found["dry_run"] == true && found["found"].as_u64().unwrap() > 0);
     bed.json("image-export", &["image", "export", "base@1", "--format", "tar", "--output", &bed.text("a.tar.zst")]);
     let imported = bed.json("image-import", &["image", "import", &bed.text("a.tar.zst"), "--name", "tar"]);
     assert_eq!(imported["changed"], true);

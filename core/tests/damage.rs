@@ -196,7 +196,7 @@ fn what_two_writers_stored_at_once_is_extracted() {
         std::fs::write(tree.join("large"), noise(3 << 20, 99)).unwrap();
     }
     // Two sessions, both begun before either has published: each stores everything.
-    let session = store.session();
+    let session = store.session("test").unwrap();
     session.prepare().unwrap();
     store.capture(&a, "a", &options(dir.path()), &Task::quiet()).unwrap();
     libcv::store::content::with_pool(&session, 3, 1, |pool| {

@@ -39,7 +39,7 @@ fn directory(path: &str) -> Row {
 /// Stores an image of these rows, in this order, whatever they say.
 fn publish(dir: &Path, rows: &[Row], totals: Option<Totals>) -> Store {
     let store = Store::init(dir.join("store")).unwrap();
-    let session = store.session();
+    let session = store.session("test").unwrap();
     let mut block = BlockBuilder::new(1).unwrap();
     block.push(Hash::of(CONTENT), CONTENT);
     let (mut pages, mut table) = (PageWriter::default(), Vec::new());
@@ -56,7 +56,7 @@ fn publish(dir: &Path, rows: &[Row], totals: Option<Totals>) -> Store {
     session.add(block.finish().unwrap().unwrap()).unwrap();
     session.finish().unwrap();
     let totals = totals.unwrap_or(Totals { rows: rows.len() as u64, ..Totals::default() });
-    store.publish("evil", &Manifest { pages: table, totals, ..Manifest::default() }, Reason::Import, None).unwrap();
+    session.publish("evil", &Manifest { pages: table, totals, ..Manifest::default() }, Reason::Import, None).unwrap();
     store
 }
 

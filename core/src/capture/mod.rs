@@ -161,7 +161,7 @@ fn capture(store: &Store, path: &Path, name: &str, options: &CaptureOptions, tas
         Ok(f) if !options.paranoid => f.load(store).filter(|c| c.root == identity && belongs(c, parent.as_ref())),
         _ => None,
     };
-    let session = store.session();
+    let session = store.session(&format!("capture of {name}"))?;
     let plan = match plan::Plan::make(&tree, &order, parent.as_ref(), cache.as_ref(), &session, task) {
         // The image before is damaged: everything is read again, which heals what it shares with this one.
         Err(e) if e.kind() == ErrorKind::Integrity => plan::Plan::make(&tree, &order, None, None, &session, task)?,
@@ -198,7 +198,7 @@ fn capture(store: &Store, path: &Path, name: &str, options: &CaptureOptions, tas
                 names: Some(id_names(&root, &emitted.users, &emitted.groups)),
                 layout: None,
             };
-            store.publish(name, &manifest, Reason::Capture, options.expect_parent)?
+            session.publish(name, &manifest, Reason::Capture, options.expect_parent)?
         }
     };
     let generation = image.release().map_or(0, |r| r.generation);

@@ -87,8 +87,17 @@ struct Session {
 
 impl Session {
     fn store(&self) -> Result<Store> {
+        Store::open(self.place()?)
+    }
+
+    /// The store, even if it is so damaged that it cannot be opened otherwise.
+    fn store_to_repair(&self) -> Result<Store> {
+        Store::open_to_repair(self.place()?)
+    }
+
+    fn place(&self) -> Result<&PathBuf> {
         let missing = || Error::invalid("no store is named").hint("give --store DIR or set CV_STORE");
-        Store::open(self.store.as_ref().ok_or_else(missing)?)
+        self.store.as_ref().ok_or_else(missing)
     }
 
     /// A task that shows its progress and ends with the program.

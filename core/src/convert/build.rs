@@ -14,7 +14,7 @@ use crate::image::{Content, FormatError, Hash, Kind, Manifest, Row, Xattrs, path
 use crate::job::Task;
 use crate::store::content::ChunkPool;
 use crate::store::image::each_item;
-use crate::store::{ChunkSource, Image, Reason, Store};
+use crate::store::{ChunkSource, Image, Reason, Session, Store};
 use crate::sys::confined::show;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -288,12 +288,13 @@ impl Builder {
     /// Publishes the tree, whose chunks must be durable, unless it equals the newest generation. True when it did not.
     pub(super) fn publish(
         &self,
-        store: &Store,
+        session: &Session<'_>,
         name: &str,
         built: Built,
         policy: serde_json::Value,
         expect: Option<u64>,
     ) -> Result<(Image, bool)> {
+        let store = session.store();
         let newest = match store.image(name) {
             Ok(image) => image.release().is_some().then_some(image),
             Err(_) => None,
@@ -311,7 +312,7 @@ impl Builder {
             parent: newest.as_ref().map(Image::id),
             layout: None,
         };
-        Ok((store.publish(name, &manifest, Reason::Import, expect)?, true))
+        Ok((session.publish(name, &manifest, Reason::Import, expect)?, true))
     }
 }
 

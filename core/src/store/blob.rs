@@ -76,7 +76,15 @@ pub trait BlobStore: Send + Sync {
     ///
     /// # Errors
     /// Whatever keeps it from being removed.
-    fn delete(&self, key: &str) -> Result<()>;
+    fn delete(&self, key: &str) -> Result<()> {
+        self.delete_all(&[key.to_owned()])
+    }
+
+    /// Removes these objects, durably: a crash after it does not bring one back. Those that do not exist are fine.
+    ///
+    /// # Errors
+    /// Whatever keeps one from being removed; others may be removed then.
+    fn delete_all(&self, keys: &[String]) -> Result<()>;
 
     /// Whether [`BlobStore::create`] is decided by the store itself. Where it is not, because the server ignores
     /// conditions, it is a look before a write, and one writer at a time has to be enough.

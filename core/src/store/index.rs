@@ -57,6 +57,27 @@ impl Segment {
         out
     }
 
+    /// Adds the packs and records of another segment.
+    pub fn append(&mut self, other: Self) {
+        let base = self.packs.len() as u32;
+        self.packs.extend(other.packs);
+        self.records.extend(other.records.into_iter().map(|(h, p)| (h, Place { pack: base + p.pack, ..p })));
+    }
+
+    /// What of it is about the packs that are wanted.
+    #[must_use]
+    pub fn only(self, wanted: &dyn Fn(&Hash) -> bool) -> Self {
+        let mut packs = Vec::new();
+        let mut number = |id| {
+            packs.push(id);
+            packs.len() as u32 - 1
+        };
+        let numbers: Vec<Option<u32>> = self.packs.iter().map(|id| wanted(id).then(|| number(*id))).collect();
+        let place = |(h, p): (Hash, Place)| Some((h, Place { pack: numbers[p.pack as usize]?, ..p }));
+        let records = self.records.into_iter().filter_map(place).collect();
+        Self { packs, records }
+    }
+
     /// Reads a segment, keeping only records that `wanted` asks for: a deployment needs a part of a large index.
     ///
     /// # Errors
@@ -102,16 +123,21 @@ pub struct Index {
 impl Index {
     /// Adds a segment. Of several places of one chunk the first one known is kept.
     pub fn add(&mut self, segment: &Segment) {
-        let renumbered: Vec<u32> = segment.packs.iter().map(|p| self.number(*p)).collect();
+        self.add_packs(segment, |_| true);
+    }
+
+    /// As [`Index::add`], of the packs that are wanted.
+    pub fn add_packs(&mut self, segment: &Segment, wanted: impl Fn(&Hash) -> bool) {
+        let numbers: Vec<Option<u32>> = segment.packs.iter().map(|p| wanted(p).then(|| self.number(*p))).collect();
         self.records.reserve(segment.records.len());
         for (hash, place) in &segment.records {
-            let place = Place { pack: renumbered[place.pack as usize], ..*place };
+            let Some(pack) = numbers[place.pack as usize] else { continue };
             let records = &mut self.records;
             let found =
                 self.table.entry(key(hash), |&i| records[i as usize].0 == *hash, |&i| key(&records[i as usize].0));
             if let hashbrown::hash_table::Entry::Vacant(e) = found {
                 e.insert(records.len() as u32);
-                records.push((*hash, place));
+                records.push((*hash, Place { pack, ..*place }));
             }
         }
     }
@@ -130,6 +156,18 @@ impl Index {
         self.table.find(key(hash), |&i| self.records[i as usize].0 == *hash).map(|&i| self.records[i as usize].1)
     }
 
+    /// The number of a chunk, from 0 to `len() - 1`.
+    #[must_use]
+    pub fn position(&self, hash: &Hash) -> Option<usize> {
+        self.table.find(key(hash), |&i| self.records[i as usize].0 == *hash).map(|&i| i as usize)
+    }
+
+    /// The number of a pack.
+    #[must_use]
+    pub fn pack_number(&self, pack: &Hash) -> Option<u32> {
+        self.numbers.get(pack).copied()
+    }
+
     /// The packs; their positions are the numbers of [`Place::pack`].
     #[must_use]
     pub fn packs(&self) -> &[Hash] {
@@ -137,7 +175,7 @@ impl Index {
     }
 
     /// All chunks with their places.
-    pub fn records(&self) -> impl Iterator<Item = &(Hash, Place)> {
+    pub fn records(&self) -> impl ExactSizeIterator<Item = &(Hash, Place)> {
         self.records.iter()
     }
 

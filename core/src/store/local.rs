@@ -5,22 +5,27 @@
 //! the next writer recognises and removes what a killed one left. Nothing but a regular file is ever opened, links are
 //! not followed, and nothing is removed that does not carry a name of ours.
 
+mod operation;
+mod temporary;
+
+pub use operation::{Observer, Operation};
+
 use super::blob::{BlobStore, BlobWriter, Meta};
-use crate::error::{Error, ErrorKind, Result};
-use crate::sys::clock;
-use crate::sys::lock::Lock;
-use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
+use crate::error::{Error, Result};
+use operation::Files;
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
+use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
+use std::io::Read;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Once;
+use temporary::Temporary;
 
 /// The backend of a directory.
 pub struct LocalDir {
-    root: PathBuf,
+    files: Files,
     cleaned: Once,
 }
 
@@ -30,47 +35,35 @@ impl LocalDir {
     /// # Errors
     /// `NotFound` when it is not a directory.
     pub fn open(root: &Path) -> Result<Self> {
+        Self::new(root, None)
+    }
+
+    /// As [`LocalDir::open`]; `observer` is told of every change.
+    ///
+    /// # Errors
+    /// As [`LocalDir::open`].
+    pub fn observed(root: &Path, observer: Observer) -> Result<Self> {
+        Self::new(root, Some(observer))
+    }
+
+    fn new(root: &Path, observer: Option<Observer>) -> Result<Self> {
         if root.is_dir() {
-            return Ok(Self { root: root.to_owned(), cleaned: Once::new() });
+            return Ok(Self { files: Files::new(root, observer), cleaned: Once::new() });
         }
         Err(Error::not_found(format!("{} is not a directory", root.display())).fact("path", root.display().to_string()))
     }
 
     fn path(&self, key: &str) -> PathBuf {
-        self.root.join(key)
+        self.files.path(key)
     }
 
     fn temporary(&self) -> Result<Temporary> {
-        let path = self.root.join("tmp");
-        if !path.is_dir() {
-            make_directories(&self.root, &path)?;
-        }
-        let dir = self.open_tmp().map_err(|e| Error::io("open", path.display(), e))?;
-        self.cleaned.call_once(|| clean(&dir));
-        loop {
-            let name = format!("{}-{:016x}", std::process::id(), clock::random_u64());
-            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-            let failed = |e| Error::io("create", path.join(&name).display(), e);
-            let fd = rustix::fs::openat(&dir, &name, flags, Mode::from(0o644)).map_err(failed)?;
-            // The lock says that somebody is at work here; a filesystem without locks merely is not cleaned. Before it
-            // was taken another writer may have cleaned this file away.
-            let locked = rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive);
-            let there = rustix::fs::fstat(&fd).map_err(failed)?.st_nlink > 0;
-            if there && locked != Err(Errno::WOULDBLOCK) {
-                return Ok(Temporary { root: self.root.clone(), dir, name, file: File::from(fd), named: false });
-            }
-        }
-    }
-
-    fn open_tmp(&self) -> Result<OwnedFd, Errno> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        rustix::fs::open(self.root.join("tmp"), flags, Mode::empty())
+        Temporary::new(&self.files, &self.cleaned)
     }
 
     /// Whether `tmp/` is a directory that holds nothing but what a killed writer leaves.
     pub(super) fn only_temporaries(&self) -> bool {
-        let names = self.open_tmp().and_then(|dir| names(&dir));
-        names.is_ok_and(|names| names.iter().all(|n| is_temporary(n)))
+        temporary::are_all(&self.files)
     }
 
     fn open_object(&self, key: &str) -> Result<File> {
@@ -88,40 +81,6 @@ impl LocalDir {
             _ => Err(no_file(key)),
         }
     }
-}
-
-/// Removes what killed writers left in `tmp/`.
-fn clean(dir: &OwnedFd) {
-    for name in names(dir).unwrap_or_default().iter().filter(|n| is_temporary(n)) {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let Ok(file) = rustix::fs::openat(dir, name, flags, Mode::empty()) else { continue };
-        let regular = rustix::fs::fstat(&file).is_ok_and(|s| FileType::from_raw_mode(s.st_mode).is_file());
-        if regular && let Ok(Ok(_held)) = Lock::take(file) {
-            let _ = rustix::fs::unlinkat(dir, name, AtFlags::empty());
-        }
-    }
-}
-
-fn names(dir: &OwnedFd) -> Result<Vec<String>, Errno> {
-    let mut out = Vec::new();
-    for entry in rustix::fs::Dir::read_from(dir)? {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy();
-        if name != "." && name != ".." {
-            out.push(name.into_owned());
-        }
-    }
-    Ok(out)
-}
-
-/// Whether this is a name of a temporary file: process and 16 hex digits.
-fn is_temporary(name: &str) -> bool {
-    name.split_once('-').is_some_and(|(process, random)| {
-        !process.is_empty()
-            && process.bytes().all(|b| b.is_ascii_digit())
-            && random.len() == 16
-            && random.bytes().all(|b| b.is_ascii_hexdigit())
-    })
 }
 
 fn no_file(key: &str) -> Error {
@@ -166,17 +125,7 @@ impl BlobStore for LocalDir {
     fn create(&self, key: &str, bytes: &[u8]) -> Result<()> {
         let mut w = self.temporary()?;
         w.append(bytes)?;
-        w.sync()?;
-        let target = self.path(key);
-        let dir = w.directory_of(&target)?;
-        let linked = rustix::fs::linkat(&w.dir, &w.name, rustix::fs::CWD, &target, AtFlags::empty());
-        match linked {
-            Ok(()) => sync_directory(&dir),
-            Err(Errno::EXIST) => {
-                Err(Error::new(ErrorKind::Conflict, format!("{key} exists already")).fact("object", key))
-            }
-            Err(e) => Err(Error::io("name", target.display(), e)),
-        }
+        w.create(key)
     }
 
     fn writer(&self) -> Result<Box<dyn BlobWriter>> {
@@ -218,84 +167,19 @@ impl BlobStore for LocalDir {
         Ok(out)
     }
 
-    fn delete(&self, key: &str) -> Result<()> {
-        match std::fs::remove_file(self.path(key)) {
-            Err(e) if !is_absent(&e) => Err(Error::io("remove", self.path(key).display(), e)),
-            _ => Ok(()),
+    fn delete_all(&self, keys: &[String]) -> Result<()> {
+        let mut directories = BTreeSet::new();
+        for path in keys.iter().map(|key| self.path(key)) {
+            if self.files.remove(&path)? {
+                directories.extend(path.parent().map(Path::to_owned));
+            }
         }
+        directories.iter().try_for_each(|dir| self.files.sync_directory(dir))
     }
 
     fn place(&self) -> String {
-        self.root.display().to_string()
+        self.files.root().display().to_string()
     }
-}
-
-/// A file under `tmp/`, removed when it is dropped without a name.
-struct Temporary {
-    root: PathBuf,
-    dir: OwnedFd,
-    name: String,
-    file: File,
-    named: bool,
-}
-
-impl Temporary {
-    fn place(&self) -> String {
-        self.root.join("tmp").join(&self.name).display().to_string()
-    }
-
-    fn sync(&self) -> Result<()> {
-        self.file.sync_all().map_err(|e| Error::io("sync", self.place(), e))
-    }
-
-    fn directory_of(&self, target: &Path) -> Result<PathBuf> {
-        let dir = target.parent().unwrap_or(&self.root).to_owned();
-        if !dir.is_dir() {
-            make_directories(&self.root, &dir)?;
-        }
-        Ok(dir)
-    }
-}
-
-impl BlobWriter for Temporary {
-    fn append(&mut self, bytes: &[u8]) -> Result<()> {
-        self.file.write_all(bytes).map_err(|e| Error::io("write", self.place(), e))
-    }
-
-    fn finish(mut self: Box<Self>, key: &str) -> Result<()> {
-        self.sync()?;
-        let target = self.root.join(key);
-        let dir = self.directory_of(&target)?;
-        rustix::fs::renameat(&self.dir, &self.name, rustix::fs::CWD, &target)
-            .map_err(|e| Error::io("name", target.display(), e))?;
-        self.named = true;
-        sync_directory(&dir)
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        if !self.named {
-            let _ = rustix::fs::unlinkat(&self.dir, &self.name, AtFlags::empty());
-        }
-    }
-}
-
-/// Makes `dir` and what is missing above it beneath `root`, each durably.
-fn make_directories(root: &Path, dir: &Path) -> Result<()> {
-    let parent = dir.parent().unwrap_or(root);
-    if parent != root && !parent.is_dir() {
-        make_directories(root, parent)?;
-    }
-    match std::fs::create_dir(dir) {
-        Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => Err(Error::io("create", dir.display(), e)),
-        _ => sync_directory(parent),
-    }
-}
-
-fn sync_directory(dir: &Path) -> Result<()> {
-    let synced = File::open(dir).and_then(|f| f.sync_all());
-    synced.map_err(|e| Error::io("sync", dir.display(), e))
 }
 
 fn meta(m: &std::fs::Metadata) -> Meta {
@@ -318,6 +202,7 @@ fn missing_or_io(what: &str, path: &Path, e: std::io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
 
     #[test]
     fn create_is_a_compare_and_swap() {

@@ -1,8 +1,8 @@
-//! Finding chunks: index segments and BAD in the store, the trailers of packs behind them, one index in memory.
+//! Finding chunks: index segments and BAD in the store, the trailers of packs that no segment names, one index in memory.
 //!
 //! ```text
-//! CURRENT ──> segments ──┐                       packs that are cut off, and blocks in BAD, do not count
-//!       or all trailers ─┴──> each_segment ──> Index ──> find, sessions, feeds
+//!  CURRENT, listing ──> segments ──┐              packs that are cut off, and blocks in BAD, do not count
+//!  packs that none of them names ──┴──> each_segment ──> Index ──> find, sessions, feeds
 //! ```
 
 use super::index::{Index, Place, SEGMENT_LIMIT, SEGMENT_RECORDS, Segment};
@@ -10,7 +10,7 @@ use super::{Store, locked, pack_key, session};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::block::BlockInfo;
 use crate::image::{Hash, pack};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 pub(super) const CURRENT: &str = "idx/CURRENT";
 const BAD: &str = "idx/BAD";
@@ -23,45 +23,72 @@ pub(super) struct CachedIndex {
     complete: bool,
 }
 
+/// What an index lacks, and the next writer adds.
+#[derive(Default)]
+pub(super) struct Gaps {
+    /// Packs that no segment names.
+    pub(super) packs: Vec<Hash>,
+    /// Segments that cannot be read.
+    pub(super) damaged: Vec<String>,
+}
+
 impl Store {
-    /// The index, as far as `wanted` says yes, and whether it had to be rebuilt.
-    pub(super) fn load_index(&self, mut wanted: impl FnMut(&Hash) -> bool) -> Result<(Index, bool)> {
+    /// The index, as far as `wanted` says yes, and what it lacked.
+    pub(super) fn load_index(&self, mut wanted: impl FnMut(&Hash) -> bool) -> Result<(Index, Gaps)> {
         let mut index = Index::default();
-        let rebuilt = self.each_segment(&mut wanted, &mut |segment| index.add(segment))?;
-        Ok((index, rebuilt))
+        let gaps = self.each_segment(&mut wanted, &mut |segment| index.add(segment))?;
+        Ok((index, gaps))
     }
 
-    /// Gives all segments one by one, reduced to the records that are wanted and whose packs are sound. Where a segment
-    /// is missing or damaged, the trailers of the packs are read instead; a record may then come twice. True when the
-    /// index needs to be written anew.
+    /// Gives all segments one by one, reduced to the records that are wanted and whose packs are sound. For packs that
+    /// no segment names (their writer was killed, or their segment is damaged) their trailers are read instead. A record
+    /// may come twice.
     pub(super) fn each_segment(
         &self,
         wanted: &mut dyn FnMut(&Hash) -> bool,
         f: &mut dyn FnMut(&Segment),
-    ) -> Result<bool> {
-        let (mut packs, mut lost, bad) = (HashMap::new(), false, self.bad_blocks());
+    ) -> Result<Gaps> {
+        let (mut packs, mut named, bad) = (HashMap::new(), HashSet::new(), self.bad_blocks());
         let mut sound = |mut segment: Segment| {
             let mut used = vec![false; segment.packs.len()];
             segment.records.iter().for_each(|(_, p)| used[p.pack as usize] = true);
-            let good = segment
-                .packs
-                .iter()
-                .zip(used)
-                .map(|(id, used)| !used || *packs.entry(*id).or_insert_with(|| self.is_sound(id)));
+            let ids = segment.packs.iter().zip(used);
+            let good = ids.map(|(id, used)| !used || *packs.entry(*id).or_insert_with(|| self.is_sound(id)));
             let good: Vec<bool> = good.collect();
-            lost |= good.contains(&false);
             let whole = |p: &Place| bad.is_empty() || !bad.contains(&(segment.packs[p.pack as usize], p.offset.into()));
             segment.records.retain(|(_, p)| good[p.pack as usize] && whole(p));
             f(&segment);
         };
-        match self.read_segments(wanted, &mut sound) {
-            Err(e) if matches!(e.kind(), ErrorKind::Integrity | ErrorKind::NotFound) => {
-                // A store without packs is new, not damaged.
-                self.read_trailers(wanted, &mut sound)?;
-                Ok(!self.pack_ids()?.is_empty())
+        let mut gaps = Gaps::default();
+        let mut done = HashSet::new();
+        loop {
+            let names = self.segment_names()?;
+            let mut vanished = false;
+            for name in names.into_iter().filter(|n| !done.contains(n)).collect::<Vec<_>>() {
+                match self.read_segment(&name, wanted) {
+                    Ok(segment) => {
+                        named.extend(segment.packs.iter().copied());
+                        sound(segment);
+                    }
+                    Err(e) if e.kind() == ErrorKind::Integrity => gaps.damaged.push(name.clone()),
+                    // A collection has just written it anew, under other names; or it is lost.
+                    Err(e) if e.kind() == ErrorKind::NotFound => vanished = true,
+                    Err(e) => return Err(e),
+                }
+                done.insert(name);
             }
-            done => done.map(|()| lost),
+            if !vanished {
+                break;
+            }
         }
+        for id in self.pack_ids()?.into_iter().filter(|id| !named.contains(id)) {
+            // A pack that cannot be read holds nothing; `check` names it.
+            let Ok(mut segment) = self.segment_of(&id) else { continue };
+            segment.records.retain(|(h, _)| wanted(h));
+            sound(segment);
+            gaps.packs.push(id);
+        }
+        Ok(gaps)
     }
 
     /// Whether a pack is there from its first byte to its last.
@@ -83,19 +110,16 @@ impl Store {
         let mut lines: Vec<String> = blocks.iter().map(|(pack, offset)| format!("{pack} {offset}\n")).collect();
         lines.sort_unstable();
         // The index that this handle keeps knows nothing of it.
-        *locked(&self.0.index) = CachedIndex::default();
+        self.forget_index();
         self.blobs().put(BAD, lines.concat().as_bytes())
     }
 
-    /// Writes the index anew from the trailers of all packs, and removes segments that are damaged.
-    pub(super) fn heal_index(&self) -> Result<()> {
+    /// Writes what the index lacked, and removes segments that cannot be read. Gives the names of new segments.
+    pub(super) fn fill_gaps(&self, gaps: &Gaps) -> Result<Vec<String>> {
         let (mut names, mut segment) = (Vec::new(), Segment::default());
-        for id in self.pack_ids()? {
-            let Ok(blocks) = self.read_trailer(&id) else { continue };
-            let infos: Vec<BlockInfo> = blocks.into_iter().map(|(_, b)| b).collect();
-            let number = segment.packs.len() as u32;
-            add_records(&mut segment, number, &infos);
-            segment.packs.push(id);
+        for id in &gaps.packs {
+            let Ok(one) = self.segment_of(id) else { continue };
+            segment.append(one);
             if segment.records.len() >= SEGMENT_RECORDS {
                 names.push(self.write_segment(&mut std::mem::take(&mut segment))?);
             }
@@ -103,35 +127,51 @@ impl Store {
         if !segment.packs.is_empty() {
             names.push(self.write_segment(&mut segment)?);
         }
-        names.sort_unstable();
-        self.blobs().put(CURRENT, format!("{}\n", names.join("\n")).as_bytes())?;
-        for name in self.segment_names()? {
-            let key = format!("idx/{name}.idx");
-            let whole = self.blobs().get(&key, SEGMENT_LIMIT).ok().filter(|b| Hash::of(b).to_string() == name);
-            let packs = whole.and_then(|bytes| Segment::decode(&bytes, |_| false).ok()).map(|s| s.packs);
-            if packs.is_none_or(|packs| !packs.iter().all(|p| self.is_sound(p))) {
-                self.blobs().delete(&key)?;
-            }
-        }
-        Ok(())
+        let keys: Vec<String> = gaps.damaged.iter().map(|n| segment_key(n)).collect();
+        self.blobs().delete_all(&keys)?;
+        Ok(names)
     }
 
-    pub(super) fn read_segments(
-        &self,
-        wanted: &mut dyn FnMut(&Hash) -> bool,
-        f: &mut dyn FnMut(Segment),
-    ) -> Result<()> {
-        // Without CURRENT nobody knows whether the segments that are there are all.
-        self.current()?;
-        for name in self.segment_names()? {
-            let key = format!("idx/{name}.idx");
-            let bytes = self.blobs().get(&key, SEGMENT_LIMIT)?;
-            if Hash::of(&bytes).to_string() != name {
-                return Err(Error::integrity(format!("{key} is damaged")).fact("object", key));
+    /// Writes all segments anew, without what packs that have gone had, and removes the old ones.
+    pub(super) fn compact_index(&self) -> Result<()> {
+        let (old, there) = (self.segment_names()?, self.pack_ids()?.into_iter().collect::<HashSet<_>>());
+        let (mut names, mut segment, mut done) = (BTreeSet::new(), Segment::default(), HashSet::new());
+        for name in &old {
+            let Ok(one) = self.read_segment(name, &mut |_| true) else { continue };
+            let wanted = |id: &Hash| there.contains(id) && !done.contains(id);
+            let one = one.only(&wanted);
+            done.extend(one.packs.iter().copied());
+            segment.append(one);
+            if segment.records.len() >= SEGMENT_RECORDS {
+                names.insert(self.write_segment(&mut std::mem::take(&mut segment))?);
             }
-            f(Segment::decode(&bytes, &mut *wanted)?);
         }
-        Ok(())
+        if !segment.packs.is_empty() {
+            names.insert(self.write_segment(&mut segment)?);
+        }
+        let names: Vec<String> = names.into_iter().collect();
+        self.blobs().put(CURRENT, lines(&names).as_bytes())?;
+        let keys: Vec<String> =
+            old.iter().filter(|n| names.binary_search(n).is_err()).map(|n| segment_key(n)).collect();
+        self.blobs().delete_all(&keys)
+    }
+
+    /// One segment, reduced to the records that are wanted.
+    pub(super) fn read_segment(&self, name: &str, wanted: &mut dyn FnMut(&Hash) -> bool) -> Result<Segment> {
+        let key = segment_key(name);
+        let bytes = self.blobs().get(&key, SEGMENT_LIMIT)?;
+        if Hash::of(&bytes).to_string() != name {
+            return Err(Error::integrity(format!("{key} is not what its name says")).fact("object", key));
+        }
+        Ok(Segment::decode(&bytes, wanted)?)
+    }
+
+    /// What a segment of this pack alone would be.
+    fn segment_of(&self, id: &Hash) -> Result<Segment> {
+        let infos: Vec<BlockInfo> = self.read_trailer(id)?.into_iter().map(|(_, b)| b).collect();
+        let mut segment = Segment { packs: vec![*id], records: Vec::new() };
+        add_records(&mut segment, 0, &infos);
+        Ok(segment)
     }
 
     /// The segments that CURRENT names.
@@ -154,38 +194,26 @@ impl Store {
             Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::Integrity) => Vec::new(),
             named => named?,
         };
-        for listed in self.blobs().list("idx")? {
-            names.extend(listed.strip_suffix(".idx").filter(|n| n.parse::<Hash>().is_ok()).map(str::to_owned));
-        }
+        names.extend(self.listed_segments()?);
         names.sort_unstable();
         names.dedup();
         Ok(names)
     }
 
-    pub(super) fn read_trailers(
-        &self,
-        wanted: &mut dyn FnMut(&Hash) -> bool,
-        f: &mut dyn FnMut(Segment),
-    ) -> Result<()> {
-        for id in self.pack_ids()? {
-            // A pack that cannot be read holds nothing; `check` names it.
-            let Ok(blocks) = self.read_trailer(&id) else { continue };
-            let mut segment = Segment { packs: vec![id], records: Vec::new() };
-            let infos: Vec<BlockInfo> = blocks.into_iter().map(|(_, b)| b).collect();
-            add_records(&mut segment, 0, &infos);
-            segment.records.retain(|(h, _)| wanted(h));
-            f(segment);
-        }
-        Ok(())
+    fn listed_segments(&self) -> Result<Vec<String>> {
+        let names = self.blobs().list("idx")?;
+        let segment = |n: &String| n.strip_suffix(".idx").filter(|n| n.parse::<Hash>().is_ok()).map(str::to_owned);
+        Ok(names.iter().filter_map(segment).collect())
     }
 
     pub(super) fn pack_ids(&self) -> Result<Vec<Hash>> {
-        let mut out = Vec::new();
-        for dir in self.blobs().list("packs")? {
-            let names = self.blobs().list(&format!("packs/{dir}"))?;
-            out.extend(names.iter().filter_map(|n| n.strip_suffix(".pack")?.parse::<Hash>().ok()));
-        }
-        Ok(out)
+        Ok(self.pack_sizes()?.into_iter().map(|(id, _)| id).collect())
+    }
+
+    /// The packs that are there, with their sizes.
+    pub(super) fn pack_sizes(&self) -> Result<Vec<(Hash, u64)>> {
+        let objects = self.blobs().walk("packs")?;
+        Ok(objects.iter().filter_map(|(key, meta)| Some((super::pack_of(key)?, meta.size))).collect())
     }
 
     /// The footer of a pack and the size of the file; both ends of the file are as they should be.
@@ -215,23 +243,43 @@ impl Store {
     pub(super) fn write_segment(&self, segment: &mut Segment) -> Result<String> {
         let bytes = segment.encode();
         let name = Hash::of(&bytes).to_string();
-        self.blobs().put(&format!("idx/{name}.idx"), &bytes)?;
+        self.blobs().put(&segment_key(&name), &bytes)?;
         Ok(name)
     }
 
+    /// Adds segments to CURRENT, and forgets those that are there no more.
     pub(super) fn note_segments(&self, names: &[String]) -> Result<()> {
         if names.is_empty() {
             return Ok(());
         }
-        let mut all = self.segment_names()?;
+        let mut all = self.listed_segments()?;
         all.extend_from_slice(names);
         all.sort_unstable();
         all.dedup();
-        self.blobs().put(CURRENT, format!("{}\n", all.join("\n")).as_bytes())
+        self.blobs().put(CURRENT, lines(&all).as_bytes())?;
+        self.settle_current()
+    }
+
+    /// A writer and a collection that meet may leave names in CURRENT of what has gone: whoever is the later one mends
+    /// it.
+    fn settle_current(&self) -> Result<()> {
+        let (named, mut listed) = (self.current()?, self.listed_segments()?);
+        listed.sort_unstable();
+        if named.iter().all(|n| listed.binary_search(n).is_ok()) {
+            return Ok(());
+        }
+        self.blobs().put(CURRENT, lines(&listed).as_bytes())
+    }
+
+    pub(super) fn forget_index(&self) {
+        *locked(&self.0.index) = CachedIndex::default();
     }
 
     /// Looks a set of chunks up for [`Store::find`].
     pub(super) fn warm_index(&self, wanted: impl FnMut(&Hash) -> bool) -> Result<()> {
+        if locked(&self.0.index).complete {
+            return Ok(());
+        }
         let (index, _) = self.load_index(wanted)?;
         let mut cached = locked(&self.0.index);
         if !cached.complete {
@@ -250,6 +298,14 @@ impl Store {
         *cached = CachedIndex { index: self.load_index(|_| true)?.0, complete: true };
         Ok(found(&cached))
     }
+}
+
+pub(super) fn segment_key(name: &str) -> String {
+    format!("idx/{name}.idx")
+}
+
+fn lines(names: &[String]) -> String {
+    names.iter().flat_map(|n| [n, "\n"]).collect()
 }
 
 pub(super) fn add_records(segment: &mut Segment, number: u32, blocks: &[BlockInfo]) {

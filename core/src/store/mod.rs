@@ -12,18 +12,25 @@
 
 pub mod blob;
 pub mod check;
+pub mod collect;
 pub mod content;
 pub mod diff;
 pub mod image;
 pub mod index;
+mod lease;
 pub mod local;
 mod locate;
 mod lookup;
 pub mod name;
+mod needs;
 pub mod release;
 mod sealed;
+mod repair;
 pub mod session;
 pub mod source;
+mod sync;
+mod transfer;
+mod trash;
 pub mod writer;
 
 pub use diff::{Change, ChangeKind, Field};
@@ -31,8 +38,10 @@ pub use image::Image;
 pub use lookup::{Logged, NameInfo};
 pub use name::Ref;
 pub use release::{Reason, Release, Tag};
+pub use repair::Repaired;
 pub use session::{Claim, Session};
 pub use source::{BlockFeed, ChunkSource, Origin};
+pub use sync::{SyncOptions, Synced};
 pub use writer::ChunkWriter;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -40,6 +49,7 @@ use crate::image::manifest::BYTE_LIMIT as MANIFEST_LIMIT;
 use crate::image::{Hash, Manifest};
 use crate::sys::clock;
 use blob::BlobStore;
+use lease::Lease;
 use locate::CachedIndex;
 use release::Refs;
 use serde::{Deserialize, Serialize};
@@ -169,10 +179,12 @@ impl Store {
         Refs::new(self.blobs())
     }
 
-    /// Begins to write chunks.
-    #[must_use]
-    pub fn session(&self) -> Session<'_> {
-        Session::new(self)
+    /// Begins to write chunks; `what` says what for, such as `capture of rocky9`.
+    ///
+    /// # Errors
+    /// `Busy` when somebody else writes and the store cannot decide races; those of the backend.
+    pub fn session(&self, what: &str) -> Result<Session<'_>> {
+        Session::new(self, what)
     }
 
     /// Refuses early what [`Store::publish`] would refuse in the end.
@@ -181,27 +193,44 @@ impl Store {
         if expect.is_some_and(|e| e != highest) { Err(meanwhile(name, highest)) } else { Ok(()) }
     }
 
-    /// Writes a manifest and publishes it as the next generation of `name`. All its chunks must be durable.
-    ///
-    /// # Errors
-    /// `Conflict` when `expect` is given and is not the generation that is newest.
-    pub fn publish(&self, name: &str, manifest: &Manifest, reason: Reason, expect: Option<u64>) -> Result<Image> {
+    fn publish(
+        &self,
+        lease: &Lease,
+        name: &str,
+        manifest: &Manifest,
+        reason: Reason,
+        expect: Option<u64>,
+    ) -> Result<Image> {
         let name = name::check_name(name)?;
+        let id = self.put_manifest(lease, manifest)?;
+        let release = self.point(lease, name, Some((id, manifest.tree_id())), reason, expect)?;
+        Image::open(self.clone(), id, Some(release))
+    }
+
+    /// Writes a manifest, whose chunks must be durable.
+    fn put_manifest(&self, lease: &Lease, manifest: &Manifest) -> Result<Hash> {
         let bytes = manifest.encode();
         if bytes.len() > MANIFEST_LIMIT {
             return Err(Error::limit("the manifest of this tree is over 64 MiB"));
         }
         let id = Hash::of(&bytes);
         let key = image_key(&id);
+        lease.keep(&key)?;
         if self.blobs().size(&key)? != Some(bytes.len() as u64) {
             self.blobs().put(&key, &bytes)?;
         }
-        let release = self.point(name, Some((id, manifest.tree_id())), reason, expect)?;
-        Image::open(self.clone(), id, Some(release))
+        Ok(id)
     }
 
     /// Adds a generation that points to an image, or away from any.
-    fn point(&self, name: &str, to: Option<(Hash, Hash)>, reason: Reason, expect: Option<u64>) -> Result<Release> {
+    fn point(
+        &self,
+        lease: &Lease,
+        name: &str,
+        to: Option<(Hash, Hash)>,
+        reason: Reason,
+        expect: Option<u64>,
+    ) -> Result<Release> {
         let refs = self.refs();
         let mut before = None;
         loop {
@@ -222,11 +251,21 @@ impl Store {
                 tree: to.map(|t| t.1),
             };
             match refs.publish(&release) {
-                Ok(()) => return Ok(release),
+                // Now: a collection either has seen the release, or has taken the lease of one who slept too long.
+                Ok(()) => return self.confirm(lease, name, release.generation).map(|()| release),
                 Err(e) if e.kind() == ErrorKind::Conflict && expect.is_none() => {}
                 Err(e) => return Err(e),
             }
         }
+    }
+
+    /// Takes a generation back unless the lease is still there.
+    fn confirm(&self, lease: &Lease, name: &str, generation: u64) -> Result<()> {
+        let lost = lease.confirm();
+        if lost.is_err() {
+            self.refs().bury(name, generation)?;
+        }
+        lost
     }
 
     /// Points `tag` of `name` to the image that `reference` means, which must be one of its generations.
@@ -235,7 +274,9 @@ impl Store {
     /// `NotFound`; `Invalid` when the image is none of this name.
     pub fn tag(&self, reference: &str, name: &str, tag: &str) -> Result<()> {
         let (name, tag) = (name::check_name(name)?, name::check_name(tag)?);
+        let lease = Lease::begin(self, &format!("tag {name}:{tag}"))?;
         let image = self.image(reference)?;
+        lease.rely_on(&image_key(&image.id()))?;
         let generation = match image.release() {
             Some(r) if r.name == name => r.generation,
             _ => {
@@ -247,7 +288,13 @@ impl Store {
                 })?
             }
         };
-        self.refs().set_tag(name, tag, Some(generation))
+        self.refs().set_tag(name, tag, Some(generation))?;
+        // Somebody may just have removed it, who looked for tags before this one was there.
+        if self.refs().is_buried(name, generation)? {
+            self.refs().set_tag(name, tag, None)?;
+            return Err(Error::not_found(format!("generation {generation} of {name} was removed")));
+        }
+        lease.confirm()
     }
 
     /// Makes a new generation of `name` that points to the image of `reference`.
@@ -259,8 +306,10 @@ impl Store {
         if self.refs().highest(name)?.is_none() {
             return Err(self.no_name(name));
         }
+        let lease = Lease::begin(self, &format!("roll back of {name}"))?;
         let image = self.image(reference)?;
-        self.point(name, Some((image.id(), image.tree_id())), Reason::Rollback, None)
+        lease.rely_on(&image_key(&image.id()))?;
+        self.point(&lease, name, Some((image.id(), image.tree_id())), Reason::Rollback, None)
     }
 
     /// Removes what a REF names: a tag, one generation, or a whole name. Chunks stay until they are collected.
@@ -269,7 +318,9 @@ impl Store {
     /// `NotFound`; `Refused` for a generation that is the newest or has a tag.
     pub fn remove(&self, reference: &str) -> Result<()> {
         let refs = self.refs();
-        match Ref::parse(reference)? {
+        let parsed = Ref::parse(reference)?;
+        let lease = Lease::begin(self, &format!("removal of {reference}"))?;
+        match parsed {
             Ref::Tag(name, tag) => {
                 self.image(&format!("{name}:{tag}"))?;
                 refs.set_tag(&name, &tag, None)
@@ -298,9 +349,15 @@ impl Store {
                 for Tag { tag, .. } in refs.tags(&name)? {
                     refs.set_tag(&name, &tag, None)?;
                 }
-                self.point(&name, None, Reason::Remove, None).map(|_| ())
+                self.point(&lease, &name, None, Reason::Remove, None).map(|_| ())
             }
         }
+    }
+
+    /// Removes what is cached in the store, which the next captures make again.
+    fn drop_caches(&self) -> Result<()> {
+        let keys: Vec<String> = self.blobs().walk("cache")?.into_iter().map(|(key, _)| key).collect();
+        self.blobs().delete_all(&keys)
     }
 
     fn open_blocks(&self) -> MutexGuard<'_, source::OpenBlocks> {
@@ -316,6 +373,12 @@ fn meanwhile(name: &str, generation: u64) -> Error {
 fn pack_key(id: &Hash) -> String {
     let hex = id.to_string();
     format!("packs/{}/{hex}.pack", &hex[..2])
+}
+
+/// The pack whose key this is.
+fn pack_of(key: &str) -> Option<Hash> {
+    let (_, name) = key.strip_prefix("packs/")?.split_once('/')?;
+    name.strip_suffix(".pack")?.parse().ok()
 }
 
 fn image_key(id: &Hash) -> String {

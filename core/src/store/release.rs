@@ -6,6 +6,7 @@ use super::sealed::{seal, unseal};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{FormatError, Hash};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 const LIMIT: u64 = 64 << 10;
 /// The last generation, and the last record of a tag: 16 digits.
@@ -90,7 +91,11 @@ pub struct Refs<'s> {
     blobs: &'s dyn BlobStore,
 }
 
-fn release_key(name: &str, generation: u64) -> String {
+pub(super) fn head_key(name: &str) -> String {
+    format!("refs/{name}/HEAD")
+}
+
+pub(super) fn release_key(name: &str, generation: u64) -> String {
     format!("refs/{name}/{generation:016}")
 }
 
@@ -127,18 +132,23 @@ impl<'s> Refs<'s> {
     /// # Errors
     /// `NotFound`; `Integrity` when its file is damaged or stands in the wrong place.
     pub fn release(&self, name: &str, generation: u64) -> Result<Release> {
+        self.read(name, generation).map(|(release, _)| release)
+    }
+
+    /// One generation, and its file.
+    pub(super) fn read(&self, name: &str, generation: u64) -> Result<(Release, Vec<u8>)> {
         let key = release_key(name, generation);
         let bytes = self.blobs.get(&key, LIMIT)?;
         let release = Release::decode(&bytes).map_err(|e| Error::from(e).context(&key).fact("object", key.clone()))?;
         if release.name != name || release.generation != generation {
             return Err(Error::integrity(format!("{key} is the release of another place")).fact("object", key));
         }
-        Ok(release)
+        Ok((release, bytes))
     }
 
     /// What HEAD says: a lower bound of the highest generation. 0 when it says nothing.
     pub(super) fn hint(&self, name: &str) -> u64 {
-        let text = self.blobs.get(&format!("refs/{name}/HEAD"), 32).unwrap_or_default();
+        let text = self.blobs.get(&head_key(name), 32).unwrap_or_default();
         let digits = String::from_utf8_lossy(&text);
         digits.trim_end().parse().ok().filter(|n| *n <= LAST).unwrap_or(0)
     }
@@ -180,7 +190,7 @@ impl<'s> Refs<'s> {
             return Err(Error::integrity(format!("no generation of {} can follow the last one", release.name)));
         }
         self.blobs.create(&release_key(&release.name, release.generation), &release.encode())?;
-        self.blobs.put(&format!("refs/{}/HEAD", release.name), release.generation.to_string().as_bytes())
+        self.blobs.put(&head_key(&release.name), release.generation.to_string().as_bytes())
     }
 
     /// Marks a generation as removed.
@@ -192,6 +202,21 @@ impl<'s> Refs<'s> {
             Err(e) if e.kind() == ErrorKind::Conflict => Ok(()),
             done => done,
         }
+    }
+
+    /// Takes the removal of a generation back.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    pub(super) fn exhume(&self, name: &str, generation: u64) -> Result<()> {
+        self.blobs.delete(&format!("{}.removed", release_key(name, generation)))
+    }
+
+    /// The generations of a name that are there, and those that were removed.
+    pub(super) fn numbers(&self, name: &str) -> Result<(BTreeSet<u64>, BTreeSet<u64>)> {
+        let names = self.blobs.list(&format!("refs/{name}"))?;
+        let buried: Vec<String> = names.iter().filter_map(|n| n.strip_suffix(".removed")).map(str::to_owned).collect();
+        Ok((numbers(&names).filter(|n| *n > 0).collect(), numbers(&buried).collect()))
     }
 
     /// Whether a generation was removed.
@@ -250,6 +275,14 @@ impl<'s> Refs<'s> {
     /// Those of the backend. A race is decided by the order of the records: the later one counts.
     pub fn set_tag(&self, name: &str, tag: &str, generation: Option<u64>) -> Result<()> {
         self.put_tag(name, tag, generation, |_| true)
+    }
+
+    /// Writes the last record of a tag anew, which cannot be read.
+    pub(super) fn replace_tag(&self, name: &str, tag: &str, generation: u64) -> Result<()> {
+        let dir = format!("tags/{name}/{tag}");
+        let last = numbers(&self.blobs.list(&dir)?).next_back().unwrap_or(1);
+        let record = TagRecord { generation: Some(generation), name: name.to_owned(), tag: tag.to_owned() };
+        self.blobs.put(&format!("{dir}/{last:016}"), &seal("tag", &record))
     }
 
     fn put_tag(

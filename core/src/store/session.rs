@@ -1,16 +1,20 @@
 //! A writer's session: new chunks become blocks, blocks become packs, packs become known to the index.
 //!
 //! Any number of threads write at once: each has its own open block, and only the finished ones meet in the pack that
-//! is open. No locks are taken on the store: two sessions may store the same chunk twice, which harms nobody.
+//! is open. No locks are taken on the store, only a lease: two sessions may store the same chunk twice, which harms
+//! nobody.
 
-use super::Store;
 use super::blob::BlobWriter;
 use super::index::{Index, Place, SEGMENT_RECORDS, Segment};
-use crate::error::{Error, Result};
+use super::lease::Lease;
+use super::locate::Gaps;
+use super::{Image, Reason, Store, image_key, pack_key};
+use crate::error::{Error, ErrorKind, Result};
 use crate::image::block::{Block, BlockInfo};
 use crate::image::chunkset::key;
-use crate::image::{Hash, pack};
+use crate::image::{Hash, Manifest, pack};
 use hashbrown::HashTable;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -28,6 +32,9 @@ pub enum Claim {
 /// A session of one writer.
 pub struct Session<'s> {
     store: &'s Store,
+    lease: Lease,
+    /// Packs that are not counted on.
+    distrusted: HashSet<Hash>,
     known: OnceLock<Known>,
     claimed: Vec<Mutex<Claimed>>,
     packs: Mutex<Packs>,
@@ -37,8 +44,7 @@ pub struct Session<'s> {
 struct Known {
     index: Index,
     used: Vec<AtomicBool>,
-    /// The store's own index was missing or damaged.
-    rebuilt: bool,
+    gaps: Gaps,
 }
 
 /// Hashes that this session stores; 37 bytes each.
@@ -67,24 +73,49 @@ fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl<'s> Session<'s> {
-    pub(super) fn new(store: &'s Store) -> Self {
-        Self {
+    pub(super) fn new(store: &'s Store, what: &str) -> Result<Self> {
+        Ok(Self {
             store,
+            lease: Lease::begin(store, what)?,
+            distrusted: HashSet::new(),
             known: OnceLock::new(),
             claimed: (0..SHARDS).map(|_| Mutex::default()).collect(),
             packs: Mutex::default(),
             stored: AtomicU64::new(0),
-        }
+        })
     }
 
-    /// The index of what the store held at first use.
+    /// Whether this session wrote such a pack.
+    pub(super) fn wrote(&self, pack: &Hash) -> bool {
+        lock(&self.packs).sealed.contains(pack)
+    }
+
+    /// Counts on none of these packs.
+    pub(super) fn without(mut self, packs: &[Hash]) -> Self {
+        self.distrusted.extend(packs);
+        self
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        self.store
+    }
+
+    pub(super) fn lease(&self) -> &Lease {
+        &self.lease
+    }
+
+    /// The index of what the store held at first use, without what will be deleted.
     fn known(&self) -> Result<&Known> {
         if let Some(k) = self.known.get() {
             return Ok(k);
         }
-        let (index, rebuilt) = self.store.load_index(|_| true)?;
+        let (mut index, trash) = (Index::default(), self.lease.trash());
+        let lasting = |id: &Hash| !trash.holds(&pack_key(id)) && !self.distrusted.contains(id);
+        let gaps = self.store.each_segment(&mut |_| true, &mut |segment| index.add_packs(segment, lasting))?;
         let used = index.packs().iter().map(|_| AtomicBool::new(false)).collect();
-        Ok(self.known.get_or_init(|| Known { index, used, rebuilt }))
+        Ok(self.known.get_or_init(|| Known { index, used, gaps }))
     }
 
     /// Loads the index now rather than in the middle of the work.
@@ -113,17 +144,19 @@ impl<'s> Session<'s> {
     /// # Errors
     /// When the index can neither be read nor rebuilt.
     pub fn claim(&self, hash: &Hash) -> Result<Claim> {
-        if self.holds(hash)? {
-            return Ok(Claim::Known);
-        }
+        if self.holds(hash)? { Ok(Claim::Known) } else { Ok(self.claim_anew(hash)) }
+    }
+
+    /// As [`Session::claim`], of a chunk that is to be stored although the store has it.
+    pub(super) fn claim_anew(&self, hash: &Hash) -> Claim {
         let mut shard = lock(&self.claimed[hash.0[31] as usize % SHARDS]);
         let Claimed { hashes, table } = &mut *shard;
         match table.entry(key(hash), |&i| hashes[i as usize] == *hash, |&i| key(&hashes[i as usize])) {
-            hashbrown::hash_table::Entry::Occupied(_) => Ok(Claim::Known),
+            hashbrown::hash_table::Entry::Occupied(_) => Claim::Known,
             hashbrown::hash_table::Entry::Vacant(e) => {
                 e.insert(hashes.len() as u32);
                 hashes.push(*hash);
-                Ok(Claim::Store)
+                Claim::Store
             }
         }
     }
@@ -160,7 +193,8 @@ impl<'s> Session<'s> {
         open.writer.append(&trailer)?;
         open.writer.append(&pack::encode_footer(&trailer))?;
         let id = Hash::of(&trailer);
-        open.writer.finish(&super::pack_key(&id))?;
+        self.lease.keep(&pack_key(&id))?;
+        open.writer.finish(&pack_key(&id))?;
         self.stored.fetch_add(open.size + (trailer.len() + pack::FOOTER) as u64, Ordering::Relaxed);
         packs.sealed.push(id);
         let number = packs.segment.packs.len() as u32;
@@ -190,21 +224,43 @@ impl<'s> Session<'s> {
         let mut packs = lock(&self.packs);
         self.seal(&mut packs)?;
         self.write_segment(&mut packs)?;
-        if self.known.get().is_some_and(|k| k.rebuilt) {
-            self.store.heal_index()?;
-        } else {
+        let Some(known) = self.known.get() else {
             self.store.note_segments(&packs.segments)?;
-        }
-        if let Some(known) = self.known.get() {
-            for (id, used) in known.index.packs().iter().zip(&known.used) {
-                let gone = used.load(Ordering::Relaxed) && !self.store.is_sound(id);
-                if gone {
-                    return Err(Error::new(crate::ErrorKind::Conflict, format!("pack {id} was removed meanwhile"))
-                        .hint("capture again"));
-                }
+            return Ok(self.stored.load(Ordering::Relaxed));
+        };
+        let filled = self.store.fill_gaps(&known.gaps)?;
+        packs.segments.extend(filled);
+        self.store.note_segments(&packs.segments)?;
+        let there: HashSet<Hash> = self.store.pack_ids()?.into_iter().collect();
+        for (id, used) in known.index.packs().iter().zip(&known.used) {
+            if used.load(Ordering::Relaxed) && !there.contains(id) {
+                return Err(
+                    Error::new(ErrorKind::Conflict, format!("pack {id} was removed meanwhile")).hint("do it again")
+                );
             }
         }
         Ok(self.stored.load(Ordering::Relaxed))
+    }
+
+    /// Whether the store has an image, with its chunks, and will have it.
+    pub(super) fn has_image(&self, image: &Image) -> Result<bool> {
+        let key = image_key(&image.id());
+        let size = image.manifest().encode().len() as u64;
+        Ok(!self.lease.trash().holds(&key) && self.store.blobs().size(&key)? == Some(size))
+    }
+
+    /// Writes a manifest, whose chunks must be durable.
+    pub(super) fn put_manifest(&self, manifest: &Manifest) -> Result<Hash> {
+        self.store.put_manifest(&self.lease, manifest)
+    }
+
+    /// Writes a manifest, whose chunks must be durable, and publishes it as the next generation of `name`.
+    ///
+    /// # Errors
+    /// `Conflict` when `expect` is given and is not the generation that is newest, or when the store was collected while
+    /// this writer was asleep; nothing is published then.
+    pub fn publish(&self, name: &str, manifest: &Manifest, reason: Reason, expect: Option<u64>) -> Result<Image> {
+        self.store.publish(&self.lease, name, manifest, reason, expect)
     }
 }
 

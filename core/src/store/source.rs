@@ -1,6 +1,7 @@
 //! Where chunks come from: a store, and later web servers and multicast. Blocks may come in any order.
 
 use super::Store;
+use super::index::Place;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::block::BlockOpener;
 use crate::image::{ChunkSet, Hash};
@@ -65,13 +66,14 @@ impl Origin {
 impl ChunkSource for Store {
     fn chunk(&self, hash: &Hash, length: u32) -> Result<Vec<u8>> {
         let (pack, place) = self.find(hash)?.ok_or_else(|| missing(hash))?;
-        let origin = Origin { pack, offset: u64::from(place.offset) };
-        let mut open = self.open_blocks();
-        let block = open.get(self, origin, place.stored)?;
-        block.chunk(hash).filter(|b| b.len() == length as usize).map(<[u8]>::to_vec).ok_or_else(|| {
-            let e = Error::integrity(format!("chunk {hash} is not where the index says"));
-            origin.explain(e.fact("chunk", hash.to_string()))
-        })
+        let read = self.chunk_at(hash, length, pack, place);
+        if read.is_ok() || self.is_sound(&pack) {
+            return read;
+        }
+        // A collection has stored it anew since the index was read; or it is lost.
+        self.forget_index();
+        let (pack, place) = self.find(hash)?.ok_or_else(|| missing(hash))?;
+        self.chunk_at(hash, length, pack, place)
     }
 
     fn expect(&self, chunks: &ChunkSet) -> Result<()> {
@@ -100,6 +102,18 @@ impl ChunkSource for Store {
         blocks.sort_unstable();
         blocks.dedup();
         Ok(Box::new(LocalFeed { store: self, packs, blocks, next: AtomicUsize::new(0) }))
+    }
+}
+
+impl Store {
+    fn chunk_at(&self, hash: &Hash, length: u32, pack: Hash, place: Place) -> Result<Vec<u8>> {
+        let origin = Origin { pack, offset: u64::from(place.offset) };
+        let mut open = self.open_blocks();
+        let block = open.get(self, origin, place.stored)?;
+        block.chunk(hash).filter(|b| b.len() == length as usize).map(<[u8]>::to_vec).ok_or_else(|| {
+            let e = Error::integrity(format!("chunk {hash} is not where the index says"));
+            origin.explain(e.fact("chunk", hash.to_string()))
+        })
     }
 }
 

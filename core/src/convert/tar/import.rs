@@ -80,7 +80,7 @@ pub fn import(store: &Store, input: impl Read, name: &str, options: &ImportOptio
     let threads = crate::job::threads(options.threads);
     let mut reader = Reader::new(Decoder::new(input)?, options.limits);
     let mut builder = Builder::new(options.exact);
-    let session = store.session();
+    let session = store.session(&format!("import of {name}"))?;
     task.stage("read", 0, Unit::Bytes);
     let built = with_pool(&session, options.level, threads, |pool| {
         let mut content = ContentWriter::default();
@@ -103,7 +103,7 @@ pub fn import(store: &Store, input: impl Read, name: &str, options: &ImportOptio
     let notes: Vec<String> = reader.notes().iter().cloned().chain(builder.notes.drain(..)).collect();
     notes.iter().for_each(|n| task.warn(n.clone()));
     let policy = json!({"imported": "tar", "exact": options.exact, "notes": notes});
-    let (image, changed) = builder.publish(store, name, built, policy, options.expect_parent)?;
+    let (image, changed) = builder.publish(&session, name, built, policy, options.expect_parent)?;
     let generation = image.release().map_or(0, |r| r.generation);
     if let Some(tag) = &options.tag {
         store.refs().advance_tag(name, tag, generation)?;

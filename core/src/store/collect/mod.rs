@@ -1,0 +1,324 @@
+//! Collection: what no image needs any more is found, and deleted by a later run (`store-format.md` §8).
+//!
+//! ```text
+//!  roots ──> mark ──┬─> what an earlier run found and is needed by nobody still: deleted
+//!   (tags, newest   ├─> packs of which little is needed: the rest is stored anew
+//!    generations)   └─> what is needed by nobody now: becomes fossils, which stay where they are
+//! ```
+//!
+//! Nothing is deleted that a writer may count on who was at work when it became a fossil, nor before the grace is over:
+//! readers hold no lease. Time is the store's own. A run that is killed is finished by the next.
+
+mod mark;
+mod repack;
+mod roots;
+
+use super::lease::Lease;
+use super::trash::{Fossils, Trash};
+use super::{Store, image_key, pack_key, pack_of};
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::Unit;
+use crate::image::Hash;
+use crate::job::Task;
+use mark::Mark;
+use roots::Roots;
+use serde::Serialize;
+use std::collections::{BTreeSet, HashSet};
+use std::time::Duration;
+
+/// The clocks of a store's servers may differ by so much.
+const SKEW: u64 = 2_000;
+/// So many segments are written anew as few.
+const MOST_SEGMENTS: usize = 16;
+
+/// How to collect.
+#[derive(Clone, Debug)]
+pub struct CollectOptions {
+    /// Of each name only so many of the newest generations are kept, and those with a tag; `None` keeps all.
+    pub keep_last: Option<u64>,
+    /// What nobody needs is deleted when it was found to be so that long ago.
+    pub grace: Duration,
+    /// Only say what would be done; nothing is written.
+    pub dry_run: bool,
+    /// zstd level of what is stored anew, 1 to 19.
+    pub level: i32,
+    /// Threads; 0 is one for each core.
+    pub threads: usize,
+}
+
+impl Default for CollectOptions {
+    fn default() -> Self {
+        Self { keep_last: None, grace: super::lease::LIFE, dry_run: false, level: 3, threads: 0 }
+    }
+}
+
+/// What a collection did, or would do.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Collected {
+    /// Whether nothing was done.
+    pub dry_run: bool,
+    /// Images that are kept.
+    pub images: u64,
+    /// Generations that were removed, as `name@generation`.
+    pub removed: Vec<String>,
+    /// Objects that were deleted.
+    pub deleted: u64,
+    /// Their bytes.
+    pub deleted_bytes: u64,
+    /// Objects that nobody needs from now on; a later collection deletes them.
+    pub found: u64,
+    /// Their bytes.
+    pub found_bytes: u64,
+    /// Packs of which little was needed, and which are among those found.
+    pub repacked: u64,
+    /// Bytes that were stored anew for them.
+    pub repacked_bytes: u64,
+    /// Objects that earlier collections found and that wait still.
+    pub waiting: u64,
+    /// Their bytes.
+    pub waiting_bytes: u64,
+    /// Writers that hold up what waits.
+    pub held_by: Vec<String>,
+    /// Packs that are there now, fossils included.
+    pub packs: u64,
+    /// Their bytes.
+    pub packs_bytes: u64,
+    /// What could not be done, and why that is no harm.
+    pub notes: Vec<String>,
+}
+
+impl Store {
+    /// Collects what no image needs.
+    ///
+    /// # Errors
+    /// `Integrity` when a generation, manifest or page is lost or damaged: nobody knows then what is needed, and nothing
+    /// is deleted. `Busy`, `Cancelled`.
+    pub fn collect(&self, options: &CollectOptions, task: &Task) -> Result<Collected> {
+        if options.keep_last == Some(0) {
+            return Err(Error::invalid("the newest generation of a name is always kept: keep at least 1")
+                .hint("cvctl image rm removes a name"));
+        }
+        Collection::begin(self, options, task)?.run()
+    }
+}
+
+struct Collection<'c> {
+    store: &'c Store,
+    options: &'c CollectOptions,
+    task: &'c Task,
+    /// `None` when nothing is written.
+    lease: Option<Lease>,
+    trash: Trash,
+    /// What was deleted, or would be.
+    gone: HashSet<String>,
+    out: Collected,
+}
+
+impl<'c> Collection<'c> {
+    fn begin(store: &'c Store, options: &'c CollectOptions, task: &'c Task) -> Result<Self> {
+        let lease = if options.dry_run { None } else { Some(Lease::begin(store, "collection")?) };
+        let trash = Trash::read(store)?;
+        let out = Collected { dry_run: options.dry_run, ..Collected::default() };
+        Ok(Self { store, options, task, lease, trash, gone: HashSet::new(), out })
+    }
+
+    fn run(mut self) -> Result<Collected> {
+        self.task.stage("mark", 0, Unit::Steps);
+        let ripe = self.ripe()?;
+        // Before anything is looked at: who keeps something from now on waits until it is deleted.
+        let mut kept = HashSet::new();
+        if let Some(lease) = &self.lease {
+            for &number in &ripe {
+                kept.extend(self.trash.begin_sweep(number, lease.id())?);
+            }
+        }
+        let roots = roots::roots(self.store, self.options.keep_last)?;
+        self.remove(&roots)?;
+        let mark = self.mark(&roots)?;
+        self.out.images = roots.images.len() as u64;
+
+        self.task.stage("delete", ripe.len() as u64, Unit::Steps);
+        self.sweep(&ripe, &kept, &roots, &mark)?;
+
+        let low = mark.sparse();
+        self.task.stage("store", low.iter().map(|p| p.live).sum(), Unit::Bytes);
+        let done = self.repack(&mark, &low);
+        let repacked = done.or_else(|e| match e.kind() {
+            // A full disk is no reason not to say what can go.
+            ErrorKind::Limit => {
+                self.out.notes.push(format!("nothing was stored anew: {e}"));
+                Ok(HashSet::new())
+            }
+            _ => Err(e),
+        })?;
+        self.task.stage("publish", 1, Unit::Steps);
+        self.find(&roots, &mark, &repacked)?;
+        if self.lease.is_some() && (self.out.deleted > 0 || self.store.segment_names()?.len() > MOST_SEGMENTS) {
+            self.store.compact_index()?;
+        }
+        let packs = self.store.pack_sizes()?;
+        self.out.packs = packs.len() as u64;
+        self.out.packs_bytes = packs.iter().map(|(_, size)| size).sum();
+        self.task.advance(1);
+        Ok(self.out)
+    }
+
+    /// The collections whose fossils can go: the grace is over, and every writer that was there has ended.
+    fn ripe(&mut self) -> Result<Vec<u64>> {
+        let (now, others) = match &self.lease {
+            Some(lease) => (lease.began(), lease.others()?),
+            // Without a lease of our own the newest time that the store has told must do.
+            None => {
+                let others: Vec<_> =
+                    super::lease::all(self.store)?.into_iter().filter(super::lease::Held::counts).collect();
+                let told = self.trash.collections.iter().map(|c| c.made).chain(others.iter().map(|h| h.began));
+                (told.max().unwrap_or(0), others)
+            }
+        };
+        let grace = u64::try_from(self.options.grace.as_millis()).unwrap_or(u64::MAX);
+        let mut held_by = BTreeSet::new();
+        let mut ripe = Vec::new();
+        for c in &self.trash.collections {
+            let older: Vec<_> = others.iter().filter(|h| h.began <= c.made.saturating_add(SKEW)).collect();
+            let over = now.saturating_sub(c.made) >= grace;
+            if over && older.is_empty() {
+                ripe.push(c.number);
+            } else if over {
+                held_by.extend(older.into_iter().map(|h| h.who.clone()));
+            }
+        }
+        self.out.held_by = held_by.into_iter().collect();
+        Ok(ripe)
+    }
+
+    /// Removes the generations that are not kept.
+    fn remove(&mut self, roots: &Roots) -> Result<()> {
+        let refs = self.store.refs();
+        for (name, generation) in &roots.superseded {
+            if self.lease.is_some() {
+                refs.bury(name, *generation)?;
+                // Somebody may just have given it a tag, who looked whether it is removed before it was.
+                if refs.tags(name)?.iter().any(|t| t.generation == *generation) {
+                    refs.exhume(name, *generation)?;
+                    continue;
+                }
+            }
+            self.out.removed.push(format!("{name}@{generation}"));
+        }
+        Ok(())
+    }
+
+    fn mark(&self, roots: &Roots) -> Result<Mark> {
+        let mut mark = Mark::load(self.store, &self.trash)?;
+        self.task.stage("mark", roots.images.len() as u64, Unit::Steps);
+        for id in &roots.images {
+            self.task.check()?;
+            let image = self.store.image_by_id(*id);
+            image.and_then(|i| mark.image(&i)).map_err(|e| unknown_needs(e, id))?;
+            self.task.advance(1);
+        }
+        mark.finish();
+        Ok(mark)
+    }
+
+    /// Deletes the fossils of these collections, but for what is needed again.
+    fn sweep(&mut self, ripe: &[u64], kept: &HashSet<String>, roots: &Roots, mark: &Mark) -> Result<()> {
+        let live_packs = mark.live_packs();
+        let needed = |key: &String| {
+            kept.contains(key)
+                || pack_of(key).is_some_and(|id| live_packs.contains(&id))
+                || image_of(key).is_some_and(|id| roots.images.contains(&id))
+        };
+        let numbers: Vec<&Fossils> = self.trash.collections.iter().filter(|c| ripe.contains(&c.number)).collect();
+        for c in numbers {
+            self.task.check()?;
+            let (mut manifests, mut others): (Vec<String>, Vec<String>) =
+                c.keys.iter().filter(|k| !needed(k)).cloned().partition(|k| !k.starts_with("packs/"));
+            for keys in [&mut manifests, &mut others] {
+                keys.sort_unstable();
+                let sizes = keys.iter().map(|k| self.store.blobs().size(k)).collect::<Result<Vec<_>>>()?;
+                let there: Vec<u64> = sizes.into_iter().flatten().collect();
+                self.out.deleted += there.len() as u64;
+                self.out.deleted_bytes += there.iter().sum::<u64>();
+            }
+            if self.lease.is_some() {
+                // Who needs before what is needed: a run that ends here leaves no manifest without its chunks.
+                self.store.blobs().delete_all(&manifests)?;
+                self.store.blobs().delete_all(&others)?;
+                self.trash.end_sweep(c.number)?;
+            }
+            self.gone.extend(manifests.into_iter().chain(others));
+            self.task.advance(1);
+        }
+        Ok(())
+    }
+
+    /// Stores anew what is needed of packs of which little is. Gives those packs.
+    fn repack(&mut self, mark: &Mark, low: &[mark::PackUse]) -> Result<HashSet<Hash>> {
+        if low.is_empty() {
+            return Ok(HashSet::new());
+        }
+        if self.lease.is_some() {
+            let done = repack::repack(self.store, mark, low, self.options, self.task)?;
+            self.out.repacked_bytes = done.bytes;
+            self.out.notes.extend(done.notes);
+            self.out.repacked = done.packs.len() as u64;
+            return Ok(done.packs);
+        }
+        self.out.repacked = low.len() as u64;
+        self.out.repacked_bytes = low.iter().map(|p| p.live).sum();
+        Ok(low.iter().map(|p| p.id).collect())
+    }
+
+    /// Notes what nobody needs from now on.
+    fn find(&mut self, roots: &Roots, mark: &Mark, repacked: &HashSet<Hash>) -> Result<()> {
+        let mut keys = Vec::new();
+        for id in self.store.image_ids()?.iter().filter(|id| !roots.images.contains(id)) {
+            keys.push(image_key(id));
+            keys.extend(self.store.blobs().walk(&format!("blobs/{id}"))?.into_iter().map(|(key, _)| key));
+        }
+        keys.extend(mark.dead_packs().chain(repacked.iter().copied()).map(|id| pack_key(&id)));
+        keys.sort_unstable();
+        let trash = if self.lease.is_some() { Trash::read(self.store)? } else { Trash::empty(self.store) };
+        let known = if self.lease.is_some() { &trash } else { &self.trash };
+        let mut waiting = BTreeSet::new();
+        known.collections.iter().for_each(|c| waiting.extend(c.keys.iter().cloned()));
+        keys.retain(|k| !waiting.contains(k) && !self.gone.contains(k));
+        waiting.retain(|k| !self.gone.contains(k));
+        (self.out.waiting, self.out.waiting_bytes) = self.sum(waiting.iter())?;
+        (self.out.found, self.out.found_bytes) = self.sum(keys.iter())?;
+        if self.lease.is_some() && !keys.is_empty() {
+            Trash::add(self.store, &keys)?;
+        }
+        Ok(())
+    }
+
+    /// How many of the objects there are, and their bytes.
+    fn sum<'k>(&self, keys: impl Iterator<Item = &'k String>) -> Result<(u64, u64)> {
+        let (mut count, mut bytes) = (0, 0);
+        for key in keys {
+            if let Some(size) = self.store.blobs().size(key)? {
+                count += 1;
+                bytes += size;
+            }
+        }
+        Ok((count, bytes))
+    }
+}
+
+/// The image of a manifest's key.
+fn image_of(key: &str) -> Option<Hash> {
+    key.strip_prefix("images/")?.strip_suffix(".cvm")?.parse().ok()
+}
+
+fn unknown_needs(e: Error, image: &Hash) -> Error {
+    match e.kind() {
+        ErrorKind::Integrity | ErrorKind::NotFound => {
+            Error::integrity(format!("what image {image} needs cannot be read, so that nothing can be collected"))
+                .hint("cvctl store check names the damage; repair it, or remove the image")
+                .fact("images", vec![image.to_string()])
+                .cause(e)
+        }
+        _ => e,
+    }
+}

@@ -1,0 +1,194 @@
+//! Leases: who is writing into the store (`store-format.md` §8).
+//!
+//! A writer puts a lease before it looks at anything, and takes it away when it has ended. A collection deletes nothing
+//! that a writer may count on while that writer's lease is there. A lease does not keep others from writing, but where
+//! the store cannot decide races itself: there one writer has to be enough.
+//!
+//! ```text
+//!  begin ── look, store ── publish ── confirm ── end           the lease has gone: the generation is taken back
+//! ```
+//!
+//! A lease ends by itself when its process has ended, as far as that can be told, or after [`LIFE`]. Time is the
+//! store's own.
+
+use super::Store;
+use super::sealed::{seal, unseal};
+use super::trash::Trash;
+use crate::error::{Error, ErrorKind, Result};
+use crate::sys::clock;
+use crate::sys::process::{Process, host};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// A writer of whom nothing is known has so long to end.
+pub(super) const LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
+const DIR: &str = "leases";
+const LIMIT: u64 = 64 << 10;
+/// Where one writer has to be enough, two that begin at once give way to each other so often.
+const ATTEMPTS: u32 = 5;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LeaseFile {
+    host: String,
+    process: Process,
+    what: String,
+}
+
+/// The lease of a writer, until it is dropped.
+pub(super) struct Lease {
+    store: Store,
+    id: String,
+    began: u64,
+    trash: Trash,
+}
+
+/// A lease of somebody.
+pub(super) struct Held {
+    pub(super) id: String,
+    /// When it was put, by the clock of the store.
+    pub(super) began: u64,
+    /// Who does what, for people.
+    pub(super) who: String,
+    /// The process is known to have ended.
+    dead: bool,
+}
+
+fn key(id: &str) -> String {
+    format!("{DIR}/{id}")
+}
+
+impl Lease {
+    /// Puts a lease for `what`, such as `capture of rocky9`.
+    ///
+    /// # Errors
+    /// `Busy` when somebody else writes and the store cannot decide races; those of the backend.
+    pub(super) fn begin(store: &Store, what: &str) -> Result<Self> {
+        let alone = !store.blobs().has_conditions()?;
+        let mut attempt = 1;
+        loop {
+            let lease = Self::put(store, what)?;
+            let others = if alone { lease.others()? } else { Vec::new() };
+            let Some(other) = others.first() else { return Ok(lease) };
+            if attempt == ATTEMPTS {
+                return Err(Error::new(ErrorKind::Busy, format!("{} is being written by {}", store.blobs().place(), other.who))
+                    .hint("the server ignores conditional writes, so that one writer has to be enough: wait until it has ended")
+                    .fact("lease", other.id.clone()));
+            }
+            drop(lease);
+            std::thread::sleep(Duration::from_millis(50 + clock::random_u64() % (100 << attempt)));
+            attempt += 1;
+        }
+    }
+
+    fn put(store: &Store, what: &str) -> Result<Self> {
+        let id = format!("{:016x}", clock::random_u64());
+        let file = LeaseFile { host: host(), process: Process::own(), what: what.to_owned() };
+        let bytes = seal("lease", &file);
+        match store.blobs().create(&key(&id), &bytes) {
+            // A full store can still be collected: what is cached can go at any time.
+            Err(e) if e.kind() == ErrorKind::Limit => {
+                store.drop_caches()?;
+                store.blobs().create(&key(&id), &bytes)?;
+            }
+            done => done?,
+        }
+        let mut lease = Self { store: store.clone(), id, began: 0, trash: Trash::empty(store) };
+        lease.began = store.blobs().stat(&key(&lease.id))?.ok_or_else(taken)?.modified;
+        // After the lease: a collection either is seen here, or sees the lease.
+        lease.trash = Trash::read(store)?;
+        Ok(lease)
+    }
+
+    /// What collections had found when the lease began.
+    pub(super) fn trash(&self) -> &Trash {
+        &self.trash
+    }
+
+    /// Says that an object that is about to be written must not be deleted, whatever a collection found.
+    ///
+    /// # Errors
+    /// `Busy` when it is just being deleted and that takes long.
+    pub(super) fn keep(&self, key: &str) -> Result<()> {
+        self.trash.keep(key, &self.id)
+    }
+
+    /// Refuses to count on an object that will be deleted.
+    ///
+    /// # Errors
+    /// `Conflict`.
+    pub(super) fn rely_on(&self, key: &str) -> Result<()> {
+        if !self.trash.holds(key) {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Conflict, format!("{key} is about to be collected: nothing pointed to it"))
+            .hint("capture it again"))
+    }
+
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// When it was put, by the clock of the store.
+    pub(super) fn began(&self) -> u64 {
+        self.began
+    }
+
+    /// That it is still there: then nothing that this writer counted on has been deleted.
+    ///
+    /// # Errors
+    /// `Conflict` when it was taken away.
+    pub(super) fn confirm(&self) -> Result<()> {
+        if self.store.blobs().size(&key(&self.id))?.is_some() { Ok(()) } else { Err(taken()) }
+    }
+
+    /// The leases of others that count. Those that have ended are removed.
+    pub(super) fn others(&self) -> Result<Vec<Held>> {
+        let mut out = Vec::new();
+        for held in all(&self.store)?.into_iter().filter(|h| h.id != self.id) {
+            if held.has_ended(self.began) {
+                self.store.blobs().delete(&key(&held.id))?;
+            } else {
+                out.push(held);
+            }
+        }
+        Ok(out)
+    }
+}
+
+fn taken() -> Error {
+    Error::new(ErrorKind::Conflict, "the store was collected while this writer was asleep").hint("do it again")
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let _ = self.store.blobs().delete(&key(&self.id));
+    }
+}
+
+impl Held {
+    /// Whether its writer may still be at work.
+    pub(super) fn counts(&self) -> bool {
+        !self.dead
+    }
+
+    fn has_ended(&self, now: u64) -> bool {
+        self.dead || u128::from(now.saturating_sub(self.began)) > LIFE.as_millis()
+    }
+}
+
+/// All leases, the oldest first.
+pub(super) fn all(store: &Store) -> Result<Vec<Held>> {
+    let mut out = Vec::new();
+    for (key, meta) in store.blobs().walk(DIR)? {
+        let Some(id) = key.strip_prefix("leases/") else { continue };
+        let (who, dead) = match store.blobs().get(&key, LIMIT).map(|b| unseal::<LeaseFile>("lease", &b)) {
+            Ok(Ok(f)) => (format!("process {} on {} ({})", f.process.id, f.host, f.what), f.process.has_ended()),
+            Err(e) if e.kind() == ErrorKind::NotFound => continue,
+            _ => (format!("somebody whose lease {id} cannot be read"), false),
+        };
+        out.push(Held { id: id.to_owned(), began: meta.modified, who, dead });
+    }
+    out.sort_by(|a, b| (a.began, &a.id).cmp(&(b.began, &b.id)));
+    Ok(out)
+}

@@ -1,0 +1,279 @@
+//! One store becomes a copy of another, name by name: only what is missing goes over (`store-format.md` §9).
+//!
+//! ```text
+//!  names ──> generations that the copy lacks ──> their images ──> chunks ──> manifests ──> releases ──> tags
+//! ```
+//!
+//! Releases are copied byte by byte, with their signatures, so that a name means in the copy what it means here. A copy
+//! only goes forward: where it has generations of its own, it is none, and nothing is written. What was removed here
+//! stays there; a name that was removed as a whole is removed there by the generation that says so.
+
+use super::needs::Needs;
+use super::release::{head_key, release_key};
+use super::transfer::{Transfer, transfer};
+use super::{Image, Session, Store};
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::Unit;
+use crate::image::{ChunkSet, Hash};
+use crate::job::Task;
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How to copy.
+#[derive(Clone, Debug)]
+pub struct SyncOptions {
+    /// The names; empty: all.
+    pub names: Vec<String>,
+    /// zstd level of blocks of which only a part is wanted, 1 to 19.
+    pub level: i32,
+    /// Threads; 0 is one for each core.
+    pub threads: usize,
+}
+
+impl Default for SyncOptions {
+    fn default() -> Self {
+        Self { names: Vec::new(), level: 3, threads: 0 }
+    }
+}
+
+/// What a copy took.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Synced {
+    /// Names that were looked at.
+    pub names: u64,
+    /// Generations that went over, as `name@generation`.
+    pub generations: Vec<String>,
+    /// Images that went over.
+    pub images: u64,
+    /// Chunks that went over.
+    pub chunks: u64,
+    /// Bytes of blocks that were read for them.
+    pub read_bytes: u64,
+    /// Bytes that were stored.
+    pub stored_bytes: u64,
+    /// Tags that were set, as `name:tag`.
+    pub tags: Vec<String>,
+}
+
+impl Store {
+    /// Brings what `to` lacks of these names into it.
+    ///
+    /// # Errors
+    /// `NotFound` for a name that is not here; `Conflict` when `to` has other generations of a name, `Integrity` when
+    /// something is damaged here. Generations are published last, so that `to` is whole at any time.
+    pub fn sync(&self, to: &Store, options: &SyncOptions, task: &Task) -> Result<Synced> {
+        if self.uuid() == to.uuid() {
+            return Err(Error::invalid("this is the same store, or a copy of its files"));
+        }
+        Sync { from: self, to, options, task, out: Synced::default() }.run()
+    }
+}
+
+struct Sync<'s> {
+    from: &'s Store,
+    to: &'s Store,
+    options: &'s SyncOptions,
+    task: &'s Task,
+    out: Synced,
+}
+
+/// What a copy lacks of a name.
+#[derive(Default)]
+struct Lack {
+    name: String,
+    /// Keys of objects with their bytes, in the order in which they are to be written.
+    objects: Vec<(String, Vec<u8>)>,
+    generations: Vec<u64>,
+    images: BTreeSet<Hash>,
+    highest: u64,
+}
+
+impl Sync<'_> {
+    fn run(mut self) -> Result<Synced> {
+        self.task.stage("scan", 0, Unit::Steps);
+        let names = self.names()?;
+        self.out.names = names.len() as u64;
+        let mut lacks = Vec::new();
+        for name in &names {
+            self.task.check()?;
+            let lack = self.lack(name)?;
+            if !lack.objects.is_empty() {
+                lacks.push(lack);
+            }
+        }
+        if !lacks.is_empty() {
+            let session = self.to.session(&format!("sync from {}", self.from.blobs().place()))?;
+            self.images(&lacks, &session)?;
+            self.task.stage("publish", lacks.len() as u64, Unit::Steps);
+            lacks.iter().try_for_each(|lack| self.publish(lack, &session))?;
+        }
+        for name in &names {
+            self.tags(name)?;
+        }
+        Ok(self.out)
+    }
+
+    fn names(&self) -> Result<Vec<String>> {
+        let known = self.from.refs().names()?;
+        if let Some(name) = self.options.names.iter().find(|n| !known.contains(n)) {
+            return Err(self.from.no_name(name));
+        }
+        Ok(if self.options.names.is_empty() { known } else { self.options.names.clone() })
+    }
+
+    /// Compares the generations of a name here and there.
+    fn lack(&self, name: &str) -> Result<Lack> {
+        let (here, there) = (Listing::of(self.from, name)?, Listing::of(self.to, name)?);
+        let mut lack = Lack { name: name.to_owned(), ..Lack::default() };
+        let other = |g: u64| {
+            Error::new(
+                ErrorKind::Conflict,
+                format!("generation {g} of {name} in {} is another one", self.to.blobs().place()),
+            )
+            .hint("a copy has no generations of its own: sync into another store, or under another name")
+            .fact("generation", g)
+        };
+        if let Some(g) = there.sizes.keys().find(|g| !here.sizes.contains_key(g) && !here.buried.contains(g)) {
+            return Err(other(*g));
+        }
+        // Of those that both have the sizes tell, and of the newest the bytes.
+        let newest = there.sizes.keys().rev().find(|g| here.sizes.contains_key(g));
+        for (&g, size) in &here.sizes {
+            let key = release_key(name, g);
+            match there.sizes.get(&g) {
+                Some(same) if same == size && newest != Some(&g) => {}
+                Some(_) => {
+                    let (bytes, theirs) = (self.read(self.from, name, g)?, self.read(self.to, name, g)?);
+                    if bytes.0 != theirs.0 {
+                        return Err(other(g));
+                    }
+                    // The same, with more signatures.
+                    if bytes.1 != theirs.1 && bytes.1.len() > theirs.1.len() {
+                        lack.objects.push((key, bytes.1));
+                    }
+                }
+                None => {
+                    let (release, bytes) = self.read(self.from, name, g)?;
+                    if !here.buried.contains(&g) && !there.buried.contains(&g) {
+                        lack.images.extend(release.image);
+                    }
+                    lack.generations.push(g);
+                    lack.objects.push((key, bytes));
+                }
+            }
+        }
+        let highest = here.sizes.keys().chain(&here.buried).max().copied().unwrap_or(0);
+        for &g in here.buried.iter().filter(|g| !there.buried.contains(g) && !there.sizes.contains_key(g)) {
+            // The tombstone first: the release must not be seen without it.
+            lack.objects.insert(0, (format!("{}.removed", release_key(name, g)), Vec::new()));
+        }
+        lack.highest = highest;
+        Ok(lack)
+    }
+
+    fn read(&self, store: &Store, name: &str, generation: u64) -> Result<(super::Release, Vec<u8>)> {
+        store.refs().read(name, generation)
+    }
+
+    /// Brings the images over that the generations point to; all is durable when it returns.
+    fn images(&mut self, lacks: &[Lack], session: &Session<'_>) -> Result<()> {
+        let ids: BTreeSet<Hash> = lacks.iter().flat_map(|l| l.images.iter().copied()).collect();
+        let (mut needs, mut wanted, mut images) = (Needs::default(), ChunkSet::default(), Vec::new());
+        for id in ids {
+            self.task.check()?;
+            let image = self.from.image_by_id(id)?;
+            if session.has_image(&image)? {
+                continue;
+            }
+            needs.of(&image, &mut |hash, length| {
+                if !session.holds(hash)? {
+                    wanted.insert(*hash, length);
+                }
+                Ok(())
+            })?;
+            images.push(image);
+        }
+        self.task.stage("transfer", wanted.chunks().iter().map(|c| u64::from(c.1)).sum(), Unit::Bytes);
+        let how = Transfer { session, level: self.options.level, threads: self.options.threads, tolerant: false };
+        let moved = transfer(self.from, &wanted, &how, self.task)?;
+        (self.out.chunks, self.out.read_bytes) = (moved.chunks, moved.read);
+        self.out.stored_bytes = session.finish()?;
+        self.out.images = images.len() as u64;
+        images.iter().map(Image::manifest).try_for_each(|m| session.put_manifest(m).map(drop))
+    }
+
+    /// Publishes the generations of a name.
+    fn publish(&mut self, lack: &Lack, session: &Session<'_>) -> Result<()> {
+        let (blobs, lease) = (self.to.blobs(), session.lease());
+        let head = blobs.get(&head_key(&lack.name), 32).ok();
+        let mut made = Vec::new();
+        for (key, bytes) in &lack.objects {
+            match blobs.create(key, bytes) {
+                Ok(()) => {
+                    made.push(key.clone());
+                    // A name of several generations has a HEAD at any time.
+                    if self.to.refs().hint(&lack.name) == 0 && !key.ends_with(".removed") {
+                        blobs.put(&head_key(&lack.name), b"1")?;
+                    }
+                }
+                // More signatures, or a run before this one was killed in between, or another is at it.
+                Err(e) if e.kind() == ErrorKind::Conflict => {
+                    let there = blobs.get(key, 64 << 10)?;
+                    if there.len() < bytes.len() && bytes.starts_with(&there) {
+                        blobs.put(key, bytes)?;
+                    } else if there != *bytes {
+                        return Err(e);
+                    }
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        if self.to.refs().hint(&lack.name) < lack.highest {
+            blobs.put(&head_key(&lack.name), lack.highest.to_string().as_bytes())?;
+        }
+        if let Err(e) = lease.confirm() {
+            // As it was before: nobody can have built on it yet.
+            blobs.delete_all(&made)?;
+            head.map_or_else(|| blobs.delete(&head_key(&lack.name)), |h| blobs.put(&head_key(&lack.name), &h))?;
+            return Err(e);
+        }
+        self.out.generations.extend(lack.generations.iter().map(|g| format!("{}@{g}", lack.name)));
+        self.task.advance(1);
+        Ok(())
+    }
+
+    /// Points the tags of the copy to what they point to here.
+    fn tags(&mut self, name: &str) -> Result<()> {
+        for t in self.from.refs().tags(name)? {
+            if self.to.refs().tag(name, &t.tag)? != Some(t.generation) {
+                self.to.tag(&format!("{name}@{}", t.generation), name, &t.tag)?;
+                self.out.tags.push(format!("{name}:{}", t.tag));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The generations of a name in one store.
+struct Listing {
+    /// Bytes of each release.
+    sizes: BTreeMap<u64, u64>,
+    buried: BTreeSet<u64>,
+}
+
+impl Listing {
+    fn of(store: &Store, name: &str) -> Result<Self> {
+        let mut out = Self { sizes: BTreeMap::new(), buried: BTreeSet::new() };
+        let prefix = format!("refs/{name}");
+        for (key, meta) in store.blobs().walk(&prefix)? {
+            let Some(name) = key.strip_prefix(&prefix).and_then(|k| k.strip_prefix('/')) else { continue };
+            let (digits, buried) = name.strip_suffix(".removed").map_or((name, false), |d| (d, true));
+            match digits.parse::<u64>().ok().filter(|_| digits.len() == 16) {
+                Some(g) if buried => _ = out.buried.insert(g),
+                Some(g) => _ = out.sizes.insert(g, meta.size),
+                None => {}
+            }
+        }
+        Ok(out)
+    }
+}

@@ -1,0 +1,82 @@
+//! Chunks from one store into another: whole blocks where all of one is wanted, single chunks otherwise.
+
+use super::{ChunkSource, ChunkWriter, Claim, Session};
+use crate::error::{ErrorKind, Result};
+use crate::image::block::{Block, BlockOpener};
+use crate::image::{ChunkSet, Hash};
+use crate::job::{Failure, Task, threads};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What went over.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Moved {
+    /// Chunks that were stored.
+    pub(super) chunks: u64,
+    /// Bytes of blocks that were read.
+    pub(super) read: u64,
+}
+
+/// How chunks go over.
+pub(super) struct Transfer<'t> {
+    /// Where they are stored.
+    pub(super) session: &'t Session<'t>,
+    /// zstd level of blocks of which only a part is wanted.
+    pub(super) level: i32,
+    /// Threads; 0 is one for each core.
+    pub(super) threads: usize,
+    /// Blocks that are damaged at the source are passed over.
+    pub(super) tolerant: bool,
+}
+
+/// Brings the chunks of `wanted` from `source` into the session. Each is verified.
+///
+/// # Errors
+/// `Integrity` when a chunk is nowhere in `source`, or is damaged there and that is not tolerated; what the session
+/// returns.
+pub(super) fn transfer(source: &dyn ChunkSource, wanted: &ChunkSet, how: &Transfer<'_>, task: &Task) -> Result<Moved> {
+    let Transfer { session, level, threads: workers, tolerant } = *how;
+    let (failure, chunks, read) = (Failure::default(), AtomicU64::new(0), AtomicU64::new(0));
+    let feed = source.feed(wanted)?;
+    failure.on_threads(threads(workers), || {
+        let (mut writer, mut opener) = (ChunkWriter::new(session, level)?, BlockOpener::new()?);
+        let (mut stored, mut raw, mut found) = (Vec::new(), Vec::new(), Vec::<(Hash, usize)>::new());
+        loop {
+            failure.check(task)?;
+            let origin = match feed.next(&mut stored) {
+                Ok(Some(origin)) => origin,
+                Ok(None) => break,
+                Err(e) if tolerant && e.kind() == ErrorKind::Integrity => continue,
+                Err(e) => return Err(e),
+            };
+            raw.clear();
+            found.clear();
+            let info = opener.open(&stored, |hash, bytes| {
+                if wanted.contains(&hash) && session.claim(&hash)? == Claim::Store {
+                    found.push((hash, bytes.len()));
+                    raw.extend_from_slice(bytes);
+                }
+                Ok(())
+            });
+            let info = match info {
+                Ok(info) => info,
+                Err(e) if tolerant && e.kind() == ErrorKind::Integrity => continue,
+                Err(e) => return Err(origin.explain(e)),
+            };
+            read.fetch_add(stored.len() as u64, Ordering::Relaxed);
+            chunks.fetch_add(found.len() as u64, Ordering::Relaxed);
+            if found.len() == info.chunks.len() {
+                session.add(Block { info, bytes: &stored })?;
+            } else {
+                let mut rest = &raw[..];
+                for (hash, length) in &found {
+                    let (bytes, after) = rest.split_at(*length);
+                    rest = after;
+                    writer.add(*hash, bytes)?;
+                }
+            }
+            task.advance(raw.len() as u64);
+        }
+        writer.close()
+    })?;
+    Ok(Moved { chunks: chunks.into_inner(), read: read.into_inner() })
+}

@@ -1,0 +1,274 @@
+//! Copies of a store: what goes over, what does not, and how one heals another.
+#![allow(missing_docs)]
+
+mod common;
+
+use common::noise;
+use libcv::ErrorKind;
+use libcv::capture::CaptureOptions;
+use libcv::job::Task;
+use libcv::store::collect::CollectOptions;
+use libcv::store::{Repaired, Store, SyncOptions, Synced};
+use libcv::tree::extract::ExtractOptions;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+struct Bed {
+    dir: tempfile::TempDir,
+    here: Store,
+    there: Store,
+}
+
+impl Bed {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("tree")).unwrap();
+        let [here, there] = ["here", "there"].map(|s| Store::init(dir.path().join(s)).unwrap());
+        Self { dir, here, there }
+    }
+
+    fn write(&self, name: &str, bytes: usize, seed: u64) {
+        std::fs::write(self.dir.path().join("tree").join(name), noise(bytes, seed)).unwrap();
+    }
+
+    fn capture(&self, store: &Store, name: &str) -> u64 {
+        let state = Some(self.dir.path().join("state"));
+        let options = CaptureOptions { exact: true, state, ..CaptureOptions::default() };
+        store.capture(self.dir.path().join("tree"), name, &options, &Task::quiet()).unwrap().generation
+    }
+
+    fn sync(&self, names: &[&str]) -> libcv::Result<Synced> {
+        let names = names.iter().map(ToString::to_string).collect();
+        self.here.sync(&self.there, &SyncOptions { names, ..SyncOptions::default() }, &Task::quiet())
+    }
+
+    fn repair(&self) -> Repaired {
+        let store = Store::open_to_repair(self.dir.path().join("here")).unwrap();
+        store.repair(&self.there, &Task::quiet()).unwrap()
+    }
+
+    fn objects(&self, kind: &str) -> Vec<PathBuf> {
+        fn walk(dir: &Path, out: &mut Vec<PathBuf>) {
+            for e in std::fs::read_dir(dir).unwrap() {
+                let p = e.unwrap().path();
+                if p.is_dir() { walk(&p, out) } else { out.push(p) }
+            }
+        }
+        let mut out = Vec::new();
+        walk(&self.dir.path().join("here").join(kind), &mut out);
+        out.sort();
+        out
+    }
+}
+
+fn check(store: &Store) {
+    assert_eq!(store.check(true, &Task::quiet()).unwrap().faults, []);
+}
+
+fn extract(store: &Store, reference: &str) {
+    let out = tempfile::tempdir().unwrap();
+    let options = ExtractOptions { verify: true, ..ExtractOptions::default() };
+    store.image(reference).unwrap().extract(out.path().join("o"), &options, &Task::quiet()).unwrap();
+}
+
+#[test]
+fn a_copy_takes_what_is_new_and_nothing_twice() {
+    let b = Bed::new();
+    b.write("a", 900_000, 1);
+    b.capture(&b.here, "t");
+    b.here.tag("t", "t", "stable").unwrap();
+    b.capture(&b.here, "u");
+    let first = b.sync(&["t"]).unwrap();
+    assert_eq!(
+        (first.generations.as_slice(), first.tags.as_slice()),
+        (["t@1".to_owned()].as_slice(), ["t:stable".to_owned()].as_slice())
+    );
+    assert!(first.stored_bytes > 900_000, "{first:?}");
+    check(&b.there);
+    extract(&b.there, "t:stable");
+    assert_eq!(b.there.image("u").map(drop).unwrap_err().kind(), ErrorKind::NotFound);
+    // The same image under another name: no chunk.
+    let second = b.sync(&[]).unwrap();
+    assert_eq!((second.generations.as_slice(), second.chunks), (["u@1".to_owned()].as_slice(), 0));
+    b.write("b", 500_000, 2);
+    b.capture(&b.here, "t");
+    let third = b.sync(&[]).unwrap();
+    assert!(third.stored_bytes < 510_000 && third.read_bytes < 510_000, "{third:?}");
+    let idle = b.sync(&[]).unwrap();
+    assert_eq!((idle.images, idle.chunks, idle.generations.len(), idle.tags.len()), (0, 0, 0, 0));
+    check(&b.there);
+    extract(&b.there, "t@2");
+    assert_eq!(b.here.refs().release("t", 2).unwrap(), b.there.refs().release("t", 2).unwrap());
+    assert_eq!(b.sync(&["v"]).unwrap_err().kind(), ErrorKind::NotFound);
+    let same = b.here.sync(&b.here, &SyncOptions::default(), &Task::quiet());
+    assert_eq!(same.unwrap_err().kind(), ErrorKind::Invalid);
+}
+
+#[test]
+fn a_copy_only_goes_forward() {
+    let b = Bed::new();
+    b.write("a", 10_000, 1);
+    b.capture(&b.here, "t");
+    b.sync(&[]).unwrap();
+    b.write("a", 10_000, 2);
+    b.capture(&b.there, "t");
+    // Ahead, and then apart.
+    assert_eq!(b.sync(&[]).unwrap_err().kind(), ErrorKind::Conflict);
+    b.write("a", 10_000, 3);
+    b.capture(&b.here, "t");
+    assert_eq!(b.sync(&[]).unwrap_err().kind(), ErrorKind::Conflict);
+    check(&b.there);
+    assert_eq!(b.there.log("t").unwrap().len(), 2);
+}
+
+#[test]
+fn what_was_removed_does_not_go_over_and_removal_does() {
+    let b = Bed::new();
+    for n in 1..=4 {
+        b.write("a", 100_000, n);
+        b.capture(&b.here, "t");
+    }
+    let collect = CollectOptions { keep_last: Some(2), grace: Duration::ZERO, ..CollectOptions::default() };
+    (0..2).for_each(|_| drop(b.here.collect(&collect, &Task::quiet()).unwrap()));
+    let done = b.sync(&[]).unwrap();
+    assert_eq!(done.images, 2);
+    check(&b.there);
+    let left: Vec<u64> = b.there.log("t").unwrap().iter().map(|l| l.release.generation).collect();
+    assert_eq!(left, [4, 3]);
+    b.here.remove("t").unwrap();
+    b.sync(&[]).unwrap();
+    assert_eq!(b.there.image("t").map(drop).unwrap_err().kind(), ErrorKind::NotFound);
+    check(&b.there);
+}
+
+#[test]
+fn a_sync_that_was_cut_off_goes_on_where_it_was() {
+    let b = Bed::new();
+    // Noise does not compress: more than one pack.
+    (0..4).for_each(|n| b.write(&format!("f{n}"), 20 << 20, n));
+    b.capture(&b.here, "t");
+    b.sync(&[]).unwrap();
+    // A kill before the last pack leaves the others, and nothing that names them.
+    let there = b.dir.path().join("there");
+    for dir in ["idx", "images", "refs"] {
+        std::fs::remove_dir_all(there.join(dir)).unwrap();
+    }
+    let packs =
+        || std::fs::read_dir(there.join("packs")).unwrap().flat_map(|d| std::fs::read_dir(d.unwrap().path()).unwrap());
+    assert!(packs().count() >= 2);
+    std::fs::remove_file(packs().next().unwrap().unwrap().path()).unwrap();
+    let rest = b.sync(&[]).unwrap();
+    assert!(rest.stored_bytes > 10 << 20 && rest.stored_bytes < 70 << 20, "{rest:?}");
+    check(&b.there);
+}
+
+/// One bit in each kind of object, at 500 places: found, told with the image that it touches, healed from the copy.
+#[test]
+fn a_flipped_bit_anywhere_is_healed_from_a_copy() {
+    let b = Bed::new();
+    (0..30).for_each(|n| b.write(&format!("f{n}"), 3_000 + n as usize, n));
+    b.capture(&b.here, "t");
+    b.write("own", 4_000, 99);
+    b.capture(&b.here, "t");
+    b.here.tag("t@1", "t", "stable").unwrap();
+    b.sync(&[]).unwrap();
+    let before: Vec<(PathBuf, Vec<u8>)> =
+        b.objects("").into_iter().map(|p| (p.clone(), std::fs::read(p).unwrap())).collect();
+    let kinds = ["packs", "idx", "images", "refs", "tags", "store.json"];
+    let all: Vec<PathBuf> = kinds
+        .iter()
+        .flat_map(|k| {
+            let path = b.dir.path().join("here").join(k);
+            if path.is_file() { vec![path] } else { b.objects(k) }
+        })
+        .collect();
+    let places = if std::env::var_os("FULL").is_some_and(|f| f == "1") { 500 } else { 24 };
+    for object in &all {
+        let whole = std::fs::read(object).unwrap();
+        let bits = whole.len() * 8;
+        let step = (bits / places.min(bits)).max(1);
+        for bit in (0..bits).step_by(step) {
+            let mut bad = whole.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            std::fs::write(object, &bad).unwrap();
+            let what = || format!("{} bit {bit}", object.display());
+            if object.ends_with("store.json") {
+                assert!(Store::open(b.dir.path().join("here")).is_err(), "{}", what());
+            } else {
+                let report = Store::open(b.dir.path().join("here")).unwrap().check(true, &Task::quiet()).unwrap();
+                // A HEAD that lags behind is a lower bound all the same.
+                if !object.ends_with("HEAD") {
+                    assert!(!report.faults.is_empty(), "{}", what());
+                }
+                if object.components().any(|c| c.as_os_str() == "images") {
+                    let id = object.file_stem().unwrap().to_string_lossy().into_owned();
+                    assert!(report.faults.iter().any(|f| f.images.contains(&id)), "{}: {:?}", what(), report.faults);
+                }
+            }
+            let done = b.repair();
+            assert_eq!(done.faults, [], "{}: {done:?}", what());
+            let store = Store::open(b.dir.path().join("here")).unwrap();
+            check(&store);
+            assert_eq!(store.log("t").unwrap().len(), 2, "{}", what());
+            assert_eq!(store.refs().tag("t", "stable").unwrap(), Some(1));
+            for g in 1..=2 {
+                assert_eq!(store.refs().release("t", g).unwrap(), b.there.refs().release("t", g).unwrap());
+            }
+            // As it was, for the next one.
+            std::fs::remove_dir_all(b.dir.path().join("here")).unwrap();
+            for (path, bytes) in &before {
+                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+                std::fs::write(path, bytes).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_lost_is_healed_from_a_copy() {
+    let b = Bed::new();
+    (0..30).for_each(|n| b.write(&format!("f{n}"), 30_000, n));
+    b.capture(&b.here, "t");
+    b.write("own", 40_000, 99);
+    b.capture(&b.here, "t");
+    b.sync(&[]).unwrap();
+    for kind in ["packs", "idx", "images", "refs/t"] {
+        for object in b.objects(kind) {
+            std::fs::remove_file(object).unwrap();
+        }
+        std::fs::write(b.dir.path().join("here/refs/t/HEAD"), "2").unwrap();
+        let done = b.repair();
+        assert_eq!(done.faults, [], "{kind}: {done:?}");
+        let store = Store::open(b.dir.path().join("here")).unwrap();
+        check(&store);
+        extract(&store, "t@1");
+        extract(&store, "t@2");
+    }
+    // What the copy has not either is told.
+    b.write("new", 50_000, 7);
+    b.capture(&b.here, "t");
+    for object in b.objects("packs") {
+        std::fs::remove_file(object).unwrap();
+    }
+    let done = b.repair();
+    let lost = b.here.image("t@3").unwrap().id().to_string();
+    assert!(!done.faults.is_empty() && done.faults.iter().all(|f| f.images == [lost.clone()]), "{done:?}");
+    assert_eq!(done.ok().unwrap_err().kind(), ErrorKind::Integrity);
+    extract(&Store::open(b.dir.path().join("here")).unwrap(), "t@2");
+}
+
+#[test]
+fn another_history_heals_content_and_no_name() {
+    let b = Bed::new();
+    b.write("a", 300_000, 1);
+    b.capture(&b.here, "t");
+    b.capture(&b.there, "t");
+    std::fs::write(b.dir.path().join("here/refs/t/0000000000000001"), "x").unwrap();
+    for object in b.objects("packs") {
+        std::fs::remove_file(object).unwrap();
+    }
+    let done = b.repair();
+    assert!(done.chunks > 0);
+    assert!(done.faults.iter().all(|f| f.object.starts_with("refs/")), "{done:?}");
+    assert!(!done.faults.is_empty());
+}
