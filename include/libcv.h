@@ -229,6 +229,40 @@ typedef struct {
 typedef int32_t (*cv_event_fn)(const char *event_json, void *user);
 
 /**
+ * How to collect. Zeros are the defaults: `cv_gc_options o = {0}; o.size = sizeof o;`
+ */
+typedef struct {
+    /**
+     * `sizeof(cv_gc_options)`.
+     */
+    uint32_t size;
+    /**
+     * Threads; 0 is one for each core.
+     */
+    uint32_t threads;
+    /**
+     * Keep so many of the newest generations of each name, and those with a tag; 0 keeps all.
+     */
+    uint64_t keep_last;
+    /**
+     * What nobody needs is deleted so many seconds after it was found to be so; 0 is seven days.
+     */
+    uint64_t grace_s;
+    /**
+     * Not 0: only say what would be done.
+     */
+    uint8_t dry_run;
+    /**
+     * Not 0: the grace is none at all, whatever `grace_s` says.
+     */
+    uint8_t no_grace;
+    /**
+     * Zero.
+     */
+    uint8_t reserved[6];
+} cv_gc_options;
+
+/**
  * How to capture. Zeros are the defaults: `cv_capture_options o = {0}; o.size = sizeof o;`
  */
 typedef struct {
@@ -599,6 +633,63 @@ int32_t cv_store_check(const cv_store *store,
  * Starts what `cv_store_check` does; the result is the report.
  */
 int32_t cv_store_check_start(const cv_store *store, bool read_data, cv_job **job);
+
+/**
+ * Finds what no image needs, and deletes what was found to be so long enough ago. The result is a JSON object
+ * `{images, removed, deleted, deleted_bytes, found, found_bytes, waiting, …}`. `options` and `on_event` may be NULL.
+ */
+int32_t cv_store_gc(const cv_store *store,
+                    const cv_gc_options *options,
+                    cv_event_fn on_event,
+                    void *user,
+                    char **collected_json);
+
+/**
+ * Starts what `cv_store_gc` does; the result is the same object.
+ */
+int32_t cv_store_gc_start(const cv_store *store, const cv_gc_options *options, cv_job **job);
+
+/**
+ * Brings what the store `to` lacks of `count` names, or of all when there are none, into it. The result is a JSON object
+ * `{names, generations, images, chunks, read_bytes, stored_bytes, tags}`. `names` may be NULL when `count` is 0;
+ * `on_event` may be NULL.
+ */
+int32_t cv_store_sync(const cv_store *store,
+                      const cv_store *to,
+                      const char *const *names,
+                      size_t count,
+                      cv_event_fn on_event,
+                      void *user,
+                      char **synced_json);
+
+/**
+ * Starts what `cv_store_sync` does; the result is the same object.
+ */
+int32_t cv_store_sync_start(const cv_store *store,
+                            const cv_store *to,
+                            const char *const *names,
+                            size_t count,
+                            cv_job **job);
+
+/**
+ * Opens a store to repair it, even if `store.json` is damaged or lost.
+ */
+int32_t cv_store_open_to_repair(const char *directory, cv_store **store);
+
+/**
+ * Heals what is damaged or lost in a store from the store `from`. The result is a JSON object `{found, healed, chunks,
+ * stored_bytes, faults}`, whose array `faults` says what is left. `on_event` may be NULL.
+ */
+int32_t cv_store_repair(const cv_store *store,
+                        const cv_store *from,
+                        cv_event_fn on_event,
+                        void *user,
+                        char **repaired_json);
+
+/**
+ * Starts what `cv_store_repair` does; the result is the same object.
+ */
+int32_t cv_store_repair_start(const cv_store *store, const cv_store *from, cv_job **job);
 
 /**
  * Captures the tree at `root` as the next generation of `name`; when nothing has changed there is no new one. The

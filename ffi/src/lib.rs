@@ -27,6 +27,10 @@ pub mod job;
 
 pub mod store;
 
+pub mod collect;
+
+pub mod sync;
+
 pub mod capture;
 
 pub mod image;

@@ -10,6 +10,7 @@ from typing_extensions import Self
 from ._types import (
     Action,
     Captured,
+    Collected,
     Diagnostic,
     Event,
     Exported,
@@ -19,7 +20,9 @@ from ._types import (
     NameInfo,
     Logged,
     Release,
+    Repaired,
     Report,
+    Synced,
 )
 
 _StrPath = Union[str, bytes, os.PathLike[str], os.PathLike[bytes]]
@@ -102,6 +105,45 @@ class Store:
         """Checks the store, with `read_data` every block; faults are in the report."""
     def check_job(self, *, read_data: bool = False) -> Job[Report]:
         """`check` in the background."""
+    @staticmethod
+    def open_to_repair(path: _StrPath) -> Store:
+        """Opens a store to repair it, even if `store.json` is damaged or lost."""
+    def gc(
+        self,
+        *,
+        keep_last: Optional[int] = None,
+        grace: Union[str, float, None] = None,
+        dry_run: bool = False,
+        threads: int = 0,
+        progress: _Progress = None,
+    ) -> Collected:
+        """Finds what no image needs, and deletes what was found to be so `grace` ago (seven days).
+
+        `keep_last` removes all but so many of the newest generations of each name, and those with a tag. `grace` is a
+        number of seconds or a text such as "12h".
+        """
+    def gc_job(
+        self,
+        *,
+        keep_last: Optional[int] = None,
+        grace: Union[str, float, None] = None,
+        dry_run: bool = False,
+        threads: int = 0,
+    ) -> Job[Collected]:
+        """`gc` in the background."""
+    def sync(
+        self, to: Store, names: Sequence[str] = ..., *, threads: int = 0, progress: _Progress = None
+    ) -> Synced:
+        """Brings what `to` lacks of these names, or of all, into it.
+
+        Raises `Conflict` when `to` has other generations of a name.
+        """
+    def sync_job(self, to: Store, names: Sequence[str] = ..., *, threads: int = 0) -> Job[Synced]:
+        """`sync` in the background."""
+    def repair(self, source: Store, *, progress: _Progress = None) -> Repaired:
+        """Heals what is damaged or lost from another store; `faults` is what is left."""
+    def repair_job(self, source: Store) -> Job[Repaired]:
+        """`repair` in the background."""
     def capture(
         self,
         root: _StrPath,

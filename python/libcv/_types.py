@@ -86,6 +86,48 @@ class Report(TypedDict):
     faults: list[Fault]
 
 
+class Collected(TypedDict):
+    """What a collection did, or would do."""
+
+    dry_run: bool
+    images: int
+    removed: list[str]
+    deleted: int
+    deleted_bytes: int
+    found: int
+    found_bytes: int
+    repacked: int
+    repacked_bytes: int
+    waiting: int
+    waiting_bytes: int
+    held_by: list[str]
+    packs: int
+    packs_bytes: int
+    notes: list[str]
+
+
+class Synced(TypedDict):
+    """What a copy of a store took."""
+
+    names: int
+    generations: list[str]
+    images: int
+    chunks: int
+    read_bytes: int
+    stored_bytes: int
+    tags: list[str]
+
+
+class Repaired(TypedDict):
+    """What a repair did, and what is left."""
+
+    found: int
+    healed: list[str]
+    chunks: int
+    stored_bytes: int
+    faults: list[Fault]
+
+
 class Captured(TypedDict):
     """What a capture did."""
 

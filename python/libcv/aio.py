@@ -11,15 +11,28 @@ the awaiting task cancels the work and waits for its end.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Callable, Optional, TypeVar, Union
 
 from ._native import Change, Image, Job, Plan, Store
-from ._types import Event, Exported, Extracted, Report, StrPath
+from ._types import Collected, Event, Exported, Extracted, Repaired, Report, StrPath, Synced
 
 T = TypeVar("T")
 
-__all__ = ["apply", "capture", "check", "diff", "events", "export_tar", "extract", "import_tar", "result"]
+__all__ = [
+    "apply",
+    "capture",
+    "check",
+    "diff",
+    "events",
+    "export_tar",
+    "extract",
+    "gc",
+    "import_tar",
+    "repair",
+    "result",
+    "sync",
+]
 
 Progress = Optional[Callable[[Event], object]]
 
@@ -62,6 +75,21 @@ async def diff(
 ) -> list[Change]:
     """`Store.diff`."""
     return await result(store.diff_job(before, after), progress)
+
+
+async def gc(store: Store, *, progress: Progress = None, **options: Any) -> Collected:
+    """`Store.gc`, with the same options."""
+    return await result(store.gc_job(**options), progress)
+
+
+async def sync(store: Store, to: Store, names: Sequence[str] = (), *, progress: Progress = None, **options: Any) -> Synced:
+    """`Store.sync`, with the same options."""
+    return await result(store.sync_job(to, names, **options), progress)
+
+
+async def repair(store: Store, source: Store, *, progress: Progress = None) -> Repaired:
+    """`Store.repair`."""
+    return await result(store.repair_job(source), progress)
 
 
 async def extract(image: Image, target: StrPath, *, progress: Progress = None, **options: Any) -> Extracted:

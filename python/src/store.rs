@@ -1,4 +1,4 @@
-//! Stores: images, generations, tags, capture, check.
+//! Stores: images, generations, tags, capture, check, collection, copies.
 
 use crate::convert::{FileLike, Reference, SystemPath, to_python};
 use crate::error::{OrRaise, raise};
@@ -8,9 +8,12 @@ use crate::wait;
 use libcv::capture::CaptureOptions;
 use libcv::convert::tar::{self, ImportOptions, Limits};
 use libcv::job::Task;
+use libcv::store::SyncOptions;
+use libcv::store::collect::CollectOptions;
 use libcv::{Error, ErrorKind};
 use pyo3::prelude::*;
 use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
 
 /// A store.
 #[pyclass(frozen, module = "libcv._native")]
@@ -44,6 +47,32 @@ impl Store {
 /// What there is now, by the generation that a capture or an import gave.
 fn generation(store: &libcv::store::Store, name: &str, number: u64) -> libcv::Result<libcv::store::Image> {
     store.image(&format!("{name}@{number}"))
+}
+
+/// A span of time: text with a unit, or seconds.
+#[derive(FromPyObject)]
+enum Span {
+    Text(String),
+    Seconds(f64),
+}
+
+fn collect_options(
+    py: Python<'_>,
+    keep_last: Option<u64>,
+    grace: Option<Span>,
+    dry_run: bool,
+    threads: usize,
+) -> PyResult<CollectOptions> {
+    let mut options = CollectOptions { keep_last, dry_run, threads, ..CollectOptions::default() };
+    if let Some(grace) = grace {
+        let negative = |_| Error::invalid("grace is not a number of seconds");
+        options.grace = match grace {
+            Span::Text(text) => libcv::units::duration(&text),
+            Span::Seconds(s) => Duration::try_from_secs_f64(s).map_err(negative),
+        }
+        .or_raise(py)?;
+    }
+    Ok(options)
 }
 
 /// Limits of an import, where they are not the usual ones.
@@ -144,6 +173,78 @@ impl Store {
         let store = self.get(py)?;
         let work = move |t: &Task| store.check(read_data, t);
         Job::start(py, "check", work, |py, report| to_python(py, &report).map(Bound::unbind))
+    }
+
+    #[staticmethod]
+    fn open_to_repair(py: Python<'_>, path: SystemPath) -> PyResult<Self> {
+        py.detach(|| libcv::store::Store::open_to_repair(path.0)).or_raise(py).map(Self::new)
+    }
+
+    #[pyo3(signature = (*, keep_last=None, grace=None, dry_run=false, threads=0, progress=None))]
+    fn gc<'py>(
+        &self,
+        py: Python<'py>,
+        keep_last: Option<u64>,
+        grace: Option<Span>,
+        dry_run: bool,
+        threads: usize,
+        progress: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let (store, options) = (self.get(py)?, collect_options(py, keep_last, grace, dry_run, threads)?);
+        to_python(py, &wait::run(py, "gc", progress, move |t| store.collect(&options, t))?)
+    }
+
+    #[pyo3(signature = (*, keep_last=None, grace=None, dry_run=false, threads=0))]
+    fn gc_job(
+        &self,
+        py: Python<'_>,
+        keep_last: Option<u64>,
+        grace: Option<Span>,
+        dry_run: bool,
+        threads: usize,
+    ) -> PyResult<Job> {
+        let (store, options) = (self.get(py)?, collect_options(py, keep_last, grace, dry_run, threads)?);
+        let work = move |t: &Task| store.collect(&options, t);
+        Job::start(py, "gc", work, |py, done| to_python(py, &done).map(Bound::unbind))
+    }
+
+    #[pyo3(signature = (to, names=Vec::new(), *, threads=0, progress=None))]
+    fn sync<'py>(
+        &self,
+        py: Python<'py>,
+        to: &Self,
+        names: Vec<String>,
+        threads: usize,
+        progress: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let (store, to) = (self.get(py)?, to.get(py)?);
+        let options = SyncOptions { names, threads, ..SyncOptions::default() };
+        to_python(py, &wait::run(py, "sync", progress, move |t| store.sync(&to, &options, t))?)
+    }
+
+    #[pyo3(signature = (to, names=Vec::new(), *, threads=0))]
+    fn sync_job(&self, py: Python<'_>, to: &Self, names: Vec<String>, threads: usize) -> PyResult<Job> {
+        let (store, to) = (self.get(py)?, to.get(py)?);
+        let options = SyncOptions { names, threads, ..SyncOptions::default() };
+        let work = move |t: &Task| store.sync(&to, &options, t);
+        Job::start(py, "sync", work, |py, done| to_python(py, &done).map(Bound::unbind))
+    }
+
+    #[pyo3(signature = (source, *, progress=None))]
+    fn repair<'py>(
+        &self,
+        py: Python<'py>,
+        source: &Self,
+        progress: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let (store, from) = (self.get(py)?, source.get(py)?);
+        to_python(py, &wait::run(py, "repair", progress, move |t| store.repair(&from, t))?)
+    }
+
+    fn repair_job(&self, py: Python<'_>, source: &Self) -> PyResult<Job> {
+        let (store, from) = (self.get(py)?, source.get(py)?);
+        let work = move |t: &Task| store.repair(&from, t);
+        Job::start(py, "repair", work, |py, done| to_python(py, &done).map(Bound::unbind))
     }
 
     #[pyo3(signature = (root, name, *, exclude=None, keep=None, exact=false, strict=false, paranoid=false, tag=None,
