@@ -15,11 +15,11 @@ from collections.abc import AsyncIterator
 from typing import Any, Callable, Optional, TypeVar, Union
 
 from ._native import Change, Image, Job, Plan, Store
-from ._types import Event, Exported, Extracted, Report, StrPath
+from ._types import Event, Exported, Extracted, Report, StrPath, Verified
 
 T = TypeVar("T")
 
-__all__ = ["apply", "capture", "check", "diff", "events", "export_tar", "extract", "import_tar", "result"]
+__all__ = ["apply", "capture", "check", "diff", "events", "export_tar", "extract", "import_tar", "result", "verify"]
 
 Progress = Optional[Callable[[Event], object]]
 
@@ -67,6 +67,11 @@ async def diff(
 async def extract(image: Image, target: StrPath, *, progress: Progress = None, **options: Any) -> Extracted:
     """`Image.extract`, with the same options."""
     return await result(image.extract_job(target, **options), progress)
+
+
+async def verify(image: Image, *, threads: int = 0, progress: Progress = None) -> Verified:
+    """`Image.verify`."""
+    return await result(image.verify_job(threads=threads), progress)
 
 
 async def import_tar(store: Store, file: Any, name: str, *, progress: Progress = None, **options: Any) -> Image:

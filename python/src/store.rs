@@ -8,6 +8,9 @@ use crate::wait;
 use libcv::capture::CaptureOptions;
 use libcv::convert::tar::{self, ImportOptions, Limits};
 use libcv::job::Task;
+use libcv::secrets::Policy;
+use libcv::sign::{Keyring, Signer};
+use libcv::store::Trust;
 use libcv::{Error, ErrorKind};
 use pyo3::prelude::*;
 use std::sync::{PoisonError, RwLock};
@@ -44,6 +47,11 @@ impl Store {
 /// What there is now, by the generation that a capture or an import gave.
 fn generation(store: &libcv::store::Store, name: &str, number: u64) -> libcv::Result<libcv::store::Image> {
     store.image(&format!("{name}@{number}"))
+}
+
+/// What is done about secrets.
+fn secrets(forbid: bool, allow: Option<Vec<String>>) -> Policy {
+    Policy { forbid, allow: allow.unwrap_or_default() }
 }
 
 /// Limits of an import, where they are not the usual ones.
@@ -124,6 +132,27 @@ impl Store {
         })
     }
 
+    fn signing(&self, py: Python<'_>, key: SystemPath) -> PyResult<Self> {
+        self.call(py, move |s| Ok(s.signing(Signer::read(key.0)?))).map(Self::new)
+    }
+
+    #[pyo3(signature = (keys, *, state=None))]
+    fn trusting(&self, py: Python<'_>, keys: Vec<SystemPath>, state: Option<SystemPath>) -> PyResult<Self> {
+        let keys: Vec<_> = keys.into_iter().map(|k| k.0).collect();
+        let work = move |s: &libcv::store::Store| {
+            let trust = Trust::new(Keyring::read(&keys)?);
+            Ok(s.trusting(match state {
+                Some(state) => trust.remembering(state.0),
+                None => trust,
+            }))
+        };
+        self.call(py, work).map(Self::new)
+    }
+
+    fn sign<'py>(&self, py: Python<'py>, reference: String) -> PyResult<Bound<'py, PyAny>> {
+        to_python(py, &self.call(py, move |s| s.sign(&reference))?)
+    }
+
     fn remove(&self, py: Python<'_>, reference: String) -> PyResult<()> {
         self.call(py, move |s| s.remove(&reference))
     }
@@ -147,7 +176,8 @@ impl Store {
     }
 
     #[pyo3(signature = (root, name, *, exclude=None, keep=None, exact=false, strict=false, paranoid=false, tag=None,
-                        level=3, threads=0, state=None, expect_parent=None, progress=None))]
+                        level=3, threads=0, state=None, expect_parent=None, forbid_secrets=false, allow_secrets=None,
+                        progress=None))]
     #[allow(clippy::too_many_arguments)] // they are keywords
     fn capture(
         &self,
@@ -164,12 +194,14 @@ impl Store {
         threads: usize,
         state: Option<SystemPath>,
         expect_parent: Option<u64>,
+        forbid_secrets: bool,
+        allow_secrets: Option<Vec<String>>,
         progress: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Image> {
         let (exclude, keep) = (exclude.unwrap_or_default(), keep.unwrap_or_default());
-        let state = state.map(|s| s.0);
+        let (state, secrets) = (state.map(|s| s.0), secrets(forbid_secrets, allow_secrets));
         let options =
-            CaptureOptions { exclude, keep, exact, strict, paranoid, tag, level, threads, state, expect_parent };
+            CaptureOptions { exclude, keep, exact, strict, paranoid, tag, level, threads, state, expect_parent, secrets };
         let store = self.get(py)?;
         let (image, done) = wait::run(py, "capture", progress, move |t| {
             let done = store.capture(root.0, &name, &options, t)?;
@@ -179,7 +211,7 @@ impl Store {
     }
 
     #[pyo3(signature = (root, name, *, exclude=None, keep=None, exact=false, strict=false, paranoid=false, tag=None,
-                        level=3, threads=0, state=None, expect_parent=None))]
+                        level=3, threads=0, state=None, expect_parent=None, forbid_secrets=false, allow_secrets=None))]
     #[allow(clippy::too_many_arguments)] // they are keywords
     fn capture_job(
         &self,
@@ -196,11 +228,13 @@ impl Store {
         threads: usize,
         state: Option<SystemPath>,
         expect_parent: Option<u64>,
+        forbid_secrets: bool,
+        allow_secrets: Option<Vec<String>>,
     ) -> PyResult<Job> {
         let (exclude, keep) = (exclude.unwrap_or_default(), keep.unwrap_or_default());
-        let state = state.map(|s| s.0);
+        let (state, secrets) = (state.map(|s| s.0), secrets(forbid_secrets, allow_secrets));
         let options =
-            CaptureOptions { exclude, keep, exact, strict, paranoid, tag, level, threads, state, expect_parent };
+            CaptureOptions { exclude, keep, exact, strict, paranoid, tag, level, threads, state, expect_parent, secrets };
         let store = self.get(py)?;
         let work = move |t: &Task| {
             let done = store.capture(root.0, &name, &options, t)?;
@@ -210,7 +244,8 @@ impl Store {
     }
 
     #[pyo3(signature = (file, name, *, tag=None, level=3, threads=0, exact=false, expect_parent=None,
-                        max_entries=None, max_metadata=None, max_data=None, progress=None))]
+                        max_entries=None, max_metadata=None, max_data=None, forbid_secrets=false,
+                        allow_secrets=None, progress=None))]
     #[allow(clippy::too_many_arguments)] // they are keywords
     fn import_tar(
         &self,
@@ -225,10 +260,12 @@ impl Store {
         max_entries: Option<u64>,
         max_metadata: Option<u64>,
         max_data: Option<u64>,
+        forbid_secrets: bool,
+        allow_secrets: Option<Vec<String>>,
         progress: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Image> {
-        let limits = limits(max_entries, max_metadata, max_data);
-        let options = ImportOptions { tag, level, threads, exact, limits, expect_parent };
+        let (limits, secrets) = (limits(max_entries, max_metadata, max_data), secrets(forbid_secrets, allow_secrets));
+        let options = ImportOptions { tag, level, threads, exact, limits, expect_parent, secrets };
         let store = self.get(py)?;
         let work = move |t: &Task| {
             let done = tar::import(&store, file.reader()?, &name, &options, t)?;
@@ -239,7 +276,8 @@ impl Store {
     }
 
     #[pyo3(signature = (file, name, *, tag=None, level=3, threads=0, exact=false, expect_parent=None,
-                        max_entries=None, max_metadata=None, max_data=None))]
+                        max_entries=None, max_metadata=None, max_data=None, forbid_secrets=false,
+                        allow_secrets=None))]
     #[allow(clippy::too_many_arguments)] // they are keywords
     fn import_tar_job(
         &self,
@@ -254,9 +292,11 @@ impl Store {
         max_entries: Option<u64>,
         max_metadata: Option<u64>,
         max_data: Option<u64>,
+        forbid_secrets: bool,
+        allow_secrets: Option<Vec<String>>,
     ) -> PyResult<Job> {
-        let limits = limits(max_entries, max_metadata, max_data);
-        let options = ImportOptions { tag, level, threads, exact, limits, expect_parent };
+        let (limits, secrets) = (limits(max_entries, max_metadata, max_data), secrets(forbid_secrets, allow_secrets));
+        let options = ImportOptions { tag, level, threads, exact, limits, expect_parent, secrets };
         let store = self.get(py)?;
         let work = move |t: &Task| {
             let done = tar::import(&store, file.reader()?, &name, &options, t)?;

@@ -1,12 +1,13 @@
 //! Choosing: the table of rules, `--exclude`, `--keep`, and the report of what they did.
 
-use super::rules::{Effect, RULES, Rule};
-use crate::error::{Error, Result};
+use super::rules::{Effect, RULES};
+use crate::error::Result;
 use crate::image::row::{DIRECTORY, KIND_MASK, REGULAR};
 use crate::sys::confined::show;
+use crate::tree::pattern::compile;
 use crate::tree::walk::Choice;
 use ignore::Match;
-use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use ignore::gitignore::Gitignore;
 use serde::Serialize;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -23,8 +24,18 @@ pub struct Scrubbed {
     pub path: String,
     /// `left out`, `emptied` or `kept`.
     pub action: &'static str,
+    /// The pattern that decided: of the table, or `--exclude` and the one that was given.
+    pub rule: String,
     /// Why.
     pub why: String,
+}
+
+/// What a rule says about an entry.
+struct Verdict {
+    choice: Choice,
+    action: &'static str,
+    rule: String,
+    why: &'static str,
 }
 
 /// The rules of one capture.
@@ -36,23 +47,6 @@ pub struct Selection {
     /// Literal fronts of the keep patterns: a directory on the way to one is entered although a rule leaves it out.
     keep_fronts: Vec<Vec<u8>>,
     report: Mutex<(Vec<Scrubbed>, u64)>,
-}
-
-fn compile(patterns: &[String], what: &str) -> Result<Gitignore> {
-    let mut b = GitignoreBuilder::new("/");
-    for p in patterns {
-        let bad = |e: ignore::Error| {
-            Error::invalid(format!("{what} \"{p}\" is not a pattern"))
-                .cause(e)
-                .hint("patterns are written as in .gitignore")
-        };
-        if p.trim().is_empty() || p.starts_with('!') {
-            return Err(Error::invalid(format!("{what} \"{p}\" is not a pattern of its own"))
-                .hint("use --keep to take something back"));
-        }
-        b.add_line(None, p).map_err(bad)?;
-    }
-    b.build().map_err(|e| Error::invalid(format!("the patterns of {what} cannot be combined")).cause(e))
 }
 
 impl Selection {
@@ -87,17 +81,16 @@ impl Selection {
         if !self.keep.is_empty() && self.keep.matched_path_or_any_parents(file, directory).is_ignore() {
             return Choice::Take;
         }
-        let (choice, action, why) = self.rule(file, mode);
+        let Some(Verdict { choice, action, rule, why }) = self.rule(file, mode) else { return Choice::Take };
         if choice == Choice::Leave && directory && self.leads_to_kept(path) {
             return Choice::Take;
         }
-        if let Some(action) = action {
-            self.note(path, action, why);
-        }
+        self.note(path, action, rule, why);
         choice
     }
 
-    fn rule(&self, file: &Path, mode: u32) -> (Choice, Option<&'static str>, &str) {
+    /// The rule that decides, if there is one.
+    fn rule(&self, file: &Path, mode: u32) -> Option<Verdict> {
         let directory = mode & KIND_MASK == DIRECTORY;
         let regular = mode & KIND_MASK == REGULAR;
         // With --keep beneath a directory that was left out, its other entries are left out by the pattern above them.
@@ -109,23 +102,23 @@ impl Selection {
             };
             if let Match::Ignore(glob) = found { Some(glob.original().to_owned()) } else { None }
         };
-        if !self.exclude.is_empty() && find(&self.exclude).is_some() {
-            return (Choice::Leave, Some("left out"), "--exclude");
+        if !self.exclude.is_empty()
+            && let Some(pattern) = find(&self.exclude)
+        {
+            let rule = format!("--exclude {pattern}");
+            return Some(Verdict { choice: Choice::Leave, action: "left out", rule, why: "as was asked for" });
         }
-        let rule = find(&self.table).and_then(|pattern| RULES.iter().find(|r| r.pattern == pattern));
-        match rule {
-            Some(Rule { effect: Effect::Leave, why, .. }) => return (Choice::Leave, Some("left out"), why),
-            Some(Rule { effect: Effect::LeaveFile, why, .. }) if regular => {
-                return (Choice::Leave, Some("left out"), why);
-            }
-            Some(Rule { effect: Effect::CoreDump, why, .. }) if regular && is_core_dump(file) => {
-                return (Choice::Leave, Some("left out"), why);
-            }
-            Some(Rule { effect: Effect::Empty, why, .. }) if regular => return (Choice::Empty, Some("emptied"), why),
-            Some(Rule { effect: Effect::Report, why, .. }) => return (Choice::Take, Some("kept"), why),
-            _ => {}
-        }
-        (Choice::Take, None, "")
+        let pattern = find(&self.table)?;
+        let rule = RULES.iter().find(|r| r.pattern == pattern)?;
+        let (choice, action) = match rule.effect {
+            Effect::Leave => (Choice::Leave, "left out"),
+            Effect::LeaveFile if regular => (Choice::Leave, "left out"),
+            Effect::CoreDump if regular && is_core_dump(file) => (Choice::Leave, "left out"),
+            Effect::Empty if regular => (Choice::Empty, "emptied"),
+            Effect::Report => (Choice::Take, "kept"),
+            _ => return None,
+        };
+        Some(Verdict { choice, action, rule: pattern, why: rule.why })
     }
 
     fn leads_to_kept(&self, path: &[u8]) -> bool {
@@ -133,11 +126,11 @@ impl Selection {
     }
 
     /// Adds to the report.
-    pub fn note(&self, path: &[u8], action: &'static str, why: impl Into<String>) {
+    fn note(&self, path: &[u8], action: &'static str, rule: String, why: &str) {
         let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
         report.1 += 1;
         if report.0.len() < REPORT_LIMIT {
-            report.0.push(Scrubbed { path: format!("/{}", show(path)), action, why: why.into() });
+            report.0.push(Scrubbed { path: format!("/{}", show(path)), action, rule, why: why.to_owned() });
         }
     }
 

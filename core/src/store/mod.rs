@@ -7,6 +7,9 @@
 //!  ChunkSource: chunks by hash, blocks in any order      extract, deploy
 //! ```
 //!
+//! A handle may sign what it publishes ([`Store::signing`]), and may open nothing but what is signed
+//! ([`Store::trusting`]): who asked for either cannot forget it in a call.
+//!
 //! The normative text is `core/docs/store-format.md`. A store is a [`blob::BlobStore`] with that layout; a directory
 //! is one ([`local::LocalDir`]), others implement the trait.
 
@@ -19,20 +22,26 @@ pub mod index;
 pub mod local;
 mod locate;
 mod lookup;
+mod memory;
 pub mod name;
 pub mod release;
 mod sealed;
 pub mod session;
 pub mod source;
+mod trust;
+mod verify;
 pub mod writer;
 
 pub use diff::{Change, ChangeKind, Field};
 pub use image::Image;
 pub use lookup::{Logged, NameInfo};
+pub use memory::Memory;
 pub use name::Ref;
-pub use release::{Reason, Release, Tag};
+pub use release::{Reason, Release, SignedRelease, Tag};
 pub use session::{Claim, Session};
 pub use source::{BlockFeed, ChunkSource, Origin};
+pub use trust::Trust;
+pub use verify::Verified;
 pub use writer::ChunkWriter;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -51,7 +60,7 @@ const FORMAT: u32 = 1;
 
 /// A store of images. Cheap to clone; may be used from any thread.
 #[derive(Clone)]
-pub struct Store(Arc<Inner>);
+pub struct Store(Arc<Inner>, trust::Standing);
 
 struct Inner {
     blobs: Box<dyn BlobStore>,
@@ -148,7 +157,7 @@ impl Store {
             return Err(Error::integrity(format!("{STORE_FILE} of {} was changed", blobs.place())));
         }
         let (index, blocks) = (Mutex::default(), Mutex::default());
-        Ok(Self(Arc::new(Inner { blobs, uuid: file.store, index, blocks })))
+        Ok(Self(Arc::new(Inner { blobs, uuid: file.store, index, blocks }), trust::Standing::default()))
     }
 
     /// The store's uuid.
@@ -197,7 +206,7 @@ impl Store {
             self.blobs().put(&key, &bytes)?;
         }
         let release = self.point(name, Some((id, manifest.tree_id())), reason, expect)?;
-        Image::open(self.clone(), id, Some(release))
+        Image::open(self.clone(), id, Some(release), self.signer().map(|s| s.public().id()))
     }
 
     /// Adds a generation that points to an image, or away from any.
@@ -221,8 +230,9 @@ impl Store {
                 store: self.uuid().to_owned(),
                 tree: to.map(|t| t.1),
             };
-            match refs.publish(&release) {
-                Ok(()) => return Ok(release),
+            let signed = SignedRelease::new(release, self.signer());
+            match refs.publish(&signed) {
+                Ok(()) => return Ok(signed.release),
                 Err(e) if e.kind() == ErrorKind::Conflict && expect.is_none() => {}
                 Err(e) => return Err(e),
             }

@@ -10,6 +10,7 @@ pub mod loopdev;
 pub mod mount;
 pub mod namespace;
 pub mod program;
+pub mod state;
 pub mod sysfs;
 #[cfg(feature = "cli")]
 pub mod signal;

@@ -1,6 +1,6 @@
 //! `cvctl image capture`: a tree becomes an image.
 
-use super::Session;
+use super::{SecretArgs, Session, SignArgs};
 use crate::capture::{CaptureOptions, Captured};
 use crate::error::{Error, Result};
 use crate::units::human;
@@ -42,6 +42,10 @@ pub(crate) struct Capture {
     /// Fail unless this is the newest generation; 0: the name is new
     #[arg(long, value_name = "N")]
     expect_parent: Option<u64>,
+    #[command(flatten)]
+    sign: SignArgs,
+    #[command(flatten)]
+    secrets: SecretArgs,
     /// Where this host keeps the key of its stat cache
     #[arg(long, env = "CV_STATE", value_name = "DIR")]
     state: Option<PathBuf>,
@@ -51,7 +55,7 @@ pub(crate) struct Capture {
 }
 
 pub(super) fn capture(args: &Capture, session: &Session) -> Result<()> {
-    let store = session.store()?;
+    let store = args.sign.store(session)?;
     let options = CaptureOptions {
         exclude: args.exclude.clone(),
         keep: args.keep.clone(),
@@ -63,6 +67,7 @@ pub(super) fn capture(args: &Capture, session: &Session) -> Result<()> {
         threads: args.threads,
         state: args.state.clone(),
         expect_parent: args.expect_parent,
+        secrets: args.secrets.policy(),
     };
     // Before anything is published: a report that cannot be written is no surprise for later.
     if let Some(path) = &args.report {
@@ -93,5 +98,6 @@ fn describe(w: &mut dyn Write, c: &Captured) -> io::Result<()> {
     if c.scrubbed_count > 0 {
         writeln!(w, "{} left out or generalised; --report lists them", c.scrubbed_count)?;
     }
+    super::tell_secrets(w, &c.secrets, c.secrets_count)?;
     c.notes.iter().try_for_each(|n| writeln!(w, "note: {n}"))
 }
