@@ -50,6 +50,8 @@ pub struct cv_capture_options {
     pub allow_secrets: *const *const c_char,
     /// How many patterns.
     pub allow_secrets_count: usize,
+    /// Write what was done into this file: the result, with every entry that was left out or generalised. Or NULL.
+    pub report: *const c_char,
     /// Not 0: publish nothing when a secret is found that is not wanted.
     pub forbid_secrets: u8,
     /// Zeros.
@@ -75,6 +77,7 @@ impl Default for cv_capture_options {
             expect_parent: 0,
             allow_secrets: std::ptr::null(),
             allow_secrets_count: 0,
+            report: std::ptr::null(),
             forbid_secrets: 0,
             reserved_too: [0; 7],
         }
@@ -96,6 +99,9 @@ fn read(p: *const cv_capture_options) -> Result<CaptureOptions> {
     }
     if !o.state.is_null() {
         out.state = Some(OsStr::from_bytes(bytes(o.state, "options.state")?).into());
+    }
+    if !o.report.is_null() {
+        out.report = Some(OsStr::from_bytes(bytes(o.report, "options.report")?).into());
     }
     out.exclude = texts(o.exclude, o.exclude_count, "options.exclude")?;
     out.keep = texts(o.keep, o.keep_count, "options.keep")?;

@@ -136,6 +136,7 @@ class Store:
         expect_parent: Optional[int] = None,
         forbid_secrets: bool = False,
         allow_secrets: Optional[Sequence[str]] = None,
+        report: Optional[_StrPath] = None,
         progress: _Progress = None,
     ) -> Image:
         """Captures the tree at `root` as the next generation of `name`; none is made when nothing changed.
@@ -145,7 +146,8 @@ class Store:
         With `expect_parent` it fails with `Conflict` unless that is the newest generation (0: none yet).
         `forbid_secrets` raises `Refused` before anything is published when a secret is found in a file that none of
         the patterns `allow_secrets` fits.
-        What the capture did is in `report` of the image.
+        What the capture did is in `report` of the image, and in the file `report` with every entry that was left out
+        or generalised.
         """
     def capture_job(
         self,
@@ -164,6 +166,7 @@ class Store:
         expect_parent: Optional[int] = None,
         forbid_secrets: bool = False,
         allow_secrets: Optional[Sequence[str]] = None,
+        report: Optional[_StrPath] = None,
     ) -> Job[Image]:
         """`capture` in the background."""
     def import_tar(

@@ -177,7 +177,7 @@ impl Store {
 
     #[pyo3(signature = (root, name, *, exclude=None, keep=None, exact=false, strict=false, paranoid=false, tag=None,
                         level=3, threads=0, state=None, expect_parent=None, forbid_secrets=false, allow_secrets=None,
-                        progress=None))]
+                        report=None, progress=None))]
     #[allow(clippy::too_many_arguments)] // they are keywords
     fn capture(
         &self,
@@ -196,12 +196,26 @@ impl Store {
         expect_parent: Option<u64>,
         forbid_secrets: bool,
         allow_secrets: Option<Vec<String>>,
+        report: Option<SystemPath>,
         progress: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Image> {
         let (exclude, keep) = (exclude.unwrap_or_default(), keep.unwrap_or_default());
         let (state, secrets) = (state.map(|s| s.0), secrets(forbid_secrets, allow_secrets));
-        let options =
-            CaptureOptions { exclude, keep, exact, strict, paranoid, tag, level, threads, state, expect_parent, secrets };
+        let report = report.map(|r| r.0);
+        let options = CaptureOptions {
+            exclude,
+            keep,
+            exact,
+            strict,
+            paranoid,
+            tag,
+            level,
+            threads,
+            state,
+            expect_parent,
+            secrets,
+            report,
+        };
         let store = self.get(py)?;
         let (image, done) = wait::run(py, "capture", progress, move |t| {
             let done = store.capture(root.0, &name, &options, t)?;
@@ -211,7 +225,8 @@ impl Store {
     }
 
     #[pyo3(signature = (root, name, *, exclude=None, keep=None, exact=false, strict=false, paranoid=false, tag=None,
-                        level=3, threads=0, state=None, expect_parent=None, forbid_secrets=false, allow_secrets=None))]
+                        level=3, threads=0, state=None, expect_parent=None, forbid_secrets=false, allow_secrets=None,
+                        report=None))]
     #[allow(clippy::too_many_arguments)] // they are keywords
     fn capture_job(
         &self,
@@ -230,11 +245,25 @@ impl Store {
         expect_parent: Option<u64>,
         forbid_secrets: bool,
         allow_secrets: Option<Vec<String>>,
+        report: Option<SystemPath>,
     ) -> PyResult<Job> {
         let (exclude, keep) = (exclude.unwrap_or_default(), keep.unwrap_or_default());
         let (state, secrets) = (state.map(|s| s.0), secrets(forbid_secrets, allow_secrets));
-        let options =
-            CaptureOptions { exclude, keep, exact, strict, paranoid, tag, level, threads, state, expect_parent, secrets };
+        let report = report.map(|r| r.0);
+        let options = CaptureOptions {
+            exclude,
+            keep,
+            exact,
+            strict,
+            paranoid,
+            tag,
+            level,
+            threads,
+            state,
+            expect_parent,
+            secrets,
+            report,
+        };
         let store = self.get(py)?;
         let work = move |t: &Task| {
             let done = store.capture(root.0, &name, &options, t)?;

@@ -14,6 +14,7 @@ mod emit;
 mod facts;
 mod plan;
 mod read;
+mod report;
 pub mod rules;
 pub mod select;
 
@@ -31,6 +32,7 @@ use crate::sys::confined::{Root, show};
 use crate::sys::state;
 use crate::tree::{Tree, walk};
 use cache::{Cache, CacheFile};
+use report::ReportFile;
 use select::Selection;
 use serde::Serialize;
 use serde_json::json;
@@ -62,6 +64,9 @@ pub struct CaptureOptions {
     pub expect_parent: Option<u64>,
     /// What is done about secrets.
     pub secrets: Policy,
+    /// Write what was done into this file as JSON: as [`Captured`], but with every entry that was left out or
+    /// generalised, whatever their number.
+    pub report: Option<PathBuf>,
 }
 
 impl Default for CaptureOptions {
@@ -78,6 +83,7 @@ impl Default for CaptureOptions {
             state: None,
             expect_parent: None,
             secrets: Policy::default(),
+            report: None,
         }
     }
 }
@@ -158,7 +164,8 @@ fn capture(store: &Store, path: &Path, name: &str, options: &CaptureOptions, tas
         ))
         .hint("extract the image again"));
     }
-    let selection = Selection::new(&options.exclude, &options.keep, options.exact)?;
+    let report = options.report.as_deref().map(ReportFile::begin).transpose()?;
+    let selection = Selection::new(&options.exclude, &options.keep, options.exact, report)?;
     let wanted = options.secrets.wanted()?;
 
     task.stage("scan", 0, Unit::Entries);
@@ -234,7 +241,7 @@ fn capture(store: &Store, path: &Path, name: &str, options: &CaptureOptions, tas
     );
     task.advance(1);
     let note = |n: walk::Note| format!("/{} {}", n.path, n.what);
-    Ok(Captured {
+    let done = Captured {
         name: name.to_owned(),
         generation,
         image: image.id(),
@@ -250,7 +257,11 @@ fn capture(store: &Store, path: &Path, name: &str, options: &CaptureOptions, tas
         secrets: secrets.list,
         secrets_count: secrets.count,
         notes: notes.into_iter().map(note).chain(read.notes).collect(),
-    })
+    };
+    if let Some(file) = selection.into_report_file() {
+        file.finish(&done)?;
+    }
+    Ok(done)
 }
 
 /// What was found by this capture in what it read, and by the last one in what it did not: by entry.

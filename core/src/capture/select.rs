@@ -1,5 +1,6 @@
 //! Choosing: the table of rules, `--exclude`, `--keep`, and the report of what they did.
 
+use super::report::ReportFile;
 use super::rules::{Effect, RULES};
 use crate::error::Result;
 use crate::image::row::{DIRECTORY, KIND_MASK, REGULAR};
@@ -47,14 +48,17 @@ pub struct Selection {
     /// Literal fronts of the keep patterns: a directory on the way to one is entered although a rule leaves it out.
     keep_fronts: Vec<Vec<u8>>,
     report: Mutex<(Vec<Scrubbed>, u64)>,
+    /// Takes what is beyond the limit.
+    file: Option<ReportFile>,
 }
 
 impl Selection {
-    /// The rules for a capture with these patterns; `exact` switches the table off.
+    /// The rules for a capture with these patterns; `exact` switches the table off. `file` gets what the report in memory
+    /// has no room for.
     ///
     /// # Errors
     /// `Invalid` for a pattern that is none.
-    pub fn new(exclude: &[String], keep: &[String], exact: bool) -> Result<Self> {
+    pub(super) fn new(exclude: &[String], keep: &[String], exact: bool, file: Option<ReportFile>) -> Result<Self> {
         // The last pattern that fits decides in a gitignore file, the first one in the table.
         let patterns = RULES.iter().rev().filter(|r| !(exact && r.unless_exact)).map(|r| r.pattern.to_owned());
         let front = |p: &String| {
@@ -67,6 +71,7 @@ impl Selection {
             keep: compile(keep, "--keep")?,
             keep_fronts: keep.iter().map(front).collect(),
             report: Mutex::default(),
+            file,
         })
     }
 
@@ -127,11 +132,19 @@ impl Selection {
 
     /// Adds to the report.
     fn note(&self, path: &[u8], action: &'static str, rule: String, why: &str) {
+        let entry = Scrubbed { path: format!("/{}", show(path)), action, rule, why: why.to_owned() };
         let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
         report.1 += 1;
         if report.0.len() < REPORT_LIMIT {
-            report.0.push(Scrubbed { path: format!("/{}", show(path)), action, rule, why: why.to_owned() });
+            report.0.push(entry);
+        } else if let Some(file) = &self.file {
+            file.more(&entry);
         }
+    }
+
+    /// The file that is to be finished.
+    pub(super) fn into_report_file(self) -> Option<ReportFile> {
+        self.file
     }
 
     /// What was done, sorted by path, and how often in all.
@@ -159,7 +172,7 @@ mod tests {
 
     #[test]
     fn the_machine_is_generalised() {
-        let s = Selection::new(&[], &[], false).unwrap();
+        let s = Selection::new(&[], &[], false, None).unwrap();
         assert_eq!(choose(&s, "proc", 0o040_755), Choice::Take);
         assert_eq!(choose(&s, "proc/1", 0o040_755), Choice::Leave);
         assert_eq!(choose(&s, "etc/machine-id", 0o100_444), Choice::Empty);
@@ -176,7 +189,7 @@ mod tests {
 
     #[test]
     fn exact_keeps_all() {
-        let s = Selection::new(&[], &[], true).unwrap();
+        let s = Selection::new(&[], &[], true, None).unwrap();
         for p in ["etc/machine-id", "tmp/x", "var/log/messages", "proc/1"] {
             assert_eq!(choose(&s, p, 0o100_644), Choice::Take, "{p}");
         }
@@ -186,7 +199,7 @@ mod tests {
     fn keep_wins_and_leads_into_what_is_left_out() {
         let exclude = ["/scratch".to_owned(), "*.iso".to_owned()];
         let keep = ["/scratch/apps/tool".to_owned(), "/etc/machine-id".to_owned()];
-        let s = Selection::new(&exclude, &keep, false).unwrap();
+        let s = Selection::new(&exclude, &keep, false, None).unwrap();
         assert_eq!(choose(&s, "scratch", 0o040_755), Choice::Take);
         assert_eq!(choose(&s, "scratch/data", 0o040_755), Choice::Leave);
         assert_eq!(choose(&s, "scratch/apps", 0o040_755), Choice::Take);
@@ -194,7 +207,7 @@ mod tests {
         assert_eq!(choose(&s, "scratch/apps/tool/bin/x", 0o100_755), Choice::Take);
         assert_eq!(choose(&s, "etc/machine-id", 0o100_444), Choice::Take);
         assert_eq!(choose(&s, "srv/big.iso", 0o100_644), Choice::Leave);
-        assert!(Selection::new(&["!x".to_owned()], &[], false).is_err());
-        assert!(Selection::new(&["[z-a]".to_owned()], &[], false).is_err());
+        assert!(Selection::new(&["!x".to_owned()], &[], false, None).is_err());
+        assert!(Selection::new(&["[z-a]".to_owned()], &[], false, None).is_err());
     }
 }

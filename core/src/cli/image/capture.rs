@@ -2,11 +2,11 @@
 
 use super::{SecretArgs, Session, SignArgs};
 use crate::capture::{CaptureOptions, Captured};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::units::human;
 use clap::Args;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 #[derive(Args)]
 pub(crate) struct Capture {
@@ -49,7 +49,7 @@ pub(crate) struct Capture {
     /// Where this host keeps the key of its stat cache
     #[arg(long, env = "CV_STATE", value_name = "DIR")]
     state: Option<PathBuf>,
-    /// Write what was done as JSON into this file
+    /// Write what was done into this file as JSON: all that was left out or generalised, and why; all secrets
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
 }
@@ -68,26 +68,10 @@ pub(super) fn capture(args: &Capture, session: &Session) -> Result<()> {
         state: args.state.clone(),
         expect_parent: args.expect_parent,
         secrets: args.secrets.policy(),
+        report: args.report.clone(),
     };
-    // Before anything is published: a report that cannot be written is no surprise for later.
-    if let Some(path) = &args.report {
-        std::fs::File::options()
-            .append(true)
-            .create(true)
-            .open(path)
-            .map_err(|e| Error::io("write", path.display(), e))?;
-    }
     let done = session.run("image capture", |task| store.capture(&args.root, &args.name, &options, task))?;
-    if let Some(path) = &args.report {
-        write_report(path, &done)?;
-    }
     session.print(&done, |w| describe(w, &done))
-}
-
-fn write_report(path: &Path, done: &Captured) -> Result<()> {
-    let mut text = serde_json::to_vec_pretty(done).map_err(|e| Error::io("write", path.display(), e))?;
-    text.push(b'\n');
-    std::fs::write(path, text).map_err(|e| Error::io("write", path.display(), e))
 }
 
 fn describe(w: &mut dyn Write, c: &Captured) -> io::Result<()> {
