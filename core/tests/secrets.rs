@@ -221,7 +221,7 @@ fn none_is_published_where_they_are_forbidden() {
     assert!(leave.iter().all(|p| image.row(&p.as_bytes()[1..]).is_err()));
     assert!(done.scrubbed.iter().any(|s| s.path == leave[0] && s.rule == format!("--exclude {}", leave[0])));
     // A pattern that is none says so before anything is read.
-    assert_eq!(bed.try_capture(true, &["["], &Task::quiet()).unwrap_err().kind(), ErrorKind::Invalid);
+    assert_eq!(bed.try_capture(true, &["[z-a]"], &Task::quiet()).unwrap_err().kind(), ErrorKind::Invalid);
 }
 
 #[test]
@@ -367,7 +367,8 @@ fn a_real_root_has_no_findings() {
 #[test]
 fn the_document_names_each_rule() {
     let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/secrets.md")).unwrap();
-    let told: Vec<&str> = text.lines().filter_map(|l| l.strip_prefix("| `")?.split('`').next()).collect();
+    let told: Vec<&str> =
+        text.lines().filter_map(|l| l.strip_prefix("| `")?.split('`').next()).filter(|r| !r.starts_with('-')).collect();
     let rules: Vec<&str> = RULES.iter().map(|r| r.id).collect();
     assert_eq!(told, rules);
     for rule in RULES {
