@@ -44,7 +44,7 @@ fn planted() -> Vec<(&'static str, &'static str, u32, String)> {
         ("etc/munge/munge.key", "munge-key", 0, "\0\u{1}\u{2}".repeat(40)),
         ("etc/slurm/jwt_hs256.key", "slurm-key", 0, "\u{3}\0".repeat(16)),
         ("etc/slurm/slurmdbd.conf", "slurmdbd-password", 2, "StorageUser=slurm\nStoragePass=hunter2\n".into()),
-        ("etc/krb5.keytab", "keytab", 1, "\u{5}\u{2}\0\0\0\u{40}HTTP".into()),
+        ("etc/krb5.keytab", "keytab", 0, "\u{5}\u{2}\0\0\0\u{40}HTTP".into()),
         ("etc/freeipmi/freeipmi.conf", "bmc-password", 3, "# username admin\nusername admin\npassword calvin\n".into()),
         ("etc/shadow", "password-hash", 2, "root:*:1::::::\nu:$y$j9T$abcdefghij$klmnopqrst:1::::::\n".into()),
         ("root/anaconda-ks.cfg", "kickstart-password", 2, "lang en_US\nrootpw --iscrypted $6$salt$hash0123\n".into()),

@@ -52,7 +52,7 @@ pub const RULES: &[Rule] = &[
     // Keys.
     Rule {
         words: &["PRIVATE KEY"],
-        pattern: r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----(?:\s|\\[nr]|(?:Version|Comment): [^\n]*\n)+[A-Za-z0-9+/]{10}",
+        pattern: r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----(?:\s|\\[nr]|(?:Version|Comment): [^\n]*\n)+(?:[A-Za-z0-9+/]{10}|[A-Za-z0-9+/=\s]{4,200}-----END )",
         unless: ENCRYPTED_KEY,
         ..secret("private-key", "a private key")
     },
@@ -110,11 +110,7 @@ pub const RULES: &[Rule] = &[
         pattern: r"(?i)^\s*StoragePass\s*=\s*[^\s#]",
         ..secret("slurmdbd-password", "the password of Slurm's database")
     },
-    Rule {
-        places: &["**/*.keytab", "**/*keytab", "**/krb5.keytab*"],
-        pattern: r"\A\x05[\x01\x02]",
-        ..secret("keytab", "a keytab of Kerberos")
-    },
+    Rule { places: &["**/*.keytab", "**/krb5.keytab*"], ..secret("keytab", "a keytab of Kerberos") },
     Rule {
         places: &["etc/corosync/authkey", "etc/pacemaker/authkey", "**/connauthfile", "etc/beegfs/*.auth"],
         ..secret("cluster-key", "a key that the members of a cluster share")
@@ -125,9 +121,18 @@ pub const RULES: &[Rule] = &[
         ..secret("ceph-key", "a key of Ceph")
     },
     Rule {
-        places: &["**/*ipmi*", "**/*bmc*", "**/*redfish*", "**/conman.conf", "**/powerman.conf"],
-        words: &["IPMI_PASS", "ipmi_pass", "BMC_PASS", "bmc_pass", "bmc-pass", "idrac_pass", "IPMI_U", "ilo_pass"],
-        pattern: r#"(?i)^\s*(?:export\s+)?["']?(?:(?:ipmi|bmc|idrac|ilo|redfish)[a-z_-]*)?pass(?:word|wd)?["']?\s*[=:\s]\s*["']?[^\s"'$<{#][^\s]"#,
+        places: &[
+            "etc/**/*ipmi*",
+            "etc/**/*bmc*",
+            "etc/**/*redfish*",
+            "etc/**/conman.conf",
+            "etc/**/powerman.conf",
+            "root/**/*ipmi*",
+            "root/**/*bmc*",
+            "**/.ipmi*",
+        ],
+        words: &["IPMI_PASS", "ipmi_pass", "BMC_PASS", "bmc_pass", "bmc-pass", "idrac_pass", "ilo_pass"],
+        pattern: r#"(?i)^\s*(?:export\s+)?["']?(?:(?:ipmi|bmc|idrac|ilo|redfish)[a-z_-]*)?pass(?:word|wd)?["']?[ \t]*[=: \t][ \t]*["']?[^\s"'$<{#][^\s]"#,
         ..secret("bmc-password", "a password of a management controller")
     },
     // Accounts.
@@ -192,16 +197,15 @@ pub const RULES: &[Rule] = &[
         ..secret("wifi-secret", "a secret of a wireless network")
     },
     Rule {
-        places: &[
-            "**/ipsec.secrets",
-            "etc/ipsec.d/*.secrets",
-            "**/racoon/psk.txt",
-            "**/swanctl/conf.d/*",
-            "**/chap-secrets",
-            "**/pap-secrets",
-        ],
-        pattern: r#"^[^#\n]*(?::\s*(?:PSK|XAUTH|EAP)\s+["0-9]|secret\s*=\s*\S|^\S+\s+\S+\s+["A-Za-z0-9])"#,
+        places: &["**/ipsec.secrets", "etc/ipsec.d/*.secrets", "**/racoon/psk.txt", "**/swanctl/conf.d/*"],
+        pattern: r#"^[^#\n]*(?::\s*(?:PSK|XAUTH|EAP)\s+["0-9]|\bsecret\s*=\s*\S)|^\d[0-9.:]*\s+\S"#,
         ..secret("vpn-secret", "a secret of a private network")
+    },
+    Rule {
+        // Client, server, secret; "" and "*" are none.
+        places: &["**/chap-secrets", "**/pap-secrets"],
+        pattern: r#"^[^#\s]\S*[ \t]+\S+[ \t]+(?:"[^"*]|[A-Za-z0-9])"#,
+        ..secret("ppp-secret", "a password of a dial-in")
     },
     Rule {
         places: &["**/rndc.key", "etc/bind/*.key", "etc/named/*.key", "etc/dhcp/*.key", "**/*.tsig"],
@@ -221,6 +225,7 @@ pub const RULES: &[Rule] = &[
         ..secret("kubeconfig-key", "a private key in a kubeconfig")
     },
     Rule {
+        places: &["**/.kube/config", "**/kubeconfig*", "**/*.kubeconfig", "etc/kubernetes/*.conf", "etc/rancher/**"],
         words: &["current-context"],
         pattern: r#"^\s*(?:-\s*)?["']?(?:token|password|id-token|refresh-token)["']?\s*:\s*["']?[^\s"'#{]{6}"#,
         ..secret("kubeconfig-token", "a token in a kubeconfig")
@@ -253,7 +258,7 @@ pub const RULES: &[Rule] = &[
         pattern: r#"(?i)(?:aws_secret_access_key|SecretAccessKey)["']?\s*[=:]\s*["']?[A-Za-z0-9/+]{30}"#,
         ..secret("aws-secret-key", "a secret key of AWS")
     },
-    Rule { words: &["AIza"], pattern: r"\bAIza[A-Za-z0-9_-]{35}", ..secret("google-api-key", "an API key of Google") },
+    Rule { words: &["AIza"], pattern: r"\bAIza[A-Za-z0-9_-]{30}", ..secret("google-api-key", "an API key of Google") },
     Rule {
         words: &["\"service_account\""],
         pattern: r#""type"\s*:\s*"service_account""#,
@@ -266,7 +271,7 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         words: &["hvs.", "hvb."],
-        pattern: r"\bhv[sb]\.[A-Za-z0-9_-]{20}",
+        pattern: r"\bhv[sb]\.[A-Za-z0-9_-]{12}",
         ..secret("vault-token", "a token of Vault")
     },
     Rule { places: &["**/.vault-token"], ..secret("vault-token-file", "a token of Vault") },
@@ -293,10 +298,14 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         words: &["npm_", "_authToken="],
-        pattern: r"\bnpm_[A-Za-z0-9]{36}|:_authToken=[A-Za-z0-9_-]{8}",
+        pattern: r"\bnpm_[A-Za-z0-9]{30}|:_authToken=[A-Za-z0-9_-]{8}",
         ..secret("npm-token", "a token of npm")
     },
-    Rule { words: &["pypi-"], pattern: r"\bpypi-[A-Za-z0-9_-]{50}", ..secret("pypi-token", "a token of PyPI") },
+    Rule {
+        words: &["pypi-"],
+        pattern: r"\bpypi-(?:AgEI[A-Za-z0-9_-]{10}|[A-Za-z0-9_-]{50})",
+        ..secret("pypi-token", "a token of PyPI")
+    },
     Rule {
         places: &[
             "**/.condarc",

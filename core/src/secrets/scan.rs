@@ -181,6 +181,37 @@ mod tests {
     }
 
     #[test]
+    fn what_packages_bring_is_no_finding() {
+        for (path, text) in [
+            ("etc/ppp/pap-secrets", "# comment\n*\thostname\t\"\"\t*\nguest hostname \"*\" -\n"),
+            ("etc/ipsec.secrets", "# RSA key\ninclude /var/lib/strongswan/ipsec.secrets.inc\n: RSA host.pem\n"),
+            ("etc/swanctl/conf.d/x.conf", "connections {\n  local_addrs = 10.0.0.1\n}\n"),
+            ("etc/cloud/cloud.cfg", "# password: secret\nsystem_info:\n  default_user:\n    lock_passwd: True\n"),
+            ("etc/sssd/sssd.conf", "#ldap_default_authtok = x\nldap_default_authtok_type = password\n"),
+            ("etc/freeipmi/ipmi.conf", "# password mypassword\n# username myusername\n"),
+            (
+                "usr/lib/python3/dist-packages/x/ipmi.py",
+                "def f(password):\n    pass\n    password = password or None\n",
+            ),
+            ("etc/nslcd.conf", "#bindpw secret\nbinddn cn=x\n"),
+            ("etc/chrony/chrony.keys", "# 1 SHA1 HEX:00\n"),
+            ("etc/yum.repos.d/a.repo", "[a]\nbaseurl=https://mirror.example/a@b/\n#password=x\n"),
+            ("etc/apt/sources.list", "deb https://deb.debian.org/debian bookworm main\n"),
+            ("etc/slurm/slurmdbd.conf", "#StoragePass=password\n"),
+            ("root/ks.cfg", "# rootpw x\nrootpw --lock\n"),
+            ("root/.kube/config", "current-context: c\nusers:\n- user:\n    tokenFile: /run/t\n"),
+        ] {
+            assert_eq!(ids(path, text.as_bytes()), [], "{path}");
+        }
+        assert_eq!(ids("etc/ppp/chap-secrets", b"me * hunter2 *\n"), [("ppp-secret", 1)]);
+        assert_eq!(ids("etc/ipsec.secrets", b"\n10.0.0.1 : PSK \"x\"\n"), [("vpn-secret", 2)]);
+        assert_eq!(
+            ids("opt/k", b"-----BEGIN EC PRIVATE KEY-----\nfake\n-----END EC PRIVATE KEY-----\n"),
+            [("private-key", 1)]
+        );
+    }
+
+    #[test]
     fn examples_of_packages_are_no_secrets() {
         for path in [
             "usr/share/doc/openssl/key.pem",

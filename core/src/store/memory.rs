@@ -108,7 +108,8 @@ fn write(file: &Path, generation: u64) -> Result<()> {
         writeln!(f, "{generation}")?;
         f.sync_all()?;
         std::fs::rename(&temporary, file)?;
-        File::open(dir)?.sync_all()
+        // The directories may be new as well: of the name, of the store, of what was seen.
+        dir.ancestors().take(4).try_for_each(|d| File::open(d)?.sync_all())
     };
     written().map_err(|e| {
         let _ = std::fs::remove_file(&temporary);
