@@ -322,6 +322,26 @@ typedef struct {
      * Fail with `CV_E_CONFLICT` unless this is the newest generation; 0: whichever, `CV_EXPECT_NEW`: none yet.
      */
     int64_t expect_parent;
+    /**
+     * Secrets in these files are wanted: patterns as in .gitignore.
+     */
+    const char *const *allow_secrets;
+    /**
+     * How many patterns.
+     */
+    size_t allow_secrets_count;
+    /**
+     * Write what was done into this file: the result, with every entry that was left out or generalised. Or NULL.
+     */
+    const char *report;
+    /**
+     * Not 0: publish nothing when a secret is found that is not wanted.
+     */
+    uint8_t forbid_secrets;
+    /**
+     * Zeros.
+     */
+    uint8_t reserved_too[7];
 } cv_capture_options;
 
 /**
@@ -398,6 +418,22 @@ typedef struct {
      * Most bytes of data in all; 0 is 16 TiB.
      */
     uint64_t max_data;
+    /**
+     * Secrets in these files are wanted: patterns as in .gitignore.
+     */
+    const char *const *allow_secrets;
+    /**
+     * How many patterns.
+     */
+    size_t allow_secrets_count;
+    /**
+     * Not 0: publish nothing when a secret is found that is not wanted.
+     */
+    uint8_t forbid_secrets;
+    /**
+     * Zeros.
+     */
+    uint8_t reserved_too[7];
 } cv_tar_import_options;
 
 /**
@@ -765,6 +801,56 @@ int32_t cv_image_extract_start(const cv_image *image,
                                const char *target,
                                const cv_extract_options *options,
                                cv_job **job);
+
+/**
+ * Makes an Ed25519 key: the private half in `file`, which must not exist and which only its owner may read, the public
+ * half in `file.pub`; gives the key id, 16 hex digits.
+ */
+int32_t cv_key_generate(const char *file,
+                        char **key_id);
+
+/**
+ * Opens a store once more, as one that signs each generation it makes (captures, imports, roll backs, removals) with
+ * the private key in `key_file`. Both handles are freed.
+ */
+int32_t cv_store_signing(const cv_store *store,
+                         const char *key_file,
+                         cv_store **signing);
+
+/**
+ * Opens a store once more, as one that opens only images whose generation one of the public keys in `key_files` signed:
+ * `CV_E_INTEGRITY` for any other. With `state`, a directory, the highest generation of a name or tag that was believed is
+ * kept there, and a lower one is `CV_E_STALE` later; NULL remembers nothing. Both handles are freed.
+ */
+int32_t cv_store_trusting(const cv_store *store,
+                          const char *const *key_files,
+                          size_t count,
+                          const char *state,
+                          cv_store **trusting);
+
+/**
+ * Adds the signature of the key of this store, one of `cv_store_signing`, to a generation that is there, and gives the
+ * release as JSON.
+ */
+int32_t cv_store_sign(const cv_store *store,
+                      const char *reference,
+                      char **release_json);
+
+/**
+ * Reads all of an image and compares it with its hashes; `threads` of 0 is one for each core. The result is a JSON
+ * object `{image, tree, name, generation, key, entries, chunks, bytes, …}`, where `key` is the id of the key that signed
+ * it, if the store asked. `on_event` may be NULL.
+ */
+int32_t cv_image_verify(const cv_image *image,
+                        uint32_t threads,
+                        cv_event_fn on_event,
+                        void *user,
+                        char **verified_json);
+
+/**
+ * Starts what `cv_image_verify` does; the result is the same object.
+ */
+int32_t cv_image_verify_start(const cv_image *image, uint32_t threads, cv_job **job);
 
 /**
  * Imports the archive that the file descriptor `fd` gives, compressed or not, as the next generation of `name`. The

@@ -21,8 +21,10 @@ pub mod event;
 pub mod job;
 
 pub mod image;
+pub mod sign;
 pub mod store;
 pub mod tree;
+pub mod secrets;
 pub mod convert;
 pub mod layout;
 pub mod capture;

@@ -188,6 +188,16 @@ fn the_json_of_every_verb_fits_its_schema() {
     bed.json("image-export", &["image", "export", "base@1", "--format", "tar", "--output", &bed.text("a.tar.zst")]);
     let imported = bed.json("image-import", &["image", "import", &bed.text("a.tar.zst"), "--name", "tar"]);
     assert_eq!(imported["changed"], true);
+    bed.json("key-generate", &["key", "generate", "--output", &bed.text("key")]);
+    bed.json("image-sign", &["image", "sign", "tar", "--sign-key", &bed.text("key")]);
+    let verified = bed.json("image-verify", &["image", "verify", "tar", "--key", &bed.text("key.pub")]);
+    assert!(verified["key"].is_string());
+    let by_id = imported["image"].as_str().unwrap();
+    bed.json("image-verify", &["image", "verify", by_id]);
+    std::fs::write(bed.path("root/etc/shadow"), "me:$6$salt$0123456789:1::::::\n").unwrap();
+    let found =
+        bed.json("image-capture", &["image", "capture", &root, "--name", "secret", "--report", &bed.text("report")]);
+    assert_eq!(found["secrets"][0]["rule"], "password-hash");
     layouts_in_json(&bed);
     bed.json("completion", &["completion", "bash"]);
     let pages = bed.json("man", &["man", &bed.text("man")]);
@@ -392,6 +402,107 @@ fn damage_is_told_with_the_images_that_it_touches() {
     assert_eq!(report["faults"].as_array().unwrap().len(), 1);
     let out = bed.run(&["image", "extract", "base", &bed.text("out")]);
     assert_eq!(out.status.code(), Some(14));
+}
+
+#[test]
+fn only_what_is_signed_is_used() {
+    let bed = Bed::captured();
+    let (root, key, other) = (bed.text("root"), bed.text("key.pub"), bed.text("other.pub"));
+    for name in ["key", "other"] {
+        assert!(bed.ok(&["key", "generate", "--output", &bed.text(name)]).starts_with("key "));
+    }
+    bed.fails(11, &["key", "generate", "--output", &bed.text("key")]);
+    // Unsigned; then signed where it stands; by another key; with a key that is none.
+    let e = bed.fails(14, &["image", "verify", "base", "--key", &key]);
+    assert_eq!(e["message"], "generation 1 of base is not signed");
+    assert!(bed.ok(&["image", "verify", "base"]).contains("no key was given"));
+    assert!(bed.ok(&["image", "sign", "base", "--sign-key", &bed.text("key")]).contains(" is signed by key "));
+    let said = bed.ok(&["image", "verify", "base", "--key", &other, &key]);
+    assert!(
+        said.starts_with("base@1 ") && said.contains("\nsigned by key ") && said.contains("as they should be"),
+        "{said}"
+    );
+    bed.ok(&["image", "verify", &format!("--key={key}"), "base"]);
+    bed.fails(14, &["image", "verify", "base", "--key", &other]);
+    bed.fails(2, &["image", "verify", "base", "--key", &bed.text("key")]);
+    bed.fails(10, &["image", "verify", "base", "--key", &bed.text("none.pub")]);
+    bed.fails(2, &["image", "capture", &root, "--name", "base", "--sign-key", &key]);
+    // Wherever an image is used.
+    bed.fails(14, &["image", "extract", "base", &bed.text("out"), "--key", &other]);
+    let archive = bed.text("a.tar");
+    bed.fails(14, &["image", "export", "base", "--format", "tar", "--output", &archive, "--key", &other]);
+    assert!(!bed.path("out").exists() && !bed.path("a.tar").exists());
+    let args = layout(&bed);
+    let [file, disk, place] = args.each_ref().map(String::as_str);
+    bed.fails(14, &["layout", "plan", file, disk, place, "--image", "base", "--key", &other]);
+    bed.fails(14, &["layout", "apply", file, disk, place, "--yes", "--image", "base", "--key", &other]);
+    bed.fails(2, &["layout", "plan", file, disk, place, "--key", &key]);
+    bed.ok(&["layout", "plan", file, disk, place, "--image", "base", "--key", &key]);
+    bed.ok(&["image", "extract", "base", &bed.text("out"), "--key", &key]);
+    bed.ok(&["image", "export", "base", "--format", "tar", "--output", &archive, "--key", &key]);
+    // A store of an earlier day; and the release changed.
+    common::run("cp", &["-a", &bed.text("store"), &bed.text("mirror")]);
+    std::fs::write(bed.path("root/etc/motd"), "two\n").unwrap();
+    bed.ok(&["image", "capture", &root, "--name", "base", "--sign-key", &bed.text("key")]);
+    bed.ok(&["image", "verify", "base", "--key", &key]);
+    let e = bed.fails(20, &["--store", &bed.text("mirror"), "image", "verify", "base", "--key", &key]);
+    assert_eq!((&e["detail"]["seen"], &e["detail"]["offered"]), (&2.into(), &1.into()));
+    bed.fails(20, &["--store", &bed.text("mirror"), "image", "extract", "base", &bed.text("old"), "--key", &key]);
+    bed.ok(&["--store", &bed.text("mirror"), "image", "verify", "base@1", "--key", &key]);
+    bed.ok(&["image", "rollback", "base", "--to", "base@1", "--sign-key", &bed.text("key")]);
+    assert!(bed.ok(&["image", "verify", "base", "--key", &key]).starts_with("base@3 "));
+    let release = bed.path("store/refs/base/0000000000000003");
+    let text = std::fs::read_to_string(&release).unwrap();
+    std::fs::write(&release, text.replace("rollback", "capture")).unwrap();
+    bed.fails(14, &["image", "verify", "base", "--key", &key]);
+}
+
+#[test]
+fn secrets_are_warned_of_or_refused() {
+    let bed = Bed::captured();
+    let root = bed.text("root");
+    std::fs::create_dir(bed.path("root/etc/munge")).unwrap();
+    std::fs::write(bed.path("root/etc/munge/munge.key"), "0123456789abcdef").unwrap();
+    std::fs::write(bed.path("root/home/u/.netrc"), "machine h login l password hunter2\n").unwrap();
+    let capture = ["image", "capture", &root, "--name", "base"];
+    let e = bed.fails(16, &[&capture[..], &["--forbid-secrets"]].concat());
+    assert!(
+        e["message"]
+            .as_str()
+            .unwrap()
+            .starts_with("2 secrets are in the tree: /etc/munge/munge.key is the key of MUNGE")
+    );
+    bed.fails(16, &[&capture[..], &["--forbid-secrets", "--allow-secret", "/etc/munge/munge.key"]].concat());
+    assert_eq!(bed.ok(&["image", "log", "base"]).lines().count(), 2);
+    let said =
+        bed.ok(&[&capture[..], &["--forbid-secrets", "--allow-secret", "/etc/munge", "--exclude", ".netrc"]].concat());
+    assert!(said.contains("secrets: 0 found, 1 more that are wanted, 0 encrypted\n"), "{said}");
+    // Without -q each is a warning.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cvctl"));
+    command.args(capture).env("CV_STORE", bed.path("store")).env("CV_STATE", bed.path("state"));
+    let out = command.stdin(Stdio::null()).output().unwrap();
+    let stderr = String::from_utf8(out.stderr).unwrap();
+    assert!(
+        out.status.success()
+            && stderr.contains("warning: /home/u/.netrc holds a password for a host (line 1, netrc-password)")
+    );
+    assert!(!stderr.contains("hunter2"));
+    let archive = bed.text("a.tar");
+    bed.ok(&["image", "export", "base", "--format", "tar", "--output", &archive]);
+    bed.fails(16, &["image", "import", &archive, "--name", "tar", "--forbid-secrets"]);
+    let args = [
+        "image",
+        "import",
+        &archive,
+        "--name",
+        "tar",
+        "--forbid-secrets",
+        "--allow-secret",
+        "/etc",
+        "--allow-secret",
+        ".netrc",
+    ];
+    assert!(bed.ok(&args).contains("2 more that are wanted"));
 }
 
 /// Starts, waits until it is at work, interrupts, and gives how long it then took and the error line.

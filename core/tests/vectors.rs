@@ -7,9 +7,18 @@ use libcv::image::manifest::{Manifest, PageRef, Totals};
 use libcv::image::page::{PageWriter, decode};
 use libcv::image::row::{Content, Item, Kind, Row, Value, Xattr};
 use libcv::image::{Hash, dump, pack};
-use libcv::store::{Reason, Release};
+use libcv::sign::Signer;
+use libcv::store::{Reason, Release, SignedRelease};
 use std::fmt::Write;
 use std::path::Path;
+
+/// Keys that everybody knows, as openssl made them. They sign the vectors and nothing else.
+const KEYS: [&str; 2] = [
+    "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIP0k3cqmxWLhVcpRvZ6/Z8rSNxFyMDxRGbYfK7yviuBW\n\
+     -----END PRIVATE KEY-----\n",
+    "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIJc4cGbQRRMfE2V3kxG9th2fJI/5T8jdGI6B5wBWchc/\n\
+     -----END PRIVATE KEY-----\n",
+];
 
 fn compare(name: &str, bytes: &[u8]) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/vectors").join(name);
@@ -135,7 +144,16 @@ fn the_formats_have_not_changed() {
         store: "0b0e7a52-7b1c-4c0e-9d4e-6f2f1f0a9a11".into(),
         tree: Some(Hash::of(b"tree")),
     };
-    compare("release.txt", &release.encode());
+    compare("release.txt", &SignedRelease::new(release.clone(), None).encode());
+    let mut signed = SignedRelease::new(release, Some(&Signer::from_pem(KEYS[0], "first").unwrap()));
+    signed.sign(&Signer::from_pem(KEYS[1], "second").unwrap()).unwrap();
+    compare("release-signed.txt", &signed.encode());
+    assert_eq!(SignedRelease::decode(&signed.encode()).unwrap(), signed);
+    for (n, key) in KEYS.iter().enumerate() {
+        let public = Signer::from_pem(key, "key").unwrap().public();
+        compare(&format!("key{n}.pub"), public.to_pem().unwrap().as_bytes());
+        writeln!(text, "key{n}.pub {}", public.id()).unwrap();
+    }
     let file = [pack::MAGIC, block.bytes, &trailer, &pack::encode_footer(&trailer)].concat();
     compare("pack.pack", &file);
     writeln!(text, "pack.pack {}", Hash::of(&trailer)).unwrap();

@@ -6,6 +6,7 @@ use crate::handle::hold;
 use crate::job::{cv_job, start};
 use crate::store::cv_store;
 use libcv::capture::CaptureOptions;
+use libcv::secrets::Policy;
 use libcv::{Error, Result};
 use std::ffi::{OsStr, c_char, c_void};
 use std::os::unix::ffi::OsStrExt;
@@ -45,6 +46,16 @@ pub struct cv_capture_options {
     pub reserved: u8,
     /// Fail with `CV_E_CONFLICT` unless this is the newest generation; 0: whichever, `CV_EXPECT_NEW`: none yet.
     pub expect_parent: i64,
+    /// Secrets in these files are wanted: patterns as in .gitignore.
+    pub allow_secrets: *const *const c_char,
+    /// How many patterns.
+    pub allow_secrets_count: usize,
+    /// Write what was done into this file: the result, with every entry that was left out or generalised. Or NULL.
+    pub report: *const c_char,
+    /// Not 0: publish nothing when a secret is found that is not wanted.
+    pub forbid_secrets: u8,
+    /// Zeros.
+    pub reserved_too: [u8; 7],
 }
 
 impl Default for cv_capture_options {
@@ -64,6 +75,11 @@ impl Default for cv_capture_options {
             paranoid: 0,
             reserved: 0,
             expect_parent: 0,
+            allow_secrets: std::ptr::null(),
+            allow_secrets_count: 0,
+            report: std::ptr::null(),
+            forbid_secrets: 0,
+            reserved_too: [0; 7],
         }
     }
 }
@@ -84,13 +100,22 @@ fn read(p: *const cv_capture_options) -> Result<CaptureOptions> {
     if !o.state.is_null() {
         out.state = Some(OsStr::from_bytes(bytes(o.state, "options.state")?).into());
     }
+    if !o.report.is_null() {
+        out.report = Some(OsStr::from_bytes(bytes(o.report, "options.report")?).into());
+    }
     out.exclude = texts(o.exclude, o.exclude_count, "options.exclude")?;
     out.keep = texts(o.keep, o.keep_count, "options.keep")?;
     out.tag = optional_text(o.tag, "options.tag")?.map(str::to_owned);
     out.threads = o.threads as usize;
     (out.exact, out.strict, out.paranoid) = (o.exact != 0, o.strict != 0, o.paranoid != 0);
     out.expect_parent = expected(o.expect_parent)?;
+    out.secrets = secrets(o.forbid_secrets, o.allow_secrets, o.allow_secrets_count)?;
     Ok(out)
+}
+
+/// What is done about secrets.
+pub(crate) fn secrets(forbid: u8, allow: *const *const c_char, count: usize) -> Result<Policy> {
+    Ok(Policy { forbid: forbid != 0, allow: texts(allow, count, "options.allow_secrets")? })
 }
 
 /// The generation that is expected to be the newest.

@@ -41,6 +41,14 @@ pub struct cv_tar_import_options {
     pub max_metadata: u64,
     /// Most bytes of data in all; 0 is 16 TiB.
     pub max_data: u64,
+    /// Secrets in these files are wanted: patterns as in .gitignore.
+    pub allow_secrets: *const *const c_char,
+    /// How many patterns.
+    pub allow_secrets_count: usize,
+    /// Not 0: publish nothing when a secret is found that is not wanted.
+    pub forbid_secrets: u8,
+    /// Zeros.
+    pub reserved_too: [u8; 7],
 }
 
 impl Default for cv_tar_import_options {
@@ -56,6 +64,10 @@ impl Default for cv_tar_import_options {
             max_entries: 0,
             max_metadata: 0,
             max_data: 0,
+            allow_secrets: std::ptr::null(),
+            allow_secrets_count: 0,
+            forbid_secrets: 0,
+            reserved_too: [0; 7],
         }
     }
 }
@@ -106,6 +118,7 @@ fn read_import(p: *const cv_tar_import_options) -> Result<ImportOptions> {
             data: or(o.max_data, usual.limits.data),
         },
         expect_parent: crate::capture::expected(o.expect_parent)?,
+        secrets: crate::capture::secrets(o.forbid_secrets, o.allow_secrets, o.allow_secrets_count)?,
     })
 }
 

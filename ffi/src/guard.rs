@@ -13,7 +13,7 @@ use std::fs::File;
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Runs `f`: 0, or the negative code of its error. A panic is [`ErrorKind::Bug`].
 pub(crate) fn guard(f: impl FnOnce() -> Result<()>) -> i32 {
@@ -68,15 +68,23 @@ pub(crate) fn path<'a>(p: *const c_char, name: &str) -> Result<&'a Path> {
 
 /// A list of texts, of which NULL is the empty one.
 pub(crate) fn texts(p: *const *const c_char, count: usize, name: &str) -> Result<Vec<String>> {
+    pointers(p, count, name)?.iter().map(|p| text(*p, name).map(str::to_owned)).collect()
+}
+
+/// A list of paths, of which NULL is the empty one.
+pub(crate) fn paths(p: *const *const c_char, count: usize, name: &str) -> Result<Vec<PathBuf>> {
+    pointers(p, count, name)?.iter().map(|p| path(*p, name).map(Path::to_owned)).collect()
+}
+
+fn pointers<'a>(p: *const *const c_char, count: usize, name: &str) -> Result<&'a [*const c_char]> {
     if count == 0 {
-        return Ok(Vec::new());
+        return Ok(&[]);
     }
     if p.is_null() {
         return Err(null(name));
     }
     // SAFETY: not NULL, and the caller promises `count` pointers.
-    let pointers = unsafe { std::slice::from_raw_parts(p, count) };
-    pointers.iter().map(|p| text(*p, name).map(str::to_owned)).collect()
+    Ok(unsafe { std::slice::from_raw_parts(p, count) })
 }
 
 /// A copy of a file descriptor of the caller, so that none of the caller's is ever closed.

@@ -35,6 +35,8 @@ pub mod capture;
 
 pub mod image;
 
+pub mod sign;
+
 pub mod convert;
 
 pub mod layout;

@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from ._native import Change, Image, Job, Layout, Plan, Row, Rows, Store, __version__, configure
+from ._native import Change, Image, Job, Layout, Plan, Row, Rows, Store, __version__, configure, generate_key
 from .errors import (
     Bug,
     Busy,
@@ -66,4 +66,5 @@ __all__ = [
     "__version__",
     "bar",
     "configure",
+    "generate_key",
 ]

@@ -23,6 +23,7 @@ from ._types import (
     Repaired,
     Report,
     Synced,
+    Verified,
 )
 
 _StrPath = Union[str, bytes, os.PathLike[str], os.PathLike[bytes]]
@@ -34,7 +35,7 @@ class _HasFileno(Protocol):
 
 _File = Union[int, _HasFileno, _StrPath]
 
-__all__ = ["Change", "Image", "Job", "Layout", "Plan", "Row", "Rows", "Store", "__version__", "configure", "error_kinds", "main"]
+__all__ = ["Change", "Image", "Job", "Layout", "Plan", "Row", "Rows", "Store", "__version__", "configure", "error_kinds", "generate_key", "main"]
 
 __version__: str
 """The version of the library."""
@@ -49,6 +50,12 @@ def configure(
 
 def error_kinds() -> list[tuple[int, str]]:
     """The table of errors: code and name of each kind."""
+
+def generate_key(file: _StrPath) -> str:
+    """Makes an Ed25519 key: `file`, which must not exist and which only its owner may read, and `file.pub`.
+
+    Gives the key id, 16 hex digits. Raises `Conflict` when one of the two files exists.
+    """
 
 def main(argv: Sequence[str]) -> int:
     """Runs `cvctl`: `argv[0]` is its name. Gives the number it would exit with."""
@@ -96,6 +103,16 @@ class Store:
         """What changed from one image to another, in path order."""
     def diff_job(self, before: Union[str, Image], after: Union[str, Image]) -> Job[list[Change]]:
         """`diff` in the background."""
+    def signing(self, key: _StrPath) -> Store:
+        """The same store, as one that signs each generation it makes with the private key in the file `key`."""
+    def trusting(self, keys: Sequence[_StrPath], *, state: Optional[_StrPath] = None) -> Store:
+        """The same store, as one that opens only images whose generation one of the public keys in these files signed.
+
+        With `state`, a directory, it keeps in mind the highest generation of a name or tag that it believed. Its
+        `image` raises `Integrity` for what is not signed, and `Stale` for an older generation than was seen before.
+        """
+    def sign(self, reference: str) -> Release:
+        """Adds the signature of this store's key, which `signing` gave it, to a generation that is there."""
     def remove(self, reference: str) -> None:
         """Removes a tag, a generation or a whole name.
 
@@ -159,6 +176,9 @@ class Store:
         threads: int = 0,
         state: Optional[_StrPath] = None,
         expect_parent: Optional[int] = None,
+        forbid_secrets: bool = False,
+        allow_secrets: Optional[Sequence[str]] = None,
+        report: Optional[_StrPath] = None,
         progress: _Progress = None,
     ) -> Image:
         """Captures the tree at `root` as the next generation of `name`; none is made when nothing changed.
@@ -166,7 +186,10 @@ class Store:
         `exclude` and `keep` are patterns as in .gitignore. `exact` generalises nothing. `strict` fails with
         `Conflict` when a file changes while it is read. `paranoid` reads every file, whatever the last capture saw.
         With `expect_parent` it fails with `Conflict` unless that is the newest generation (0: none yet).
-        What the capture did is in `report` of the image.
+        `forbid_secrets` raises `Refused` before anything is published when a secret is found in a file that none of
+        the patterns `allow_secrets` fits.
+        What the capture did is in `report` of the image, and in the file `report` with every entry that was left out
+        or generalised.
         """
     def capture_job(
         self,
@@ -183,6 +206,9 @@ class Store:
         threads: int = 0,
         state: Optional[_StrPath] = None,
         expect_parent: Optional[int] = None,
+        forbid_secrets: bool = False,
+        allow_secrets: Optional[Sequence[str]] = None,
+        report: Optional[_StrPath] = None,
     ) -> Job[Image]:
         """`capture` in the background."""
     def import_tar(
@@ -198,12 +224,14 @@ class Store:
         max_entries: Optional[int] = None,
         max_metadata: Optional[int] = None,
         max_data: Optional[int] = None,
+        forbid_secrets: bool = False,
+        allow_secrets: Optional[Sequence[str]] = None,
         progress: _Progress = None,
     ) -> Image:
         """Imports an archive, compressed or not, as the next generation of `name`.
 
         What the import did is in `report` of the image. Raises `Integrity` for a damaged archive, `UnsafeInput` for an
-        entry that breaks a rule, `Limit` beyond `max_entries`, `max_metadata` or `max_data`.
+        entry that breaks a rule, `Limit` beyond `max_entries`, `max_metadata` or `max_data`. Secrets are as in `capture`.
         """
     def import_tar_job(
         self,
@@ -218,6 +246,8 @@ class Store:
         max_entries: Optional[int] = None,
         max_metadata: Optional[int] = None,
         max_data: Optional[int] = None,
+        forbid_secrets: bool = False,
+        allow_secrets: Optional[Sequence[str]] = None,
     ) -> Job[Image]:
         """`import_tar` in the background."""
     def __enter__(self) -> Self: ...
@@ -245,6 +275,9 @@ class Image:
     def generation(self) -> Optional[int]:
         """The generation through which it was opened."""
     @property
+    def key(self) -> Optional[str]:
+        """The id of the key that signed it; `None` when the store was asked for no keys."""
+    @property
     def report(self) -> Union[Captured, Imported, None]:
         """What the capture or the import did that gave this object."""
     def info(self) -> ImageInfo:
@@ -268,6 +301,13 @@ class Image:
         self, file: _File, *, compression: Literal["zstd", "gzip", "none"] = "zstd", level: int = 0
     ) -> Job[Exported]:
         """`export_tar` in the background."""
+    def verify(self, *, threads: int = 0, progress: _Progress = None) -> Verified:
+        """Reads all of the image and compares it with its hashes.
+
+        Raises `Integrity` when something is missing or damaged.
+        """
+    def verify_job(self, *, threads: int = 0) -> Job[Verified]:
+        """`verify` in the background."""
     def extract(
         self,
         target: _StrPath,

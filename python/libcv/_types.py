@@ -128,6 +128,13 @@ class Repaired(TypedDict):
     faults: list[Fault]
 
 
+Finding = TypedDict(
+    "Finding",
+    {"path": str, "line": Optional[int], "rule": str, "class": str, "what": str, "allowed": bool},
+)
+"""A secret in a tree, or something encrypted: where, and what kind. Never what it is."""
+
+
 class Captured(TypedDict):
     """What a capture did."""
 
@@ -143,6 +150,8 @@ class Captured(TypedDict):
     torn: list[str]
     scrubbed: list[dict[str, Any]]
     scrubbed_count: int
+    secrets: list[Finding]
+    secrets_count: int
     notes: list[str]
 
 
@@ -192,7 +201,24 @@ class Imported(TypedDict):
     stored_bytes: int
     implied: int
     replaced: int
+    secrets: list[Finding]
+    secrets_count: int
     notes: list[str]
+
+
+class Verified(TypedDict):
+    """What was verified of an image."""
+
+    image: str
+    tree: str
+    name: Optional[str]
+    generation: Optional[int]
+    key: Optional[str]
+    entries: int
+    pages: int
+    chunks: int
+    bytes: int
+    blocks: int
 
 
 class Exported(TypedDict):

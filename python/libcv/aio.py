@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, Callable, Optional, TypeVar, Union
 
 from ._native import Change, Image, Job, Plan, Store
-from ._types import Collected, Event, Exported, Extracted, Repaired, Report, StrPath, Synced
+from ._types import Collected, Event, Exported, Extracted, Repaired, Report, StrPath, Synced, Verified
 
 T = TypeVar("T")
 
@@ -32,6 +32,7 @@ __all__ = [
     "repair",
     "result",
     "sync",
+    "verify",
 ]
 
 Progress = Optional[Callable[[Event], object]]
@@ -95,6 +96,11 @@ async def repair(store: Store, source: Store, *, progress: Progress = None) -> R
 async def extract(image: Image, target: StrPath, *, progress: Progress = None, **options: Any) -> Extracted:
     """`Image.extract`, with the same options."""
     return await result(image.extract_job(target, **options), progress)
+
+
+async def verify(image: Image, *, threads: int = 0, progress: Progress = None) -> Verified:
+    """`Image.verify`."""
+    return await result(image.verify_job(threads=threads), progress)
 
 
 async def import_tar(store: Store, file: Any, name: str, *, progress: Progress = None, **options: Any) -> Image:

@@ -116,6 +116,29 @@ impl Image {
         Job::start(py, "export", work, |py, done| to_python(py, &done).map(Bound::unbind))
     }
 
+    #[getter]
+    fn key(&self) -> Option<String> {
+        self.0.key().map(|k| k.to_string())
+    }
+
+    #[pyo3(signature = (*, threads=0, progress=None))]
+    fn verify<'py>(
+        &self,
+        py: Python<'py>,
+        threads: usize,
+        progress: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let image = self.0.clone();
+        to_python(py, &wait::run(py, "verify", progress, move |t| image.verify(threads, t))?)
+    }
+
+    #[pyo3(signature = (*, threads=0))]
+    fn verify_job(&self, py: Python<'_>, threads: usize) -> PyResult<Job> {
+        let image = self.0.clone();
+        let work = move |t: &Task| image.verify(threads, t);
+        Job::start(py, "verify", work, |py, done| to_python(py, &done).map(Bound::unbind))
+    }
+
     #[pyo3(signature = (target, *, verify=false, accept_loss=false, threads=0, no_sync=false, progress=None))]
     #[allow(clippy::too_many_arguments)] // they are keywords
     fn extract<'py>(

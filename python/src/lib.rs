@@ -15,6 +15,7 @@ mod image;
 mod job;
 mod layout;
 mod plan;
+mod sign;
 mod store;
 mod wait;
 
@@ -31,6 +32,8 @@ mod _native {
     use crate::layout::Layout;
     #[pymodule_export]
     use crate::plan::Plan;
+    #[pymodule_export]
+    use crate::sign::generate_key;
     #[pymodule_export]
     use crate::store::Store;
 

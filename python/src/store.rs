@@ -8,8 +8,10 @@ use crate::wait;
 use libcv::capture::CaptureOptions;
 use libcv::convert::tar::{self, ImportOptions, Limits};
 use libcv::job::Task;
-use libcv::store::SyncOptions;
+use libcv::secrets::Policy;
+use libcv::sign::{Keyring, Signer};
 use libcv::store::collect::CollectOptions;
+use libcv::store::{SyncOptions, Trust};
 use libcv::{Error, ErrorKind};
 use pyo3::prelude::*;
 use std::sync::{PoisonError, RwLock};
@@ -73,6 +75,11 @@ fn collect_options(
         .or_raise(py)?;
     }
     Ok(options)
+}
+
+/// What is done about secrets.
+fn secrets(forbid: bool, allow: Option<Vec<String>>) -> Policy {
+    Policy { forbid, allow: allow.unwrap_or_default() }
 }
 
 /// Limits of an import, where they are not the usual ones.
@@ -151,6 +158,27 @@ impl Store {
             let changes = found.into_iter().map(Change).collect::<Vec<_>>();
             Ok(changes.into_pyobject(py)?.unbind().into_any())
         })
+    }
+
+    fn signing(&self, py: Python<'_>, key: SystemPath) -> PyResult<Self> {
+        self.call(py, move |s| Ok(s.signing(Signer::read(key.0)?))).map(Self::new)
+    }
+
+    #[pyo3(signature = (keys, *, state=None))]
+    fn trusting(&self, py: Python<'_>, keys: Vec<SystemPath>, state: Option<SystemPath>) -> PyResult<Self> {
+        let keys: Vec<_> = keys.into_iter().map(|k| k.0).collect();
+        let work = move |s: &libcv::store::Store| {
+            let trust = Trust::new(Keyring::read(&keys)?);
+            Ok(s.trusting(match state {
+                Some(state) => trust.remembering(state.0),
+                None => trust,
+            }))
+        };
+        self.call(py, work).map(Self::new)
+    }
+
+    fn sign<'py>(&self, py: Python<'py>, reference: String) -> PyResult<Bound<'py, PyAny>> {
+        to_python(py, &self.call(py, move |s| s.sign(&reference))?)
     }
 
     fn remove(&self, py: Python<'_>, reference: String) -> PyResult<()> {
@@ -248,7 +276,8 @@ impl Store {
     }
 
     #[pyo3(signature = (root, name, *, exclude=None, keep=None, exact=false, strict=false, paranoid=false, tag=None,
-                        level=3, threads=0, state=None, expect_parent=None, progress=None))]
+                        level=3, threads=0, state=None, expect_parent=None, forbid_secrets=false, allow_secrets=None,
+                        report=None, progress=None))]
     #[allow(clippy::too_many_arguments)] // they are keywords
     fn capture(
         &self,
@@ -265,12 +294,28 @@ impl Store {
         threads: usize,
         state: Option<SystemPath>,
         expect_parent: Option<u64>,
+        forbid_secrets: bool,
+        allow_secrets: Option<Vec<String>>,
+        report: Option<SystemPath>,
         progress: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Image> {
         let (exclude, keep) = (exclude.unwrap_or_default(), keep.unwrap_or_default());
-        let state = state.map(|s| s.0);
-        let options =
-            CaptureOptions { exclude, keep, exact, strict, paranoid, tag, level, threads, state, expect_parent };
+        let (state, secrets) = (state.map(|s| s.0), secrets(forbid_secrets, allow_secrets));
+        let report = report.map(|r| r.0);
+        let options = CaptureOptions {
+            exclude,
+            keep,
+            exact,
+            strict,
+            paranoid,
+            tag,
+            level,
+            threads,
+            state,
+            expect_parent,
+            secrets,
+            report,
+        };
         let store = self.get(py)?;
         let (image, done) = wait::run(py, "capture", progress, move |t| {
             let done = store.capture(root.0, &name, &options, t)?;
@@ -280,7 +325,8 @@ impl Store {
     }
 
     #[pyo3(signature = (root, name, *, exclude=None, keep=None, exact=false, strict=false, paranoid=false, tag=None,
-                        level=3, threads=0, state=None, expect_parent=None))]
+                        level=3, threads=0, state=None, expect_parent=None, forbid_secrets=false, allow_secrets=None,
+                        report=None))]
     #[allow(clippy::too_many_arguments)] // they are keywords
     fn capture_job(
         &self,
@@ -297,11 +343,27 @@ impl Store {
         threads: usize,
         state: Option<SystemPath>,
         expect_parent: Option<u64>,
+        forbid_secrets: bool,
+        allow_secrets: Option<Vec<String>>,
+        report: Option<SystemPath>,
     ) -> PyResult<Job> {
         let (exclude, keep) = (exclude.unwrap_or_default(), keep.unwrap_or_default());
-        let state = state.map(|s| s.0);
-        let options =
-            CaptureOptions { exclude, keep, exact, strict, paranoid, tag, level, threads, state, expect_parent };
+        let (state, secrets) = (state.map(|s| s.0), secrets(forbid_secrets, allow_secrets));
+        let report = report.map(|r| r.0);
+        let options = CaptureOptions {
+            exclude,
+            keep,
+            exact,
+            strict,
+            paranoid,
+            tag,
+            level,
+            threads,
+            state,
+            expect_parent,
+            secrets,
+            report,
+        };
         let store = self.get(py)?;
         let work = move |t: &Task| {
             let done = store.capture(root.0, &name, &options, t)?;
@@ -311,7 +373,8 @@ impl Store {
     }
 
     #[pyo3(signature = (file, name, *, tag=None, level=3, threads=0, exact=false, expect_parent=None,
-                        max_entries=None, max_metadata=None, max_data=None, progress=None))]
+                        max_entries=None, max_metadata=None, max_data=None, forbid_secrets=false,
+                        allow_secrets=None, progress=None))]
     #[allow(clippy::too_many_arguments)] // they are keywords
     fn import_tar(
         &self,
@@ -326,10 +389,12 @@ impl Store {
         max_entries: Option<u64>,
         max_metadata: Option<u64>,
         max_data: Option<u64>,
+        forbid_secrets: bool,
+        allow_secrets: Option<Vec<String>>,
         progress: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Image> {
-        let limits = limits(max_entries, max_metadata, max_data);
-        let options = ImportOptions { tag, level, threads, exact, limits, expect_parent };
+        let (limits, secrets) = (limits(max_entries, max_metadata, max_data), secrets(forbid_secrets, allow_secrets));
+        let options = ImportOptions { tag, level, threads, exact, limits, expect_parent, secrets };
         let store = self.get(py)?;
         let work = move |t: &Task| {
             let done = tar::import(&store, file.reader()?, &name, &options, t)?;
@@ -340,7 +405,8 @@ impl Store {
     }
 
     #[pyo3(signature = (file, name, *, tag=None, level=3, threads=0, exact=false, expect_parent=None,
-                        max_entries=None, max_metadata=None, max_data=None))]
+                        max_entries=None, max_metadata=None, max_data=None, forbid_secrets=false,
+                        allow_secrets=None))]
     #[allow(clippy::too_many_arguments)] // they are keywords
     fn import_tar_job(
         &self,
@@ -355,9 +421,11 @@ impl Store {
         max_entries: Option<u64>,
         max_metadata: Option<u64>,
         max_data: Option<u64>,
+        forbid_secrets: bool,
+        allow_secrets: Option<Vec<String>>,
     ) -> PyResult<Job> {
-        let limits = limits(max_entries, max_metadata, max_data);
-        let options = ImportOptions { tag, level, threads, exact, limits, expect_parent };
+        let (limits, secrets) = (limits(max_entries, max_metadata, max_data), secrets(forbid_secrets, allow_secrets));
+        let options = ImportOptions { tag, level, threads, exact, limits, expect_parent, secrets };
         let store = self.get(py)?;
         let work = move |t: &Task| {
             let done = tar::import(&store, file.reader()?, &name, &options, t)?;

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Verifies a whole store; written from core/docs/image-format.md and core/docs/store-format.md alone.
 usage: verify_store.py STORE [--read-data]. One line `FAULT object: message` per fault and exit 1, or a summary and exit 0."""
-import collections, functools, json, os, re, signal, struct, sys, zlib
+import base64, collections, functools, json, os, re, signal, struct, sys, zlib
 import blake3, zstandard
 CHUNK, CHUNKS, RAW, BLOCK, FIELD = 1 << 20, 1 << 14, 4 << 20, 24 + 4 * (1 << 14) + (4 << 20), 32 << 20
 REG, LNK, CHR, BLK, DIR, FIFO = KINDS = 0o100000, 0o120000, 0o020000, 0o060000, 0o040000, 0o010000
 NUMBER, NAME = re.compile(r"(?!0{16})[0-9]{16}\Z"), re.compile(r"(?!HEAD\Z)[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
+SIGNATURE = re.compile(rb"ed25519 ([0-9a-f]{16}) ([A-Za-z0-9+/]{86}==)\Z")
 LEB, HEX = re.compile(rb"[\x80-\xff]{0,9}[\0-\x7f]"), re.compile(r"[0-9a-f]{64}\Z")
 UUID, TIME = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", r"[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-6][0-9]Z"
 Row = collections.namedtuple("Row", "path kind size content group meta far")
@@ -17,8 +18,12 @@ def b3(data): return blake3.blake3(data).digest()
 def key(path): return path.replace(b"/", b"\0")         # `/` sorts before every other byte
 def document(kind, data):
     lines = data.split(b"\n")
-    ck(len(lines) == 4 and lines[0] == b"libcv %s v1" % kind.encode() and not lines[3], f"not a {kind} of version 1")
+    ck(len(lines) >= 4 and lines[0] == b"libcv %s v1" % kind.encode() and not lines[-1], f"not a {kind} of version 1")
     ck(lines[2] == b"blake3 " + b3(b"\n".join(lines[:2]) + b"\n").hex().encode(), f"{kind} was changed: blake3 is wrong")
+    signed = [SIGNATURE.match(line) for line in lines[3:-1]]
+    ck(all(signed) and len(signed) <= 16, "a line is no signature, or there are more than 16")
+    ids = [m[1] for m in signed]; ck(ids == sorted(set(ids)), "signatures are not in the order of their keys, or a key signed twice")
+    ck(all(base64.b64encode(base64.b64decode(m[2])) == m[2] for m in signed), "base64 of a signature is not the canonical one")
     return cjson(lines[1])
 def show(text):
     return "".join(c if c.isprintable() and c != "\\" else "".join("\\x%02x" % x for x in os.fsencode(c))

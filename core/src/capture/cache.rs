@@ -5,13 +5,14 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::leb::{Reader, put, put_signed};
 use crate::image::{FormatError, Hash};
+use crate::secrets::{self, Hit, RULES};
 use crate::store::Store;
 use crate::sys::clock;
 use crate::tree::Entry;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 const MAGIC: &[u8; 4] = b"CVSC";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const LIMIT: u64 = 8 << 30;
 /// Two clock ticks of the slowest kernel (100 Hz): a file whose ctime is nearer to the start of the capture than this
 /// may have changed again within the same ctime.
@@ -47,9 +48,17 @@ pub struct Cache {
     pub root: (u32, u32, u64),
     /// A record for each row, in order.
     pub seen: Vec<Seen>,
+    /// Secrets that were found in the files of these rows, in order: a file that is not read again still holds them.
+    pub found: Vec<(u32, Hit)>,
 }
 
 impl Cache {
+    /// What was found in the file of a row.
+    pub fn found_in(&self, row: usize) -> impl Iterator<Item = Hit> + '_ {
+        let at = self.found.partition_point(|(r, _)| (*r as usize) < row);
+        self.found[at..].iter().take_while(move |(r, _)| *r as usize == row).map(|(_, hit)| *hit)
+    }
+
     /// Whether a record vouches for an entry: same inode, same ctime, and a ctime that is not too young.
     #[must_use]
     pub fn vouches(&self, seen: &Seen, e: &Entry) -> bool {
@@ -74,6 +83,12 @@ impl Cache {
             put_signed(&mut out, s.ctime_s.wrapping_sub(last.ctime_s));
             put(&mut out, u64::from(s.ctime_ns));
             last = *s;
+        }
+        // Other rules would have found other things.
+        out.extend_from_slice(&secrets::edition());
+        put(&mut out, self.found.len() as u64);
+        for (row, hit) in &self.found {
+            [u64::from(*row), u64::from(hit.rule), u64::from(hit.line)].iter().for_each(|n| put(&mut out, *n));
         }
         let seal = blake3::keyed_hash(key, &out);
         out.extend_from_slice(seal.as_bytes());
@@ -102,8 +117,20 @@ impl Cache {
             last = Seen { ino, ctime_s, ctime_ns: r.leb()? as u32 };
             seen.push(last);
         }
+        if r.take(8)? != secrets::edition() {
+            return Err(FormatError::malformed("stat cache", "it was made with another table of secrets"));
+        }
+        let count = r.count(1 << 28, "a stat cache")?;
+        let mut found = Vec::with_capacity(count.min(r.left() / 3 + 1));
+        for _ in 0..count {
+            let (row, rule, line) = (r.leb()? as u32, r.leb()? as u16, r.leb()? as u32);
+            if usize::from(rule) >= RULES.len() {
+                return Err(FormatError::malformed("stat cache", "it names a rule that is none"));
+            }
+            found.push((row, Hit { rule, line }));
+        }
         r.end()?;
-        Ok(Self { image, began, root, seen })
+        Ok(Self { image, began, root, seen, found })
     }
 }
 
@@ -139,17 +166,6 @@ impl CacheFile {
     pub fn save(&self, store: &Store, cache: &Cache) -> Result<()> {
         store.blobs().put(&self.object, &cache.encode(&self.key))
     }
-}
-
-/// Where this host keeps its own state: `/var/lib/libcv` for root, else the user's state directory.
-#[must_use]
-pub fn state_directory() -> PathBuf {
-    if rustix::process::geteuid().is_root() {
-        return PathBuf::from("/var/lib/libcv");
-    }
-    let home = || std::env::var_os("HOME").map(|h| PathBuf::from(h).join(".local/state"));
-    let base = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).or_else(home);
-    base.unwrap_or_else(|| PathBuf::from("/nonexistent")).join("libcv")
 }
 
 fn host_key(state: &Path) -> Result<[u8; 32]> {
@@ -191,7 +207,9 @@ mod tests {
 
     fn sample() -> Cache {
         let seen = (0..100u64).map(|i| Seen { ino: i * 7 % 31, ctime_s: 1_700_000_000 - i as i64, ctime_ns: i as u32 });
-        Cache { image: Hash::of(b"i"), began: (1_700_000_000, 0), root: (8, 1, 2), seen: seen.collect() }
+        let found =
+            [(3, 0, 7), (3, 1, 0), (90, 2, u32::MAX)].map(|(row, rule, line)| (row, Hit { rule, line })).to_vec();
+        Cache { image: Hash::of(b"i"), began: (1_700_000_000, 0), root: (8, 1, 2), seen: seen.collect(), found }
     }
 
     #[test]
@@ -204,6 +222,13 @@ mod tests {
             bad[i] ^= 1;
             assert!(Cache::decode(&bad, &[1; 32]).is_err());
         }
+    }
+
+    #[test]
+    fn what_was_found_belongs_to_its_row() {
+        let cache = sample();
+        let rules = |row| cache.found_in(row).map(|h| h.rule).collect::<Vec<_>>();
+        assert_eq!((rules(2), rules(3), rules(4), rules(90), rules(99)), (vec![], vec![0, 1], vec![], vec![2], vec![]));
     }
 
     #[test]

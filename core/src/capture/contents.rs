@@ -2,6 +2,7 @@
 
 use crate::image::row::Xattrs;
 use crate::image::{Content, Item};
+use crate::secrets::Hit;
 use crate::tree::Entry;
 use std::collections::{HashMap, HashSet};
 
@@ -20,6 +21,8 @@ pub(super) struct Contents {
     pub(super) torn: HashSet<u32>,
     pub(super) vanished: HashSet<u32>,
     pub(super) torn_paths: Vec<String>,
+    /// Secrets in the files that were read.
+    pub(super) found: Vec<(u32, Hit)>,
     pub(super) notes: Vec<String>,
     pub(super) bytes: u64,
 }
@@ -92,6 +95,7 @@ impl Contents {
         self.torn.extend(other.torn);
         self.vanished.extend(other.vanished);
         self.torn_paths.extend(other.torn_paths);
+        self.found.extend(other.found);
         self.notes.extend(other.notes);
         self.bytes += other.bytes;
     }

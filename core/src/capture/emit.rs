@@ -11,6 +11,7 @@ use crate::image::page::{Page, PageWriter};
 use crate::image::row::{Content, Group, Kind, Row};
 use crate::image::rules::data_bytes;
 use crate::job::Task;
+use crate::secrets::Hit;
 use crate::store::image::each_item;
 use crate::store::{ChunkWriter, Image, Session};
 use crate::tree::entry::EMPTIED;
@@ -23,6 +24,8 @@ pub(super) struct Emitted {
     pub(super) pages: Vec<PageRef>,
     pub(super) totals: Totals,
     pub(super) seen: Vec<Seen>,
+    /// Secrets by row.
+    pub(super) found: Vec<(u32, Hit)>,
     pub(super) users: BTreeSet<u32>,
     pub(super) groups: BTreeSet<u32>,
 }
@@ -33,6 +36,7 @@ pub(super) fn emit(
     order: &[u32],
     plan: &Plan,
     read: &Contents,
+    found: &HashMap<u32, Vec<Hit>>,
     parent: Option<&Image>,
     session: &Session<'_>,
     options: &CaptureOptions,
@@ -76,6 +80,10 @@ pub(super) fn emit(
         count(&mut out.totals, &row, counts, read.far_data(n), parent)?;
         out.users.insert(row.uid);
         out.groups.insert(row.gid);
+        if let Some(hits) = found.get(&n) {
+            let at = out.seen.len() as u32;
+            out.found.extend(hits.iter().map(|hit| (at, *hit)));
+        }
         out.seen.push(if row.torn { Seen::default() } else { Seen::of(&entry) });
         if let Some(page) = pages.add(&row)? {
             store_page(page, &mut out.pages, &mut chunks)?;

@@ -14,6 +14,7 @@ mod emit;
 mod facts;
 mod plan;
 mod read;
+mod report;
 pub mod rules;
 pub mod select;
 
@@ -24,14 +25,18 @@ use crate::event::Unit;
 use crate::image::facts::{facts, id_names};
 use crate::image::{Hash, Manifest};
 use crate::job::Task;
+use crate::secrets::{Finding, Hit, Policy};
 use crate::store::{Image, Reason, Store};
 use crate::sys::clock;
 use crate::sys::confined::{Root, show};
-use crate::tree::walk;
+use crate::sys::state;
+use crate::tree::{Tree, walk};
 use cache::{Cache, CacheFile};
+use report::ReportFile;
 use select::Selection;
 use serde::Serialize;
 use serde_json::json;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 /// How to capture.
@@ -53,10 +58,15 @@ pub struct CaptureOptions {
     pub level: i32,
     /// Threads; 0 is one for each core.
     pub threads: usize,
-    /// Where this host keeps the key of its stat cache; `None` is [`cache::state_directory`].
+    /// Where this host keeps the key of its stat cache; `None` is [`state::directory`].
     pub state: Option<PathBuf>,
     /// Fail with `Conflict` unless this is the newest generation (0: the name is new).
     pub expect_parent: Option<u64>,
+    /// What is done about secrets.
+    pub secrets: Policy,
+    /// Write what was done into this file as JSON: as [`Captured`], but with every entry that was left out or
+    /// generalised, whatever their number.
+    pub report: Option<PathBuf>,
 }
 
 impl Default for CaptureOptions {
@@ -72,6 +82,8 @@ impl Default for CaptureOptions {
             threads: 0,
             state: None,
             expect_parent: None,
+            secrets: Policy::default(),
+            report: None,
         }
     }
 }
@@ -103,6 +115,10 @@ pub struct Captured {
     pub scrubbed: Vec<Scrubbed>,
     /// How many were left out or generalised in all.
     pub scrubbed_count: u64,
+    /// Secrets in the tree, at most 10,000; they are in the image.
+    pub secrets: Vec<Finding>,
+    /// How many there are in all.
+    pub secrets_count: u64,
     /// What else was met: sockets, mount points, vanished entries.
     pub notes: Vec<String>,
 }
@@ -114,7 +130,7 @@ impl Store {
     ///
     /// # Errors
     /// `Invalid` for a bad name or pattern; `Io` when an entry cannot be read; `Conflict` with `strict` when a file
-    /// changed while it was read; `Limit` when the store is full; `Cancelled`. The store is then as before, but for
+    /// changed while it was read; `Limit` when the store is full; `Refused` when secrets are forbidden and there are some; `Cancelled`. The store is then as before, but for
     /// chunks that the next capture finds and uses.
     pub fn capture(
         &self,
@@ -148,7 +164,9 @@ fn capture(store: &Store, path: &Path, name: &str, options: &CaptureOptions, tas
         ))
         .hint("extract the image again"));
     }
-    let selection = Selection::new(&options.exclude, &options.keep, options.exact)?;
+    let report = options.report.as_deref().map(ReportFile::begin).transpose()?;
+    let selection = Selection::new(&options.exclude, &options.keep, options.exact, report)?;
+    let wanted = options.secrets.wanted()?;
 
     task.stage("scan", 0, Unit::Entries);
     let (tree, notes) = walk::walk(&root, threads, &|p, mode| selection.choose(p, mode), task)?;
@@ -156,7 +174,7 @@ fn capture(store: &Store, path: &Path, name: &str, options: &CaptureOptions, tas
 
     let parent = parent_image(store, name)?;
     let identity = (tree.device.0, tree.device.1, tree.entry(0).ino);
-    let cache_file = CacheFile::open(&options.state.clone().unwrap_or_else(cache::state_directory), name);
+    let cache_file = CacheFile::open(&options.state.clone().unwrap_or_else(state::directory), name);
     let cache = match &cache_file {
         Ok(f) if !options.paranoid => f.load(store).filter(|c| c.root == identity && belongs(c, parent.as_ref())),
         _ => None,
@@ -178,9 +196,19 @@ fn capture(store: &Store, path: &Path, name: &str, options: &CaptureOptions, tas
         task.warn(format!("{path} changed while it was read and is kept as it was found"));
     }
 
+    let found = found(&plan, &read);
+    let secrets = wanted.judge(&in_order(&tree, &order, &read, &found));
+    secrets.enforce(options.secrets.forbid, task)?;
+
     task.stage("store", 0, Unit::Entries);
-    let emitted = emit::emit(&tree, &order, &plan, &read, parent.as_ref(), &session, options, task)?;
-    let unchanged = parent.as_ref().filter(|p| p.manifest().pages == emitted.pages);
+    let emitted = emit::emit(&tree, &order, &plan, &read, &found, parent.as_ref(), &session, options, task)?;
+    let mut unchanged = parent.as_ref().filter(|p| p.manifest().pages == emitted.pages);
+    // Who signs vouches for the whole manifest: what somebody else made of the same tree is not signed in passing.
+    if let Some(release) = unchanged.and_then(Image::release)
+        && !store.has_signed(release)?
+    {
+        unchanged = None;
+    }
 
     let stored_bytes = session.finish()?;
     task.check()?;
@@ -205,10 +233,15 @@ fn capture(store: &Store, path: &Path, name: &str, options: &CaptureOptions, tas
     if let Some(tag) = &options.tag {
         store.refs().advance_tag(name, tag, generation)?;
     }
-    save_cache(store, cache_file, &Cache { image: image.id(), began, root: identity, seen: emitted.seen }, task);
+    save_cache(
+        store,
+        cache_file,
+        &Cache { image: image.id(), began, root: identity, seen: emitted.seen, found: emitted.found },
+        task,
+    );
     task.advance(1);
     let note = |n: walk::Note| format!("/{} {}", n.path, n.what);
-    Ok(Captured {
+    let done = Captured {
         name: name.to_owned(),
         generation,
         image: image.id(),
@@ -221,8 +254,37 @@ fn capture(store: &Store, path: &Path, name: &str, options: &CaptureOptions, tas
         torn: read.torn_paths,
         scrubbed,
         scrubbed_count,
+        secrets: secrets.list,
+        secrets_count: secrets.count,
         notes: notes.into_iter().map(note).chain(read.notes).collect(),
-    })
+    };
+    if let Some(file) = selection.into_report_file() {
+        file.finish(&done)?;
+    }
+    Ok(done)
+}
+
+/// What was found by this capture in what it read, and by the last one in what it did not: by entry.
+fn found(plan: &plan::Plan, read: &contents::Contents) -> HashMap<u32, Vec<Hit>> {
+    let mut out: HashMap<u32, Vec<Hit>> = HashMap::new();
+    for (n, hit) in plan.found.iter().chain(&read.found) {
+        out.entry(*n).or_default().push(*hit);
+    }
+    out
+}
+
+/// The same by path, in the order of paths.
+fn in_order<'f>(
+    tree: &Tree,
+    order: &[u32],
+    read: &contents::Contents,
+    found: &'f HashMap<u32, Vec<Hit>>,
+) -> Vec<(Vec<u8>, &'f [Hit])> {
+    if found.is_empty() {
+        return Vec::new();
+    }
+    let there = order.iter().filter(|n| !read.vanished.contains(n));
+    there.filter_map(|n| Some((tree.path(*n), found.get(n)?.as_slice()))).collect()
 }
 
 /// The newest image of the name, if it has one. One that is damaged is no base to build on, and no reason to stop.

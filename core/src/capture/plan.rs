@@ -5,6 +5,7 @@ use crate::error::Result;
 use crate::image::row::{Content, Item, Kind, Row, Value};
 use crate::image::{Hash, path};
 use crate::job::Task;
+use crate::secrets::Hit;
 use crate::store::{Image, Session};
 use crate::tree::entry::{EMPTIED, LINKED};
 use crate::tree::{Entry, Tree};
@@ -18,6 +19,8 @@ pub(super) struct Plan {
     pub(super) todo: Vec<u32>,
     /// Entries whose row of the parent image stands, one bit each, by entry number.
     pub(super) kept: Vec<bool>,
+    /// Secrets that the last capture found in entries that are not read again.
+    pub(super) found: Vec<(u32, Hit)>,
     /// Bytes of the files to read.
     pub(super) bytes: u64,
 }
@@ -46,6 +49,7 @@ impl Plan {
                     && !row.torn;
                 if same {
                     plan.kept[n as usize] = true;
+                    plan.found.extend(cache.found_in(at).map(|hit| (n, hit)));
                     continue;
                 }
             }
@@ -57,6 +61,9 @@ impl Plan {
         if cache.is_some() && !plan.todo.is_empty() || old.unmatched()? {
             plan.verify(tree, order, parent, session)?;
         }
+        // What is read again is looked at again.
+        let Self { kept, found, .. } = &mut plan;
+        found.retain(|(n, _)| kept[*n as usize]);
         plan.read_links_once(tree, order);
         plan.bytes = plan.todo.iter().map(|&n| tree.entry(n)).map(row_size).sum();
         Ok(plan)

@@ -10,6 +10,7 @@ use crate::image::page::NEAR_VALUE;
 use crate::image::row::{Value, Xattr, Xattrs};
 use crate::image::{ContentBuilder, Item};
 use crate::job::{Failure, Task};
+use crate::secrets::Scan;
 use crate::store::{ChunkWriter, Session};
 use crate::sys::confined::{Links, Root, proc_path, show};
 use crate::sys::xattr::{self, Of};
@@ -105,6 +106,8 @@ struct Worker<'a> {
     reader: Reader,
     directory: Option<(u32, OwnedFd)>,
     sets: HashSet<Xattrs>,
+    scan: Scan,
+    path: Vec<u8>,
     out: Contents,
 }
 
@@ -128,6 +131,8 @@ impl<'a> Worker<'a> {
             reader: Reader::default(),
             directory: None,
             sets: HashSet::new(),
+            scan: Scan::default(),
+            path: Vec::new(),
             out: Contents::default(),
         })
     }
@@ -228,9 +233,13 @@ impl<'a> Worker<'a> {
             let after = restat(file)?;
             let quiet = same(&after, &e);
             match read {
-                Ok(()) if quiet => return Ok(()),
+                Ok(()) if quiet => {
+                    self.secrets(n);
+                    return Ok(());
+                }
                 // The last attempt is kept if it is a whole file of some size.
                 Ok(()) if attempt == RETRIES => {
+                    self.secrets(n);
                     self.out.torn.insert(n);
                     self.out.torn_paths.push(format!("/{}", show(&self.tree.path(n))));
                     return Ok(());
@@ -251,14 +260,22 @@ impl<'a> Worker<'a> {
         ))
     }
 
+    /// Keeps what was found in the file that was just read.
+    fn secrets(&mut self, n: u32) {
+        self.out.found.extend(self.scan.end(&self.path).iter().map(|hit| (n, *hit)));
+    }
+
     /// Reads the content once.
     fn content(&mut self, n: u32, e: &Entry, file: BorrowedFd<'_>) -> Result<(), ReadError> {
-        let Self { reader, chunks, lists, out, task, failure, .. } = self;
+        let Self { reader, chunks, lists, out, task, failure, scan, path, tree, .. } = self;
+        tree.path_into(n, path);
+        scan.begin(e.size);
         let mut content = ContentBuilder::default();
         let mut sink = |item: Item, bytes: &[u8]| -> Result<()> {
             if let Item::Chunk { hash, length } = item {
                 failure.check(task)?;
                 chunks.put_named(hash, bytes)?;
+                scan.add(path, bytes);
                 out.bytes += u64::from(length);
                 task.advance(u64::from(length));
             }

@@ -1,12 +1,14 @@
 //! Choosing: the table of rules, `--exclude`, `--keep`, and the report of what they did.
 
-use super::rules::{Effect, RULES, Rule};
-use crate::error::{Error, Result};
+use super::report::ReportFile;
+use super::rules::{Effect, RULES};
+use crate::error::Result;
 use crate::image::row::{DIRECTORY, KIND_MASK, REGULAR};
 use crate::sys::confined::show;
+use crate::tree::pattern::compile;
 use crate::tree::walk::Choice;
 use ignore::Match;
-use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use ignore::gitignore::Gitignore;
 use serde::Serialize;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -23,8 +25,18 @@ pub struct Scrubbed {
     pub path: String,
     /// `left out`, `emptied` or `kept`.
     pub action: &'static str,
+    /// The pattern that decided: of the table, or `--exclude` and the one that was given.
+    pub rule: String,
     /// Why.
     pub why: String,
+}
+
+/// What a rule says about an entry.
+struct Verdict {
+    choice: Choice,
+    action: &'static str,
+    rule: String,
+    why: &'static str,
 }
 
 /// The rules of one capture.
@@ -36,31 +48,17 @@ pub struct Selection {
     /// Literal fronts of the keep patterns: a directory on the way to one is entered although a rule leaves it out.
     keep_fronts: Vec<Vec<u8>>,
     report: Mutex<(Vec<Scrubbed>, u64)>,
-}
-
-fn compile(patterns: &[String], what: &str) -> Result<Gitignore> {
-    let mut b = GitignoreBuilder::new("/");
-    for p in patterns {
-        let bad = |e: ignore::Error| {
-            Error::invalid(format!("{what} \"{p}\" is not a pattern"))
-                .cause(e)
-                .hint("patterns are written as in .gitignore")
-        };
-        if p.trim().is_empty() || p.starts_with('!') {
-            return Err(Error::invalid(format!("{what} \"{p}\" is not a pattern of its own"))
-                .hint("use --keep to take something back"));
-        }
-        b.add_line(None, p).map_err(bad)?;
-    }
-    b.build().map_err(|e| Error::invalid(format!("the patterns of {what} cannot be combined")).cause(e))
+    /// Takes what is beyond the limit.
+    file: Option<ReportFile>,
 }
 
 impl Selection {
-    /// The rules for a capture with these patterns; `exact` switches the table off.
+    /// The rules for a capture with these patterns; `exact` switches the table off. `file` gets what the report in memory
+    /// has no room for.
     ///
     /// # Errors
     /// `Invalid` for a pattern that is none.
-    pub fn new(exclude: &[String], keep: &[String], exact: bool) -> Result<Self> {
+    pub(super) fn new(exclude: &[String], keep: &[String], exact: bool, file: Option<ReportFile>) -> Result<Self> {
         // The last pattern that fits decides in a gitignore file, the first one in the table.
         let patterns = RULES.iter().rev().filter(|r| !(exact && r.unless_exact)).map(|r| r.pattern.to_owned());
         let front = |p: &String| {
@@ -73,6 +71,7 @@ impl Selection {
             keep: compile(keep, "--keep")?,
             keep_fronts: keep.iter().map(front).collect(),
             report: Mutex::default(),
+            file,
         })
     }
 
@@ -87,17 +86,16 @@ impl Selection {
         if !self.keep.is_empty() && self.keep.matched_path_or_any_parents(file, directory).is_ignore() {
             return Choice::Take;
         }
-        let (choice, action, why) = self.rule(file, mode);
+        let Some(Verdict { choice, action, rule, why }) = self.rule(file, mode) else { return Choice::Take };
         if choice == Choice::Leave && directory && self.leads_to_kept(path) {
             return Choice::Take;
         }
-        if let Some(action) = action {
-            self.note(path, action, why);
-        }
+        self.note(path, action, rule, why);
         choice
     }
 
-    fn rule(&self, file: &Path, mode: u32) -> (Choice, Option<&'static str>, &str) {
+    /// The rule that decides, if there is one.
+    fn rule(&self, file: &Path, mode: u32) -> Option<Verdict> {
         let directory = mode & KIND_MASK == DIRECTORY;
         let regular = mode & KIND_MASK == REGULAR;
         // With --keep beneath a directory that was left out, its other entries are left out by the pattern above them.
@@ -109,23 +107,23 @@ impl Selection {
             };
             if let Match::Ignore(glob) = found { Some(glob.original().to_owned()) } else { None }
         };
-        if !self.exclude.is_empty() && find(&self.exclude).is_some() {
-            return (Choice::Leave, Some("left out"), "--exclude");
+        if !self.exclude.is_empty()
+            && let Some(pattern) = find(&self.exclude)
+        {
+            let rule = format!("--exclude {pattern}");
+            return Some(Verdict { choice: Choice::Leave, action: "left out", rule, why: "as was asked for" });
         }
-        let rule = find(&self.table).and_then(|pattern| RULES.iter().find(|r| r.pattern == pattern));
-        match rule {
-            Some(Rule { effect: Effect::Leave, why, .. }) => return (Choice::Leave, Some("left out"), why),
-            Some(Rule { effect: Effect::LeaveFile, why, .. }) if regular => {
-                return (Choice::Leave, Some("left out"), why);
-            }
-            Some(Rule { effect: Effect::CoreDump, why, .. }) if regular && is_core_dump(file) => {
-                return (Choice::Leave, Some("left out"), why);
-            }
-            Some(Rule { effect: Effect::Empty, why, .. }) if regular => return (Choice::Empty, Some("emptied"), why),
-            Some(Rule { effect: Effect::Report, why, .. }) => return (Choice::Take, Some("kept"), why),
-            _ => {}
-        }
-        (Choice::Take, None, "")
+        let pattern = find(&self.table)?;
+        let rule = RULES.iter().find(|r| r.pattern == pattern)?;
+        let (choice, action) = match rule.effect {
+            Effect::Leave => (Choice::Leave, "left out"),
+            Effect::LeaveFile if regular => (Choice::Leave, "left out"),
+            Effect::CoreDump if regular && is_core_dump(file) => (Choice::Leave, "left out"),
+            Effect::Empty if regular => (Choice::Empty, "emptied"),
+            Effect::Report => (Choice::Take, "kept"),
+            _ => return None,
+        };
+        Some(Verdict { choice, action, rule: pattern, why: rule.why })
     }
 
     fn leads_to_kept(&self, path: &[u8]) -> bool {
@@ -133,12 +131,20 @@ impl Selection {
     }
 
     /// Adds to the report.
-    pub fn note(&self, path: &[u8], action: &'static str, why: impl Into<String>) {
+    fn note(&self, path: &[u8], action: &'static str, rule: String, why: &str) {
+        let entry = Scrubbed { path: format!("/{}", show(path)), action, rule, why: why.to_owned() };
         let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
         report.1 += 1;
         if report.0.len() < REPORT_LIMIT {
-            report.0.push(Scrubbed { path: format!("/{}", show(path)), action, why: why.into() });
+            report.0.push(entry);
+        } else if let Some(file) = &self.file {
+            file.more(&entry);
         }
+    }
+
+    /// The file that is to be finished.
+    pub(super) fn into_report_file(self) -> Option<ReportFile> {
+        self.file
     }
 
     /// What was done, sorted by path, and how often in all.
@@ -166,7 +172,7 @@ mod tests {
 
     #[test]
     fn the_machine_is_generalised() {
-        let s = Selection::new(&[], &[], false).unwrap();
+        let s = Selection::new(&[], &[], false, None).unwrap();
         assert_eq!(choose(&s, "proc", 0o040_755), Choice::Take);
         assert_eq!(choose(&s, "proc/1", 0o040_755), Choice::Leave);
         assert_eq!(choose(&s, "etc/machine-id", 0o100_444), Choice::Empty);
@@ -183,7 +189,7 @@ mod tests {
 
     #[test]
     fn exact_keeps_all() {
-        let s = Selection::new(&[], &[], true).unwrap();
+        let s = Selection::new(&[], &[], true, None).unwrap();
         for p in ["etc/machine-id", "tmp/x", "var/log/messages", "proc/1"] {
             assert_eq!(choose(&s, p, 0o100_644), Choice::Take, "{p}");
         }
@@ -193,7 +199,7 @@ mod tests {
     fn keep_wins_and_leads_into_what_is_left_out() {
         let exclude = ["/scratch".to_owned(), "*.iso".to_owned()];
         let keep = ["/scratch/apps/tool".to_owned(), "/etc/machine-id".to_owned()];
-        let s = Selection::new(&exclude, &keep, false).unwrap();
+        let s = Selection::new(&exclude, &keep, false, None).unwrap();
         assert_eq!(choose(&s, "scratch", 0o040_755), Choice::Take);
         assert_eq!(choose(&s, "scratch/data", 0o040_755), Choice::Leave);
         assert_eq!(choose(&s, "scratch/apps", 0o040_755), Choice::Take);
@@ -201,7 +207,7 @@ mod tests {
         assert_eq!(choose(&s, "scratch/apps/tool/bin/x", 0o100_755), Choice::Take);
         assert_eq!(choose(&s, "etc/machine-id", 0o100_444), Choice::Take);
         assert_eq!(choose(&s, "srv/big.iso", 0o100_644), Choice::Leave);
-        assert!(Selection::new(&["!x".to_owned()], &[], false).is_err());
-        assert!(Selection::new(&["[z-a]".to_owned()], &[], false).is_err());
+        assert!(Selection::new(&["!x".to_owned()], &[], false, None).is_err());
+        assert!(Selection::new(&["[z-a]".to_owned()], &[], false, None).is_err());
     }
 }

@@ -3,15 +3,19 @@
 mod archive;
 mod capture;
 mod look;
+mod verify;
 
 use super::Session;
+use super::key::{SignArgs, TrustArgs};
 use crate::error::{Error, Result};
+use crate::secrets::{Class, Finding, Policy};
 use crate::store::{Ref, Release};
 use crate::tree::extract::ExtractOptions;
 use crate::units::human;
 use clap::{Args, Subcommand};
 use serde_json::json;
 use std::ffi::OsString;
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 #[derive(Subcommand)]
@@ -56,12 +60,16 @@ pub(super) enum Verb {
         /// The image
         #[arg(long, value_name = "REF")]
         to: String,
+        #[command(flatten)]
+        sign: SignArgs,
     },
     /// Remove a tag, a generation or a whole name; the data stays until it is collected
     Rm {
         /// name, name:tag or name@GENERATION
         #[arg(value_name = "REF")]
         image: String,
+        #[command(flatten)]
+        sign: SignArgs,
     },
     /// List a directory of an image
     Ls(look::Ls),
@@ -75,10 +83,42 @@ pub(super) enum Verb {
     },
     /// Extract an image into an empty directory
     Extract(Extract),
+    /// Verify who made an image, and read all of it
+    Verify(verify::Verify),
+    /// Add a signature to a generation that is there; verify it first
+    Sign(verify::Sign),
     /// Make an image from a tar archive, plain, gzip or zstd
     Import(archive::Import),
     /// Write an image as a tar archive
     Export(archive::Export),
+}
+
+/// What is done about secrets.
+#[derive(Args)]
+struct SecretArgs {
+    /// Publish nothing when a secret is found: keys, tokens, hashes of passwords
+    #[arg(long)]
+    forbid_secrets: bool,
+    /// Secrets in these files are wanted, as in .gitignore
+    #[arg(long, value_name = "PATTERN")]
+    allow_secret: Vec<String>,
+}
+
+impl SecretArgs {
+    fn policy(&self) -> Policy {
+        Policy { forbid: self.forbid_secrets, allow: self.allow_secret.clone() }
+    }
+}
+
+/// One line about what was found.
+fn tell_secrets(w: &mut dyn Write, found: &[Finding], count: u64) -> io::Result<()> {
+    if count == 0 {
+        return Ok(());
+    }
+    let of = |class, allowed| found.iter().filter(|f| f.class == class && f.allowed == allowed).count() as u64;
+    let (notes, allowed) = (of(Class::Note, false), of(Class::Secret, true) + of(Class::Note, true));
+    let secrets = count - notes - allowed;
+    writeln!(w, "secrets: {secrets} found, {allowed} more that are wanted, {notes} encrypted")
 }
 
 #[derive(Args)]
@@ -88,6 +128,8 @@ pub(super) struct Extract {
     image: String,
     /// The directory, which is made
     dir: PathBuf,
+    #[command(flatten)]
+    trust: TrustArgs,
     /// Read everything back and compare
     #[arg(long)]
     verify: bool,
@@ -112,17 +154,19 @@ pub(super) fn run(verb: Verb, session: &Session) -> Result<()> {
         Verb::Log { name } => look::log(&name, session),
         Verb::Diff { from, to } => look::diff(&from, &to, session),
         Verb::Tag { image, tag } => set_tag(&image, &tag, session),
-        Verb::Rollback { name, to } => {
-            let release = session.store()?.rollback(&name, &to)?;
+        Verb::Rollback { name, to, sign } => {
+            let release = sign.store(session)?.rollback(&name, &to)?;
             session.print(&release, |w| writeln!(w, "{}", describe(&release)))
         }
-        Verb::Rm { image } => {
-            session.store()?.remove(&image)?;
+        Verb::Rm { image, sign } => {
+            sign.store(session)?.remove(&image)?;
             session.print(&json!({ "removed": image }), |_| Ok(()))
         }
         Verb::Ls(args) => look::ls(&args, session),
         Verb::Cat { image, path } => look::cat(&image, &path, session),
         Verb::Extract(args) => extract(&args, session),
+        Verb::Verify(args) => verify::verify(&args, session),
+        Verb::Sign(args) => verify::sign(&args, session),
     }
 }
 
@@ -144,7 +188,7 @@ fn set_tag(image: &str, tag: &str, session: &Session) -> Result<()> {
 }
 
 fn extract(args: &Extract, session: &Session) -> Result<()> {
-    let image = session.store()?.image(&args.image)?;
+    let image = args.trust.store(session)?.image(&args.image)?;
     let options = ExtractOptions {
         verify: args.verify,
         accept_loss: args.accept_loss,

@@ -1,6 +1,7 @@
 //! `cvctl layout`: documents are checked, planned, applied. What destroys shows its plan and wants its token, or `--yes`.
 
 use super::Session;
+use super::key::TrustArgs;
 use super::output::{self, Format};
 use crate::deploy::{self, DeployOptions};
 use crate::error::{Error, Result};
@@ -55,6 +56,8 @@ pub(super) struct Target {
     /// The image to deploy; the token is for this one
     #[arg(long, value_name = "REF")]
     image: Option<String>,
+    #[command(flatten)]
+    trust: TrustArgs,
     /// The host name of the machine
     #[arg(long)]
     hostname: Option<String>,
@@ -120,7 +123,10 @@ pub(super) fn run(verb: Verb, session: &Session) -> Result<()> {
 
 impl Target {
     fn image(&self, session: &Session) -> Result<Option<Image>> {
-        self.image.as_ref().map(|r| session.store()?.image(r)).transpose()
+        if self.image.is_none() && self.trust.asks() {
+            return Err(Error::invalid("--key is for an image, and none is named").hint("give --image REF"));
+        }
+        self.image.as_ref().map(|r| self.trust.store(session)?.image(r)).transpose()
     }
 
     fn plan(&self, image: Option<&Image>) -> Result<Plan> {

@@ -9,6 +9,7 @@
 
 mod completion;
 mod image;
+mod key;
 mod layout;
 mod output;
 mod progress;
@@ -68,6 +69,9 @@ enum Noun {
     /// Check, plan and apply disk layouts
     #[command(subcommand)]
     Layout(layout::Verb),
+    /// Make keys to sign with
+    #[command(subcommand)]
+    Key(key::Verb),
     /// Print a completion script
     Completion(completion::Completion),
     /// Write manual pages
@@ -161,6 +165,7 @@ fn dispatch(noun: Noun, session: &Session) -> Result<()> {
         Noun::Store(verb) => store::run(verb, session),
         Noun::Image(verb) => image::run(verb, session),
         Noun::Layout(verb) => layout::run(verb, session),
+        Noun::Key(verb) => key::run(verb, session),
         Noun::Completion(c) => completion::completion(&c, session),
         Noun::Man(m) => completion::man(&m, session),
     }

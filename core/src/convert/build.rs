@@ -12,6 +12,7 @@ use crate::image::row::{DIRECTORY, KIND_MASK, Value, Xattr};
 use crate::image::rules::{DROPPED_XATTRS, Rules};
 use crate::image::{Content, FormatError, Hash, Kind, Manifest, Row, Xattrs, path};
 use crate::job::Task;
+use crate::secrets::{Hit, Scan};
 use crate::store::content::ChunkPool;
 use crate::store::image::each_item;
 use crate::store::{ChunkSource, Image, Reason, Session, Store};
@@ -50,6 +51,8 @@ pub(super) struct Node {
     pub(super) kind: Kind,
     /// Bytes of the chunks of a file.
     pub(super) data: u64,
+    /// Secrets in the content of a file.
+    pub(super) secrets: Vec<Hit>,
     /// A directory that no entry described so far.
     pub(super) implied: bool,
 }
@@ -65,6 +68,7 @@ impl Node {
             inode_flags: 0,
             kind: Kind::Directory,
             data: 0,
+            secrets: Vec::new(),
             implied: true,
         }
     }
@@ -80,6 +84,7 @@ pub(super) struct Builder {
     names: BTreeMap<Key, usize>,
     sets: HashSet<Xattrs>,
     exact: bool,
+    scan: Scan,
     /// Directories that no entry describes.
     pub(super) implied: u64,
     /// Entries that took the place of earlier ones.
@@ -107,6 +112,7 @@ impl Builder {
             names: BTreeMap::new(),
             sets: HashSet::new(),
             exact,
+            scan: Scan::default(),
             implied: 0,
             replaced: 0,
             notes: Vec::new(),
@@ -231,6 +237,19 @@ impl Builder {
         }
     }
 
+    /// What looks at each file while it is read.
+    pub(super) fn scan_mut(&mut self) -> &mut Scan {
+        &mut self.scan
+    }
+
+    /// The files in which secrets were found, in the order of their first names.
+    pub(super) fn secrets(&self) -> Vec<(&[u8], &[Hit])> {
+        let mut told = HashSet::new();
+        let named = self.names.iter().map(|(key, &n)| (key.0.as_slice(), n));
+        let found = named.filter(|(_, n)| !self.nodes[*n].secrets.is_empty());
+        found.filter(|(_, n)| told.insert(*n)).map(|(path, n)| (path, self.nodes[n].secrets.as_slice())).collect()
+    }
+
     /// Number of entries.
     pub(super) fn len(&self) -> u64 {
         self.names.len() as u64
@@ -299,7 +318,10 @@ impl Builder {
             Ok(image) => image.release().is_some().then_some(image),
             Err(_) => None,
         };
-        if let Some(same) = newest.as_ref().filter(|n| n.manifest().pages == built.pages) {
+        if let Some(same) = newest.as_ref().filter(|n| n.manifest().pages == built.pages)
+            && let Some(release) = same.release()
+            && store.has_signed(release)?
+        {
             return Ok((same.clone(), false));
         }
         let peek = Finished { builder: self, store };

@@ -8,6 +8,7 @@ use crate::image::block::checksum;
 use crate::image::manifest::{BYTE_LIMIT, PageRef, Totals};
 use crate::image::page::{self, LIST_ITEMS};
 use crate::image::{ChunkSet, Content, Hash, Item, Kind, Manifest, Row, path};
+use crate::sign::KeyId;
 use crate::sys::confined::show;
 use std::io::Write;
 
@@ -18,6 +19,7 @@ pub struct Image {
     id: Hash,
     manifest: Manifest,
     release: Option<Release>,
+    key: Option<KeyId>,
 }
 
 /// What is known of an image.
@@ -48,14 +50,15 @@ pub struct ImageInfo {
 }
 
 impl Image {
-    pub(super) fn open(store: Store, id: Hash, release: Option<Release>) -> Result<Self> {
-        let key = image_key(&id);
-        let bytes = store.blobs().get(&key, BYTE_LIMIT as u64).map_err(|e| match e.kind() {
+    /// Opens an image that `key` vouches for, if the store asks.
+    pub(super) fn open(store: Store, id: Hash, release: Option<Release>, key: Option<KeyId>) -> Result<Self> {
+        let object = image_key(&id);
+        let bytes = store.blobs().get(&object, BYTE_LIMIT as u64).map_err(|e| match e.kind() {
             ErrorKind::NotFound if release.is_some() => Error::integrity(format!("manifest {id} is missing")),
             _ => e,
         })?;
         let actual = Hash::of(&bytes);
-        let named = |e: Error| e.fact("object", key.clone()).fact("images", vec![id.to_string()]);
+        let named = |e: Error| e.fact("object", object.clone()).fact("images", vec![id.to_string()]);
         if actual != id {
             return Err(named(checksum("manifest", &id, &actual).into()));
         }
@@ -68,7 +71,7 @@ impl Image {
                 r.generation, r.name
             )));
         }
-        Ok(Self { store, id, manifest, release })
+        Ok(Self { store, id, manifest, release, key })
     }
 
     /// The image id.
@@ -93,6 +96,12 @@ impl Image {
     #[must_use]
     pub fn release(&self) -> Option<&Release> {
         self.release.as_ref()
+    }
+
+    /// The key that signed the release; `None` when the handle of the store neither trusts nor signs.
+    #[must_use]
+    pub fn key(&self) -> Option<KeyId> {
+        self.key
     }
 
     /// The store it lies in.

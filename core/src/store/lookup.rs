@@ -56,7 +56,8 @@ impl Store {
     /// Opens the image that a REF means: `name`, `name:tag`, `name@GEN` or the first digits of an image id.
     ///
     /// # Errors
-    /// `NotFound` with the nearest names; `Conflict` when a prefix fits several images.
+    /// `NotFound` with the nearest names; `Conflict` when a prefix fits several images. Of a handle that trusts also
+    /// `Integrity` when no key of its signed the release, and `Stale` when a later generation was seen before.
     pub fn image(&self, reference: &str) -> Result<Image> {
         let reference = Ref::parse(reference)?;
         let refs = self.refs();
@@ -79,16 +80,18 @@ impl Store {
         if refs.is_buried(name, generation)? {
             return Err(Error::not_found(format!("generation {generation} of {name} was removed")));
         }
-        let release = refs.release(name, generation).map_err(|e| match e.kind() {
+        let signed = refs.signed(name, generation).map_err(|e| match e.kind() {
             ErrorKind::NotFound if refs.highest(name).is_ok_and(|h| h >= Some(generation)) => {
                 Error::integrity(format!("generation {generation} of {name} is lost"))
             }
             ErrorKind::NotFound => Error::not_found(format!("{name} has no generation {generation}")),
             _ => e,
         })?;
+        let key = self.believe(&reference, &signed)?;
+        let release = signed.release;
         let id =
             release.image.ok_or_else(|| Error::not_found(format!("{name} was removed in generation {generation}")))?;
-        Image::open(self.clone(), id, Some(release))
+        Image::open(self.clone(), id, Some(release), key)
     }
 
     /// Opens an image by its id.
@@ -96,7 +99,8 @@ impl Store {
     /// # Errors
     /// `NotFound`, or `Integrity` when its manifest is damaged.
     pub fn image_by_id(&self, id: Hash) -> Result<Image> {
-        Image::open(self.clone(), id, None)
+        let key = self.believe_image(id)?;
+        Image::open(self.clone(), id, None, key)
     }
 
     fn image_by_prefix(&self, prefix: &str) -> Result<Image> {
@@ -104,7 +108,7 @@ impl Store {
         let ids = if hex { self.image_ids()? } else { Vec::new() };
         let fitting: Vec<Hash> = ids.into_iter().filter(|id| id.to_string().starts_with(prefix)).collect();
         match fitting[..] {
-            [id] => Image::open(self.clone(), id, None),
+            [id] => self.image_by_id(id),
             [] => Err(self.no_name(prefix)),
             _ => Err(Error::new(ErrorKind::Conflict, format!("\"{prefix}\" fits {} images", fitting.len()))
                 .hint("give more digits")),

@@ -7,6 +7,9 @@
 //!  ChunkSource: chunks by hash, blocks in any order      extract, deploy
 //! ```
 //!
+//! A handle may sign what it publishes ([`Store::signing`]), and may open nothing but what is signed
+//! ([`Store::trusting`]): who asked for either cannot forget it in a call.
+//!
 //! The normative text is `core/docs/store-format.md`. A store is a [`blob::BlobStore`] with that layout; a directory
 //! is one ([`local::LocalDir`]), others implement the trait.
 
@@ -21,6 +24,7 @@ mod lease;
 pub mod local;
 mod locate;
 mod lookup;
+mod memory;
 pub mod name;
 mod needs;
 pub mod release;
@@ -31,17 +35,22 @@ pub mod source;
 mod sync;
 mod transfer;
 mod trash;
+mod trust;
+mod verify;
 pub mod writer;
 
 pub use diff::{Change, ChangeKind, Field};
 pub use image::Image;
 pub use lookup::{Logged, NameInfo};
+pub use memory::Memory;
 pub use name::Ref;
-pub use release::{Reason, Release, Tag};
+pub use release::{Reason, Release, SignedRelease, Tag};
 pub use repair::Repaired;
 pub use session::{Claim, Session};
 pub use source::{BlockFeed, ChunkSource, Origin};
 pub use sync::{SyncOptions, Synced};
+pub use trust::Trust;
+pub use verify::Verified;
 pub use writer::ChunkWriter;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -61,7 +70,7 @@ const FORMAT: u32 = 1;
 
 /// A store of images. Cheap to clone; may be used from any thread.
 #[derive(Clone)]
-pub struct Store(Arc<Inner>);
+pub struct Store(Arc<Inner>, trust::Standing);
 
 struct Inner {
     blobs: Box<dyn BlobStore>,
@@ -158,7 +167,7 @@ impl Store {
             return Err(Error::integrity(format!("{STORE_FILE} of {} was changed", blobs.place())));
         }
         let (index, blocks) = (Mutex::default(), Mutex::default());
-        Ok(Self(Arc::new(Inner { blobs, uuid: file.store, index, blocks })))
+        Ok(Self(Arc::new(Inner { blobs, uuid: file.store, index, blocks }), trust::Standing::default()))
     }
 
     /// The store's uuid.
@@ -204,7 +213,7 @@ impl Store {
         let name = name::check_name(name)?;
         let id = self.put_manifest(lease, manifest)?;
         let release = self.point(lease, name, Some((id, manifest.tree_id())), reason, expect)?;
-        Image::open(self.clone(), id, Some(release))
+        Image::open(self.clone(), id, Some(release), self.signer().map(|s| s.public().id()))
     }
 
     /// Writes a manifest, whose chunks must be durable.
@@ -250,9 +259,10 @@ impl Store {
                 store: self.uuid().to_owned(),
                 tree: to.map(|t| t.1),
             };
-            match refs.publish(&release) {
+            let signed = SignedRelease::new(release, self.signer());
+            match refs.publish(&signed) {
                 // Now: a collection either has seen the release, or has taken the lease of one who slept too long.
-                Ok(()) => return self.confirm(lease, name, release.generation).map(|()| release),
+                Ok(()) => return self.confirm(lease, name, signed.release.generation).map(|()| signed.release),
                 Err(e) if e.kind() == ErrorKind::Conflict && expect.is_none() => {}
                 Err(e) => return Err(e),
             }

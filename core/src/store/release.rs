@@ -2,9 +2,10 @@
 
 use super::blob::BlobStore;
 use super::name::check_name;
-use super::sealed::{seal, unseal};
+use super::sealed::{add, front, seal, seal_signed, unseal, unseal_signed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{FormatError, Hash};
+use crate::sign::{KeyId, Keyring, Signature, Signer};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -47,11 +48,30 @@ pub struct Release {
     pub tree: Option<Hash>,
 }
 
-impl Release {
+/// The kind of document that a release is.
+const KIND: &str = "release";
+
+/// A release with the signatures beneath it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedRelease {
+    /// The release.
+    pub release: Release,
+    /// Its signatures in the order of their keys; whether they fit is for [`SignedRelease::verify`] to say.
+    signatures: Vec<Signature>,
+}
+
+impl SignedRelease {
+    /// A release, signed by `signer` if there is one.
+    #[must_use]
+    pub fn new(release: Release, signer: Option<&Signer>) -> Self {
+        let signatures = signer.map(|s| s.sign(front(KIND, &release).as_bytes())).into_iter().collect();
+        Self { release, signatures }
+    }
+
     /// The bytes of the file.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        seal("release", self)
+        seal_signed(KIND, &self.release, &self.signatures)
     }
 
     /// Reads a release.
@@ -59,13 +79,38 @@ impl Release {
     /// # Errors
     /// `Malformed` unless it is the canonical form.
     pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
-        let release: Self = unseal("release", bytes)?;
+        let (release, signatures): (Release, _) = unseal_signed(KIND, bytes)?;
         if release.image.is_none() != (release.reason == Reason::Remove)
             || release.image.is_some() != release.tree.is_some()
         {
-            return Err(FormatError::malformed("release", "reason, image and tree do not agree"));
+            return Err(FormatError::malformed(KIND, "reason, image and tree do not agree"));
         }
-        Ok(release)
+        Ok(Self { release, signatures })
+    }
+
+    /// The signatures.
+    #[must_use]
+    pub fn signatures(&self) -> &[Signature] {
+        &self.signatures
+    }
+
+    /// The key of `keys` that signed it.
+    ///
+    /// # Errors
+    /// `Integrity` when none did.
+    pub fn verify(&self, keys: &Keyring) -> Result<KeyId> {
+        let Release { name, generation, .. } = &self.release;
+        let front = front(KIND, &self.release);
+        keys.verify(&format!("generation {generation} of {name}"), front.as_bytes(), &self.signatures)
+    }
+
+    /// Adds a signature.
+    ///
+    /// # Errors
+    /// `Limit` when there are as many as there may be.
+    pub fn sign(&mut self, signer: &Signer) -> Result<()> {
+        let signature = signer.sign(front(KIND, &self.release).as_bytes());
+        Ok(add(&mut self.signatures, signature)?)
     }
 }
 
@@ -132,18 +177,44 @@ impl<'s> Refs<'s> {
     /// # Errors
     /// `NotFound`; `Integrity` when its file is damaged or stands in the wrong place.
     pub fn release(&self, name: &str, generation: u64) -> Result<Release> {
-        self.read(name, generation).map(|(release, _)| release)
+        self.signed(name, generation).map(|s| s.release)
     }
 
-    /// One generation, and its file.
-    pub(super) fn read(&self, name: &str, generation: u64) -> Result<(Release, Vec<u8>)> {
+    /// One generation with its signatures, which are not verified.
+    ///
+    /// # Errors
+    /// As [`Refs::release`].
+    pub fn signed(&self, name: &str, generation: u64) -> Result<SignedRelease> {
+        self.read(name, generation).map(|(signed, _)| signed)
+    }
+
+    /// One generation with its signatures, and its file.
+    pub(super) fn read(&self, name: &str, generation: u64) -> Result<(SignedRelease, Vec<u8>)> {
         let key = release_key(name, generation);
         let bytes = self.blobs.get(&key, LIMIT)?;
-        let release = Release::decode(&bytes).map_err(|e| Error::from(e).context(&key).fact("object", key.clone()))?;
-        if release.name != name || release.generation != generation {
+        let named = |e: FormatError| Error::from(e).context(&key).fact("object", key.clone());
+        let signed = SignedRelease::decode(&bytes).map_err(named)?;
+        if signed.release.name != name || signed.release.generation != generation {
             return Err(Error::integrity(format!("{key} is the release of another place")).fact("object", key));
         }
-        Ok((release, bytes))
+        Ok((signed, bytes))
+    }
+
+    /// Adds a signature to a generation that is there: the file is replaced by the same with one more line.
+    ///
+    /// # Errors
+    /// As [`Refs::signed`]; `Limit` when it has as many as it may have.
+    pub(super) fn sign(&self, name: &str, generation: u64, signer: &Signer) -> Result<Release> {
+        loop {
+            let mut signed = self.signed(name, generation)?;
+            let before = signed.clone();
+            signed.sign(signer)?;
+            if signed == before {
+                return Ok(signed.release);
+            }
+            self.blobs.put(&release_key(name, generation), &signed.encode())?;
+            // Of two that sign at once, one may have written over the other's line: whoever looks last sees it.
+        }
     }
 
     /// What HEAD says: a lower bound of the highest generation. 0 when it says nothing.
@@ -185,11 +256,12 @@ impl<'s> Refs<'s> {
     ///
     /// # Errors
     /// `Conflict` when another writer was faster; `Integrity` when there is no number left.
-    pub fn publish(&self, release: &Release) -> Result<()> {
+    pub fn publish(&self, signed: &SignedRelease) -> Result<()> {
+        let release = &signed.release;
         if release.generation > LAST {
             return Err(Error::integrity(format!("no generation of {} can follow the last one", release.name)));
         }
-        self.blobs.create(&release_key(&release.name, release.generation), &release.encode())?;
+        self.blobs.create(&release_key(&release.name, release.generation), &signed.encode())?;
         self.blobs.put(&head_key(&release.name), release.generation.to_string().as_bytes())
     }
 
@@ -315,9 +387,8 @@ impl<'s> Refs<'s> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_release_has_one_form() {
-        let r = Release {
+    fn sample() -> Release {
+        Release {
             created: "2026-03-01T12:00:00Z".into(),
             generation: 3,
             image: Some(Hash::of(b"i")),
@@ -325,15 +396,84 @@ mod tests {
             reason: Reason::Capture,
             store: "u".into(),
             tree: Some(Hash::of(b"t")),
-        };
-        let bytes = r.encode();
-        assert_eq!(Release::decode(&bytes).unwrap(), r);
-        let text = String::from_utf8(bytes.clone()).unwrap();
-        assert!(Release::decode(text.replace(",\"", ", \"").as_bytes()).is_err());
-        assert!(Release::decode(&bytes[1..]).is_err());
-        let removed = Release { image: None, tree: None, reason: Reason::Remove, ..r.clone() };
-        assert_eq!(Release::decode(&removed.encode()).unwrap(), removed);
-        assert!(Release::decode(&Release { tree: None, ..r }.encode()).is_err());
+        }
+    }
+
+    #[test]
+    fn a_release_has_one_form() {
+        let plain = |release: Release| SignedRelease::new(release, None);
+        let decode = |text: &str| SignedRelease::decode(text.as_bytes());
+        let r = plain(sample());
+        let text = String::from_utf8(r.encode()).unwrap();
+        assert_eq!(decode(&text).unwrap(), r);
+        assert!(decode(&text.replace(",\"", ", \"")).is_err());
+        assert!(decode(&text[1..]).is_err());
+        let removed = plain(Release { image: None, tree: None, reason: Reason::Remove, ..sample() });
+        assert_eq!(SignedRelease::decode(&removed.encode()).unwrap(), removed);
+        assert!(SignedRelease::decode(&plain(Release { tree: None, ..sample() }).encode()).is_err());
+    }
+
+    #[test]
+    fn signatures_are_lines_in_the_order_of_their_keys() {
+        let keys: Vec<_> = (0..3).map(|_| Signer::generate().unwrap()).collect();
+        let mut r = SignedRelease::new(sample(), Some(&keys[0]));
+        keys.iter().for_each(|k| r.sign(k).unwrap());
+        let text = String::from_utf8(r.encode()).unwrap();
+        assert_eq!(SignedRelease::decode(text.as_bytes()).unwrap(), r);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!((lines.len(), r.signatures().len()), (6, 3));
+        for key in &keys {
+            assert_eq!(r.verify(&Keyring::new(vec![key.public()]).unwrap()).unwrap(), key.public().id());
+        }
+        let with = |order: &[usize]| order.iter().map(|&n| format!("{}\n", lines[n])).collect::<String>();
+        assert_eq!(SignedRelease::decode(with(&[0, 1, 2]).as_bytes()).unwrap().release, r.release);
+        assert!(SignedRelease::decode(with(&[0, 1, 2, 4]).as_bytes()).is_ok());
+        for wrong in [&[0, 1, 2, 4, 3, 5][..], &[0, 1, 2, 3, 3], &[0, 1, 3], &[0, 1, 2, 3, 2], &[0, 1, 2, 3, 1]] {
+            assert!(SignedRelease::decode(with(wrong).as_bytes()).is_err(), "{wrong:?}");
+        }
+        for end in ["x", "\n", "ed25519", " "] {
+            assert!(SignedRelease::decode(format!("{text}{end}").as_bytes()).is_err());
+        }
+        let many: Vec<_> = (0..17).map(|_| Signer::generate().unwrap()).collect();
+        let mut r = SignedRelease::new(sample(), None);
+        many[..16].iter().for_each(|k| r.sign(k).unwrap());
+        assert_eq!(r.sign(&many[16]).unwrap_err().kind(), ErrorKind::Limit);
+        r.sign(&many[0]).unwrap();
+        assert_eq!(SignedRelease::decode(&r.encode()).unwrap(), r);
+    }
+
+    #[test]
+    fn what_was_changed_or_moved_is_not_signed() {
+        let key = Signer::generate().unwrap();
+        let ring = Keyring::new(vec![key.public()]).unwrap();
+        let r = SignedRelease::new(sample(), Some(&key));
+        let changed = SignedRelease { release: Release { generation: 4, ..sample() }, ..r.clone() };
+        let again = SignedRelease::decode(&changed.encode()).unwrap();
+        assert_eq!(again.verify(&ring).unwrap_err().kind(), ErrorKind::Integrity);
+        // The same JSON as a document of another kind.
+        let other = seal_signed("blob", &r.release, r.signatures());
+        let (value, signatures): (Release, _) = unseal_signed("blob", &other).unwrap();
+        assert!(ring.verify("it", front("blob", &value).as_bytes(), &signatures).is_err());
+        assert!(ring.verify("it", front("release", &value).as_bytes(), &signatures).is_ok());
+    }
+
+    proptest::proptest! {
+        /// Invariant: whatever lines follow, the document is refused or has exactly this form.
+        #[test]
+        fn lines_beneath_are_canonical_or_refused(
+            lines in proptest::collection::vec("(ed25519 )?([0-9a-f]{16} )?[A-Za-z0-9+/]{84,86}(==)?", 0..4),
+            order in proptest::collection::vec(0usize..4, 0..4),
+        ) {
+            let keys: Vec<_> = [[1; 32], [2; 32], [3; 32], [4; 32]].iter().map(Signer::of_test).collect();
+            let front = front(KIND, &sample());
+            let mut text = String::from_utf8(SignedRelease::new(sample(), None).encode()).unwrap();
+            order.iter().for_each(|&n| text += &format!("{}\n", keys[n].sign(front.as_bytes())));
+            lines.iter().for_each(|l| text += &format!("{l}\n"));
+            if let Ok(read) = SignedRelease::decode(text.as_bytes()) {
+                proptest::prop_assert_eq!(read.encode(), text.into_bytes());
+                proptest::prop_assert!(read.signatures().is_sorted_by(|a, b| a.key() < b.key()));
+            }
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@
 use super::needs::Needs;
 use super::release::{head_key, release_key};
 use super::transfer::{Transfer, transfer};
-use super::{Image, Session, Store};
+use super::{Image, Session, SignedRelease, Store};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Unit;
 use crate::image::{ChunkSet, Hash};
@@ -143,17 +143,16 @@ impl Sync<'_> {
             match there.sizes.get(&g) {
                 Some(same) if same == size && newest != Some(&g) => {}
                 Some(_) => {
-                    let (bytes, theirs) = (self.read(self.from, name, g)?, self.read(self.to, name, g)?);
-                    if bytes.0 != theirs.0 {
+                    let ((ours, bytes), (theirs, _)) = (self.read(self.from, name, g)?, self.read(self.to, name, g)?);
+                    if ours.release != theirs.release {
                         return Err(other(g));
                     }
-                    // The same, with more signatures.
-                    if bytes.1 != theirs.1 && bytes.1.len() > theirs.1.len() {
-                        lack.objects.push((key, bytes.1));
+                    if ours.signatures().len() > theirs.signatures().len() {
+                        lack.objects.push((key, bytes));
                     }
                 }
                 None => {
-                    let (release, bytes) = self.read(self.from, name, g)?;
+                    let (SignedRelease { release, .. }, bytes) = self.read(self.from, name, g)?;
                     if !here.buried.contains(&g) && !there.buried.contains(&g) {
                         lack.images.extend(release.image);
                     }
@@ -171,7 +170,7 @@ impl Sync<'_> {
         Ok(lack)
     }
 
-    fn read(&self, store: &Store, name: &str, generation: u64) -> Result<(super::Release, Vec<u8>)> {
+    fn read(&self, store: &Store, name: &str, generation: u64) -> Result<(SignedRelease, Vec<u8>)> {
         store.refs().read(name, generation)
     }
 
@@ -219,10 +218,12 @@ impl Sync<'_> {
                 // More signatures, or a run before this one was killed in between, or another is at it.
                 Err(e) if e.kind() == ErrorKind::Conflict => {
                     let there = blobs.get(key, 64 << 10)?;
-                    if there.len() < bytes.len() && bytes.starts_with(&there) {
-                        blobs.put(key, bytes)?;
-                    } else if there != *bytes {
+                    let release = |bytes: &[u8]| SignedRelease::decode(bytes).map(|s| s.release).ok();
+                    if there != *bytes && (release(&there) != release(bytes) || release(bytes).is_none()) {
                         return Err(e);
+                    }
+                    if there.len() < bytes.len() {
+                        blobs.put(key, bytes)?;
                     }
                 }
                 Err(e) => return Err(e),

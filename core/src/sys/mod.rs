@@ -11,6 +11,7 @@ pub mod mount;
 pub mod namespace;
 pub mod process;
 pub mod program;
+pub mod state;
 pub mod sysfs;
 #[cfg(feature = "cli")]
 pub mod signal;

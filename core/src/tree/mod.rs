@@ -3,6 +3,7 @@
 pub mod compare;
 pub mod entry;
 pub mod extract;
+pub mod pattern;
 pub mod read;
 pub mod walk;
 

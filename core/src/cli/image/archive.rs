@@ -1,5 +1,6 @@
 //! `cvctl image import` and `export`: tar archives.
 
+use super::super::key::{SignArgs, TrustArgs};
 use super::super::{Session, output};
 use crate::convert::tar::{
     Compression, ExportOptions, Exported, ImportOptions, export as write_tar, import as read_tar,
@@ -23,6 +24,10 @@ pub(in crate::cli) struct Import {
     /// Fail unless this is the newest generation (0: the name is new)
     #[arg(long, value_name = "GENERATION")]
     expect_parent: Option<u64>,
+    #[command(flatten)]
+    sign: SignArgs,
+    #[command(flatten)]
+    secrets: super::SecretArgs,
 }
 
 #[derive(Args)]
@@ -30,6 +35,8 @@ pub(in crate::cli) struct Export {
     /// The image
     #[arg(value_name = "REF")]
     image: String,
+    #[command(flatten)]
+    trust: TrustArgs,
     /// Form of the archive
     #[arg(long, value_enum)]
     format: Form,
@@ -51,15 +58,20 @@ pub(in crate::cli) fn import(args: &Import, session: &Session) -> Result<()> {
         std::io::ErrorKind::NotFound => Error::not_found(format!("there is no archive {}", args.file.display())),
         _ => Error::io("open", args.file.display(), e),
     })?;
-    let options =
-        ImportOptions { tag: args.tag.clone(), expect_parent: args.expect_parent, ..ImportOptions::default() };
-    let store = session.store()?;
+    let options = ImportOptions {
+        tag: args.tag.clone(),
+        expect_parent: args.expect_parent,
+        secrets: args.secrets.policy(),
+        ..ImportOptions::default()
+    };
+    let store = args.sign.store(session)?;
     let done = session.run("image import", |task| read_tar(&store, file, &args.name, &options, task))?;
     session.print(&done, |w| {
         if !done.changed {
             return writeln!(w, "{}: nothing changed since generation {}", done.name, done.generation);
         }
-        writeln!(w, "{}@{}: {} entries, image {}", done.name, done.generation, done.entries, done.image)
+        writeln!(w, "{}@{}: {} entries, image {}", done.name, done.generation, done.entries, done.image)?;
+        super::tell_secrets(w, &done.secrets, done.secrets_count)
     })
 }
 
@@ -70,7 +82,7 @@ pub(in crate::cli) fn export(args: &Export, session: &Session) -> Result<()> {
         Some("gz" | "tgz") => Compression::Gzip,
         _ => Compression::None,
     };
-    let image = session.store()?.image(&args.image)?;
+    let image = args.trust.store(session)?.image(&args.image)?;
     let options = ExportOptions { compression, ..ExportOptions::default() };
     if args.file.as_os_str() == "-" {
         let done = session.run("image export", |task| {

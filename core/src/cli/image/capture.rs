@@ -1,12 +1,12 @@
 //! `cvctl image capture`: a tree becomes an image.
 
-use super::Session;
+use super::{SecretArgs, Session, SignArgs};
 use crate::capture::{CaptureOptions, Captured};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::units::human;
 use clap::Args;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 #[derive(Args)]
 pub(crate) struct Capture {
@@ -42,16 +42,20 @@ pub(crate) struct Capture {
     /// Fail unless this is the newest generation; 0: the name is new
     #[arg(long, value_name = "N")]
     expect_parent: Option<u64>,
+    #[command(flatten)]
+    sign: SignArgs,
+    #[command(flatten)]
+    secrets: SecretArgs,
     /// Where this host keeps the key of its stat cache
     #[arg(long, env = "CV_STATE", value_name = "DIR")]
     state: Option<PathBuf>,
-    /// Write what was done as JSON into this file
+    /// Write what was done into this file as JSON: all that was left out or generalised, and why; all secrets
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
 }
 
 pub(super) fn capture(args: &Capture, session: &Session) -> Result<()> {
-    let store = session.store()?;
+    let store = args.sign.store(session)?;
     let options = CaptureOptions {
         exclude: args.exclude.clone(),
         keep: args.keep.clone(),
@@ -63,26 +67,11 @@ pub(super) fn capture(args: &Capture, session: &Session) -> Result<()> {
         threads: args.threads,
         state: args.state.clone(),
         expect_parent: args.expect_parent,
+        secrets: args.secrets.policy(),
+        report: args.report.clone(),
     };
-    // Before anything is published: a report that cannot be written is no surprise for later.
-    if let Some(path) = &args.report {
-        std::fs::File::options()
-            .append(true)
-            .create(true)
-            .open(path)
-            .map_err(|e| Error::io("write", path.display(), e))?;
-    }
     let done = session.run("image capture", |task| store.capture(&args.root, &args.name, &options, task))?;
-    if let Some(path) = &args.report {
-        write_report(path, &done)?;
-    }
     session.print(&done, |w| describe(w, &done))
-}
-
-fn write_report(path: &Path, done: &Captured) -> Result<()> {
-    let mut text = serde_json::to_vec_pretty(done).map_err(|e| Error::io("write", path.display(), e))?;
-    text.push(b'\n');
-    std::fs::write(path, text).map_err(|e| Error::io("write", path.display(), e))
 }
 
 fn describe(w: &mut dyn Write, c: &Captured) -> io::Result<()> {
@@ -93,5 +82,6 @@ fn describe(w: &mut dyn Write, c: &Captured) -> io::Result<()> {
     if c.scrubbed_count > 0 {
         writeln!(w, "{} left out or generalised; --report lists them", c.scrubbed_count)?;
     }
+    super::tell_secrets(w, &c.secrets, c.secrets_count)?;
     c.notes.iter().try_for_each(|n| writeln!(w, "note: {n}"))
 }

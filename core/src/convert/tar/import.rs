@@ -8,6 +8,7 @@ use crate::image::path::is_note;
 use crate::image::row::{BLOCK, CHARACTER, DIRECTORY, FIFO, LINK, REGULAR};
 use crate::image::{Hash, Kind as RowKind};
 use crate::job::Task;
+use crate::secrets::{Finding, Policy};
 use crate::store::Store;
 use crate::store::content::{ChunkPool, ContentWriter, with_pool};
 use crate::store::name::check_name;
@@ -31,11 +32,21 @@ pub struct ImportOptions {
     pub limits: Limits,
     /// Fail with `Conflict` unless this is the newest generation (0: the name is new).
     pub expect_parent: Option<u64>,
+    /// What is done about secrets.
+    pub secrets: Policy,
 }
 
 impl Default for ImportOptions {
     fn default() -> Self {
-        Self { tag: None, level: 3, threads: 0, exact: false, limits: Limits::default(), expect_parent: None }
+        Self {
+            tag: None,
+            level: 3,
+            threads: 0,
+            exact: false,
+            limits: Limits::default(),
+            expect_parent: None,
+            secrets: Policy::default(),
+        }
     }
 }
 
@@ -62,6 +73,10 @@ pub struct Imported {
     pub implied: u64,
     /// Entries that took the place of earlier ones of the same name.
     pub replaced: u64,
+    /// Secrets in the tree, at most 10,000; they are in the image.
+    pub secrets: Vec<Finding>,
+    /// How many there are in all.
+    pub secrets_count: u64,
     /// What could not be kept.
     pub notes: Vec<String>,
 }
@@ -71,12 +86,13 @@ pub struct Imported {
 ///
 /// # Errors
 /// `Integrity` when the archive is truncated or cannot be parsed, `UnsafeInput` when an entry breaks a rule, `Limit`
-/// when it is too large, `Unsupported` for a dialect or compression that is not read; `Cancelled`. Nothing is then
+/// when it is too large, `Refused` when secrets are forbidden and there are some, `Unsupported` for a dialect or compression that is not read; `Cancelled`. Nothing is then
 /// published.
 pub fn import(store: &Store, input: impl Read, name: &str, options: &ImportOptions, task: &Task) -> Result<Imported> {
     check_name(name)?;
     options.tag.iter().try_for_each(|t| check_name(t).map(drop))?;
     store.expect_generation(name, options.expect_parent)?;
+    let wanted = options.secrets.wanted()?;
     let threads = crate::job::threads(options.threads);
     let mut reader = Reader::new(Decoder::new(input)?, options.limits);
     let mut builder = Builder::new(options.exact);
@@ -99,6 +115,8 @@ pub fn import(store: &Store, input: impl Read, name: &str, options: &ImportOptio
     task.stage("store", 0, Unit::Entries);
     let stored_bytes = session.finish()?;
     task.check()?;
+    let secrets = wanted.judge(&builder.secrets());
+    secrets.enforce(options.secrets.forbid, task)?;
     task.stage("publish", 1, Unit::Steps);
     let notes: Vec<String> = reader.notes().iter().cloned().chain(builder.notes.drain(..)).collect();
     notes.iter().for_each(|n| task.warn(n.clone()));
@@ -120,6 +138,8 @@ pub fn import(store: &Store, input: impl Read, name: &str, options: &ImportOptio
         stored_bytes,
         implied: builder.implied,
         replaced: builder.replaced,
+        secrets: secrets.list,
+        secrets_count: secrets.count,
         notes,
     })
 }
@@ -132,7 +152,7 @@ fn add<R: Read>(
     pool: &mut ChunkPool<'_>,
     task: &Task,
 ) -> Result<()> {
-    let mut data = 0;
+    let (mut data, mut secrets) = (0, Vec::new());
     let (bits, kind) = match entry.kind {
         Kind::HardLink(target) => return builder.link(&entry.path, &target),
         Kind::Directory => (DIRECTORY, RowKind::Directory),
@@ -142,10 +162,12 @@ fn add<R: Read>(
             (if block { BLOCK } else { CHARACTER }, RowKind::Device { major, minor })
         }
         Kind::File { size, segments } => {
-            let mut at = 0;
+            let (mut at, scan) = (0, builder.scan_mut());
+            scan.begin(size);
             let mut source = |buf: &mut [u8]| {
                 task.check()?;
                 let n = reader.read(buf)?;
+                scan.add(&entry.path, &buf[..n]);
                 task.advance(n as u64);
                 Ok(n)
             };
@@ -157,6 +179,7 @@ fn add<R: Read>(
             content.hole(size - at, pool)?;
             let (content, bytes) = content.finish(pool)?;
             data = bytes;
+            secrets = scan.end(&entry.path).to_vec();
             (REGULAR, RowKind::File { size, content })
         }
     };
@@ -172,6 +195,7 @@ fn add<R: Read>(
         inode_flags: entry.inode_flags,
         kind,
         data,
+        secrets,
         implied: false,
     };
     builder.add(&entry.path, node)

@@ -1,0 +1,149 @@
+//! Whom a handle of a store believes, and in whose name it speaks.
+//!
+//! ```text
+//!  release ── signed by one of the keys? ── of this store? ── not older than what was seen? ──> its image may be opened
+//!              no: Integrity (14)            no: Integrity     no: Stale (20)
+//! ```
+//!
+//! Both belong to the handle and not to a call, so that nothing that opens or publishes can leave them out.
+
+use super::memory::Memory;
+use super::name::Ref;
+use super::release::SignedRelease;
+use super::{Release, Store};
+use crate::error::{Error, ErrorKind, Result};
+use crate::image::Hash;
+use crate::sign::{KeyId, Keyring, Signer};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// What a reader believes.
+#[derive(Debug)]
+pub struct Trust {
+    keys: Keyring,
+    memory: Option<Memory>,
+}
+
+impl Trust {
+    /// Believes releases that one of these keys signed.
+    #[must_use]
+    pub fn new(keys: Keyring) -> Self {
+        Self { keys, memory: None }
+    }
+
+    /// Keeps in mind, in the state directory of this host, the highest generation of a name or tag that was believed: an
+    /// older one is refused later, as a mirror may offer it.
+    #[must_use]
+    pub fn remembering(self, state: impl Into<PathBuf>) -> Self {
+        Self { memory: Some(Memory::new(state)), ..self }
+    }
+}
+
+/// How a handle stands to signatures.
+#[derive(Clone, Default)]
+pub(super) struct Standing {
+    signer: Option<Signer>,
+    trust: Option<Arc<Trust>>,
+}
+
+impl Store {
+    /// A handle of the same store that signs each release it publishes: captures, imports, roll backs, removals.
+    #[must_use]
+    pub fn signing(&self, signer: Signer) -> Self {
+        let mut handle = self.clone();
+        handle.1.signer = Some(signer);
+        handle
+    }
+
+    /// A handle of the same store that opens only images whose release is signed by a key of `trust`. An image by id
+    /// must have such a release, too.
+    #[must_use]
+    pub fn trusting(&self, trust: Trust) -> Self {
+        let mut handle = self.clone();
+        handle.1.trust = Some(Arc::new(trust));
+        handle
+    }
+
+    /// A handle that neither signs nor asks.
+    pub(super) fn plain(&self) -> Self {
+        Self(self.0.clone(), Standing::default())
+    }
+
+    pub(super) fn signer(&self) -> Option<&Signer> {
+        self.1.signer.as_ref()
+    }
+
+    /// Whether a generation needs no other one for the sake of its signature: it has that of this handle's key.
+    ///
+    /// # Errors
+    /// `Integrity` when it is damaged.
+    pub(crate) fn has_signed(&self, release: &Release) -> Result<bool> {
+        let Some(signer) = self.signer() else { return Ok(true) };
+        let signed = self.refs().signed(&release.name, release.generation)?;
+        Ok(signed.verify(&Keyring::new(vec![signer.public()])?).is_ok())
+    }
+
+    /// Adds the signature of this handle's key to a generation that is there. Whatever it says is then signed: verify
+    /// it first, with a handle that trusts.
+    ///
+    /// # Errors
+    /// `NotFound`; `Misuse` when the handle has no key; `Invalid` for the id of an image; `Integrity` when the handle
+    /// trusts and the generation is not signed by one of its keys.
+    pub fn sign(&self, reference: &str) -> Result<Release> {
+        let signer =
+            self.signer().ok_or_else(|| Error::new(ErrorKind::Misuse, "this store has no key to sign with"))?;
+        match self.image(reference)?.release() {
+            Some(r) => self.refs().sign(&r.name, r.generation, signer),
+            None => Err(Error::invalid(format!("{reference} is an image, and what is signed is a generation"))
+                .hint("give NAME, NAME:TAG or NAME@GENERATION")),
+        }
+    }
+
+    /// Whether this handle believes a release that `reference` led to. `None` when it does not ask.
+    pub(super) fn believe(&self, reference: &Ref, signed: &SignedRelease) -> Result<Option<KeyId>> {
+        let Some(trust) = &self.1.trust else { return Ok(None) };
+        let key = self.believe_once(trust, signed)?;
+        if let Some(memory) = &trust.memory {
+            // One generation, and an id, are what the caller chose: nothing newer was meant.
+            let tag = match reference {
+                Ref::Name(_) => None,
+                Ref::Tag(_, tag) => Some(tag.as_str()),
+                Ref::Generation(..) => return Ok(Some(key)),
+            };
+            memory.accept(self.uuid(), &signed.release.name, tag, signed.release.generation)?;
+        }
+        Ok(Some(key))
+    }
+
+    fn believe_once(&self, trust: &Trust, signed: &SignedRelease) -> Result<KeyId> {
+        let key = signed.verify(&trust.keys)?;
+        let Release { store, name, generation, .. } = &signed.release;
+        // The uuid in store.json is not signed, and what was seen is kept by it.
+        if store != self.uuid() {
+            return Err(Error::integrity(format!("generation {generation} of {name} is the release of another store")));
+        }
+        Ok(key)
+    }
+
+    /// The key that signed a release with this image; `None` when the handle does not ask.
+    pub(super) fn believe_image(&self, id: Hash) -> Result<Option<KeyId>> {
+        let Some(trust) = &self.1.trust else { return Ok(None) };
+        let refs = self.refs();
+        let mut why = None;
+        for name in refs.names()? {
+            for generation in refs.generations(&name)? {
+                // One that is damaged, or removed, vouches for nothing.
+                match refs.signed(&name, generation) {
+                    Ok(signed) if signed.release.image == Some(id) && !refs.is_buried(&name, generation)? => {
+                        match self.believe_once(trust, &signed) {
+                            Ok(key) => return Ok(Some(key)),
+                            Err(e) => why = Some(e),
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Err(why.unwrap_or_else(|| Error::integrity(format!("no generation vouches for image {id}"))))
+    }
+}
