@@ -70,6 +70,11 @@ impl Store {
     }
 }
 
+/// What is no fault of the store, but the end of the check: above all, a block that did not come is not a damaged one.
+fn ends(e: &Error) -> bool {
+    matches!(e.kind(), ErrorKind::Cancelled | ErrorKind::Network)
+}
+
 struct Checker<'s> {
     store: &'s Store,
     task: &'s Task,
@@ -118,6 +123,7 @@ impl<'s> Checker<'s> {
                     self.packs.push((id, blocks));
                     self.needed.push(BTreeSet::new());
                 }
+                Err(e) if ends(&e) => return Err(e),
                 Err(e) => self.fault(super::pack_key(&id), e.to_string(), Vec::new()),
             }
         }
@@ -126,7 +132,7 @@ impl<'s> Checker<'s> {
 
     /// Says where each chunk is. Gives the damaged blocks of which something has no other place.
     fn places(&mut self, found: &BTreeMap<(u32, u64), String>) -> Result<BTreeMap<(u32, u64), String>> {
-        let mut known = self.store.bad_blocks();
+        let mut known = self.store.bad_blocks()?;
         let before = known.len();
         known.extend(found.keys().map(|&(pack, offset)| (self.packs[pack as usize].0, offset)));
         if known.len() > before {
@@ -159,6 +165,7 @@ impl<'s> Checker<'s> {
 
     fn segments(&mut self) -> Result<()> {
         match self.store.current() {
+            Err(e) if ends(&e) => return Err(e),
             Err(e) if e.kind() == ErrorKind::Integrity => self.fault(super::locate::CURRENT, e.to_string(), Vec::new()),
             Err(e) if e.kind() == ErrorKind::NotFound && self.packs.is_empty() => {}
             Err(e) => self.fault(super::locate::CURRENT, e.to_string(), Vec::new()),
@@ -173,6 +180,9 @@ impl<'s> Checker<'s> {
                 Ok(Segment::decode(&bytes, |_| false)?)
             });
             if let Err(e) = checked {
+                if ends(&e) {
+                    return Err(e);
+                }
                 self.fault(key, format!("{e}; the index is rebuilt from the packs meanwhile"), Vec::new());
             }
         }
@@ -201,6 +211,7 @@ impl<'s> Checker<'s> {
                         });
                         bad.insert((number as u32, *offset), why);
                     }
+                    Err(e) if ends(&e) => return Err(e),
                     Err(e) => {
                         bad.insert((number as u32, *offset), e.to_string());
                     }
@@ -223,12 +234,13 @@ impl<'s> Checker<'s> {
                 Ok(image) => {
                     trees.insert(id, image.tree_id());
                     if let Err(e) = self.tree(id, image.manifest()) {
-                        if e.kind() == ErrorKind::Cancelled {
+                        if ends(&e) {
                             return Err(e);
                         }
                         self.fault(super::image_key(&id), e.to_string(), vec![id.to_string()]);
                     }
                 }
+                Err(e) if ends(&e) => return Err(e),
                 Err(e) => self.fault(super::image_key(&id), e.to_string(), vec![id.to_string()]),
             }
             self.task.advance(1);
@@ -330,6 +342,7 @@ impl<'s> Checker<'s> {
                             self.fault(object, format!("its image {id} is missing or another"), vec![id.to_string()]);
                         }
                     }
+                    Err(e) if ends(&e) => return Err(e),
                     Err(e) => self.fault(object, e.to_string(), Vec::new()),
                 }
             }
@@ -340,14 +353,19 @@ impl<'s> Checker<'s> {
     /// Generations are 1, 2, 3 …; one that was lost is a fault until it is removed.
     fn numbers(&mut self, refs: &Refs<'_>, name: &str) -> Result<()> {
         let there = refs.generations(name)?;
-        let highest = there.last().copied().unwrap_or(0).max(refs.hint(name));
+        let highest = there.last().copied().unwrap_or(0).max(refs.hint(name)?);
         let head = self.store.blobs().get(&format!("refs/{name}/HEAD"), 32);
+        if let Err(e) = head.as_ref()
+            && ends(e)
+        {
+            return head.map(|_| ());
+        }
         if there.is_empty() && head.is_err() {
             self.fault(format!("refs/{name}"), "it has no generation", Vec::new());
             return Ok(());
         }
         // A writer that was killed in between leaves the first generation without HEAD.
-        if refs.hint(name) == 0 && (head.is_ok() || highest > 1) {
+        if refs.hint(name)? == 0 && (head.is_ok() || highest > 1) {
             self.fault(format!("refs/{name}/HEAD"), "it is missing or damaged", Vec::new());
         }
         let mut listed = there.iter().copied().peekable();
@@ -376,6 +394,7 @@ impl<'s> Checker<'s> {
                         self.fault(object, format!("it points to generation {generation}, which is lost"), Vec::new());
                     }
                     Ok(_) => {}
+                    Err(e) if ends(&e) => return Err(e),
                     Err(e) => self.fault(object, e.to_string(), Vec::new()),
                 }
             }

@@ -36,6 +36,24 @@ impl LocalDir {
         Err(Error::not_found(format!("{} is not a directory", root.display())).fact("path", root.display().to_string()))
     }
 
+    /// The backend of a directory for a new store: one that is made here, or is empty.
+    pub(super) fn make(root: &Path) -> Result<Self> {
+        std::fs::create_dir_all(root).map_err(|e| Error::io("create", root.display(), e))?;
+        if root.join(super::STORE_FILE).exists() {
+            return Err(Error::new(ErrorKind::Conflict, format!("{} is a store already", root.display())));
+        }
+        let mut entries = std::fs::read_dir(root).map_err(|e| Error::io("list", root.display(), e))?;
+        let local = Self::open(root)?;
+        // A killed `init` leaves its temporary file, and nothing else.
+        let foreign = |name: &std::ffi::OsStr| name != "lost+found" && (name != "tmp" || !local.only_temporaries());
+        if entries.any(|e| e.is_ok_and(|e| foreign(&e.file_name()))) {
+            return Err(
+                Error::refused(format!("{} is not empty", root.display())).hint("give a new or an empty directory")
+            );
+        }
+        Ok(local)
+    }
+
     fn path(&self, key: &str) -> PathBuf {
         self.root.join(key)
     }
@@ -68,7 +86,7 @@ impl LocalDir {
     }
 
     /// Whether `tmp/` is a directory that holds nothing but what a killed writer leaves.
-    pub(super) fn only_temporaries(&self) -> bool {
+    fn only_temporaries(&self) -> bool {
         let names = self.open_tmp().and_then(|dir| names(&dir));
         names.is_ok_and(|names| names.iter().all(|n| is_temporary(n)))
     }

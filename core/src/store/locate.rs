@@ -6,11 +6,12 @@
 //! ```
 
 use super::index::{Index, Place, SEGMENT_LIMIT, SEGMENT_RECORDS, Segment};
+use super::presence::Presence;
 use super::{Store, locked, pack_key, session};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::block::BlockInfo;
 use crate::image::{Hash, pack};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 pub(super) const CURRENT: &str = "idx/CURRENT";
 const BAD: &str = "idx/BAD";
@@ -39,15 +40,15 @@ impl Store {
         wanted: &mut dyn FnMut(&Hash) -> bool,
         f: &mut dyn FnMut(&Segment),
     ) -> Result<bool> {
-        let (mut packs, mut lost, bad) = (HashMap::new(), false, self.bad_blocks());
+        let (mut packs, mut lost, bad) = (Presence::of(self)?, false, self.bad_blocks()?);
         let mut sound = |mut segment: Segment| {
-            let mut used = vec![false; segment.packs.len()];
-            segment.records.iter().for_each(|(_, p)| used[p.pack as usize] = true);
-            let good = segment
-                .packs
-                .iter()
-                .zip(used)
-                .map(|(id, used)| !used || *packs.entry(*id).or_insert_with(|| self.is_sound(id)));
+            // Where the last block that is wanted of each pack ends; 0 where none is.
+            let mut ends = vec![0; segment.packs.len()];
+            for (_, p) in &segment.records {
+                let end = &mut ends[p.pack as usize];
+                *end = u64::from(p.offset).saturating_add(p.stored.into()).max(*end);
+            }
+            let good = segment.packs.iter().zip(ends).map(|(id, end)| end == 0 || packs.is_sound(id, end));
             let good: Vec<bool> = good.collect();
             lost |= good.contains(&false);
             let whole = |p: &Place| bad.is_empty() || !bad.contains(&(segment.packs[p.pack as usize], p.offset.into()));
@@ -70,13 +71,17 @@ impl Store {
     }
 
     /// Blocks that a check found damaged: pack and offset. What is in them counts as missing.
-    pub(super) fn bad_blocks(&self) -> HashSet<(Hash, u64)> {
-        let text = self.blobs().get(BAD, CURRENT_LIMIT).unwrap_or_default();
+    pub(super) fn bad_blocks(&self) -> Result<HashSet<(Hash, u64)>> {
+        let text = match self.blobs().get(BAD, CURRENT_LIMIT) {
+            // What a server could not tell is not the same as nothing.
+            Err(e) if e.kind() == ErrorKind::Network => return Err(e),
+            text => text.unwrap_or_default(),
+        };
         let line = |l: &str| {
             let (pack, offset) = l.split_once(' ')?;
             Some((pack.parse().ok()?, offset.parse().ok()?))
         };
-        String::from_utf8_lossy(&text).lines().filter_map(line).collect()
+        Ok(String::from_utf8_lossy(&text).lines().filter_map(line).collect())
     }
 
     pub(super) fn note_bad_blocks(&self, blocks: &HashSet<(Hash, u64)>) -> Result<()> {
@@ -91,7 +96,7 @@ impl Store {
     pub(super) fn heal_index(&self) -> Result<()> {
         let (mut names, mut segment) = (Vec::new(), Segment::default());
         for id in self.pack_ids()? {
-            let Ok(blocks) = self.read_trailer(&id) else { continue };
+            let Some(blocks) = self.whole_trailer(&id)? else { continue };
             let infos: Vec<BlockInfo> = blocks.into_iter().map(|(_, b)| b).collect();
             let number = segment.packs.len() as u32;
             add_records(&mut segment, number, &infos);
@@ -105,11 +110,12 @@ impl Store {
         }
         names.sort_unstable();
         self.blobs().put(CURRENT, format!("{}\n", names.join("\n")).as_bytes())?;
+        let mut there = Presence::of(self)?;
         for name in self.segment_names()? {
             let key = format!("idx/{name}.idx");
             let whole = self.blobs().get(&key, SEGMENT_LIMIT).ok().filter(|b| Hash::of(b).to_string() == name);
             let packs = whole.and_then(|bytes| Segment::decode(&bytes, |_| false).ok()).map(|s| s.packs);
-            if packs.is_none_or(|packs| !packs.iter().all(|p| self.is_sound(p))) {
+            if packs.is_none_or(|packs| !packs.iter().all(|p| there.is_sound(p, 0))) {
                 self.blobs().delete(&key)?;
             }
         }
@@ -169,7 +175,7 @@ impl Store {
     ) -> Result<()> {
         for id in self.pack_ids()? {
             // A pack that cannot be read holds nothing; `check` names it.
-            let Ok(blocks) = self.read_trailer(&id) else { continue };
+            let Some(blocks) = self.whole_trailer(&id)? else { continue };
             let mut segment = Segment { packs: vec![id], records: Vec::new() };
             let infos: Vec<BlockInfo> = blocks.into_iter().map(|(_, b)| b).collect();
             add_records(&mut segment, 0, &infos);
@@ -210,6 +216,15 @@ impl Store {
         let mut trailer = vec![0; footer.trailer as usize];
         self.blobs().get_range(&pack_key(id), size - pack::FOOTER as u64 - footer.trailer, &mut trailer)?;
         Ok(pack::decode_trailer(&trailer, &footer, size)?)
+    }
+
+    /// The trailer of a pack unless it is damaged.
+    fn whole_trailer(&self, id: &Hash) -> Result<Option<Vec<(u64, BlockInfo)>>> {
+        match self.read_trailer(id) {
+            // A pack that cannot be reached is not one that holds nothing.
+            Err(e) if e.kind() == ErrorKind::Network => Err(e),
+            read => Ok(read.ok()),
+        }
     }
 
     pub(super) fn write_segment(&self, segment: &mut Segment) -> Result<String> {

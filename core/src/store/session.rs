@@ -6,6 +6,7 @@
 use super::Store;
 use super::blob::BlobWriter;
 use super::index::{Index, Place, SEGMENT_RECORDS, Segment};
+use super::presence::Presence;
 use crate::error::{Error, Result};
 use crate::image::block::{Block, BlockInfo};
 use crate::image::chunkset::key;
@@ -196,8 +197,9 @@ impl<'s> Session<'s> {
             self.store.note_segments(&packs.segments)?;
         }
         if let Some(known) = self.known.get() {
+            let mut there = Presence::of(self.store)?;
             for (id, used) in known.index.packs().iter().zip(&known.used) {
-                let gone = used.load(Ordering::Relaxed) && !self.store.is_sound(id);
+                let gone = used.load(Ordering::Relaxed) && !there.is_sound(id, 0);
                 if gone {
                     return Err(Error::new(crate::ErrorKind::Conflict, format!("pack {id} was removed meanwhile"))
                         .hint("capture again"));
