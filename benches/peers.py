@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """libcv beside its peers, in the same run, on the same tree, warm cache, all cores.
 
-    benches/peers.py [--only capture,recapture,deploy,memory] [--memory] [--pairs 7] [--tree DIR] [--json FILE]
+    benches/peers.py [--only capture,recapture,deploy,s3,memory] [--memory] [--pairs 7] [--tree DIR] [--json FILE]
 
 Prints a table of ratios (median and quartiles of interleaved pairs) and exits 1 when a target is missed. --memory adds
 the million small files and the ten large ones. CVCTL=path takes that program instead of building one.
@@ -26,6 +26,8 @@ from typing import NamedTuple
 from measure import CORES, SHM, Filesystem, Timed, begin, clean, fresh, stored, timed, warm
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, f"{HERE}/../tests/s3")
+import serve  # noqa: E402  # the server that the tests use
 TAR = ["tar", "--xattrs", "--xattrs-include=*", "--acls", "--numeric-owner", "-S"]
 LIMIT_MB = 256
 
@@ -42,6 +44,7 @@ TARGETS = {
     "capture / tar|zstd": Target(1.35, floor=1.25), "stored size": Target(most=0.98),
     "recapture / capture": Target(15), "recapture / restic": Target(12),
     "deploy ext4 / zstd|tar": Target(2.2), "deploy xfs / zstd|tar": Target(2.2), "deploy tmpfs / zstd|tar": Target(2.2),
+    "deploy from S3 / from disk": Target(0.7),
     "deploy ext4, synced": Target(1.8), "deploy xfs, synced": Target(1.8), "deploy ext4 / unsquashfs": Target(1.3),
 }
 
@@ -64,9 +67,9 @@ class Bench:
         self.peak: dict[str, int] = {}
         self.others: list[float] = []
 
-    def ours(self, what: str, *arguments: str, sync: str | None = None) -> Timed:
+    def ours(self, what: str, *arguments: str, sync: str | None = None, store: str = f"{SHM}/store") -> Timed:
         """Our program, timed; its peak counts for `what`."""
-        run = self.note(timed([self.cvctl, "-q", "--store", f"{SHM}/store", *arguments], sync=sync))
+        run = self.note(timed([self.cvctl, "-q", "--store", store, *arguments], sync=sync))
         self.peak[what] = max(self.peak.get(what, 0), run.peak)
         return run
 
@@ -184,6 +187,28 @@ def deploy(b: Bench) -> None:
     os.unlink(squash)
 
 
+def s3(b: Bench) -> None:
+    """The same store in a directory and behind a server; both in RAM. The server works on the same cores."""
+    warm(b.tree)
+    b.empty_store()
+    b.capture("capture")
+    with serve.serve("s3s", f"{SHM}/s3", {}) as environment:
+        os.environ.update(environment)
+        far = f"{environment['LIBCV_S3_STORE']}/bench"
+        subprocess.run([b.cvctl, "store", "init", far], check=True, stdout=subprocess.DEVNULL)
+        b.ours("capture to S3", "image", "capture", b.tree, "--name", "bench", "--exact", store=far)
+
+        def extract(what: str, store: str) -> Timed:
+            with Filesystem("ext4") as at:
+                return b.ours(what, "image", "extract", "bench", at, "--no-sync", sync=at, store=store)
+
+        times = []
+        for n in range(b.pairs):
+            mine, peer = both(n, lambda: extract("deploy from S3", far), lambda: extract("deploy", f"{SHM}/store"))
+            times.append((mine.seconds, peer.seconds))
+    b.row("deploy from S3 / from disk", times)
+
+
 def both(n: int, ours, peer, before=lambda: None) -> tuple[Timed, Timed]:  # type: ignore[no-untyped-def]
     """One pair; every other one the other way round, so that neither always finds what the other left."""
     if n % 2:
@@ -250,15 +275,15 @@ def large_files(path: str) -> None:
 def build() -> str:
     if path := os.environ.get("CVCTL"):
         return os.path.realpath(path)
-    cargo = ["cargo", "build", "-q", "--release", "-p", "libcv", "--features", "cli", "--bin", "cvctl"]
+    cargo = ["cargo", "build", "-q", "--release", "-p", "libcv", "--features", "cli,s3", "--bin", "cvctl"]
     subprocess.run(cargo, check=True)
     return os.path.realpath(os.path.join(os.environ.get("CARGO_TARGET_DIR", "target"), "release/cvctl"))
 
 
 def main() -> int:
-    known = {"capture": capture, "recapture": recapture, "deploy": deploy, "memory": memory}
+    known = {"capture": capture, "recapture": recapture, "deploy": deploy, "s3": s3, "memory": memory}
     p = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    p.add_argument("--only", default="capture,recapture,deploy", help="parts: " + ",".join(known))
+    p.add_argument("--only", default="capture,recapture,deploy,s3", help="parts: " + ",".join(known))
     p.add_argument("--memory", action="store_true", help="the part `memory`, too")
     p.add_argument("--pairs", type=int, default=7)
     p.add_argument("--tree", help="another tree than that of make-tree.sh")

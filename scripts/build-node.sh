@@ -1,6 +1,6 @@
 #!/bin/sh
-# Builds cvctl-node for release into target/dist: the program cvctl as one static file of at most 6 MB, without server
-# and databases. It runs in an initramfs, in a rescue system, and on any distribution.
+# Builds cvctl-node for release into target/dist: the program cvctl as one static file of at most 6 MB, without server,
+# databases and S3. It runs in an initramfs, in a rescue system, and on any distribution.
 set -eu
 top=$(cd "$(dirname "$0")/.." && pwd)
 target=${CARGO_TARGET_DIR:-$top/target}

@@ -1,11 +1,11 @@
 #!/bin/bash
 # run.sh [--full] [GROUP...]: runs the tests, after tests/setup.sh for what they need.
-# Groups: unit flow abi python storage vm net sim build netboot el; without a group: all, one after the other.
+# Groups: unit flow abi python s3 storage vm net sim build netboot el; without a group: all, one after the other.
 # --full runs the numbers that an issue names. Each test has a log in target/test-logs, and so has each group.
 # Exit: 0, or 1 when a test failed. A skip is counted, and says what to install or what is missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-ALL=(unit flow abi python storage vm net sim build netboot el)
+ALL=(unit flow abi python s3 storage vm net sim build netboot el)
 export FULL=0 GROUP='' LOGS=${CARGO_TARGET_DIR:-target}/test-logs PATH=$PATH:/usr/sbin:/sbin
 groups=()
 for arg in "$@"; do
@@ -19,7 +19,9 @@ done
 [ ${#groups[@]} -gt 0 ] || groups=("${ALL[@]}")
 LOGS=$(realpath -m "$LOGS")
 mkdir -p "$LOGS"
-tests/setup.sh "${groups[@]}" || echo "run.sh: not all could be set up; tests that need it will say so"
+full=()
+[ "$FULL" = 0 ] || full=(--full)
+tests/setup.sh "${full[@]}" "${groups[@]}" || echo "run.sh: not all could be set up; tests that need it will say so"
 
 summary=() passed=0 failed=0 skipped=0
 for GROUP in "${groups[@]}"; do

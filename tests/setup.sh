@@ -1,12 +1,14 @@
 #!/bin/bash
-# setup.sh GROUP...: installs what these groups of tests need and this machine lacks, and nothing else.
+# setup.sh [--full] GROUP...: installs what these groups of tests need and this machine lacks, and nothing else.
 #
-# Groups: unit flow abi python storage vm net bench quickstart; others need nothing.
+# Groups: unit flow abi python s3 storage vm net bench quickstart; others need nothing.
 # On Debian, as root, packages are installed without recommendations (mdadm would bring a mail server) and none of their
 # services is started. On another system the missing programs are printed and the exit status is 0: the tests that need
 # them skip, or say what they miss. `python` and `abi` also get a Python environment in target/venv, with the versions of
-# tests/requirements.txt; `unit` gets cargo-fuzz.
-# Time: nothing when all is there; about 40 s for all packages, 35 s for the environment.
+# tests/requirements.txt, and so does `s3`; `unit` gets cargo-fuzz; `s3` and `bench` get the server s3s-fs in target/tools,
+# and with --full `s3` gets the server garage, too.
+# Time: nothing when all is there; about 40 s for all packages, 45 s for the environment, 2 minutes for s3s-fs, 10 for
+# garage.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 TARGET=${CARGO_TARGET_DIR:-target}
@@ -18,6 +20,7 @@ declare -A NEEDS=(
   [flow]="python3 mmdebstrap mkfs.ext4 mkfs.xfs mkfs.btrfs mkfs.vfat setfattr setfacl sgdisk sfdisk zstd strace jq"
   [abi]="cc g++ objdump pkg-config python3"
   [python]="cc python3"
+  [s3]="cc python3"
   [storage]="linux.uml modprobe mdadm lvm cryptsetup mkfs.vfat mkfs.ext4 mkfs.xfs mkfs.btrfs sgdisk sfdisk"
   [vm]="python3 qemu-system-x86_64 /usr/share/OVMF/OVMF_CODE_4M.fd mmdebstrap busybox cpio zstd modprobe sgdisk mkfs.ext4"
   [net]="python3 ip nft"
@@ -74,9 +77,24 @@ make_environment() {
   exec 9>&-
 }
 
+# server NAME VERSION OPTION...: a program of the crate registry, into target/tools.
+server() {
+  local name=$1 version=$2
+  shift 2
+  [ ! -x "$TARGET/tools/bin/$name" ] || return 0
+  there cargo || { echo "setup: without cargo there is no $name" >&2; return 1; }
+  echo "setup: building $name $version" >&2
+  CARGO_TARGET_DIR="$TARGET/tools/build" \
+    cargo install -q "$name" --version "$version" --locked --root "$TARGET/tools" "$@" ||
+    { echo "setup: $name could not be built" >&2; return 1; }
+  rm -rf "$TARGET/tools/build"
+}
+
+full=''
+if [ "${1:-}" = --full ]; then full=1; shift; fi
 missing=() packages=() environment='' fuzz='' status=0
 for group in "$@"; do
-  case $group in python|abi) environment=1;; unit) fuzz=1;; esac
+  case $group in python|abi|s3) environment=1;; unit) fuzz=1;; esac
   for what in ${NEEDS[$group]:-}; do
     there "$what" && continue
     missing+=("${what##*/}")
@@ -101,4 +119,10 @@ if [ -n "$fuzz" ] && there cargo && ! there cargo-fuzz; then
   echo "setup: installing cargo-fuzz" >&2
   cargo install -q cargo-fuzz --locked || { echo "setup: cargo-fuzz could not be installed" >&2; status=1; }
 fi
+case " $* " in *" s3 "*|*" bench "*) server s3s-fs 0.14.1 --features binary || status=1;; esac
+case "$full $* " in "1 "*" s3 "*|"1 s3 "*)
+  # Quick to build rather than quick: it serves tests only.
+  export CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
+  server garage 2.5.0 --no-default-features --features bundled-libs,sqlite || status=1;;
+esac
 exit $status

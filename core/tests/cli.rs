@@ -98,6 +98,19 @@ fn validate(schema: &str, value: &Value) {
 }
 
 #[test]
+fn a_store_is_a_directory_or_a_place_in_s3() {
+    let bed = Bed::new();
+    bed.fails(2, &["--store", "s3://x", "image", "list"]);
+    bed.fails(2, &["store", "init", "s3://bucket/../prefix"]);
+    let e = bed.fails(21, &["--store", "ftp://host/images", "image", "list"]);
+    assert_eq!(e["message"], "there are no stores at ftp://");
+    if !cfg!(feature = "s3") {
+        let e = bed.fails(21, &["--store", "s3://bucket/prefix", "image", "list"]);
+        assert_eq!(e["message"], "this build of libcv has no stores in S3");
+    }
+}
+
+#[test]
 fn the_whole_story() {
     let bed = Bed::new();
     common::small_tree(&bed.path("root"));

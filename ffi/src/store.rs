@@ -17,22 +17,23 @@ impl Opaque for cv_store {
     const NAME: &'static str = "cv_store";
 }
 
-/// Makes a store in a directory, which is made as well and must be empty.
+/// Makes a store in a directory, which is made as well and must be empty, or at `s3://BUCKET/PREFIX`. A library that was
+/// built without S3 answers with CV_E_UNSUPPORTED there.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn cv_store_init(directory: *const c_char, store: *mut *mut cv_store) -> i32 {
+pub unsafe extern "C" fn cv_store_init(place: *const c_char, store: *mut *mut cv_store) -> i32 {
     guard(|| {
-        let (directory, store) = (path(directory, "directory")?, out(store, "store")?);
-        store.set(give(Store::init(directory)?));
+        let (place, store) = (path(place, "place")?, out(store, "store")?);
+        store.set(give(Store::init(place)?));
         Ok(())
     })
 }
 
-/// Opens the store in a directory.
+/// Opens the store in a directory, or at `s3://BUCKET/PREFIX`.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn cv_store_open(directory: *const c_char, store: *mut *mut cv_store) -> i32 {
+pub unsafe extern "C" fn cv_store_open(place: *const c_char, store: *mut *mut cv_store) -> i32 {
     guard(|| {
-        let (directory, store) = (path(directory, "directory")?, out(store, "store")?);
-        store.set(give(Store::open(directory)?));
+        let (place, store) = (path(place, "place")?, out(store, "store")?);
+        store.set(give(Store::open(place)?));
         Ok(())
     })
 }

@@ -66,15 +66,17 @@ class Store:
 
     @staticmethod
     def init(path: _StrPath) -> Store:
-        """Makes a store in a directory, which is made as well and must be empty.
+        """Makes a store in a directory, which is made as well, or at `"s3://bucket/prefix"`, given as text; the place
+        must be empty.
 
-        Raises `Conflict` when there is a store already, `Refused` when the directory is not empty.
+        Raises `Conflict` when there is a store already, `Refused` when the place is not empty.
         """
     @staticmethod
     def open(path: _StrPath) -> Store:
-        """Opens the store in a directory.
+        """Opens the store in a directory, or at `"s3://bucket/prefix"`, given as text.
 
-        Raises `NotFound` when there is none.
+        Raises `NotFound` when there is none, `Denied` without the right credentials, `Network` when the server cannot be
+        reached.
         """
     def close(self) -> None:
         """Closes the store; later calls raise `Misuse`. Its images and jobs stay usable."""

@@ -56,9 +56,9 @@ static void store_functions(cv_store *store, const char *dir, const char *tree) 
     cv_store *st;
     cv_image *image;
     cv_job *job;
-    NULL_IS_ERROR(cv_store_init, directory, cv_store_init(NULL, &st));
+    NULL_IS_ERROR(cv_store_init, place, cv_store_init(NULL, &st));
     NULL_IS_ERROR(cv_store_init, store, cv_store_init(dir, NULL));
-    NULL_IS_ERROR(cv_store_open, directory, cv_store_open(NULL, &st));
+    NULL_IS_ERROR(cv_store_open, place, cv_store_open(NULL, &st));
     NULL_IS_ERROR(cv_store_open, store, cv_store_open(dir, NULL));
     NULL_IS_FINE(cv_store_free, store, cv_store_free(NULL));
     NULL_IS_ERROR(cv_store_uuid, store, cv_store_uuid(NULL, &s));
@@ -540,6 +540,9 @@ int main(int argc, char **argv) {
     expect(cv_last_error()->code == CV_E_NOT_FOUND && !strcmp(cv_last_error()->name, "NotFound") &&
                cv_last_error()->json[0] == '{' && cv_last_error()->size >= sizeof(cv_error),
            "the last error is complete");
+    IS(-CV_E_INVALID, cv_store_open("s3://x", &store));
+    IS(-CV_E_INVALID, cv_store_init("s3://bucket/../prefix", &store));
+    IS(-CV_E_UNSUPPORTED, cv_store_open("ftp://host/images", &store));
     IS(0, cv_store_init(dir, &store));
     IS(0, cv_store_open(dir, &second));
     store_functions(store, dir, tree);

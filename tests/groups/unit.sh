@@ -2,7 +2,7 @@
 # unit: formatting, lints, the feature matrix, all Rust tests, licences, and each fuzz target for 20 s.
 run "cargo fmt" 120 cargo fmt --all --check
 run "cargo clippy" 1200 cargo clippy -q --workspace --all-targets --all-features -- -D warnings
-for features in "" cli; do
+for features in "" cli s3; do
   run "features ${features:-none}" 900 cargo check -q -p libcv --no-default-features --features "$features"
 done
 run "all features" 900 cargo check -q -p libcv --all-features

@@ -44,8 +44,8 @@ struct Cli {
 
 #[derive(Args)]
 struct Global {
-    /// The directory of the store
-    #[arg(long, env = "CV_STORE", global = true, value_name = "DIR")]
+    /// Where the store is: a directory, or s3://BUCKET/PREFIX
+    #[arg(long, env = "CV_STORE", global = true, value_name = "STORE")]
     store: Option<PathBuf>,
     /// Form of what is printed
     #[arg(short, value_enum, default_value_t = Format::Text, global = true, value_name = "FORM")]
@@ -100,7 +100,8 @@ impl Session {
     }
 
     fn place(&self) -> Result<&PathBuf> {
-        let missing = || Error::invalid("no store is named").hint("give --store DIR or set CV_STORE");
+        let missing =
+            || Error::invalid("no store is named").hint("give --store DIR or s3://BUCKET/PREFIX, or set CV_STORE");
         self.store.as_ref().ok_or_else(missing)
     }
 

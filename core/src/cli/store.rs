@@ -12,10 +12,11 @@ use std::time::Duration;
 
 #[derive(Subcommand)]
 pub(super) enum Verb {
-    /// Make a store in a new or empty directory
+    /// Make a store in a new or empty directory, or beneath a prefix in S3
     Init {
-        /// The directory
-        dir: PathBuf,
+        /// The directory, or s3://BUCKET/PREFIX
+        #[arg(value_name = "STORE")]
+        place: PathBuf,
     },
     /// Check that everything is there and whole
     Check {
@@ -62,10 +63,10 @@ pub(super) struct Gc {
 
 pub(super) fn run(verb: Verb, session: &Session) -> Result<()> {
     match verb {
-        Verb::Init { dir } => {
-            let store = Store::init(&dir)?;
-            let value = json!({ "path": dir.to_string_lossy(), "store": store.uuid() });
-            session.print(&value, |w| writeln!(w, "store {} in {}", store.uuid(), dir.display()))
+        Verb::Init { place } => {
+            let store = Store::init(&place)?;
+            let value = json!({ "path": place.to_string_lossy(), "store": store.uuid() });
+            session.print(&value, |w| writeln!(w, "store {} in {}", store.uuid(), place.display()))
         }
         Verb::Check { read_data } => check(read_data, session),
         Verb::Gc(args) => gc(&args, session),

@@ -26,6 +26,16 @@ pub trait BlobStore: Send + Sync {
     /// `NotFound`; `Integrity` when the object ends before.
     fn get_range(&self, key: &str, offset: u64, buf: &mut [u8]) -> Result<()>;
 
+    /// `length` bytes from `offset` on: several blocks at once.
+    ///
+    /// # Errors
+    /// As [`BlobStore::get_range`].
+    fn get_span(&self, key: &str, offset: u64, length: usize) -> Result<Vec<u8>> {
+        let mut out = vec![0; length];
+        self.get_range(key, offset, &mut out)?;
+        Ok(out)
+    }
+
     /// Size and time of the object; `None` when it does not exist.
     ///
     /// # Errors
@@ -46,7 +56,8 @@ pub trait BlobStore: Send + Sync {
     /// `Limit` when there is no room; nothing is then left behind.
     fn put(&self, key: &str, bytes: &[u8]) -> Result<()>;
 
-    /// Writes an object that must not exist yet: the compare-and-swap that names rest on.
+    /// Writes an object that must not exist yet: the compare-and-swap that names rest on. Of several callers one at most
+    /// succeeds, even if they write the same bytes.
     ///
     /// # Errors
     /// `Conflict` when it exists.
@@ -93,6 +104,11 @@ pub trait BlobStore: Send + Sync {
     /// Whatever keeps it from being found out.
     fn has_conditions(&self) -> Result<bool> {
         Ok(true)
+    }
+
+    /// Whether each question travels, so that few large ones are better than many small ones.
+    fn is_remote(&self) -> bool {
+        false
     }
 
     /// A name for people and errors, such as the directory.

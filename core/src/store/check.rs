@@ -75,6 +75,11 @@ impl Store {
     }
 }
 
+/// What is no fault of the store, but the end of the check: above all, a block that did not come is not a damaged one.
+fn ends(e: &Error) -> bool {
+    matches!(e.kind(), ErrorKind::Cancelled | ErrorKind::Network)
+}
+
 struct Checker<'s> {
     store: &'s Store,
     task: &'s Task,
@@ -123,6 +128,7 @@ impl<'s> Checker<'s> {
                     self.packs.push((id, blocks));
                     self.needed.push(BTreeSet::new());
                 }
+                Err(e) if ends(&e) => return Err(e),
                 Err(e) => self.fault(super::pack_key(&id), e.to_string(), Vec::new()),
             }
         }
@@ -131,7 +137,7 @@ impl<'s> Checker<'s> {
 
     /// Says where each chunk is. Gives the damaged blocks of which something has no other place.
     fn places(&mut self, found: &BTreeMap<(u32, u64), String>) -> Result<BTreeMap<(u32, u64), String>> {
-        let mut known = self.store.bad_blocks();
+        let mut known = self.store.bad_blocks()?;
         let before = known.len();
         known.extend(found.keys().map(|&(pack, offset)| (self.packs[pack as usize].0, offset)));
         if known.len() > before {
@@ -164,6 +170,7 @@ impl<'s> Checker<'s> {
 
     fn segments(&mut self) -> Result<()> {
         match self.store.current() {
+            Err(e) if ends(&e) => return Err(e),
             Ok(_) => {}
             // A first writer that was killed has not come so far.
             Err(e) if e.kind() == ErrorKind::NotFound && self.store.image_ids()?.is_empty() => {}
@@ -171,6 +178,9 @@ impl<'s> Checker<'s> {
         }
         for name in self.store.segment_names()? {
             let Err(e) = self.store.read_segment(&name, &mut |_| false) else { continue };
+            if ends(&e) {
+                return Err(e);
+            }
             // A collection may just have written it anew, under another name.
             if e.kind() != ErrorKind::NotFound || self.store.segment_names()?.contains(&name) {
                 let key = super::locate::segment_key(&name);
@@ -202,6 +212,7 @@ impl<'s> Checker<'s> {
                         });
                         bad.insert((number as u32, *offset), why);
                     }
+                    Err(e) if ends(&e) => return Err(e),
                     Err(e) => {
                         bad.insert((number as u32, *offset), e.to_string());
                     }
@@ -224,12 +235,13 @@ impl<'s> Checker<'s> {
                 Ok(image) => {
                     trees.insert(id, image.tree_id());
                     if let Err(e) = self.tree(id, image.manifest()) {
-                        if e.kind() == ErrorKind::Cancelled {
+                        if ends(&e) {
                             return Err(e);
                         }
                         self.fault(super::image_key(&id), e.to_string(), vec![id.to_string()]);
                     }
                 }
+                Err(e) if ends(&e) => return Err(e),
                 Err(e) => self.fault(super::image_key(&id), e.to_string(), vec![id.to_string()]),
             }
             self.task.advance(1);
@@ -328,6 +340,7 @@ impl<'s> Checker<'s> {
                             self.fault(object, format!("its image {id} is missing or another"), vec![id.to_string()]);
                         }
                     }
+                    Err(e) if ends(&e) => return Err(e),
                     Err(e) => self.fault(object, e.to_string(), Vec::new()),
                 }
             }
@@ -338,8 +351,13 @@ impl<'s> Checker<'s> {
     /// Generations are 1, 2, 3 …; one that was lost is a fault until it is removed.
     fn numbers(&mut self, refs: &Refs<'_>, name: &str) -> Result<()> {
         let there = refs.generations(name)?;
-        let highest = there.last().copied().unwrap_or(0).max(refs.hint(name));
+        let highest = there.last().copied().unwrap_or(0).max(refs.hint(name)?);
         let head = self.store.blobs().get(&format!("refs/{name}/HEAD"), 32);
+        if let Err(e) = head.as_ref()
+            && ends(e)
+        {
+            return head.map(|_| ());
+        }
         if there.is_empty() && head.is_err() {
             // A writer that was killed leaves an empty directory at most.
             if self.store.blobs().size(&format!("refs/{name}")).is_ok_and(|file| file.is_some()) {
@@ -348,7 +366,7 @@ impl<'s> Checker<'s> {
             return Ok(());
         }
         // A writer that was killed in between leaves the first generation without HEAD.
-        if refs.hint(name) == 0 && (head.is_ok() || highest > 1) {
+        if refs.hint(name)? == 0 && (head.is_ok() || highest > 1) {
             self.fault(format!("refs/{name}/HEAD"), "it is missing or damaged", Vec::new());
         }
         let mut listed = there.iter().copied().peekable();
@@ -377,6 +395,7 @@ impl<'s> Checker<'s> {
                         self.fault(object, format!("it points to generation {generation}, which is lost"), Vec::new());
                     }
                     Ok(_) => {}
+                    Err(e) if ends(&e) => return Err(e),
                     Err(e) => self.fault(object, e.to_string(), Vec::new()),
                 }
             }

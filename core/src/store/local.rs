@@ -11,7 +11,7 @@ mod temporary;
 pub use operation::{Observer, Operation};
 
 use super::blob::{BlobStore, BlobWriter, Meta};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use operation::Files;
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -53,6 +53,24 @@ impl LocalDir {
         Err(Error::not_found(format!("{} is not a directory", root.display())).fact("path", root.display().to_string()))
     }
 
+    /// The backend of a directory for a new store: one that is made here, or is empty.
+    pub(super) fn make(root: &Path) -> Result<Self> {
+        std::fs::create_dir_all(root).map_err(|e| Error::io("create", root.display(), e))?;
+        if root.join(super::STORE_FILE).exists() {
+            return Err(Error::new(ErrorKind::Conflict, format!("{} is a store already", root.display())));
+        }
+        let mut entries = std::fs::read_dir(root).map_err(|e| Error::io("list", root.display(), e))?;
+        let local = Self::open(root)?;
+        // A killed `init` leaves its temporary file, and nothing else.
+        let foreign = |name: &std::ffi::OsStr| name != "lost+found" && (name != "tmp" || !local.only_temporaries());
+        if entries.any(|e| e.is_ok_and(|e| foreign(&e.file_name()))) {
+            return Err(
+                Error::refused(format!("{} is not empty", root.display())).hint("give a new or an empty directory")
+            );
+        }
+        Ok(local)
+    }
+
     fn path(&self, key: &str) -> PathBuf {
         self.files.path(key)
     }
@@ -62,7 +80,7 @@ impl LocalDir {
     }
 
     /// Whether `tmp/` is a directory that holds nothing but what a killed writer leaves.
-    pub(super) fn only_temporaries(&self) -> bool {
+    fn only_temporaries(&self) -> bool {
         temporary::are_all(&self.files)
     }
 
@@ -202,7 +220,6 @@ fn missing_or_io(what: &str, path: &Path, e: std::io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ErrorKind;
 
     #[test]
     fn create_is_a_compare_and_swap() {

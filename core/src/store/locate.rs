@@ -6,11 +6,12 @@
 //! ```
 
 use super::index::{Index, Place, SEGMENT_LIMIT, SEGMENT_RECORDS, Segment};
+use super::presence::Presence;
 use super::{Store, locked, pack_key, session};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::block::BlockInfo;
 use crate::image::{Hash, pack};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
 pub(super) const CURRENT: &str = "idx/CURRENT";
 const BAD: &str = "idx/BAD";
@@ -48,12 +49,15 @@ impl Store {
         wanted: &mut dyn FnMut(&Hash) -> bool,
         f: &mut dyn FnMut(&Segment),
     ) -> Result<Gaps> {
-        let (mut packs, mut named, bad) = (HashMap::new(), HashSet::new(), self.bad_blocks());
+        let (mut packs, mut named, bad) = (Presence::of(self)?, HashSet::new(), self.bad_blocks()?);
         let mut sound = |mut segment: Segment| {
-            let mut used = vec![false; segment.packs.len()];
-            segment.records.iter().for_each(|(_, p)| used[p.pack as usize] = true);
-            let ids = segment.packs.iter().zip(used);
-            let good = ids.map(|(id, used)| !used || *packs.entry(*id).or_insert_with(|| self.is_sound(id)));
+            // Where the last block that is wanted of each pack ends; 0 where none is.
+            let mut ends = vec![0; segment.packs.len()];
+            for (_, p) in &segment.records {
+                let end = &mut ends[p.pack as usize];
+                *end = u64::from(p.offset).saturating_add(p.stored.into()).max(*end);
+            }
+            let good = segment.packs.iter().zip(ends).map(|(id, end)| end == 0 || packs.is_sound(id, end));
             let good: Vec<bool> = good.collect();
             let whole = |p: &Place| bad.is_empty() || !bad.contains(&(segment.packs[p.pack as usize], p.offset.into()));
             segment.records.retain(|(_, p)| good[p.pack as usize] && whole(p));
@@ -83,7 +87,7 @@ impl Store {
         }
         for id in self.pack_ids()?.into_iter().filter(|id| !named.contains(id)) {
             // A pack that cannot be read holds nothing; `check` names it.
-            let Ok(mut segment) = self.segment_of(&id) else { continue };
+            let Some(mut segment) = self.segment_of(&id)? else { continue };
             segment.records.retain(|(h, _)| wanted(h));
             sound(segment);
             gaps.packs.push(id);
@@ -97,13 +101,17 @@ impl Store {
     }
 
     /// Blocks that a check found damaged: pack and offset. What is in them counts as missing.
-    pub(super) fn bad_blocks(&self) -> HashSet<(Hash, u64)> {
-        let text = self.blobs().get(BAD, CURRENT_LIMIT).unwrap_or_default();
+    pub(super) fn bad_blocks(&self) -> Result<HashSet<(Hash, u64)>> {
+        let text = match self.blobs().get(BAD, CURRENT_LIMIT) {
+            // What a server could not tell is not the same as nothing.
+            Err(e) if e.kind() == ErrorKind::Network => return Err(e),
+            text => text.unwrap_or_default(),
+        };
         let line = |l: &str| {
             let (pack, offset) = l.split_once(' ')?;
             Some((pack.parse().ok()?, offset.parse().ok()?))
         };
-        String::from_utf8_lossy(&text).lines().filter_map(line).collect()
+        Ok(String::from_utf8_lossy(&text).lines().filter_map(line).collect())
     }
 
     pub(super) fn note_bad_blocks(&self, blocks: &HashSet<(Hash, u64)>) -> Result<()> {
@@ -118,7 +126,7 @@ impl Store {
     pub(super) fn fill_gaps(&self, gaps: &Gaps) -> Result<Vec<String>> {
         let (mut names, mut segment) = (Vec::new(), Segment::default());
         for id in &gaps.packs {
-            let Ok(one) = self.segment_of(id) else { continue };
+            let Some(one) = self.segment_of(id)? else { continue };
             segment.append(one);
             if segment.records.len() >= SEGMENT_RECORDS {
                 names.push(self.write_segment(&mut std::mem::take(&mut segment))?);
@@ -137,7 +145,10 @@ impl Store {
         let (old, there) = (self.segment_names()?, self.pack_ids()?.into_iter().collect::<HashSet<_>>());
         let (mut names, mut segment, mut done) = (BTreeSet::new(), Segment::default(), HashSet::new());
         for name in &old {
-            let Ok(one) = self.read_segment(name, &mut |_| true) else { continue };
+            let one = match self.read_segment(name, &mut |_| true) {
+                Err(e) if matches!(e.kind(), ErrorKind::Integrity | ErrorKind::NotFound) => continue,
+                read => read?,
+            };
             let wanted = |id: &Hash| there.contains(id) && !done.contains(id);
             let one = one.only(&wanted);
             done.extend(one.packs.iter().copied());
@@ -145,6 +156,9 @@ impl Store {
             if segment.records.len() >= SEGMENT_RECORDS {
                 names.insert(self.write_segment(&mut std::mem::take(&mut segment))?);
             }
+        }
+        for id in there.iter().filter(|id| !done.contains(id)) {
+            self.segment_of(id)?.into_iter().for_each(|one| segment.append(one));
         }
         if !segment.packs.is_empty() {
             names.insert(self.write_segment(&mut segment)?);
@@ -166,12 +180,13 @@ impl Store {
         Ok(Segment::decode(&bytes, wanted)?)
     }
 
-    /// What a segment of this pack alone would be.
-    fn segment_of(&self, id: &Hash) -> Result<Segment> {
-        let infos: Vec<BlockInfo> = self.read_trailer(id)?.into_iter().map(|(_, b)| b).collect();
+    /// What a segment of this pack alone would be, unless its trailer is damaged.
+    fn segment_of(&self, id: &Hash) -> Result<Option<Segment>> {
+        let Some(blocks) = self.whole_trailer(id)? else { return Ok(None) };
+        let infos: Vec<BlockInfo> = blocks.into_iter().map(|(_, b)| b).collect();
         let mut segment = Segment { packs: vec![*id], records: Vec::new() };
         add_records(&mut segment, 0, &infos);
-        Ok(segment)
+        Ok(Some(segment))
     }
 
     /// The segments that CURRENT names.
@@ -238,6 +253,15 @@ impl Store {
         let mut trailer = vec![0; footer.trailer as usize];
         self.blobs().get_range(&pack_key(id), size - pack::FOOTER as u64 - footer.trailer, &mut trailer)?;
         Ok(pack::decode_trailer(&trailer, &footer, size)?)
+    }
+
+    /// The trailer of a pack unless it is damaged.
+    fn whole_trailer(&self, id: &Hash) -> Result<Option<Vec<(u64, BlockInfo)>>> {
+        match self.read_trailer(id) {
+            // A pack that cannot be reached is not one that holds nothing.
+            Err(e) if e.kind() == ErrorKind::Network => Err(e),
+            read => Ok(read.ok()),
+        }
     }
 
     pub(super) fn write_segment(&self, segment: &mut Segment) -> Result<String> {

@@ -11,8 +11,9 @@
 //! ([`Store::trusting`]): who asked for either cannot forget it in a call.
 //!
 //! The normative text is `core/docs/store-format.md`. A store is a [`blob::BlobStore`] with that layout; a directory
-//! is one ([`local::LocalDir`]), others implement the trait.
+//! is one ([`local::LocalDir`]), a prefix in a bucket another (`s3::S3`, feature `s3`); others implement the trait.
 
+mod ahead;
 pub mod blob;
 pub mod check;
 pub mod collect;
@@ -23,11 +24,15 @@ pub mod index;
 mod lease;
 pub mod local;
 mod locate;
+pub mod location;
 mod lookup;
 mod memory;
 pub mod name;
 mod needs;
+mod presence;
 pub mod release;
+#[cfg(feature = "s3")]
+pub mod s3;
 mod sealed;
 mod repair;
 pub mod session;
@@ -41,6 +46,7 @@ pub mod writer;
 
 pub use diff::{Change, ChangeKind, Field};
 pub use image::Image;
+pub use location::Location;
 pub use lookup::{Logged, NameInfo};
 pub use memory::Memory;
 pub use name::Ref;
@@ -111,42 +117,31 @@ fn locked<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Store {
-    /// Makes a store in a directory, which is made as well; one that has files already is refused.
+    /// Makes a store in a directory, which is made as well, or at `s3://BUCKET/PREFIX`; a place that has files already is
+    /// refused.
     ///
     /// # Errors
-    /// `Conflict` when there is a store already, `Refused` when the directory is not empty.
-    pub fn init(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        std::fs::create_dir_all(path).map_err(|e| Error::io("create", path.display(), e))?;
-        if path.join(STORE_FILE).exists() {
-            return Err(Error::new(ErrorKind::Conflict, format!("{} is a store already", path.display())));
-        }
-        let mut entries = std::fs::read_dir(path).map_err(|e| Error::io("list", path.display(), e))?;
-        let local = local::LocalDir::open(path)?;
-        // A killed `init` leaves its temporary file, and nothing else.
-        let foreign = |name: &std::ffi::OsStr| name != "lost+found" && (name != "tmp" || !local.only_temporaries());
-        if entries.any(|e| e.is_ok_and(|e| foreign(&e.file_name()))) {
-            return Err(
-                Error::refused(format!("{} is not empty", path.display())).hint("give a new or an empty directory")
-            );
-        }
+    /// `Conflict` when there is a store already, `Refused` when the place is not empty; `Unsupported` for S3 without the
+    /// feature `s3`.
+    pub fn init(place: impl AsRef<Path>) -> Result<Self> {
+        let place = Location::parse(place)?;
+        let blobs = place.make()?;
         let file = StoreFile::new(FORMAT, uuid::Uuid::new_v4().to_string(), "any".into());
-        local.create(STORE_FILE, file.text().as_bytes())?;
-        Self::open(path)
+        blobs.create(STORE_FILE, file.text().as_bytes()).map_err(|e| match e.kind() {
+            ErrorKind::Conflict => place.occupied(),
+            _ => e,
+        })?;
+        Self::with_backend(blobs)
     }
 
-    /// Opens the store in a directory.
+    /// Opens the store in a directory, or at `s3://BUCKET/PREFIX`.
     ///
     /// # Errors
-    /// `NotFound` when there is none, `Unsupported` for a format that this version does not know.
-    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        let local = local::LocalDir::open(path)?;
-        if local.size(STORE_FILE)?.is_none() {
-            return Err(Error::not_found(format!("there is no store in {}", path.display()))
-                .hint(format!("cvctl store init {}", path.display())));
-        }
-        Self::with_backend(Box::new(local))
+    /// `NotFound` when there is none, `Unsupported` for a format that this version does not know, and for S3 without the
+    /// feature `s3`.
+    pub fn open(place: impl AsRef<Path>) -> Result<Self> {
+        let place = Location::parse(place)?;
+        Self::with_backend(place.open()?)
     }
 
     /// Opens the store that a backend holds.
@@ -154,7 +149,7 @@ impl Store {
     /// # Errors
     /// As [`Store::open`].
     pub fn with_backend(blobs: Box<dyn BlobStore>) -> Result<Self> {
-        let bytes = blobs.get(STORE_FILE, 64 << 10)?;
+        let bytes = blobs.get(STORE_FILE, 64 << 10).map_err(|e| no_store(e, blobs.as_ref()))?;
         let file: StoreFile = serde_json::from_slice(&bytes)
             .map_err(|e| Error::integrity(format!("{STORE_FILE} of {} cannot be read", blobs.place())).cause(e))?;
         if file.format != FORMAT {
@@ -373,6 +368,18 @@ impl Store {
     fn open_blocks(&self) -> MutexGuard<'_, source::OpenBlocks> {
         locked(&self.0.blocks)
     }
+}
+
+/// An error of reading `store.json`; that it is not there means that there is no store, or not even the place for one.
+fn no_store(e: Error, blobs: &dyn BlobStore) -> Error {
+    if e.kind() != ErrorKind::NotFound {
+        return e;
+    }
+    if let Err(e) = blobs.list("refs") {
+        return e;
+    }
+    let place = blobs.place();
+    Error::not_found(format!("there is no store in {place}")).hint(format!("cvctl store init {place}"))
 }
 
 fn meanwhile(name: &str, generation: u64) -> Error {

@@ -218,10 +218,16 @@ impl<'s> Refs<'s> {
     }
 
     /// What HEAD says: a lower bound of the highest generation. 0 when it says nothing.
-    pub(super) fn hint(&self, name: &str) -> u64 {
-        let text = self.blobs.get(&head_key(name), 32).unwrap_or_default();
+    ///
+    /// # Errors
+    /// `Network` when it cannot be asked.
+    pub(super) fn hint(&self, name: &str) -> Result<u64> {
+        let text = match self.blobs.get(&head_key(name), 32) {
+            Err(e) if e.kind() == ErrorKind::Network => return Err(e),
+            text => text.unwrap_or_default(),
+        };
         let digits = String::from_utf8_lossy(&text);
-        digits.trim_end().parse().ok().filter(|n| *n <= LAST).unwrap_or(0)
+        Ok(digits.trim_end().parse().ok().filter(|n| *n <= LAST).unwrap_or(0))
     }
 
     /// The highest generation; `None` for a name that never was.
@@ -244,7 +250,7 @@ impl<'s> Refs<'s> {
     /// # Errors
     /// Those of the backend.
     pub fn highest(&self, name: &str) -> Result<Option<u64>> {
-        let mut at = self.generations(name)?.last().copied().unwrap_or(0).max(self.hint(name));
+        let mut at = self.generations(name)?.last().copied().unwrap_or(0).max(self.hint(name)?);
         // A backend that cannot list.
         while at < LAST && self.blobs.size(&release_key(name, at + 1))?.is_some() {
             at += 1;

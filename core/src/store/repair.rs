@@ -8,7 +8,7 @@ use super::name::check_name;
 use super::needs::Needs;
 use super::release::{head_key, release_key};
 use super::transfer::{Transfer, transfer};
-use super::{Image, STORE_FILE, Session, Store, StoreFile, is_store_file, pack_key};
+use super::{Image, Location, STORE_FILE, Session, Store, StoreFile, is_store_file, pack_key};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Unit;
 use crate::image::{ChunkSet, Hash};
@@ -51,7 +51,7 @@ impl Store {
     /// `NotFound` when there is nothing that belongs to a store; `Unsupported` for a format that this version does not
     /// know.
     pub fn open_to_repair(path: impl AsRef<Path>) -> Result<Self> {
-        Self::reopen(Box::new(super::local::LocalDir::open(path.as_ref())?))
+        Self::reopen(Location::parse(path)?.open()?)
     }
 
     fn reopen(blobs: Box<dyn BlobStore>) -> Result<Self> {
@@ -174,7 +174,7 @@ impl Repair<'_> {
                 }
             }
             let last = refs.generations(&name)?.last().copied().unwrap_or(0);
-            let hint = refs.hint(&name);
+            let hint = refs.hint(&name)?;
             if last > 0 && (hint < last || (hint > last && copy && hint > there)) {
                 self.put(&head_key(&name), last.to_string().as_bytes())?;
             }

@@ -8,6 +8,7 @@ use super::blob::BlobWriter;
 use super::index::{Index, Place, SEGMENT_RECORDS, Segment};
 use super::lease::Lease;
 use super::locate::Gaps;
+use super::presence::Presence;
 use super::{Image, Reason, Store, image_key, pack_key};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::block::{Block, BlockInfo};
@@ -231,9 +232,9 @@ impl<'s> Session<'s> {
         let filled = self.store.fill_gaps(&known.gaps)?;
         packs.segments.extend(filled);
         self.store.note_segments(&packs.segments)?;
-        let there: HashSet<Hash> = self.store.pack_ids()?.into_iter().collect();
+        let mut there = Presence::of(self.store)?;
         for (id, used) in known.index.packs().iter().zip(&known.used) {
-            if used.load(Ordering::Relaxed) && !there.contains(id) {
+            if used.load(Ordering::Relaxed) && !there.is_sound(id, 0) {
                 return Err(
                     Error::new(ErrorKind::Conflict, format!("pack {id} was removed meanwhile")).hint("do it again")
                 );

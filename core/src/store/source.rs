@@ -1,6 +1,7 @@
 //! Where chunks come from: a store, and later web servers and multicast. Blocks may come in any order.
 
 use super::Store;
+use super::ahead::Ahead;
 use super::index::Place;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::block::BlockOpener;
@@ -55,7 +56,7 @@ impl Origin {
     }
 
     /// An error of reading the pack; that it is not there, although the index names it, is damage.
-    fn gone(&self, e: Error) -> Error {
+    pub(super) fn gone(&self, e: Error) -> Error {
         match e.kind() {
             ErrorKind::NotFound => self.explain(Error::integrity(format!("pack {} is missing", self.pack))),
             _ => e,
@@ -101,6 +102,9 @@ impl ChunkSource for Store {
         }
         blocks.sort_unstable();
         blocks.dedup();
+        if self.blobs().is_remote() {
+            return Ok(Box::new(Ahead::start(self, packs, blocks)?));
+        }
         Ok(Box::new(LocalFeed { store: self, packs, blocks, next: AtomicUsize::new(0) }))
     }
 }

@@ -211,7 +211,7 @@ impl Sync<'_> {
                 Ok(()) => {
                     made.push(key.clone());
                     // A name of several generations has a HEAD at any time.
-                    if self.to.refs().hint(&lack.name) == 0 && !key.ends_with(".removed") {
+                    if self.to.refs().hint(&lack.name)? == 0 && !key.ends_with(".removed") {
                         blobs.put(&head_key(&lack.name), b"1")?;
                     }
                 }
@@ -229,7 +229,7 @@ impl Sync<'_> {
                 Err(e) => return Err(e),
             }
         }
-        if self.to.refs().hint(&lack.name) < lack.highest {
+        if self.to.refs().hint(&lack.name)? < lack.highest {
             blobs.put(&head_key(&lack.name), lack.highest.to_string().as_bytes())?;
         }
         if let Err(e) = lease.confirm() {

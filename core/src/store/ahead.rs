@@ -1,0 +1,189 @@
+//! Blocks from a store that is far away. A request for each block would wait for the network once a block; so neighbours
+//! in one pack become spans, a few of which are fetched at a time, ahead of those who take the blocks.
+//!
+//! ```text
+//! blocks, sorted ──> spans ──> fetchers, a request each ──> queue of spans ──> next(): block after block of one span
+//! ```
+//!
+//! Memory: `FETCHERS` spans on their way, as many in the queue, and the one that is handed out.
+
+use super::source::{BlockFeed, Origin};
+use super::{Store, pack_key};
+use crate::error::{Error, ErrorKind, Result};
+use crate::image::Hash;
+use crossbeam_channel::{Receiver, Sender};
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Bytes of a span; a block that is longer stands alone.
+const SPAN: u64 = 4 << 20;
+/// What is cheaper to read than to leave out with a request of its own.
+const GAP: u64 = 256 << 10;
+/// Spans on their way at a time.
+const FETCHERS: usize = 4;
+
+/// A wanted block: number of its pack, offset, bytes.
+pub(super) type Wanted = (u32, u32, u32);
+
+/// Neighbouring blocks that are read with one request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Span {
+    pack: u32,
+    offset: u64,
+    bytes: usize,
+    /// Positions in the list of blocks.
+    blocks: Range<usize>,
+}
+
+/// The spans of blocks that are sorted by pack and offset.
+fn spans(blocks: &[Wanted]) -> Vec<Span> {
+    let mut out: Vec<Span> = Vec::new();
+    for (n, &(pack, offset, stored)) in blocks.iter().enumerate() {
+        let (offset, end) = (u64::from(offset), u64::from(offset) + u64::from(stored));
+        if let Some(last) = out.last_mut()
+            && last.pack == pack
+            && offset <= last.offset + last.bytes as u64 + GAP
+            && end - last.offset <= SPAN
+        {
+            last.bytes = last.bytes.max((end - last.offset) as usize);
+            last.blocks.end = n + 1;
+        } else {
+            out.push(Span { pack, offset, bytes: stored as usize, blocks: n..n + 1 });
+        }
+    }
+    out
+}
+
+/// What fetchers and takers share.
+struct Plan {
+    store: Store,
+    packs: Vec<Hash>,
+    blocks: Vec<Wanted>,
+    spans: Vec<Span>,
+    next: AtomicUsize,
+}
+
+impl Plan {
+    fn origin(&self, (pack, offset, _): Wanted) -> Origin {
+        Origin { pack: self.packs[pack as usize], offset: u64::from(offset) }
+    }
+
+    fn fetch(&self, span: &Span) -> Result<Vec<u8>> {
+        let origin = self.origin(self.blocks[span.blocks.start]);
+        let read = self.store.blobs().get_span(&pack_key(&origin.pack), span.offset, span.bytes);
+        read.map_err(|e| origin.gone(e))
+    }
+}
+
+type Fetched = Result<(usize, Vec<u8>)>;
+
+/// Fetches spans until there are none left, one failed, or nobody wants them any more.
+fn fetch(plan: &Plan, to: &Sender<Fetched>) {
+    loop {
+        let n = plan.next.fetch_add(1, Ordering::Relaxed);
+        let Some(span) = plan.spans.get(n) else { return };
+        let fetched = plan.fetch(span).map(|bytes| (n, bytes));
+        let failed = fetched.is_err();
+        if to.send(fetched).is_err() || failed {
+            return;
+        }
+    }
+}
+
+/// The feed.
+pub(super) struct Ahead {
+    plan: Arc<Plan>,
+    fetched: Receiver<Fetched>,
+    current: Mutex<Option<Current>>,
+}
+
+/// The span that is handed out, and which of its blocks comes next.
+struct Current {
+    span: usize,
+    bytes: Arc<Vec<u8>>,
+    block: usize,
+}
+
+impl Ahead {
+    pub(super) fn start(store: &Store, packs: Vec<Hash>, blocks: Vec<Wanted>) -> Result<Self> {
+        let spans = spans(&blocks);
+        let fetchers = FETCHERS.min(spans.len());
+        let plan = Arc::new(Plan { store: store.clone(), packs, blocks, spans, next: AtomicUsize::new(0) });
+        let (to, fetched) = crossbeam_channel::bounded(FETCHERS);
+        for _ in 0..fetchers {
+            let (plan, to) = (plan.clone(), to.clone());
+            // They end by themselves: when all is fetched, or with the feed, whose end of the queue they then miss.
+            std::thread::Builder::new()
+                .name("libcv-fetch".into())
+                .spawn(move || fetch(&plan, &to))
+                .map_err(|e| Error::io("start", "a thread", e))?;
+        }
+        Ok(Self { plan, fetched, current: Mutex::new(None) })
+    }
+
+    /// The next block, with the span that it is in.
+    fn claim(&self) -> Result<Option<(usize, usize, Arc<Vec<u8>>)>> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(c) = &mut *current
+                && self.plan.spans[c.span].blocks.contains(&c.block)
+            {
+                c.block += 1;
+                return Ok(Some((c.span, c.block - 1, c.bytes.clone())));
+            }
+            *current = None;
+            // Whoever waits here holds the lock: the others have nothing else to wait for.
+            let Ok(fetched) = self.fetched.recv() else { return Ok(None) };
+            let (span, bytes) = fetched?;
+            let block = self.plan.spans[span].blocks.start;
+            *current = Some(Current { span, bytes: Arc::new(bytes), block });
+        }
+    }
+}
+
+impl BlockFeed for Ahead {
+    fn next(&self, buf: &mut Vec<u8>) -> Result<Option<Origin>> {
+        let Some((span, block, bytes)) = self.claim()? else { return Ok(None) };
+        let wanted = self.plan.blocks[block];
+        let at = (u64::from(wanted.1) - self.plan.spans[span].offset) as usize;
+        let stored = bytes.get(at..at + wanted.2 as usize);
+        let stored = stored.ok_or_else(|| Error::new(ErrorKind::Bug, "a block is not in its span"))?;
+        buf.clear();
+        buf.extend_from_slice(stored);
+        Ok(Some(self.plan.origin(wanted)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_are_read_together_and_far_ones_alone() {
+        let mib = 1 << 20;
+        let blocks: Vec<Wanted> = vec![
+            (0, 8, mib),
+            (0, 8 + mib, mib),
+            // A small gap is read through, a large one is not.
+            (0, 8 + 2 * mib + 1000, 100),
+            (0, 8 + 3 * mib, 5 * mib),
+            (0, 20 * mib, 1),
+            // Another pack.
+            (1, 8, 10),
+        ];
+        let found = spans(&blocks);
+        let shape: Vec<_> = found.iter().map(|s| (s.pack, s.offset, s.bytes, s.blocks.clone())).collect();
+        let mib = u64::from(mib);
+        assert_eq!(
+            shape,
+            [
+                (0, 8, 2 * mib as usize + 1100, 0..3),
+                (0, 8 + 3 * mib, 5 * mib as usize, 3..4),
+                (0, 20 * mib, 1, 4..5),
+                (1, 8, 10, 5..6),
+            ]
+        );
+        assert!(spans(&[]).is_empty());
+    }
+}
