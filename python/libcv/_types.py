@@ -105,7 +105,7 @@ class Captured(TypedDict):
 
 
 class Loss(TypedDict):
-    """What a filesystem cannot hold."""
+    """What a filesystem or a format cannot hold."""
 
     feature: str
     count: int
@@ -145,21 +145,40 @@ class Imported(TypedDict):
     image: str
     tree: str
     changed: bool
+    format: str
+    layers: int
     entries: int
     read_bytes: int
     stored_bytes: int
     implied: int
     replaced: int
+    removed: int
     notes: list[str]
 
 
 class Exported(TypedDict):
-    """What an export did."""
+    """What an export did; `digest` is that of the manifest of an OCI image."""
 
+    format: str
     entries: int
     bytes: int
+    losses: list[Loss]
     long_paths: list[str]
     long_paths_count: int
+    digest: Optional[str]
+
+
+class Derivation(TypedDict):
+    """A file that was derived from an image; `made` says whether it was made now."""
+
+    image: str
+    kind: str
+    params: str
+    made: bool
+    size: int
+    hash: str
+    stored_bytes: int
+    losses: list[Loss]
 
 
 class Diagnostic(TypedDict):

@@ -13,6 +13,7 @@
 pub mod blob;
 pub mod check;
 pub mod content;
+pub mod derived;
 pub mod diff;
 pub mod image;
 pub mod index;
@@ -26,6 +27,7 @@ pub mod session;
 pub mod source;
 pub mod writer;
 
+pub use derived::Derived;
 pub use diff::{Change, ChangeKind, Field};
 pub use image::Image;
 pub use lookup::{Logged, NameInfo};
