@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """libcv beside its peers, in the same run, on the same tree, warm cache, all cores.
 
-    benches/peers.py [--only capture,recapture,deploy,s3,memory] [--memory] [--pairs 7] [--tree DIR] [--json FILE]
+    benches/peers.py [--only capture,recapture,deploy,s3,oci,memory] [--memory] [--pairs 7] [--tree DIR] [--json FILE]
 
 Prints a table of ratios (median and quartiles of interleaved pairs) and exits 1 when a target is missed. --memory adds
 the million small files and the ten large ones. CVCTL=path takes that program instead of building one.
@@ -46,6 +46,7 @@ TARGETS = {
     "deploy ext4 / zstd|tar": Target(2.2), "deploy xfs / zstd|tar": Target(2.2), "deploy tmpfs / zstd|tar": Target(2.2),
     "deploy from S3 / from disk": Target(0.7),
     "deploy ext4, synced": Target(1.8), "deploy xfs, synced": Target(1.8), "deploy ext4 / unsquashfs": Target(1.3),
+    "OCI import / skopeo, umoci": Target(1.5),
 }
 
 
@@ -209,6 +210,33 @@ def s3(b: Bench) -> None:
     b.row("deploy from S3 / from disk", times)
 
 
+def oci(b: Bench) -> None:
+    """A layout with one gzip layer, which the peers copy with their checks and unpack; ours goes into an empty store."""
+    b.empty_store()
+    b.capture("capture")
+    layout, copy, bundle = (f"{SHM}/{name}" for name in ("layout", "copy", "bundle"))
+    b.ours("OCI export", "image", "export", "bench", "--format", "oci", "--compression", "gzip", "--output", layout)
+    steps = (f"skopeo --insecure-policy copy -q oci:{layout}:bench oci:{copy}:bench && "
+             f"umoci unpack --image {copy}:bench {bundle}")
+
+    def ours() -> Timed:
+        b.empty_store()
+        return b.ours("OCI import", "image", "import", layout, "--name", "bench")
+
+    def peers() -> Timed:
+        for path in (copy, bundle):
+            shutil.rmtree(path, ignore_errors=True)
+        return b.note(timed(["sh", "-c", steps]))
+
+    pairs = []
+    for n in range(b.pairs):
+        mine, theirs = both(n, ours, peers, lambda: warm(layout))
+        pairs.append((mine.seconds, theirs.seconds))
+    b.row("OCI import / skopeo, umoci", pairs)
+    for path in (layout, copy, bundle):
+        shutil.rmtree(path)
+
+
 def both(n: int, ours, peer, before=lambda: None) -> tuple[Timed, Timed]:  # type: ignore[no-untyped-def]
     """One pair; every other one the other way round, so that neither always finds what the other left."""
     if n % 2:
@@ -281,9 +309,9 @@ def build() -> str:
 
 
 def main() -> int:
-    known = {"capture": capture, "recapture": recapture, "deploy": deploy, "s3": s3, "memory": memory}
+    known = {"capture": capture, "recapture": recapture, "deploy": deploy, "s3": s3, "oci": oci, "memory": memory}
     p = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    p.add_argument("--only", default="capture,recapture,deploy,s3", help="parts: " + ",".join(known))
+    p.add_argument("--only", default="capture,recapture,deploy,s3,oci", help="parts: " + ",".join(known))
     p.add_argument("--memory", action="store_true", help="the part `memory`, too")
     p.add_argument("--pairs", type=int, default=7)
     p.add_argument("--tree", help="another tree than that of make-tree.sh")

@@ -16,7 +16,7 @@ PATH=$PATH:/usr/sbin:/sbin
 
 # What a group needs: a program, or a file where no program tells. Then the Debian package that has it.
 declare -A NEEDS=(
-  [unit]="cc g++ mkfs.ext4 mkfs.xfs mkfs.btrfs setfattr setfacl sgdisk sfdisk zstd"
+  [unit]="cc g++ mkfs.ext4 mkfs.xfs mkfs.btrfs setfattr setfacl sgdisk sfdisk zstd tar2sqfs cpio umoci skopeo"
   [flow]="python3 mmdebstrap mkfs.ext4 mkfs.xfs mkfs.btrfs mkfs.vfat setfattr setfacl sgdisk sfdisk zstd strace jq"
   [abi]="cc g++ objdump pkg-config python3"
   [python]="cc python3"
@@ -24,7 +24,7 @@ declare -A NEEDS=(
   [storage]="linux.uml modprobe mdadm lvm cryptsetup mkfs.vfat mkfs.ext4 mkfs.xfs mkfs.btrfs sgdisk sfdisk"
   [vm]="python3 qemu-system-x86_64 /usr/share/OVMF/OVMF_CODE_4M.fd mmdebstrap busybox cpio zstd modprobe sgdisk mkfs.ext4"
   [net]="python3 ip nft"
-  [bench]="python3 mmdebstrap zstd unsquashfs restic strace mkfs.ext4 mkfs.xfs setfattr openssl"
+  [bench]="python3 mmdebstrap zstd unsquashfs restic strace mkfs.ext4 mkfs.xfs setfattr openssl umoci skopeo"
   [quickstart]="python3 mmdebstrap zstd qemu-system-x86_64 mkfs.ext4 mkfs.xfs mkfs.vfat sfdisk"
 )
 declare -A PACKAGE=(
@@ -33,6 +33,7 @@ declare -A PACKAGE=(
   [mdadm]=mdadm [lvm]=lvm2 [cryptsetup]=cryptsetup-bin [qemu-system-x86_64]=qemu-system-x86
   [/usr/share/OVMF/OVMF_CODE_4M.fd]=ovmf [nft]=nftables [ip]=iproute2 [unsquashfs]=squashfs-tools [restic]=restic
   [cc]="gcc libc6-dev" [g++]=g++ [objdump]=binutils [pkg-config]=pkg-config [busybox]=busybox-static [cpio]=cpio
+  [umoci]=umoci [skopeo]=skopeo [tar2sqfs]=squashfs-tools-ng
   [modprobe]=kmod [openssl]=openssl [jq]=jq [python3]="python3 python3-venv"
 )
 

@@ -211,6 +211,20 @@ fn the_json_of_every_verb_fits_its_schema() {
     let found =
         bed.json("image-capture", &["image", "capture", &root, "--name", "secret", "--report", &bed.text("report")]);
     assert_eq!(found["secrets"][0]["rule"], "password-hash");
+    let oci = bed.text("oci");
+    let done =
+        bed.json("image-export", &["image", "export", "base@1", "--format", "oci", "--output", &oci, "--ref", "b:1"]);
+    assert!(done["digest"].is_string());
+    assert_eq!(bed.json("image-import", &["image", "import", &oci, "--name", "oci"])["layers"], 1);
+    bed.json("image-export", &["image", "export", "base@1", "--format", "cpio", "--output", &bed.text("a.cpio")]);
+    let derive = ["image", "derive", "base@1", "--kind", "erofs"];
+    assert_eq!(bed.json("image-derive", &derive)["made"], true);
+    let file = bed.text("a.erofs");
+    let again = bed.json("image-derive", &[&derive[..], &["--output", &file]].concat());
+    assert_eq!(
+        (&again["made"], again["size"].as_u64()),
+        (&Value::Bool(false), Some(std::fs::metadata(file).unwrap().len()))
+    );
     layouts_in_json(&bed);
     bed.json("completion", &["completion", "bash"]);
     let pages = bed.json("man", &["man", &bed.text("man")]);
@@ -224,6 +238,46 @@ fn the_json_of_every_verb_fits_its_schema() {
     let mut described: BTreeSet<String> = files.map(|f| f.trim_end_matches(".json").to_owned()).collect();
     assert!(described.remove("error"));
     assert_eq!(verbs, described);
+}
+
+#[test]
+fn formats_are_told_by_content_and_losses_are_said() {
+    let bed = Bed::captured();
+    let show = |name: &str| bed.json("image-show", &["image", "show", name])["tree"].clone();
+    let (oci, archive, cpio) = (bed.text("oci"), bed.text("any-name"), bed.text("a.cpio.gz"));
+    let export =
+        |format: &'static str, to: &str| bed.ok(&["image", "export", "base", "--format", format, "--output", to]);
+    assert!(export("oci", &oci).ends_with(" entries\n"));
+    export("oci-archive", &archive);
+    for from in [&oci, &archive] {
+        bed.ok(&["image", "import", from, "--name", "back", "--ref", "base"]);
+        assert_eq!(show("back"), show("base"));
+    }
+    assert!(bed.ok(&["image", "import", &oci, "--name", "back"]).contains("nothing changed"));
+    bed.fails(10, &["image", "import", &oci, "--name", "back", "--ref", "none"]);
+    bed.fails(2, &["image", "import", &oci, "--name", "back", "--platform", "linux"]);
+    bed.fails(10, &["image", "import", &bed.text("nothing"), "--name", "back"]);
+    bed.fails(21, &["image", "import", &bed.text("root"), "--name", "back"]);
+    let said = export("cpio", &cpio);
+    assert!(said.starts_with("lost: nanoseconds of modification times ("), "{said}");
+    assert_eq!(std::fs::read(&cpio).unwrap()[..2], [0x1f, 0x8b]);
+    // As a stream, and only what is one.
+    let out = bed.run(&["image", "export", "base", "--format", "erofs", "--output", "-"]);
+    assert_eq!((out.status.code(), &out.stdout[1024..1028]), (Some(0), &[0xe2, 0xe1, 0xf5, 0xe0][..]));
+    bed.fails(2, &["image", "export", "base", "--format", "oci", "--output", "-"]);
+    bed.fails(2, &["image", "export", "base", "--format", "zip", "--output", "x"]);
+    // The same bytes at another time, and the time that a build asks for.
+    let second = bed.text("second");
+    export("oci", &second);
+    common::run("diff", &["-r", &oci, &second]);
+    let dated = |seconds: &str, to: &str| {
+        let args = ["image", "export", "base", "--format", "oci", "--output", to];
+        bed.command(&args).env("SOURCE_DATE_EPOCH", seconds).output().unwrap().status.code()
+    };
+    assert_eq!((dated("1000", &bed.text("dated")), dated("soon", &bed.text("never"))), (Some(0), Some(2)));
+    assert!(bed.ok(&["image", "derive", "base", "--kind", "cpio"]).ends_with(", made\n"));
+    assert!(bed.ok(&["image", "derive", "base", "--kind", "cpio"]).ends_with(", was there\n"));
+    assert!(bed.ok(&["store", "check", "--read-data"]).starts_with("0 faults"));
 }
 
 const LAYOUT: &str = "

@@ -66,6 +66,11 @@ pub(crate) fn path<'a>(p: *const c_char, name: &str) -> Result<&'a Path> {
     }
 }
 
+/// A path, or `None` for NULL.
+pub(crate) fn optional_path<'a>(p: *const c_char, name: &str) -> Result<Option<&'a Path>> {
+    if p.is_null() { Ok(None) } else { path(p, name).map(Some) }
+}
+
 /// A list of texts, of which NULL is the empty one.
 pub(crate) fn texts(p: *const *const c_char, count: usize, name: &str) -> Result<Vec<String>> {
     pointers(p, count, name)?.iter().map(|p| text(*p, name).map(str::to_owned)).collect()

@@ -11,6 +11,7 @@ from ._types import (
     Action,
     Captured,
     Collected,
+    Derivation,
     Diagnostic,
     Event,
     Exported,
@@ -252,6 +253,47 @@ class Store:
         allow_secrets: Optional[Sequence[str]] = None,
     ) -> Job[Image]:
         """`import_tar` in the background."""
+    def import_image(
+        self,
+        path: _StrPath,
+        name: str,
+        *,
+        tag: Optional[str] = None,
+        level: int = 3,
+        threads: int = 0,
+        exact: bool = False,
+        expect_parent: Optional[int] = None,
+        reference: Optional[str] = None,
+        platform: Optional[str] = None,
+        max_entries: Optional[int] = None,
+        max_metadata: Optional[int] = None,
+        max_data: Optional[int] = None,
+        progress: _Progress = None,
+    ) -> Image:
+        """Imports what is at `path` as the next generation of `name`; what it is is told by its content.
+
+        That is a tar archive, an OCI layout (a directory, or one in a plain tar archive), an archive of `docker save`,
+        or a squashfs. Of a layout with several images, `reference` is the name of one, and `platform` such as
+        `linux/arm64`; else the one for this machine is taken. What the import did is in `report` of the image.
+        Raises `Integrity` for a wrong digest, `UnsafeInput` for what breaks a rule, `Unsupported` for what is not read.
+        """
+    def import_image_job(
+        self,
+        path: _StrPath,
+        name: str,
+        *,
+        tag: Optional[str] = None,
+        level: int = 3,
+        threads: int = 0,
+        exact: bool = False,
+        expect_parent: Optional[int] = None,
+        reference: Optional[str] = None,
+        platform: Optional[str] = None,
+        max_entries: Optional[int] = None,
+        max_metadata: Optional[int] = None,
+        max_data: Optional[int] = None,
+    ) -> Job[Image]:
+        """`import_image` in the background."""
     def __enter__(self) -> Self: ...
     def __exit__(
         self, *_args: Union[type[BaseException], BaseException, TracebackType, None]
@@ -310,6 +352,58 @@ class Image:
         """
     def verify_job(self, *, threads: int = 0) -> Job[Verified]:
         """`verify` in the background."""
+    def export(
+        self,
+        path: _StrPath,
+        format: Literal["tar", "oci", "oci-archive", "squashfs", "erofs", "cpio"],
+        *,
+        compression: Optional[Literal["zstd", "gzip", "none"]] = None,
+        level: int = 0,
+        reference: Optional[str] = None,
+        created: Optional[int] = None,
+        progress: _Progress = None,
+    ) -> Exported:
+        """Writes the image to `path`, which must not exist; the same image and options give the same bytes.
+
+        What the format cannot hold is in `losses`. By default tar and cpio are compressed as the name ends (`.zst`,
+        `.gz`), OCI and squashfs with zstd. `reference` and `created` are name and time of an OCI image.
+        """
+    def export_job(
+        self,
+        path: _StrPath,
+        format: Literal["tar", "oci", "oci-archive", "squashfs", "erofs", "cpio"],
+        *,
+        compression: Optional[Literal["zstd", "gzip", "none"]] = None,
+        level: int = 0,
+        reference: Optional[str] = None,
+        created: Optional[int] = None,
+    ) -> Job[Exported]:
+        """`export` in the background."""
+    def derive(
+        self,
+        kind: Literal["squashfs", "erofs", "cpio"],
+        path: Optional[_StrPath] = None,
+        *,
+        compression: Optional[Literal["zstd", "gzip", "none"]] = None,
+        threads: int = 0,
+        work: Optional[_StrPath] = None,
+        progress: _Progress = None,
+    ) -> Derivation:
+        """Makes a file of the image once and keeps it in the store; writes it to `path` if that is given.
+
+        By default it is compressed with zstd, and erofs not at all. `work` is where a squashfs is made before it goes
+        into the store.
+        """
+    def derive_job(
+        self,
+        kind: Literal["squashfs", "erofs", "cpio"],
+        path: Optional[_StrPath] = None,
+        *,
+        compression: Optional[Literal["zstd", "gzip", "none"]] = None,
+        threads: int = 0,
+        work: Optional[_StrPath] = None,
+    ) -> Job[Derivation]:
+        """`derive` in the background."""
     def extract(
         self,
         target: _StrPath,

@@ -156,7 +156,7 @@ class Captured(TypedDict):
 
 
 class Loss(TypedDict):
-    """What a filesystem cannot hold."""
+    """What a filesystem or a format cannot hold."""
 
     feature: str
     count: int
@@ -196,6 +196,8 @@ class Imported(TypedDict):
     image: str
     tree: str
     changed: bool
+    format: str
+    layers: int
     entries: int
     read_bytes: int
     stored_bytes: int
@@ -203,6 +205,7 @@ class Imported(TypedDict):
     replaced: int
     secrets: list[Finding]
     secrets_count: int
+    removed: int
     notes: list[str]
 
 
@@ -222,12 +225,28 @@ class Verified(TypedDict):
 
 
 class Exported(TypedDict):
-    """What an export did."""
+    """What an export did; `digest` is that of the manifest of an OCI image."""
 
+    format: str
     entries: int
     bytes: int
+    losses: list[Loss]
     long_paths: list[str]
     long_paths_count: int
+    digest: Optional[str]
+
+
+class Derivation(TypedDict):
+    """A file that was derived from an image; `made` says whether it was made now."""
+
+    image: str
+    kind: str
+    params: str
+    made: bool
+    size: int
+    hash: str
+    stored_bytes: int
+    losses: list[Loss]
 
 
 class Diagnostic(TypedDict):

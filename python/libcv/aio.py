@@ -15,7 +15,18 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, Callable, Optional, TypeVar, Union
 
 from ._native import Change, Image, Job, Plan, Store
-from ._types import Collected, Event, Exported, Extracted, Repaired, Report, StrPath, Synced, Verified
+from ._types import (
+    Collected,
+    Derivation,
+    Event,
+    Exported,
+    Extracted,
+    Repaired,
+    Report,
+    StrPath,
+    Synced,
+    Verified,
+)
 
 T = TypeVar("T")
 
@@ -23,11 +34,14 @@ __all__ = [
     "apply",
     "capture",
     "check",
+    "derive",
     "diff",
     "events",
+    "export",
     "export_tar",
     "extract",
     "gc",
+    "import_image",
     "import_tar",
     "repair",
     "result",
@@ -111,6 +125,23 @@ async def import_tar(store: Store, file: Any, name: str, *, progress: Progress =
 async def export_tar(image: Image, file: Any, *, progress: Progress = None, **options: Any) -> Exported:
     """`Image.export_tar`, with the same options."""
     return await result(image.export_tar_job(file, **options), progress)
+
+
+async def import_image(store: Store, path: StrPath, name: str, *, progress: Progress = None, **options: Any) -> Image:
+    """`Store.import_image`, with the same options."""
+    return await result(store.import_image_job(path, name, **options), progress)
+
+
+async def export(image: Image, path: StrPath, format: Any, *, progress: Progress = None, **options: Any) -> Exported:
+    """`Image.export`, with the same options."""
+    return await result(image.export_job(path, format, **options), progress)
+
+
+async def derive(
+    image: Image, kind: Any, path: Optional[StrPath] = None, *, progress: Progress = None, **options: Any
+) -> Derivation:
+    """`Image.derive`, with the same options."""
+    return await result(image.derive_job(kind, path, **options), progress)
 
 
 async def apply(plan: Plan, image: Optional[Image] = None, *, progress: Progress = None, **options: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ use crate::job::Job;
 use crate::wait;
 use libcv::Error;
 use libcv::convert::tar::{self, Compression, ExportOptions};
+use libcv::convert::{self, DeriveKind, DeriveOptions, Format};
 use libcv::image::Kind;
 use libcv::image::hash::hex;
 use libcv::job::Task;
@@ -139,6 +140,76 @@ impl Image {
         Job::start(py, "verify", work, |py, done| to_python(py, &done).map(Bound::unbind))
     }
 
+    #[pyo3(signature = (path, format, *, compression=None, level=0, reference=None, created=None, progress=None))]
+    #[allow(clippy::too_many_arguments)] // they are keywords
+    fn export<'py>(
+        &self,
+        py: Python<'py>,
+        path: SystemPath,
+        format: &str,
+        compression: Option<&str>,
+        level: i32,
+        reference: Option<String>,
+        created: Option<i64>,
+        progress: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let options = export_options(format, compression, level, reference, created).or_raise(py)?;
+        let image = self.0.clone();
+        let work = move |t: &Task| convert::export(&image, path.0, &options, t);
+        to_python(py, &wait::run(py, "export", progress, work)?)
+    }
+
+    #[pyo3(signature = (path, format, *, compression=None, level=0, reference=None, created=None))]
+    #[allow(clippy::too_many_arguments)] // they are keywords
+    fn export_job(
+        &self,
+        py: Python<'_>,
+        path: SystemPath,
+        format: &str,
+        compression: Option<&str>,
+        level: i32,
+        reference: Option<String>,
+        created: Option<i64>,
+    ) -> PyResult<Job> {
+        let options = export_options(format, compression, level, reference, created).or_raise(py)?;
+        let image = self.0.clone();
+        let work = move |t: &Task| convert::export(&image, path.0, &options, t);
+        Job::start(py, "export", work, |py, done| to_python(py, &done).map(Bound::unbind))
+    }
+
+    #[pyo3(signature = (kind, path=None, *, compression=None, threads=0, work=None, progress=None))]
+    #[allow(clippy::too_many_arguments)] // they are keywords
+    fn derive<'py>(
+        &self,
+        py: Python<'py>,
+        kind: &str,
+        path: Option<SystemPath>,
+        compression: Option<&str>,
+        threads: usize,
+        work: Option<SystemPath>,
+        progress: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let options = derive_options(kind, compression, threads, work).or_raise(py)?;
+        let image = self.0.clone();
+        to_python(py, &wait::run(py, "derive", progress, move |t| derived(&image, &options, path, t))?)
+    }
+
+    #[pyo3(signature = (kind, path=None, *, compression=None, threads=0, work=None))]
+    fn derive_job(
+        &self,
+        py: Python<'_>,
+        kind: &str,
+        path: Option<SystemPath>,
+        compression: Option<&str>,
+        threads: usize,
+        work: Option<SystemPath>,
+    ) -> PyResult<Job> {
+        let options = derive_options(kind, compression, threads, work).or_raise(py)?;
+        let image = self.0.clone();
+        let work = move |t: &Task| derived(&image, &options, path, t);
+        Job::start(py, "derive", work, |py, done| to_python(py, &done).map(Bound::unbind))
+    }
+
     #[pyo3(signature = (target, *, verify=false, accept_loss=false, threads=0, no_sync=false, progress=None))]
     #[allow(clippy::too_many_arguments)] // they are keywords
     fn extract<'py>(
@@ -218,6 +289,40 @@ fn compressed(name: &str) -> libcv::Result<Compression> {
         "none" => Ok(Compression::None),
         _ => Err(Error::invalid(format!("\"{name}\" is no compression")).hint("zstd, gzip or none")),
     }
+}
+
+fn export_options(
+    format: &str,
+    compression: Option<&str>,
+    level: i32,
+    reference: Option<String>,
+    created: Option<i64>,
+) -> libcv::Result<convert::ExportOptions> {
+    let compression = compression.map(compressed).transpose()?;
+    Ok(convert::ExportOptions { format: Format::parse(format)?, compression, level, reference, created })
+}
+
+fn derive_options(
+    kind: &str,
+    compression: Option<&str>,
+    threads: usize,
+    work: Option<SystemPath>,
+) -> libcv::Result<DeriveOptions> {
+    let compression = compression.map(compressed).transpose()?;
+    let usual = DeriveOptions::new(DeriveKind::parse(kind)?);
+    Ok(DeriveOptions { compression, threads, work: work.map(|w| w.0), ..usual })
+}
+
+/// Derives, and writes the file where one is named.
+fn derived(
+    image: &libcv::store::Image,
+    options: &DeriveOptions,
+    path: Option<SystemPath>,
+    task: &Task,
+) -> libcv::Result<convert::Derivation> {
+    let (derived, done) = convert::derive(image, options, task)?;
+    path.map_or(Ok(()), |p| convert::write_derived(&derived, p.0, task))?;
+    Ok(done)
 }
 
 /// The entries of a listing.

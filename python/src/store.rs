@@ -6,7 +6,8 @@ use crate::image::{Change, Image};
 use crate::job::Job;
 use crate::wait;
 use libcv::capture::CaptureOptions;
-use libcv::convert::tar::{self, ImportOptions, Limits};
+use libcv::convert::tar::{self, Limits};
+use libcv::convert::{self, ImportOptions};
 use libcv::job::Task;
 use libcv::secrets::Policy;
 use libcv::sign::{Keyring, Signer};
@@ -394,7 +395,8 @@ impl Store {
         progress: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Image> {
         let (limits, secrets) = (limits(max_entries, max_metadata, max_data), secrets(forbid_secrets, allow_secrets));
-        let options = ImportOptions { tag, level, threads, exact, limits, expect_parent, secrets };
+        let options =
+            ImportOptions { tag, level, threads, exact, limits, expect_parent, secrets, ..ImportOptions::default() };
         let store = self.get(py)?;
         let work = move |t: &Task| {
             let done = tar::import(&store, file.reader()?, &name, &options, t)?;
@@ -425,10 +427,72 @@ impl Store {
         allow_secrets: Option<Vec<String>>,
     ) -> PyResult<Job> {
         let (limits, secrets) = (limits(max_entries, max_metadata, max_data), secrets(forbid_secrets, allow_secrets));
-        let options = ImportOptions { tag, level, threads, exact, limits, expect_parent, secrets };
+        let options =
+            ImportOptions { tag, level, threads, exact, limits, expect_parent, secrets, ..ImportOptions::default() };
         let store = self.get(py)?;
         let work = move |t: &Task| {
             let done = tar::import(&store, file.reader()?, &name, &options, t)?;
+            Ok((generation(&store, &done.name, done.generation)?, done))
+        };
+        Job::start(py, "import", work, |py, (image, done)| Ok(Py::new(py, Image::made(py, image, &done)?)?.into_any()))
+    }
+
+    #[pyo3(signature = (path, name, *, tag=None, level=3, threads=0, exact=false, expect_parent=None,
+                        reference=None, platform=None, max_entries=None, max_metadata=None, max_data=None,
+                        progress=None))]
+    #[allow(clippy::too_many_arguments)] // they are keywords
+    fn import_image(
+        &self,
+        py: Python<'_>,
+        path: SystemPath,
+        name: String,
+        tag: Option<String>,
+        level: i32,
+        threads: usize,
+        exact: bool,
+        expect_parent: Option<u64>,
+        reference: Option<String>,
+        platform: Option<String>,
+        max_entries: Option<u64>,
+        max_metadata: Option<u64>,
+        max_data: Option<u64>,
+        progress: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Image> {
+        let limits = limits(max_entries, max_metadata, max_data);
+        let options = ImportOptions { tag, level, threads, exact, limits, expect_parent, platform, reference };
+        let store = self.get(py)?;
+        let work = move |t: &Task| {
+            let done = convert::import(&store, path.0, &name, &options, t)?;
+            Ok((generation(&store, &done.name, done.generation)?, done))
+        };
+        let (image, done) = wait::run(py, "import", progress, work)?;
+        Image::made(py, image, &done)
+    }
+
+    #[pyo3(signature = (path, name, *, tag=None, level=3, threads=0, exact=false, expect_parent=None,
+                        reference=None, platform=None, max_entries=None, max_metadata=None, max_data=None))]
+    #[allow(clippy::too_many_arguments)] // they are keywords
+    fn import_image_job(
+        &self,
+        py: Python<'_>,
+        path: SystemPath,
+        name: String,
+        tag: Option<String>,
+        level: i32,
+        threads: usize,
+        exact: bool,
+        expect_parent: Option<u64>,
+        reference: Option<String>,
+        platform: Option<String>,
+        max_entries: Option<u64>,
+        max_metadata: Option<u64>,
+        max_data: Option<u64>,
+    ) -> PyResult<Job> {
+        let limits = limits(max_entries, max_metadata, max_data);
+        let options = ImportOptions { tag, level, threads, exact, limits, expect_parent, platform, reference };
+        let store = self.get(py)?;
+        let work = move |t: &Task| {
+            let done = convert::import(&store, path.0, &name, &options, t)?;
             Ok((generation(&store, &done.name, done.generation)?, done))
         };
         Job::start(py, "import", work, |py, (image, done)| Ok(Py::new(py, Image::made(py, image, &done)?)?.into_any()))

@@ -96,6 +96,38 @@ def test_tar_and_back(store: cv.Store, capture: Capture, tmp_path: Path, compres
         image.export_tar(tmp_path / "b.tar", compression="rar")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("format", ["oci", "oci-archive", "tar"])
+def test_formats_and_back(store: cv.Store, capture: Capture, tmp_path: Path, format: Any) -> None:
+    image = capture()
+    place = tmp_path / "out"
+    done = image.export(place, format, reference="a:b", created=0)
+    assert (done["format"], done["losses"]) == (format, [])
+    assert (done["digest"] or "").startswith("sha256:" if format != "tar" else "")
+    back = store.import_image(place, "back")
+    assert back.tree_id == image.tree_id
+    assert back.report["format"] == format.split("-")[0]  # type: ignore[index]
+    with pytest.raises(cv.Refused):
+        image.export(place, format)
+    if format == "oci":
+        with pytest.raises(cv.NotFound):
+            store.import_image(place, "other", reference="c")
+        (place / "blobs/sha256" / (done["digest"] or "")[7:]).write_bytes(b"{}")
+        with pytest.raises(cv.Integrity):
+            store.import_image(place, "other")
+
+
+def test_derived_once(capture: Capture, tmp_path: Path) -> None:
+    image = capture()
+    first = image.derive("erofs")
+    assert first["made"] and first["params"] == "plain"
+    second = image.derive("erofs", tmp_path / "image.erofs")
+    assert not second["made"] and second["hash"] == first["hash"]
+    assert (tmp_path / "image.erofs").stat().st_size == first["size"]
+    assert image.derive_job("cpio", compression="none").result()["kind"] == "cpio"
+    with pytest.raises(cv.Invalid):
+        image.derive("zip")  # type: ignore[arg-type]
+
+
 def test_paths_may_be_anything_that_is_a_path(tree: Path, tmp_path: Path) -> None:
     store = cv.Store.init(str(tmp_path / "a"))
     image = store.capture(os.fsencode(tree), "node", state=tmp_path / "state")

@@ -274,6 +274,21 @@ class Store:
             ck(list(v) == ["generation", "name", "tag"] and (v["name"], v["tag"]) == (name, tag) and
                (number != numbers[-1] or v["generation"] is None or v["generation"] in self.releases.get(name, ())),
                f"record {number} is not one of this tag, or points to a generation that does not exist")
+    def check_derived(self, image, name):
+        v, (kind, _, params) = document("derived", self.read(f"blobs/{image}/{name}", 4 << 20)), name.partition("-")
+        ck(list(v) == "chunks hash image items kind lists losses params size store".split(), "other keys than it has")
+        ck((v["image"], v["kind"], v["params"]) == (image, kind, params) and self.uuid in (None, v["store"]), "of another place")
+        ck(image in self.trees, "its image is missing"); self.needed, n = set(), v["items"]
+        items, whole = [(length, bytes.fromhex(h)) for h, length in v["chunks"]], blake3.blake3()
+        ck(bool(v["lists"]) == (n > 512) and not (items and v["lists"]), "chunks stand where they should not")
+        for k, (h, length) in enumerate(v["lists"]):
+            self.need(bytes.fromhex(h), length, f"a list of {kind}"); r = Reader(self.load(bytes.fromhex(h), length))
+            items += read_items(r, min(16384, n - 16384 * k)); r.end()
+        ck(len(items) == n and all(h for _, h in items), "another number of chunks, or holes")
+        for length, h in items:
+            self.need(h, length, f"{kind} of {image}")
+            if self.read_data: whole.update(self.load(h, length))
+        check_sum(items, v["size"]); ck(not self.read_data or whole.hexdigest() == v["hash"], "the whole has another hash")
     def check_store_json(self):
         text = self.read("store.json", CHUNK); v = cjson(text.removesuffix(b"\n"))
         ck(repr(v.get("format")) == "1" and v.get("writer") == "any" and len(v) == 4, "unsupported format or writer")
@@ -291,6 +306,9 @@ class Store:
         images = self.ls("images", lambda f: f.endswith(".cvm") and HEX.match(f[:-4]))
         if images or self.there("idx/CURRENT"): self.attempt("idx/CURRENT", self.check_current)
         for f in images: self.attempt(f"image {f[:-4]}", self.check_image, f[:-4])
+        for image in self.ls("blobs", HEX.match):
+            for name in self.ls(f"blobs/{image}", re.compile(r"[A-Za-z0-9]+-[A-Za-z0-9._-]+\Z").match):
+                self.attempt(f"derived {image}/{name}", self.check_derived, image, name)
         for name in self.ls("refs", NAME.match): self.attempt(f"refs/{name}", self.check_name, name)
         for name in self.ls("tags", NAME.match):
             for tag in self.ls(f"tags/{name}", NAME.match): self.attempt(f"tag {name}/{tag}", self.check_tag, name, tag)

@@ -87,10 +87,12 @@ pub(super) enum Verb {
     Verify(verify::Verify),
     /// Add a signature to a generation that is there; verify it first
     Sign(verify::Sign),
-    /// Make an image from a tar archive, plain, gzip or zstd
+    /// Make an image from a tar archive, an OCI image or a squashfs; what it is is told by its content
     Import(archive::Import),
-    /// Write an image as a tar archive
+    /// Write an image as tar, OCI, squashfs, erofs or cpio
     Export(archive::Export),
+    /// Make a squashfs, erofs or cpio of an image once, and keep it in the store
+    Derive(archive::Derive),
 }
 
 /// What is done about secrets.
@@ -151,6 +153,7 @@ pub(super) fn run(verb: Verb, session: &Session) -> Result<()> {
         Verb::Show { image } => look::show(&image, session),
         Verb::Import(args) => archive::import(&args, session),
         Verb::Export(args) => archive::export(&args, session),
+        Verb::Derive(args) => archive::derive(&args, session),
         Verb::Log { name } => look::log(&name, session),
         Verb::Diff { from, to } => look::diff(&from, &to, session),
         Verb::Tag { image, tag } => set_tag(&image, &tag, session),

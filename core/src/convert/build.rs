@@ -2,6 +2,11 @@
 //!
 //! The builder holds the tree as it would stand on a disk after the entries so far: a later entry replaces an earlier
 //! one of the same name, another name of a file shares its node. Nothing is ever reached through a link.
+//!
+//! ```text
+//!  entries ──> upper ─┐ end of a layer: what is hidden goes, what is above takes the place of what is below
+//!            whiteouts ┴─> lower ──> rows ──> pages
+//! ```
 
 use crate::error::{Error, Result};
 use crate::image::facts::{Peek, facts, id_names};
@@ -19,6 +24,7 @@ use crate::store::{ChunkSource, Image, Reason, Session, Store};
 use crate::sys::confined::show;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ops::Bound;
 
 /// Most notes that are kept.
 const NOTE_LIMIT: usize = 1000;
@@ -78,10 +84,22 @@ impl Node {
     }
 }
 
+/// What a manifest says beside the tree.
+pub(super) struct About {
+    pub(super) policy: serde_json::Value,
+    /// A fact that the tree itself does not tell.
+    pub(super) fact: Option<(&'static str, serde_json::Value)>,
+}
+
 /// A tree that is built.
 pub(super) struct Builder {
     nodes: Vec<Node>,
+    /// Names of the layer that is built; without layers, of the tree.
     names: BTreeMap<Key, usize>,
+    /// Names of the layers before it.
+    lower: BTreeMap<Key, usize>,
+    /// What the layer hides of those before it.
+    hidden: Vec<Hidden>,
     sets: HashSet<Xattrs>,
     exact: bool,
     scan: Scan,
@@ -89,7 +107,16 @@ pub(super) struct Builder {
     pub(super) implied: u64,
     /// Entries that took the place of earlier ones.
     pub(super) replaced: u64,
+    /// Entries of a layer that a later one removed.
+    pub(super) removed: u64,
     pub(super) notes: Vec<String>,
+}
+
+/// What a layer hides of the layers before it.
+struct Hidden {
+    path: Vec<u8>,
+    /// Only what is in the directory; else the entry itself, too.
+    inside: bool,
 }
 
 /// The rows of a finished tree.
@@ -110,11 +137,14 @@ impl Builder {
         Self {
             nodes: Vec::new(),
             names: BTreeMap::new(),
+            lower: BTreeMap::new(),
+            hidden: Vec::new(),
             sets: HashSet::new(),
             exact,
             scan: Scan::default(),
             implied: 0,
             replaced: 0,
+            removed: 0,
             notes: Vec::new(),
         }
     }
@@ -148,7 +178,8 @@ impl Builder {
     /// Gives the entry at `target` another name.
     pub(super) fn link(&mut self, path: &[u8], target: &[u8]) -> Result<()> {
         path::check(path)?;
-        let Some(&n) = self.names.get(&Key(target.to_vec())) else {
+        let key = Key(target.to_vec());
+        let Some(&n) = self.names.get(&key).or_else(|| self.lower.get(&key)) else {
             return Err(unsafe_entry(path, "a hard link leads to an entry that came before"));
         };
         if self.nodes[n].is_directory() {
@@ -167,7 +198,7 @@ impl Builder {
     fn make_room(&mut self, path: &[u8]) -> Result<()> {
         let Some(old) = self.node(path) else { return Ok(()) };
         if old.is_directory() {
-            let next = self.names.range((std::ops::Bound::Excluded(Key(path.to_vec())), std::ops::Bound::Unbounded));
+            let next = self.names.range((Bound::Excluded(Key(path.to_vec())), Bound::Unbounded));
             if path.is_empty() || next.take(1).any(|(k, _)| beneath(&k.0, path)) {
                 return Err(unsafe_entry(path, "a directory with entries does not give way to something else"));
             }
@@ -196,6 +227,50 @@ impl Builder {
             self.nodes.push(Node::directory());
         }
         Ok(())
+    }
+
+    /// Begins a layer over what there is so far.
+    pub(super) fn begin_layer(&mut self) {
+        self.lower = std::mem::take(&mut self.names);
+    }
+
+    /// The layer hides what stands at `path` in the layers before it; with `inside` only what is in that directory.
+    pub(super) fn hide(&mut self, path: Vec<u8>, inside: bool) -> Result<()> {
+        path::check(&path)?;
+        self.hidden.push(Hidden { path, inside });
+        Ok(())
+    }
+
+    /// Lays the layer over those before it.
+    pub(super) fn end_layer(&mut self) -> Result<()> {
+        let (upper, mut tree) = (std::mem::take(&mut self.names), std::mem::take(&mut self.lower));
+        for Hidden { path, inside } in std::mem::take(&mut self.hidden) {
+            self.removed += remove(&mut tree, &path, !inside);
+        }
+        for (key, n) in upper {
+            let new = &self.nodes[n];
+            if let Some(old) = tree.get(&key).map(|&old| &self.nodes[old]) {
+                match (old.is_directory(), new.is_directory()) {
+                    // The layer says nothing of it, but has entries in it.
+                    (true, true) if new.implied => continue,
+                    (false, true) if new.implied => {
+                        return Err(unsafe_entry(&key.0, "the parent of an entry is a directory"));
+                    }
+                    (true, true) => {}
+                    (true, false) => self.removed += remove(&mut tree, &key.0, true),
+                    (false, _) => self.replaced += 1,
+                }
+            }
+            tree.insert(key, n);
+        }
+        self.implied = tree.values().filter(|&&n| self.nodes[n].implied).count() as u64;
+        self.names = tree;
+        Ok(())
+    }
+
+    /// Whether the tree has an entry of this path.
+    pub(super) fn has(&self, path: &[u8]) -> bool {
+        self.node(path).is_some()
     }
 
     /// The attributes of an entry; those that would act or belong elsewhere are left out, and noted.
@@ -310,7 +385,7 @@ impl Builder {
         session: &Session<'_>,
         name: &str,
         built: Built,
-        policy: serde_json::Value,
+        about: About,
         expect: Option<u64>,
     ) -> Result<(Image, bool)> {
         let store = session.store();
@@ -325,17 +400,33 @@ impl Builder {
             return Ok((same.clone(), false));
         }
         let peek = Finished { builder: self, store };
+        let mut facts = facts(&peek);
+        if let (Some(facts), Some((key, value))) = (facts.as_object_mut(), about.fact) {
+            facts.insert(key.to_owned(), value);
+        }
         let manifest = Manifest {
-            facts: Some(facts(&peek)),
+            facts: Some(facts),
             names: Some(id_names(&peek, &built.users, &built.groups)),
             pages: built.pages,
             totals: built.totals,
-            policy: Some(policy),
+            policy: Some(about.policy),
             parent: newest.as_ref().map(Image::id),
             layout: None,
         };
         Ok((session.publish(name, &manifest, Reason::Import, expect)?, true))
     }
+}
+
+/// Removes what is beneath `path`, and with `itself` the entry, too. Says how many entries that were.
+fn remove(tree: &mut BTreeMap<Key, usize>, path: &[u8], itself: bool) -> u64 {
+    let from = Key(path.to_vec());
+    let range = (if itself { Bound::Included(from) } else { Bound::Excluded(from) }, Bound::Unbounded);
+    let of = |k: &Key| path.is_empty() || k.0 == path || beneath(&k.0, path);
+    let gone: Vec<Key> = tree.range(range).map(|(k, _)| k).take_while(|k| of(k)).cloned().collect();
+    gone.iter().for_each(|k| {
+        tree.remove(k);
+    });
+    gone.len() as u64
 }
 
 fn beneath(path: &[u8], dir: &[u8]) -> bool {

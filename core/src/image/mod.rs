@@ -18,6 +18,7 @@ pub mod dump;
 pub mod facts;
 pub mod hash;
 pub mod leb;
+pub mod loss;
 pub mod manifest;
 pub mod pack;
 pub mod page;
@@ -30,6 +31,7 @@ pub use block::Block;
 pub use chunkset::ChunkSet;
 pub use content::ContentBuilder;
 pub use hash::Hash;
+pub use loss::Loss;
 pub use manifest::Manifest;
 pub use row::{Content, Item, Kind, Row, Value, Xattrs};
 

@@ -108,6 +108,7 @@ impl<'s> Checker<'s> {
         let bad = self.places(&bad)?;
         let images = self.images()?;
         self.releases(&images)?;
+        self.derived(&images)?;
         // Blocks are read before the images, so that each fault can say whom it touches.
         for ((pack, offset), message) in bad {
             let touched = self.needed[pack as usize].iter().map(ToString::to_string).collect();
@@ -346,6 +347,37 @@ impl<'s> Checker<'s> {
             }
         }
         self.tags(&refs)
+    }
+
+    /// Derived files need their chunks as long as their image is there; damage is the image's.
+    fn derived(&mut self, images: &HashMap<Hash, Hash>) -> Result<()> {
+        for object in self.store.stray_derived()? {
+            self.fault(object, "it has no place in a store", Vec::new());
+        }
+        for (id, name) in self.store.all_derived()? {
+            self.task.check()?;
+            let object = format!("blobs/{id}/{}-{}", name.kind, name.params);
+            let touched = vec![id.to_string()];
+            if !images.contains_key(&id) {
+                self.fault(object, format!("its image {id} is missing"), touched);
+                continue;
+            }
+            let chunks = match self.store.derived(&id, &name).and_then(|d| d.map(|d| d.chunks()).transpose()) {
+                Ok(Some(chunks)) => chunks,
+                Ok(None) => continue,
+                Err(e) => {
+                    self.fault(object, e.to_string(), touched);
+                    continue;
+                }
+            };
+            let mut lost = BTreeSet::new();
+            chunks.chunks().iter().for_each(|(hash, _)| self.need(id, hash, &mut lost));
+            if let Some(first) = lost.first() {
+                let message = format!("{} chunks are missing, the first is {first}", lost.len());
+                self.fault(object, message, touched);
+            }
+        }
+        Ok(())
     }
 
     /// Generations are 1, 2, 3 …; one that was lost is a fault until it is removed.

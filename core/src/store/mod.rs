@@ -18,6 +18,7 @@ pub mod blob;
 pub mod check;
 pub mod collect;
 pub mod content;
+pub mod derived;
 pub mod diff;
 pub mod image;
 pub mod index;
@@ -44,6 +45,7 @@ mod trust;
 mod verify;
 pub mod writer;
 
+pub use derived::Derived;
 pub use diff::{Change, ChangeKind, Field};
 pub use image::Image;
 pub use location::Location;

@@ -99,6 +99,7 @@ impl Store {
         repair.manifests()?;
         repair.chunks()?;
         repair.remove(&packs)?;
+        repair.derived()?;
         self.compact_index()?;
         drop(session);
         out.faults = self.check(false, task)?.faults;
@@ -268,6 +269,19 @@ impl Repair<'_> {
         // The same content in the same order has the same name, and took the place of what was damaged.
         let gone: Vec<String> = packs.iter().filter(|id| !self.session.wrote(id)).map(pack_key).collect();
         self.store.blobs().delete_all(&gone)?;
+        Ok(())
+    }
+
+    /// Derived files that are damaged go: they are made again when somebody wants them.
+    fn derived(&mut self) -> Result<()> {
+        for (id, name) in self.store.all_derived()? {
+            let whole = self.store.derived(&id, &name).and_then(|d| d.map_or(Ok(true), |d| d.is_whole()));
+            if !whole.or_else(|e| if e.kind() == ErrorKind::Integrity { Ok(false) } else { Err(e) })? {
+                let key = name.key(&id);
+                self.store.blobs().delete(&key)?;
+                self.out.healed.push(key);
+            }
+        }
         Ok(())
     }
 }

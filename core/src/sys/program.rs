@@ -12,11 +12,13 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal};
 use std::ffi::{CString, OsStr, OsString};
+use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 const PATH: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
@@ -42,6 +44,10 @@ pub enum Program {
     Mkswap,
     /// Builds the core of GRUB.
     GrubMkimage,
+    /// Makes a squashfs of an archive.
+    Tar2sqfs,
+    /// Makes an archive of a squashfs.
+    Sqfs2tar,
 }
 
 struct Row {
@@ -59,6 +65,8 @@ impl Program {
             Self::MkfsVfat => (&["mkfs.vfat"], "dosfstools", "dosfstools"),
             Self::Mkswap => (&["mkswap"], "util-linux", "util-linux"),
             Self::GrubMkimage => (&["grub-mkimage", "grub2-mkimage"], "grub-common", "grub2-tools"),
+            Self::Tar2sqfs => (&["tar2sqfs"], "squashfs-tools-ng", "squashfs-tools-ng"),
+            Self::Sqfs2tar => (&["sqfs2tar"], "squashfs-tools-ng", "squashfs-tools-ng"),
         };
         Row { names, debian, el }
     }
@@ -191,7 +199,83 @@ impl Call {
             Some(root) => self.program.find_in(root)?,
         };
         let mut child = self.command(&path)?.spawn().map_err(|e| self.failed(Error::io("run", path.display(), e)))?;
-        let (mut output, ended) = self.attend(&mut child, stop)?;
+        let (output, ended) = self.attend(&mut child, stop)?;
+        self.verdict(output, &ended)
+    }
+
+    /// Runs it and lets `work` write to its stdin, in a thread beside it; gives what `work` gives.
+    ///
+    /// # Errors
+    /// What `work` returns, by which it is killed; else as [`Call::run`].
+    pub fn feed<T: Send>(
+        &self,
+        stop: &dyn Fn() -> bool,
+        work: impl FnOnce(&mut File) -> Result<T> + Send,
+    ) -> Result<T> {
+        let path = self.program.find()?;
+        let mut command = self.command(&path)?;
+        let mut child =
+            command.stdin(Stdio::piped()).spawn().map_err(|e| self.failed(Error::io("run", path.display(), e)))?;
+        let end = child.stdin.take().map(OwnedFd::from);
+        self.beside(&mut child, end, stop, work)
+    }
+
+    /// Runs it and lets `work` read its stdout, in a thread beside it; gives what `work` gives.
+    ///
+    /// # Errors
+    /// As [`Call::feed`].
+    pub fn drain<T: Send>(
+        &self,
+        stop: &dyn Fn() -> bool,
+        work: impl FnOnce(&mut File) -> Result<T> + Send,
+    ) -> Result<T> {
+        let path = self.program.find()?;
+        let mut child = self.command(&path)?.spawn().map_err(|e| self.failed(Error::io("run", path.display(), e)))?;
+        let end = child.stdout.take().map(OwnedFd::from);
+        self.beside(&mut child, end, stop, work)
+    }
+
+    /// Attends to the child while `work` has the other end of a pipe to it.
+    fn beside<T: Send>(
+        &self,
+        child: &mut Child,
+        end: Option<OwnedFd>,
+        stop: &dyn Fn() -> bool,
+        work: impl FnOnce(&mut File) -> Result<T> + Send,
+    ) -> Result<T> {
+        let mut pipe = File::from(end.ok_or_else(|| Error::new(ErrorKind::Bug, "a program has no pipe"))?);
+        let failed = AtomicBool::new(false);
+        let (worked, attended) = std::thread::scope(|s| {
+            let working = s.spawn(|| {
+                block_broken_pipe();
+                match work(&mut pipe) {
+                    Ok(done) => {
+                        // Now it sees the end.
+                        drop(pipe);
+                        Ok(done)
+                    }
+                    // The pipe stays open: the program shall be killed, not believe that it has everything.
+                    Err(e) => {
+                        failed.store(true, Ordering::Release);
+                        Err((e, pipe))
+                    }
+                }
+            });
+            let attended = self.attend(child, &|| stop() || failed.load(Ordering::Acquire));
+            (working.join(), attended)
+        });
+        let worked = match worked {
+            Ok(done) => done.map_err(|(e, _)| e),
+            Err(_) => Err(Error::new(ErrorKind::Bug, "the thread beside a program panicked")),
+        };
+        let (output, ended) = attended?;
+        match (ended, worked) {
+            (Ended::Stopped, Err(e)) if !stop() => Err(e),
+            (ended, worked) => self.verdict(output, &ended).and(worked),
+        }
+    }
+
+    fn verdict(&self, mut output: Output, ended: &Ended) -> Result<Output> {
         match ended {
             Ended::Exited(status) if status.success() => Ok(output),
             Ended::Exited(status) => {
@@ -275,6 +359,18 @@ enum Ended {
     Exited(ExitStatus),
     TimedOut,
     Stopped,
+}
+
+/// A program that ends early must not end us: in a host that is a C program a broken pipe would. Only this thread, which
+/// is ours, is concerned.
+fn block_broken_pipe() {
+    // SAFETY: a set of the thread's own, on its stack, of which every pattern of bits is valid.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, libc::SIGPIPE);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
+    }
 }
 
 /// What the child does between fork and exec.
@@ -448,5 +544,65 @@ mod tests {
         assert_eq!(e.kind(), ErrorKind::Unsupported);
         assert!(e.hint_text().unwrap().contains("grub2-tools"));
         assert_eq!(Program::Mkswap.find_in(fake("").path()).unwrap(), Path::new("/usr/bin/mkswap"));
+    }
+
+    /// Runs a script as if it were the program, with `work` at its stdin or stdout.
+    fn beside_script<T: Send>(
+        script: &str,
+        feed: bool,
+        work: impl FnOnce(&mut File) -> Result<T> + Send,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<T> {
+        let root = fake(script);
+        let call = Call::new(Program::Mkswap).limit(Duration::from_secs(20));
+        let mut command = call.command(&root.path().join("usr/bin/mkswap")).unwrap();
+        if feed {
+            command.stdin(Stdio::piped());
+        }
+        let mut child = command.spawn().unwrap();
+        let end = if feed { child.stdin.take().map(OwnedFd::from) } else { child.stdout.take().map(OwnedFd::from) };
+        call.beside(&mut child, end, stop, work)
+    }
+
+    #[test]
+    fn streams_go_in_and_out() {
+        use std::io::{Read, Write};
+        let piece = vec![b'x'; 1 << 20];
+        let fed = beside_script(
+            "#!/bin/sh\n[ $(wc -c) = 8388608 ]\n",
+            true,
+            |pipe| (0..8).try_for_each(|_| pipe.write_all(&piece)).map_err(|e| Error::io("write", "it", e)),
+            &never,
+        );
+        fed.unwrap();
+        let read = |pipe: &mut File| {
+            let mut out = Vec::new();
+            pipe.read_to_end(&mut out).map_err(|e| Error::io("read", "it", e))?;
+            Ok(out.len())
+        };
+        assert_eq!(beside_script("#!/bin/sh\nhead -c 5000000 /dev/zero\n", false, read, &never).unwrap(), 5_000_000);
+    }
+
+    #[test]
+    fn of_two_errors_the_cause_is_told() {
+        use std::io::Write;
+        let endless = |pipe: &mut File| -> Result<()> {
+            loop {
+                pipe.write_all(&[0; 1 << 16]).map_err(|e| Error::io("write", "it", e))?;
+            }
+        };
+        // It ends early: what it said counts, not that nobody reads any more. And the thread outlives the broken pipe.
+        let e = beside_script("#!/bin/sh\necho no room >&2; exit 3\n", true, endless, &never).unwrap_err();
+        assert_eq!((e.kind(), &e.facts()["stderr"]), (ErrorKind::Io, &"no room".into()));
+        // The work fails: it is killed, and cannot take what it has for everything.
+        let fail = |_: &mut File| -> Result<()> { Err(Error::integrity("damaged")) };
+        let begun = Instant::now();
+        for feed in [true, false] {
+            let script = "#!/bin/sh\nif [ -p /dev/stdin ]; then cat; else sleep 15; fi\n";
+            assert_eq!(beside_script(script, feed, fail, &never).unwrap_err().message(), "damaged");
+        }
+        let e = beside_script("#!/bin/sh\nsleep 15\n", false, |_| Ok(()), &|| true).unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::Cancelled);
+        assert!(begun.elapsed() < Duration::from_secs(10));
     }
 }

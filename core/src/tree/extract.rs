@@ -19,6 +19,7 @@ mod target;
 use super::compare;
 use crate::error::{Error, Result};
 use crate::event::Unit;
+pub use crate::image::Loss;
 use crate::job::{Failure, Task};
 use crate::store::{ChunkSource, Image};
 use crate::sys::confined::Root;
@@ -38,17 +39,6 @@ pub struct ExtractOptions {
     pub threads: usize,
     /// Do not wait until everything is on the medium: for trees in RAM, and for measuring.
     pub no_sync: bool,
-}
-
-/// What the target cannot hold.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Loss {
-    /// What, such as `attributes user.*`.
-    pub feature: String,
-    /// How many entries need it.
-    pub count: u64,
-    /// One of them.
-    pub example: String,
 }
 
 /// What an extraction did.

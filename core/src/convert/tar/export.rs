@@ -1,22 +1,19 @@
 //! An image becomes an archive.
 
 use super::{Compression, Encoder, Entry, Kind, Segment, Writer};
+use crate::convert::export::{Exported, Format};
+use crate::convert::rows;
 use crate::error::{Error, Result};
 use crate::event::Unit;
-use crate::image::row::{BLOCK, Group, KIND_MASK, Value};
-use crate::image::{ChunkSet, Content, Item, Kind as RowKind, Row};
+use crate::image::loss::{self, Losses};
+use crate::image::row::{BLOCK, Group, KIND_MASK, Xattr, Xattrs};
+use crate::image::{Content, Item, Kind as RowKind, Row};
 use crate::job::Task;
 use crate::store::image::each_item;
 use crate::store::{ChunkSource, Image};
 use crate::sys::confined::show;
-use serde::Serialize;
 use std::collections::HashMap;
 use std::io::{BufWriter, Write};
-
-/// `PATH_MAX` without the end of the string: what GNU tar and the system calls take at once.
-const PATH_MAX: usize = 4095;
-/// Most long paths that the report names; it counts them all.
-const REPORT_LIMIT: usize = 10_000;
 
 /// How to export.
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,37 +24,51 @@ pub struct ExportOptions {
     pub level: i32,
 }
 
-/// What an export did.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct Exported {
-    /// Entries written.
-    pub entries: u64,
-    /// Bytes of file content written.
-    pub bytes: u64,
-    /// Paths beyond `PATH_MAX`, which GNU tar cannot extract; at most 10,000 of them.
-    pub long_paths: Vec<String>,
-    /// How many there are in all.
-    pub long_paths_count: u64,
-}
-
 /// Writes `image` as an archive; the same image and options give the same bytes.
 ///
 /// # Errors
 /// `Integrity` when the image is damaged, what the output returns, `Cancelled`.
 pub fn export<W: Write>(image: &Image, out: W, options: &ExportOptions, task: &Task) -> Result<(W, Exported)> {
-    let totals = &image.manifest().totals;
-    task.stage("write", totals.data, Unit::Bytes);
-    let mut needed = ChunkSet::default();
-    for row in image.rows()? {
-        task.check()?;
-        need(&row?, &mut needed);
-    }
-    image.store().expect(&needed)?;
+    let out = Encoder::new(out, options.compression, options.level)?;
+    let (encoder, report) = archive(image, out, Keep::ALL, task)?;
+    let failed = |e| Error::io("write", "the archive", e);
+    let mut out = encoder.finish().map_err(failed)?;
+    out.flush().map_err(failed)?;
+    Ok((out, report))
+}
+
+/// What of an entry an archive is meant to have, because whoever reads it keeps no more.
+#[derive(Clone, Copy)]
+pub(in crate::convert) struct Keep {
+    /// Whether an attribute is written.
+    pub(in crate::convert) xattr: fn(&Xattr) -> bool,
+    /// Whether an entry is written, and what is lost when it is not.
+    pub(in crate::convert) entry: fn(&[u8]) -> Result<(), &'static str>,
+    /// Seconds between these only.
+    pub(in crate::convert) seconds: Option<(i64, i64)>,
+    /// Flags of inodes.
+    pub(in crate::convert) flags: bool,
+    /// Files have holes in the end.
+    pub(in crate::convert) holes: bool,
+}
+
+impl Keep {
+    /// Everything.
+    pub(in crate::convert) const ALL: Self =
+        Self { xattr: |_| true, entry: |_| Ok(()), seconds: None, flags: true, holes: true };
+}
+
+/// Writes the plain archive to `out`, and gives `out` back.
+pub(in crate::convert) fn archive<W: Write>(image: &Image, out: W, keep: Keep, task: &Task) -> Result<(W, Exported)> {
+    task.stage("write", image.manifest().totals.data, Unit::Bytes);
+    rows::expect(image, task, |_| Ok(()))?;
     let mut export = Export {
         source: image.store(),
-        out: Writer::new(BufWriter::with_capacity(1 << 20, Encoder::new(out, options.compression, options.level)?)),
+        out: Writer::new(BufWriter::with_capacity(1 << 20, out)),
         groups: HashMap::new(),
-        report: Exported::default(),
+        report: Exported::new(Format::Tar),
+        losses: Losses::default(),
+        keep,
         task,
     };
     for row in image.rows()? {
@@ -65,40 +76,10 @@ pub fn export<W: Write>(image: &Image, out: W, options: &ExportOptions, task: &T
         let row = row?;
         export.row(&row).map_err(|e| e.fact("entry", show(&row.path).into_owned()))?;
     }
-    if export.report.long_paths_count > 0 {
-        let n = export.report.long_paths_count;
-        task.warn(format!("{n} paths are over {PATH_MAX} bytes: GNU tar cannot extract them"));
-    }
-    let failed = |e| Error::io("write", "the archive", e);
-    let encoder = export.out.finish()?.into_inner().map_err(|e| failed(e.into_error()))?;
-    let mut out = encoder.finish().map_err(failed)?;
-    out.flush().map_err(failed)?;
-    Ok((out, export.report))
-}
-
-/// The chunks of a row as far as the row names them.
-fn need(row: &Row, set: &mut ChunkSet) {
-    if let RowKind::File { content, .. } = &row.kind {
-        match content {
-            Content::Near(items) => {
-                for item in items {
-                    if let Item::Chunk { hash, length } = item {
-                        set.insert(*hash, *length);
-                    }
-                }
-            }
-            Content::Far { lists, .. } => {
-                for (bytes, hash) in lists {
-                    set.insert(*hash, *bytes);
-                }
-            }
-        }
-    }
-    for x in row.xattrs.iter() {
-        if let Value::Far { length, hash } = x.value {
-            set.insert(hash, length);
-        }
-    }
+    let (out, mut report) = (export.out.finish()?, export.report);
+    report.losses = export.losses.list();
+    let out = out.into_inner().map_err(|e| Error::io("write", "the archive", e.into_error()))?;
+    Ok((out, report))
 }
 
 struct Export<'a, W: Write> {
@@ -106,28 +87,31 @@ struct Export<'a, W: Write> {
     out: Writer<W>,
     groups: HashMap<Group, Vec<u8>>,
     report: Exported,
+    losses: Losses,
+    keep: Keep,
     task: &'a Task,
 }
 
 impl<W: Write> Export<'_, W> {
     fn row(&mut self, row: &Row) -> Result<()> {
-        self.report.entries += 1;
-        if row.path.len() > PATH_MAX {
-            self.report.long_paths_count += 1;
-            if self.report.long_paths.len() < REPORT_LIMIT {
-                self.report.long_paths.push(show(&row.path).into_owned());
-            }
+        if let Err(lost) = (self.keep.entry)(&row.path) {
+            self.losses.add(lost, &row.path);
+            return Ok(());
         }
+        self.report.entry(&row.path);
         let mut entry = Entry {
             path: row.path.clone(),
             mode: row.mode & 0o7777,
             uid: row.uid,
             gid: row.gid,
-            mtime: row.mtime,
+            mtime: self.mtime(row),
             xattrs: Vec::new(),
-            inode_flags: row.inode_flags,
+            inode_flags: if self.keep.flags { row.inode_flags } else { 0 },
             kind: Kind::Directory,
         };
+        if !self.keep.flags {
+            self.losses.flags(row);
+        }
         if let Some(group) = row.group {
             if let Some(first) = self.groups.get(&group) {
                 entry.kind = Kind::HardLink(first.clone());
@@ -136,13 +120,10 @@ impl<W: Write> Export<'_, W> {
             }
             self.groups.insert(group, row.path.clone());
         }
-        for x in row.xattrs.iter() {
-            let value = match &x.value {
-                Value::Near(v) => v.clone(),
-                Value::Far { length, hash } => self.source.chunk(hash, *length)?,
-            };
-            entry.xattrs.push((x.name.clone(), value));
-        }
+        let Keep { xattr, .. } = self.keep;
+        self.losses.attributes(row, xattr);
+        let kept: Xattrs = row.xattrs.iter().filter(|x| xattr(x)).cloned().collect();
+        entry.xattrs = rows::xattrs(&kept, self.source)?;
         entry.kind = match &row.kind {
             RowKind::Directory => Kind::Directory,
             RowKind::Fifo => Kind::Fifo,
@@ -155,19 +136,19 @@ impl<W: Write> Export<'_, W> {
         self.out.entry(&entry)
     }
 
+    fn mtime(&mut self, row: &Row) -> (i64, u32) {
+        let Some((least, most)) = self.keep.seconds else { return row.mtime };
+        self.losses.seconds_only(row, least..=most);
+        (row.mtime.0.clamp(least, most), 0)
+    }
+
     fn file(&mut self, mut entry: Entry, size: u64, content: &Content) -> Result<()> {
-        let (mut segments, mut at) = (Vec::<Segment>::new(), 0u64);
-        each_item(self.source, content, |item| {
-            if let Item::Chunk { length, .. } = *item {
-                let length = u64::from(length);
-                match segments.last_mut() {
-                    Some(last) if last.offset + last.length == at => last.length += length,
-                    _ => segments.push(Segment { offset: at, length }),
-                }
-            }
-            at += item.length();
-            Ok(())
-        })?;
+        let segments = rows::extents(content, self.source)?;
+        let segments: Vec<_> = segments.into_iter().map(|(offset, length)| Segment { offset, length }).collect();
+        let sparse = segments.iter().map(|s| s.length).sum::<u64>() != size;
+        if sparse && (!self.keep.holes || super::sparse::widen(size, &segments) != segments) {
+            self.losses.add(loss::HOLES, &entry.path);
+        }
         entry.kind = Kind::File { size, segments };
         self.out.entry(&entry)?;
         let Self { source, out, report, task, .. } = self;

@@ -10,7 +10,7 @@ use crate::image::FormatError;
 use crate::image::page::TARGET_LIMIT;
 use crate::image::path::PATH_LIMIT;
 use crate::sys::confined::show;
-use std::io::{BufReader, Read};
+use std::io::{BufRead, BufReader, Read};
 
 /// Extension headers between two entries.
 const EXTENSION_LIMIT: usize = 64;
@@ -33,6 +33,8 @@ pub struct Reader<R: Read> {
     left: u64,
     padding: u64,
     done: bool,
+    /// Somebody else knows whether the archive is whole.
+    open_end: bool,
     notes: Vec<String>,
 }
 
@@ -47,8 +49,17 @@ struct Extensions {
 impl<R: Read> Reader<R> {
     /// Reads the archive that `input` gives, which is not compressed; see [`super::Decoder`].
     pub fn new(input: R, limits: Limits) -> Self {
+        Self::with_capacity(input, limits, 256 << 10)
+    }
+
+    /// The same for one entry: reads little ahead.
+    pub(in crate::convert) fn small(input: R, limits: Limits) -> Self {
+        Self::with_capacity(input, limits, 2 * BLOCK)
+    }
+
+    fn with_capacity(input: R, limits: Limits, capacity: usize) -> Self {
         Self {
-            input: BufReader::with_capacity(256 << 10, input),
+            input: BufReader::with_capacity(capacity, input),
             at: 0,
             global: Pax::default(),
             limits,
@@ -58,8 +69,16 @@ impl<R: Read> Reader<R> {
             left: 0,
             padding: 0,
             done: false,
+            open_end: false,
             notes: Vec::new(),
         }
+    }
+
+    /// The same archive, but it may end right after an entry, without padding and empty blocks: a digest says whether
+    /// it is whole. Some programs write layers so.
+    #[must_use]
+    pub(in crate::convert) fn open_end(self) -> Self {
+        Self { open_end: true, ..self }
     }
 
     /// The next entry; the data of the one before that were not read are skipped. `None` at the end.
@@ -109,6 +128,16 @@ impl<R: Read> Reader<R> {
         &self.notes
     }
 
+    /// What is left of the limits: for the next of several archives that have them in common.
+    #[must_use]
+    pub(in crate::convert) fn remaining(&self) -> Limits {
+        Limits {
+            entries: self.limits.entries.saturating_sub(self.entries),
+            metadata: self.limits.metadata.saturating_sub(self.metadata),
+            data: self.limits.data.saturating_sub(self.data),
+        }
+    }
+
     /// Bytes of the archive that were read.
     #[must_use]
     pub fn position(&self) -> u64 {
@@ -117,6 +146,9 @@ impl<R: Read> Reader<R> {
 
     fn try_next(&mut self) -> Result<Option<Entry>> {
         self.skip()?;
+        if self.open_end && self.input.fill_buf().map_err(|e| wrong(e, self.at))?.is_empty() {
+            return Ok(None);
+        }
         let mut ext = Extensions::default();
         let mut count = 0;
         loop {
@@ -361,12 +393,17 @@ impl<R: Read> Reader<R> {
 
     /// Passes over what is left of the current entry.
     fn skip(&mut self) -> Result<()> {
-        let total = self.left + self.padding;
-        (self.left, self.padding) = (0, 0);
-        let n =
-            std::io::copy(&mut (&mut self.input).take(total), &mut std::io::sink()).map_err(|e| wrong(e, self.at))?;
+        let (left, padding) = (std::mem::take(&mut self.left), std::mem::take(&mut self.padding));
+        let whole = self.pass(left)? && (self.pass(padding)? || self.open_end);
+        if whole { Ok(()) } else { Err(FormatError::Truncated("the archive").into()) }
+    }
+
+    /// Passes over so many bytes; false when there are fewer.
+    fn pass(&mut self, bytes: u64) -> Result<bool> {
+        let passed = std::io::copy(&mut (&mut self.input).take(bytes), &mut std::io::sink());
+        let n = passed.map_err(|e| wrong(e, self.at))?;
         self.at += n;
-        if n == total { Ok(()) } else { Err(FormatError::Truncated("the archive").into()) }
+        Ok(n == bytes)
     }
 
     /// Reads to the end of the input: a compression has its checksum there, and a pipe wants to be emptied.

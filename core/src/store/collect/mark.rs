@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::image::Hash;
+use crate::store::derived::Derived;
 use crate::store::index::{Index, Segment};
 use crate::store::needs::Needs;
 use crate::store::trash::Trash;
@@ -78,6 +79,16 @@ impl Mark {
             }
             Ok(())
         })
+    }
+
+    /// Marks what a file needs that was derived from an image.
+    pub(super) fn derived(&mut self, derived: &Derived) -> Result<()> {
+        for (hash, _) in derived.chunks()?.chunks() {
+            if let Some(n) = self.index.position(hash) {
+                self.needed[n] = true;
+            }
+        }
+        Ok(())
     }
 
     /// Sums up, when all images are marked.

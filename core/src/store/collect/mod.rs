@@ -208,7 +208,7 @@ impl<'c> Collection<'c> {
         Ok(())
     }
 
-    fn mark(&self, roots: &Roots) -> Result<Mark> {
+    fn mark(&mut self, roots: &Roots) -> Result<Mark> {
         let mut mark = Mark::load(self.store, &self.trash)?;
         self.task.stage("mark", roots.images.len() as u64, Unit::Steps);
         for id in &roots.images {
@@ -216,6 +216,16 @@ impl<'c> Collection<'c> {
             let image = self.store.image_by_id(*id);
             image.and_then(|i| mark.image(&i)).map_err(|e| unknown_needs(e, id))?;
             self.task.advance(1);
+        }
+        for (id, name) in self.store.all_derived()?.into_iter().filter(|(id, _)| roots.images.contains(id)) {
+            let done = self.store.derived(&id, &name).and_then(|d| d.map_or(Ok(()), |d| mark.derived(&d)));
+            match done {
+                // It can be made again.
+                Err(e) if e.kind() == ErrorKind::Integrity => {
+                    self.out.notes.push(format!("a derived file is damaged: {e}"))
+                }
+                done => done?,
+            }
         }
         mark.finish();
         Ok(mark)
@@ -232,22 +242,23 @@ impl<'c> Collection<'c> {
         let numbers: Vec<&Fossils> = self.trash.collections.iter().filter(|c| ripe.contains(&c.number)).collect();
         for c in numbers {
             self.task.check()?;
-            let (mut manifests, mut others): (Vec<String>, Vec<String>) =
-                c.keys.iter().filter(|k| !needed(k)).cloned().partition(|k| !k.starts_with("packs/"));
-            for keys in [&mut manifests, &mut others] {
-                keys.sort_unstable();
-                let sizes = keys.iter().map(|k| self.store.blobs().size(k)).collect::<Result<Vec<_>>>()?;
-                let there: Vec<u64> = sizes.into_iter().flatten().collect();
-                self.out.deleted += there.len() as u64;
-                self.out.deleted_bytes += there.iter().sum::<u64>();
+            let mut keys: Vec<String> = c.keys.iter().filter(|k| !needed(k)).cloned().collect();
+            keys.sort_unstable();
+            for size in
+                keys.iter().map(|k| self.store.blobs().size(k)).collect::<Result<Vec<_>>>()?.into_iter().flatten()
+            {
+                self.out.deleted += 1;
+                self.out.deleted_bytes += size;
             }
             if self.lease.is_some() {
                 // Who needs before what is needed: a run that ends here leaves no manifest without its chunks.
-                self.store.blobs().delete_all(&manifests)?;
-                self.store.blobs().delete_all(&others)?;
+                for kind in ["blobs/", "images/", ""] {
+                    let now: Vec<String> = keys.iter().filter(|k| k.starts_with(kind)).cloned().collect();
+                    self.store.blobs().delete_all(&now)?;
+                }
                 self.trash.end_sweep(c.number)?;
             }
-            self.gone.extend(manifests.into_iter().chain(others));
+            self.gone.extend(keys);
             self.task.advance(1);
         }
         Ok(())
@@ -306,9 +317,13 @@ impl<'c> Collection<'c> {
     }
 }
 
-/// The image of a manifest's key.
+/// The image of which this is the manifest, or a file that was derived from it.
 fn image_of(key: &str) -> Option<Hash> {
-    key.strip_prefix("images/")?.strip_suffix(".cvm")?.parse().ok()
+    match key.split_once('/')? {
+        ("images", name) => name.strip_suffix(".cvm")?.parse().ok(),
+        ("blobs", rest) => rest.split_once('/')?.0.parse().ok(),
+        _ => None,
+    }
 }
 
 fn unknown_needs(e: Error, image: &Hash) -> Error {

@@ -4,6 +4,7 @@
 use super::Loss;
 use super::plan::{Meta, Plan, What};
 use crate::error::{Error, Result};
+use crate::image::loss::class;
 use crate::sys::confined::{Root, show};
 use crate::sys::inode;
 use crate::sys::xattr::{self, Of};
@@ -70,14 +71,6 @@ impl Lost {
             _ => false,
         }
     }
-}
-
-/// The class of attributes that a filesystem has or has not: the namespace, and ACLs apart.
-fn class(name: &[u8]) -> &[u8] {
-    if name.starts_with(b"system.") {
-        return name;
-    }
-    name.iter().position(|&c| c == b'.').map_or(name, |i| &name[..=i])
 }
 
 /// What of the plan the filesystem cannot hold.
