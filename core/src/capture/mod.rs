@@ -14,9 +14,8 @@ mod emit;
 mod facts;
 mod plan;
 mod read;
-pub mod rules;
-pub mod select;
 
+pub use crate::tree::{rules, select};
 pub use select::Scrubbed;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -141,12 +140,9 @@ fn capture(store: &Store, path: &Path, name: &str, options: &CaptureOptions, tas
         e => Error::io("open", path.display(), e),
     });
     let root = root?.one_filesystem();
-    if crate::tree::extract::is_unfinished(&root) {
-        return Err(Error::refused(format!(
-            "{} holds a part of an image, from an extraction that did not end",
-            path.display()
-        ))
-        .hint("extract the image again"));
+    if let Some(work) = crate::tree::unfinished(&root) {
+        let what = format!("{} holds parts of an image, from {work} that did not end", path.display());
+        return Err(Error::refused(what).hint("repeat it first"));
     }
     let selection = Selection::new(&options.exclude, &options.keep, options.exact)?;
 

@@ -9,6 +9,7 @@ pub mod lock;
 pub mod loopdev;
 pub mod mount;
 pub mod namespace;
+pub mod process;
 pub mod program;
 pub mod sysfs;
 #[cfg(feature = "cli")]

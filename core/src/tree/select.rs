@@ -38,7 +38,7 @@ pub struct Selection {
     report: Mutex<(Vec<Scrubbed>, u64)>,
 }
 
-fn compile(patterns: &[String], what: &str) -> Result<Gitignore> {
+pub(super) fn compile(patterns: &[String], what: &str) -> Result<Gitignore> {
     let mut b = GitignoreBuilder::new("/");
     for p in patterns {
         let bad = |e: ignore::Error| {
@@ -97,7 +97,7 @@ impl Selection {
         choice
     }
 
-    fn rule(&self, file: &Path, mode: u32) -> (Choice, Option<&'static str>, &str) {
+    fn rule(&self, file: &Path, mode: u32) -> (Choice, Option<&'static str>, &'static str) {
         let directory = mode & KIND_MASK == DIRECTORY;
         let regular = mode & KIND_MASK == REGULAR;
         // With --keep beneath a directory that was left out, its other entries are left out by the pattern above them.
@@ -126,6 +126,17 @@ impl Selection {
             _ => {}
         }
         (Choice::Take, None, "")
+    }
+
+    /// Whether a rule takes an entry, or its content, for the machine's own and not the image's, and why; what stands
+    /// above it is not looked at. Says nothing in the report.
+    #[must_use]
+    pub fn machine(&self, path: &[u8], mode: u32) -> Option<(Choice, &'static str)> {
+        let absolute = [b"/", path].concat();
+        match self.rule(Path::new(OsStr::from_bytes(&absolute)), mode) {
+            (Choice::Take, ..) => None,
+            (choice, _, why) => Some((choice, why)),
+        }
     }
 
     fn leads_to_kept(&self, path: &[u8]) -> bool {
