@@ -31,6 +31,8 @@ pub mod capture;
 
 pub mod image;
 
+pub mod update;
+
 pub mod convert;
 
 pub mod layout;

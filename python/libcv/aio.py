@@ -15,11 +15,23 @@ from collections.abc import AsyncIterator
 from typing import Any, Callable, Optional, TypeVar, Union
 
 from ._native import Change, Image, Job, Plan, Store
-from ._types import Event, Exported, Extracted, Report, StrPath
+from ._types import Event, Exported, Extracted, Report, StrPath, Updated
 
 T = TypeVar("T")
 
-__all__ = ["apply", "capture", "check", "diff", "events", "export_tar", "extract", "import_tar", "result"]
+__all__ = [
+    "apply",
+    "capture",
+    "check",
+    "diff",
+    "diff_tree",
+    "events",
+    "export_tar",
+    "extract",
+    "import_tar",
+    "result",
+    "update",
+]
 
 Progress = Optional[Callable[[Event], object]]
 
@@ -62,6 +74,16 @@ async def diff(
 ) -> list[Change]:
     """`Store.diff`."""
     return await result(store.diff_job(before, after), progress)
+
+
+async def diff_tree(image: Image, tree: StrPath, *, progress: Progress = None, **options: Any) -> list[Change]:
+    """`Image.diff_tree`, with the same options."""
+    return await result(image.diff_tree_job(tree, **options), progress)
+
+
+async def update(image: Image, target: StrPath, *, progress: Progress = None, **options: Any) -> Updated:
+    """`Image.update`, with the same options."""
+    return await result(image.update_job(target, **options), progress)
 
 
 async def extract(image: Image, target: StrPath, *, progress: Progress = None, **options: Any) -> Extracted:

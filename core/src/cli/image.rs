@@ -3,6 +3,7 @@
 mod archive;
 mod capture;
 mod look;
+mod update;
 
 use super::Session;
 use crate::error::{Error, Result};
@@ -31,15 +32,8 @@ pub(super) enum Verb {
         /// The name
         name: String,
     },
-    /// What changed from one image to another
-    Diff {
-        /// The first image
-        #[arg(value_name = "REF")]
-        from: String,
-        /// The second image
-        #[arg(value_name = "REF")]
-        to: String,
-    },
+    /// What changed from one image to another, or differs in a tree
+    Diff(look::Diff),
     /// Point a tag to an image
     Tag {
         /// The image
@@ -73,7 +67,7 @@ pub(super) enum Verb {
         /// The file
         path: OsString,
     },
-    /// Extract an image into an empty directory
+    /// Extract an image into an empty directory, or update the tree in one
     Extract(Extract),
     /// Make an image from a tar archive, plain, gzip or zstd
     Import(archive::Import),
@@ -88,6 +82,11 @@ pub(super) struct Extract {
     image: String,
     /// The directory, which is made
     dir: PathBuf,
+    /// Update the tree that is there: only what differs is written
+    #[arg(long)]
+    update: bool,
+    #[command(flatten)]
+    how: update::How,
     /// Read everything back and compare
     #[arg(long)]
     verify: bool,
@@ -110,7 +109,7 @@ pub(super) fn run(verb: Verb, session: &Session) -> Result<()> {
         Verb::Import(args) => archive::import(&args, session),
         Verb::Export(args) => archive::export(&args, session),
         Verb::Log { name } => look::log(&name, session),
-        Verb::Diff { from, to } => look::diff(&from, &to, session),
+        Verb::Diff(args) => look::diff(&args, session),
         Verb::Tag { image, tag } => set_tag(&image, &tag, session),
         Verb::Rollback { name, to } => {
             let release = session.store()?.rollback(&name, &to)?;
@@ -144,6 +143,9 @@ fn set_tag(image: &str, tag: &str, session: &Session) -> Result<()> {
 }
 
 fn extract(args: &Extract, session: &Session) -> Result<()> {
+    if args.update {
+        return update::update(args, session);
+    }
     let image = session.store()?.image(&args.image)?;
     let options = ExtractOptions {
         verify: args.verify,

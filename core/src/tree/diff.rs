@@ -121,7 +121,7 @@ fn row_change(
         Found::Nothing => Some((ChangeKind::Removed, Vec::new())),
         Found::Entry(entry, device) => {
             let mut fields: Fields = seen.differs;
-            if !fields.has(Field::Kind) && groups.get(&(entry.ino, device)).copied() != row.group {
+            if groups.get(&(entry.ino, device)).copied() != row.group {
                 fields.add(Field::Links);
             }
             (!fields.is_empty()).then(|| (ChangeKind::Changed, fields.list()))

@@ -18,7 +18,7 @@ pub const MOUNT: u8 = 32;
 pub const STORE: u8 = 64;
 
 /// What `stat` said of an entry.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Entry {
     /// Inode number.
     pub ino: u64,

@@ -35,6 +35,10 @@ use std::sync::atomic::{AtomicUsize, Ordering as Sync_};
 pub(super) struct Fields(u16);
 
 impl Fields {
+    /// No field.
+    #[cfg(test)]
+    pub(super) const NONE: Self = Self(0);
+
     pub(super) fn add(&mut self, field: Field) {
         self.0 |= 1 << field as u16;
     }
@@ -272,10 +276,7 @@ impl Eye<'_> {
 
     fn fields(&mut self, row: &Row, e: &Entry) -> Result<Fields, Failed> {
         let mut out = Fields::default();
-        if e.kind() != row.kind_bits() {
-            out.add(Field::Kind);
-            return Ok(out);
-        }
+        let same_kind = e.kind() == row.kind_bits();
         let fat = self.look.mounts.is_fat(&row.path);
         let emptied = e.has(EMPTIED);
         let mtime = if emptied { (0, 0) } else { (e.mtime_s, e.mtime_ns) };
@@ -290,10 +291,12 @@ impl Eye<'_> {
                 out.add(field);
             }
         };
+        note(!same_kind, Field::Kind);
         note(!fat && u32::from(e.mode) & 0o7777 != row.mode & 0o7777, Field::Mode);
         note(!fat && (e.uid, e.gid) != (row.uid, row.gid), Field::Owner);
         note(late, Field::Mtime);
         match &row.kind {
+            _ if !same_kind => {}
             Kind::File { size: wanted, .. } => {
                 note(size != *wanted, Field::Size);
                 let by_content = late || (self.look.by_content)(row, e);
@@ -313,7 +316,7 @@ impl Eye<'_> {
             if !self.same_attributes(row)? {
                 out.add(Field::Xattrs);
             }
-            if (row.inode_flags != 0 || e.inode_flags() != 0) && self.flags(&row.path)? != row.inode_flags {
+            if (row.inode_flags != 0 || e.inode_flags() != 0) && self.flags(&row.path, e)? != row.inode_flags {
                 out.add(Field::Flags);
             }
         }
@@ -341,7 +344,10 @@ impl Eye<'_> {
         rustix::fs::openat(dir, name, flags, Mode::empty())
     }
 
-    fn flags(&mut self, path: &[u8]) -> Result<u32, Errno> {
+    fn flags(&mut self, path: &[u8], e: &Entry) -> Result<u32, Errno> {
+        if !e.is_file() && !e.is_directory() {
+            return Ok(0);
+        }
         Ok(inode::flags(self.open(path)?.as_fd()).unwrap_or(0) & inode::KEPT)
     }
 

@@ -7,7 +7,7 @@ use super::queue::spread;
 use crate::error::Result;
 use crate::sys::confined::Links;
 use crate::sys::xattr::{self, Of};
-use rustix::fs::{Gid, Mode, OFlags, Uid};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
