@@ -36,7 +36,7 @@ use crate::sys::{clock, inode, process};
 use history::History;
 use journal::Journal;
 use plan::{Planned, Planner, Policy};
-use processes::{When, running};
+use processes::{When, is_machine, running};
 use protect::Protection;
 use rustix::fs::{Mode, OFlags};
 use serde::{Serialize, Serializer};
@@ -224,8 +224,7 @@ pub fn update(
         .hint("extract the image again, without --update"));
     }
     let before = Journal::find(&root)?;
-    let is_machine = running(&root, When::Before).is_machine;
-    let survey = Survey { image, source, root: &root, options, is_machine, task };
+    let survey = Survey { image, source, root: &root, options, is_machine: is_machine(&root), task };
     let mut found = survey.look(before.as_ref(), options.paranoid, false)?;
     if !found.planned.in_the_way.is_empty() {
         return Err(in_the_way(&found.planned.in_the_way));
@@ -441,19 +440,16 @@ fn changed(planned: &Planned) -> Vec<String> {
 }
 
 fn give_verdict(root: &Root, changed: Vec<String>, planned: &Planned, when: When) -> Verdict {
-    let changed: std::collections::BTreeSet<String> = changed.into_iter().collect();
-    if changed.is_empty() {
-        // Nothing to look for among the processes.
-        return Verdict { running: running(root, when).is_machine, ..Verdict::default() };
-    }
-    let now = running(root, when);
-    let kernel = now.is_machine.then(process::kernel_release);
+    let machine = is_machine(root);
+    let kernel = machine.then(process::kernel_release);
+    // Where nothing changed there is nothing to look for.
+    let processes = if changed.is_empty() { Vec::new() } else { running(root, when) };
     let loader = |a: &Action| a.what == What::Keep && a.why.is_some_and(|w| w.starts_with("boot loader"));
     verdict::verdict(&verdict::Facts {
-        changed,
-        processes: &now.processes,
+        changed: changed.into_iter().collect(),
+        processes: &processes,
         kernel: kernel.as_deref(),
-        running: now.is_machine || !now.processes.is_empty(),
+        running: machine || !processes.is_empty(),
         loader_kept: planned.actions.iter().any(loader),
     })
 }

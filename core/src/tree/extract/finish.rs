@@ -91,7 +91,7 @@ pub(in crate::tree) fn inode_flags(run: &Extraction<'_>) -> Result<()> {
         let path = plan.path(f);
         set(&path, f.meta.inode_flags).map_err(|e| run.failed("set the flags of", &path, e))?;
     }
-    for d in plan.directories.iter().skip(1).rev().filter(|d| d.meta.inode_flags != 0) {
+    for d in plan.directories.iter().skip(1).rev().filter(|d| d.due && d.meta.inode_flags != 0) {
         set(&d.path, d.meta.inode_flags).map_err(|e| run.failed("set the flags of", &d.path, e))?;
     }
     Ok(())

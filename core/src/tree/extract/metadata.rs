@@ -10,9 +10,9 @@ use crate::image::row::{KIND_MASK, LINK};
 use crate::sys::confined::proc_path;
 use crate::sys::inode::is_fat;
 use crate::sys::xattr::{self, Of};
-use rustix::fs::{AtFlags, Gid, Mode, Timespec, Timestamps, Uid};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// What bears the metadata: something open, or an entry of an open directory, which is then not opened: a link, a
 /// device.
@@ -50,7 +50,16 @@ impl Bearer<'_> {
     fn chmod(self, mode: u32) -> Result<(), Errno> {
         match self {
             Self::Open(fd) => rustix::fs::fchmod(fd, Mode::from(mode)),
-            Self::Named(dir, name) => rustix::fs::chmodat(dir, name, Mode::from(mode), AtFlags::empty()),
+            Self::Named(dir, name) => {
+                // By name it would follow a link, which somebody who may write there could put in its place; without
+                // following it takes Linux 6.6. What is opened so is opened for nothing, be it a device.
+                let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let fd = rustix::fs::openat(dir, name, flags, Mode::empty())?;
+                if FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode).is_symlink() {
+                    return Err(Errno::LOOP);
+                }
+                rustix::fs::chmod(&*proc_path(fd.as_fd(), b""), Mode::from(mode))
+            }
         }
     }
 

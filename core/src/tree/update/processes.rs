@@ -7,14 +7,6 @@ use crate::tree::mounts::real_path;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// Who runs on a tree.
-pub(super) struct Running {
-    /// Processes with the tree's files that they have mapped.
-    pub(super) processes: Vec<Process>,
-    /// Whether the machine itself runs on it: it is the root of process 1, or of ours.
-    pub(super) is_machine: bool,
-}
-
 /// Which files count: before an update those that are there, afterwards those that are not any more.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum When {
@@ -22,17 +14,17 @@ pub(super) enum When {
     After,
 }
 
-/// Looks at all processes. What has another root than the machine is a container's and has its own image, unless the
-/// tree is that root.
-pub(super) fn running(root: &Root, when: When) -> Running {
-    let Some(path) = real_path(root) else { return Running { processes: Vec::new(), is_machine: false } };
-    let own = process::identity(Path::new("/"));
-    let is_machine = own.is_some() && process::identity(&path) == own;
-    let all = process::all(Path::new("/proc"));
-    Running {
-        processes: select(&all, path.as_os_str().as_bytes(), is_machine.then_some(own).flatten(), when),
-        is_machine,
-    }
+/// Whether the machine itself runs on a tree: it is our own root.
+pub(super) fn is_machine(root: &Root) -> bool {
+    real_path(root).is_some_and(|path| path == Path::new("/"))
+}
+
+/// The processes with the tree's files that they have mapped. What has another root than the machine is a container's
+/// and has its own image, unless the tree is that root.
+pub(super) fn running(root: &Root, when: When) -> Vec<Process> {
+    let Some(path) = real_path(root) else { return Vec::new() };
+    let machine = if is_machine(root) { process::identity(&path) } else { None };
+    select(&process::all(Path::new("/proc")), path.as_os_str().as_bytes(), machine, when)
 }
 
 /// Those that have files of the tree at `path` mapped; with `machine` only those with that root.
