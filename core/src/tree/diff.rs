@@ -12,7 +12,7 @@ use crate::event::Unit;
 use crate::image::row::{Group, Row};
 use crate::image::{Hash, path};
 use crate::job::Task;
-use crate::store::{Change, ChangeKind, Field, Image};
+use crate::store::{Change, ChangeKind, ChunkSource, Field, Image};
 use crate::tree::walk::Choice;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -58,48 +58,53 @@ impl Image {
     /// `NotFound` and `Invalid` when there is no such directory; `Io` when an entry cannot be read; `Integrity` when
     /// the image is damaged; `Cancelled`.
     pub fn diff_tree(&self, dir: impl AsRef<Path>, options: &DiffOptions, task: &Task) -> Result<Vec<TreeChange>> {
-        let dir = dir.as_ref();
-        let root = extract::target::open_root(dir)?;
-        if let Some(work) = super::unfinished(&root) {
-            task.warn(format!("{} holds parts of a tree: {work} did not end", dir.display()));
-        }
-        let threads = crate::job::threads(options.threads);
-        let selection = Selection::new(&[], &[], options.exact)?;
-        let protection = Protection::new(&options.protect, options.exact, None)?;
-        task.stage("diff", self.manifest().totals.rows, Unit::Entries);
-        let (tree, _) = walk::walk(&root, threads, &|p, mode| selection.choose(p, mode), &Task::quiet())?;
-        task.check()?;
-        let mounts = Mounts::beneath(&root);
-        let look = Look {
-            image: self,
-            source: self.store(),
-            root: &root,
-            mounts: &mounts,
-            by_content: &|_, _| true,
-            medium: false,
-            threads,
-            task,
-        };
-        let seen = examine(&look, tree)?;
-        let groups = groups(&seen);
-        let mut out = Vec::new();
-        let mut left_out: Option<Vec<u8>> = None;
-        for (row, s) in self.rows()?.zip(seen.rows()) {
-            let row = row?;
-            if let Some(kind) = row_change(&row, &s, &groups, &selection, &mut left_out) {
-                let kept = protection.of(&row.path, row.mode).map(|(_, why)| why);
-                let (kind, fields) = kind;
-                out.push(TreeChange { change: Change { path: row.path, kind, fields }, kept });
-            }
-        }
-        for n in seen.extra() {
-            let path = seen.tree.path(n);
-            let kept = protection.of(&path, seen.tree.entry(n).mode.into()).map(|(_, why)| why);
-            out.push(TreeChange { change: Change { path, kind: ChangeKind::Added, fields: Vec::new() }, kept });
-        }
-        out.sort_by(|a, b| path::compare(&a.change.path, &b.change.path));
-        Ok(out)
+        diff(self, self.store(), dir.as_ref(), options, task)
     }
+}
+
+/// What differs between `image`, whose chunks come from `source`, and the tree at `dir`.
+///
+/// # Errors
+/// As [`Image::diff_tree`].
+pub fn diff(
+    image: &Image,
+    source: &dyn ChunkSource,
+    dir: &Path,
+    options: &DiffOptions,
+    task: &Task,
+) -> Result<Vec<TreeChange>> {
+    let root = extract::target::open_root(dir)?;
+    if let Some(work) = super::unfinished(&root) {
+        task.warn(format!("{} holds parts of a tree: {work} did not end", dir.display()));
+    }
+    let threads = crate::job::threads(options.threads);
+    let selection = Selection::new(&[], &[], options.exact)?;
+    let protection = Protection::new(&options.protect, options.exact, None)?;
+    task.stage("diff", image.manifest().totals.rows, Unit::Entries);
+    let (tree, _) = walk::walk(&root, threads, &|p, mode| selection.choose(p, mode), &Task::quiet())?;
+    task.check()?;
+    let mounts = Mounts::beneath(&root);
+    let look =
+        Look { image, source, root: &root, mounts: &mounts, by_content: &|_, _| true, medium: false, threads, task };
+    let seen = examine(&look, tree)?;
+    let groups = groups(&seen);
+    let mut out = Vec::new();
+    let mut left_out: Option<Vec<u8>> = None;
+    for (row, s) in image.rows()?.zip(seen.rows()) {
+        let row = row?;
+        if let Some(kind) = row_change(&row, &s, &groups, &selection, &mut left_out) {
+            let kept = protection.of(&row.path, row.mode).map(|(_, why)| why);
+            let (kind, fields) = kind;
+            out.push(TreeChange { change: Change { path: row.path, kind, fields }, kept });
+        }
+    }
+    for n in seen.extra() {
+        let path = seen.tree.path(n);
+        let kept = protection.of(&path, seen.tree.entry(n).mode.into()).map(|(_, why)| why);
+        out.push(TreeChange { change: Change { path, kind: ChangeKind::Added, fields: Vec::new() }, kept });
+    }
+    out.sort_by(|a, b| path::compare(&a.change.path, &b.change.path));
+    Ok(out)
 }
 
 fn row_change(
