@@ -81,8 +81,8 @@ pub fn diff(
     let selection = Selection::new(&[], &[], options.exact)?;
     let protection = Protection::new(&options.protect, options.exact, None)?;
     task.stage("diff", image.manifest().totals.rows, Unit::Entries);
-    let (tree, _) = walk::walk(&root, threads, &|p, mode| selection.choose(p, mode), &Task::quiet())?;
-    task.check()?;
+    let quiet = Task::new(task.cancel_token(), None);
+    let (tree, _) = walk::walk(&root, threads, &|p, mode| selection.choose(p, mode), &quiet)?;
     let mounts = Mounts::beneath(&root);
     let look =
         Look { image, source, root: &root, mounts: &mounts, by_content: &|_, _| true, medium: false, threads, task };
@@ -92,9 +92,8 @@ pub fn diff(
     let mut left_out: Option<Vec<u8>> = None;
     for (row, s) in image.rows()?.zip(seen.rows()) {
         let row = row?;
-        if let Some(kind) = row_change(&row, &s, &groups, &selection, &mut left_out) {
+        if let Some((kind, fields)) = row_change(&row, &s, &groups, &selection, &mut left_out) {
             let kept = protection.of(&row.path, row.mode).map(|(_, why)| why);
-            let (kind, fields) = kind;
             out.push(TreeChange { change: Change { path: row.path, kind, fields }, kept });
         }
     }
