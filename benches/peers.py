@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """libcv beside its peers, in the same run, on the same tree, warm cache, all cores.
 
-    benches/peers.py [--only capture,recapture,deploy,s3,oci,memory] [--memory] [--pairs 7] [--tree DIR] [--json FILE]
+    benches/peers.py [--only capture,recapture,deploy,update,s3,oci,memory] [--memory] [--pairs 7] [--tree DIR] [--json FILE]
 
 Prints a table of ratios (median and quartiles of interleaved pairs) and exits 1 when a target is missed. --memory adds
 the million small files and the ten large ones. CVCTL=path takes that program instead of building one.
@@ -47,6 +47,7 @@ TARGETS = {
     "deploy from S3 / from disk": Target(0.7),
     "deploy ext4, synced": Target(1.8), "deploy xfs, synced": Target(1.8), "deploy ext4 / unsquashfs": Target(1.3),
     "OCI import / skopeo, umoci": Target(1.5),
+    "update ext4 / rsync": Target(3), "update ext4, synced": Target(3),
 }
 
 
@@ -237,6 +238,69 @@ def oci(b: Bench) -> None:
         shutil.rmtree(path)
 
 
+def update(b: Bench) -> None:
+    """A deployed tree becomes one in which 5 % of the bytes changed; rsync has both as plain trees."""
+    changed = f"{SHM}/changed"
+    fresh(changed)
+    subprocess.run(["cp", "-a", f"{b.tree}/.", changed], check=True)
+    change(changed, 0.05)
+    b.empty_store()
+    b.capture("capture")
+    b.ours("capture again", "image", "capture", changed, "--name", "bench", "--exact")
+    pairs: dict[str, list[tuple[float, float]]] = {}
+
+    def deployed(work) -> Timed:  # type: ignore[no-untyped-def]
+        with Filesystem("ext4") as at:
+            b.ours("deploy", "image", "extract", "bench@1", at)
+            warm(at)
+            return work(at)
+
+    def ours(at: str) -> Timed:
+        how = ("--update", "--exact", "--local", "delete", "--no-sync")
+        return b.ours("update", "image", "extract", "bench@2", at, *how, sync=at)
+
+    def rsync(at: str) -> Timed:
+        run = b.note(timed(["rsync", "-aHAX", "--delete", f"{changed}/", f"{at}/"], sync=at))
+        left = ["rsync", "-aHAX", "--delete", "--dry-run", "--itemize-changes", f"{changed}/", f"{at}/"]
+        if out := subprocess.check_output(left):
+            sys.exit(f"after rsync there is more to do: {out[:200]!r}")
+        return run
+
+    for n in range(b.pairs):
+        mine, peer = both(n, lambda: deployed(ours), lambda: deployed(rsync), lambda: warm(changed))
+        pairs.setdefault("update ext4 / rsync", []).append((mine.seconds, peer.seconds))
+        pairs.setdefault("update ext4, synced", []).append((mine.synced, peer.synced))
+    for work, found in pairs.items():
+        b.row(work, found)
+    shutil.rmtree(changed)
+
+
+def change(tree: str, part: float) -> None:
+    """As an update of packages does it: files that hold so large a part of the bytes are other ones of about that size,
+    with another time; every tenth of them is gone, and another came."""
+    dice = random.Random(3)
+    files = [os.path.join(d, f) for d, _, names in os.walk(tree) for f in sorted(names)]
+    files = [f for f in files if os.path.isfile(f) and not os.path.islink(f)]
+    total = sum(os.path.getsize(f) for f in files)
+    dice.shuffle(files)
+    done = 0
+    for n, path in enumerate(files):
+        if done >= total * part:
+            break
+        info = os.lstat(path)
+        done += info.st_size
+        with open(path, "rb") as f:
+            content = bytearray(f.read())
+        for at in range(0, len(content), 4096):
+            content[at] ^= 0xFF
+        os.unlink(path)
+        path += ".new" if n % 10 == 0 else ""
+        with open(path, "wb") as f:
+            f.write(content + b"x" * (n % 3))
+        os.chown(path, info.st_uid, info.st_gid)
+        os.chmod(path, info.st_mode)
+
+
 def both(n: int, ours, peer, before=lambda: None) -> tuple[Timed, Timed]:  # type: ignore[no-untyped-def]
     """One pair; every other one the other way round, so that neither always finds what the other left."""
     if n % 2:
@@ -309,9 +373,10 @@ def build() -> str:
 
 
 def main() -> int:
-    known = {"capture": capture, "recapture": recapture, "deploy": deploy, "s3": s3, "oci": oci, "memory": memory}
+    known = {"capture": capture, "recapture": recapture, "deploy": deploy, "update": update, "s3": s3, "oci": oci,
+             "memory": memory}
     p = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    p.add_argument("--only", default="capture,recapture,deploy,s3,oci", help="parts: " + ",".join(known))
+    p.add_argument("--only", default="capture,recapture,deploy,update,s3,oci", help="parts: " + ",".join(known))
     p.add_argument("--memory", action="store_true", help="the part `memory`, too")
     p.add_argument("--pairs", type=int, default=7)
     p.add_argument("--tree", help="another tree than that of make-tree.sh")

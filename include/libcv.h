@@ -375,6 +375,60 @@ typedef struct {
 } cv_extract_options;
 
 /**
+ * How to update. Zeros are the defaults: `cv_update_options o = {0}; o.size = sizeof o;`
+ */
+typedef struct {
+    /**
+     * `sizeof(cv_update_options)`.
+     */
+    uint32_t size;
+    /**
+     * Threads; 0 is one for each core.
+     */
+    uint32_t threads;
+    /**
+     * Neither overwrite nor delete these: patterns as in .gitignore, from the root of the tree.
+     */
+    const char *const *protect;
+    /**
+     * How many patterns.
+     */
+    size_t protect_count;
+    /**
+     * Not 0: what no image brought is deleted, but for what is the node's own.
+     */
+    uint8_t delete_local;
+    /**
+     * Not 0: write nothing, say what would be done.
+     */
+    uint8_t dry_run;
+    /**
+     * Not 0: compare the content of every file, whatever size and time say.
+     */
+    uint8_t paranoid;
+    /**
+     * Not 0: nothing is the node's own but what `protect` names.
+     */
+    uint8_t exact;
+    /**
+     * Not 0: read everything back from the medium and compare.
+     */
+    uint8_t verify;
+    /**
+     * Not 0: go on although the filesystem cannot hold everything; what is lost is listed.
+     */
+    uint8_t accept_loss;
+    /**
+     * Not 0: do not wait until everything is on the medium.
+     */
+    uint8_t no_sync;
+    /**
+     * Zero.
+     */
+    uint8_t reserved;
+} cv_update_options;
+
+/**
  * How to import an archive. Zeros are the defaults: `cv_tar_import_options o = {0}; o.size = sizeof o;`
  */
 typedef struct {
@@ -851,6 +905,41 @@ int32_t cv_image_verify(const cv_image *image,
  * Starts what `cv_image_verify` does; the result is the same object.
  */
 int32_t cv_image_verify_start(const cv_image *image, uint32_t threads, cv_job **job);
+ * Updates the tree at `target` to an image: only what differs is written, what runs keeps running, and the node's own
+ * configuration stays. The result is a JSON object `{created, replaced, metadata, deleted, kept, verdict, …}`, of a dry
+ * run with `actions`. `options` and `on_event` may be NULL.
+ */
+int32_t cv_image_update(const cv_image *image,
+                        const char *target,
+                        const cv_update_options *options,
+                        cv_event_fn on_event,
+                        void *user,
+                        char **updated_json);
+
+/**
+ * Starts what `cv_image_update` does; the result is the same object.
+ */
+int32_t cv_image_update_start(const cv_image *image,
+                              const char *target,
+                              const cv_update_options *options,
+                              cv_job **job);
+
+/**
+ * What differs between an image and the tree at `tree`, byte by byte: a JSON array as of `cv_store_diff`, where what
+ * only the tree has is added; `kept` says why an update would leave a path alone. With `exact` nothing is left out.
+ * `on_event` may be NULL.
+ */
+int32_t cv_image_diff_tree(const cv_image *image,
+                           const char *tree,
+                           bool exact,
+                           cv_event_fn on_event,
+                           void *user,
+                           char **changes_json);
+
+/**
+ * Starts what `cv_image_diff_tree` does; the result is the same array.
+ */
+int32_t cv_image_diff_tree_start(const cv_image *image, const char *tree, bool exact, cv_job **job);
 
 /**
  * Imports the archive that the file descriptor `fd` gives, compressed or not, as the next generation of `name`. The

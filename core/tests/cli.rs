@@ -186,6 +186,16 @@ fn the_json_of_every_verb_fits_its_schema() {
     assert_eq!(bed.json("image-cat", &["image", "cat", "base", "home/u/f1"])["text"], "file 1\n");
     assert!(bed.json("image-cat", &["image", "cat", "base", "usr/bin/big"])["base64"].is_string());
     bed.json("image-extract", &["image", "extract", "base", &bed.text("out")]);
+    let out = bed.text("out");
+    let update = |more: &[&'static str]| [&["image", "extract", "base@1", &out, "--update"], more].concat();
+    let dry = bed.json("image-extract", &update(&["--dry-run", "--local", "delete"]));
+    assert_eq!((&dry["actions"][0]["path"], &dry["actions"][0]["what"]), (&"/\\xfe".into(), &"delete".into()));
+    assert_eq!((&dry["actions"][0]["path_base64"], &dry["verdict"]["need"]), (&"/g==".into(), &"nothing".into()));
+    let done = bed.json("image-extract", &update(&[]));
+    assert_eq!((&done["deleted"], &done["dry_run"]), (&1.into(), &false.into()));
+    std::fs::write(bed.path("out/etc/fstab"), "of the node").unwrap();
+    let tree = bed.json("image-diff", &["image", "diff", "base@1", &out]);
+    assert!(tree["changes"].as_array().unwrap().iter().any(|c| c["kept"] == "disks of the node"), "{tree}");
     bed.json("store-check", &["store", "check"]);
     bed.json("store-init", &["store", "init", &bed.text("copy")]);
     let synced = bed.json("store-sync", &["store", "sync", "--to", &bed.text("copy")]);
@@ -325,6 +335,37 @@ fn layouts_in_json(bed: &Bed) {
         let done = bed.json("layout-apply", &[&apply[..], &["--confirm", token]].concat());
         assert_eq!(done["token"], plan["token"]);
     }
+}
+
+#[test]
+fn a_tree_is_updated_and_compared() {
+    let bed = Bed::captured();
+    let out = bed.text("out");
+    bed.ok(&["image", "extract", "base", &out]);
+    std::fs::write(bed.path("root/etc/motd"), "welcome\n").unwrap();
+    std::fs::create_dir(bed.path("root/boot")).unwrap();
+    std::fs::write(bed.path("root/boot/vmlinuz-6"), "kernel").unwrap();
+    bed.ok(&["image", "capture", &bed.text("root"), "--name", "base"]);
+    std::fs::write(bed.path("out/srv"), "local").unwrap();
+    std::fs::write(bed.path("out/etc/hostname"), "n1\n").unwrap();
+    let update = |more: &[&'static str]| [&["image", "extract", "base", &out, "--update"], more].concat();
+    let said = bed.ok(&update(&["--dry-run"]));
+    assert!(said.contains("\n+ /etc/motd\n") && said.contains("\n= /srv (local)\n"), "{said}");
+    assert!(said.contains("verdict: reboot\n  kernel: ") && !bed.path("out/etc/motd").exists(), "{said}");
+    let said = bed.ok(&update(&["--verify"]));
+    assert!(said.contains("kept, local: 1: /srv\n") && said.contains(", verified\n"), "{said}");
+    assert_eq!(bed.ok(&["image", "diff", "base", &out]), "+ /etc/hostname (name of the node)\n+ /srv\n");
+    assert!(bed.ok(&update(&["--local", "delete"])).contains("deleted, local: 1: /srv\n"));
+    let at = bed.command(&["image", "diff", "base", "."]).current_dir(bed.path("out")).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&at.stdout).lines().last(), Some("+ /etc/hostname (name of the node)"));
+    // A REF has no slash: what stands there is not asked for.
+    let out = bed.command(&["image", "diff", "base", "out"]).current_dir(bed.dir.path()).output().unwrap();
+    assert_eq!(out.status.code(), Some(10));
+    bed.fails(10, &["image", "diff", "base", "./nowhere"]);
+    bed.fails(2, &["image", "diff", "base", "base", "--exact"]);
+    bed.fails(2, &["image", "extract", "base", "x", "--dry-run"]);
+    bed.fails(10, &["image", "extract", "base", &bed.text("nowhere"), "--update"]);
+    bed.fails(16, &["image", "extract", "base", &bed.text("out")]);
 }
 
 #[test]

@@ -37,6 +37,8 @@ pub mod image;
 
 pub mod sign;
 
+pub mod update;
+
 pub mod convert;
 
 pub mod layout;

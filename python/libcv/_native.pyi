@@ -24,6 +24,7 @@ from ._types import (
     Repaired,
     Report,
     Synced,
+    Updated,
     Verified,
 )
 
@@ -429,6 +430,60 @@ class Image:
         no_sync: bool = False,
     ) -> Job[Extracted]:
         """`extract` in the background."""
+    def update(
+        self,
+        target: _StrPath,
+        *,
+        local: Literal["keep", "delete"] = "keep",
+        dry_run: bool = False,
+        paranoid: bool = False,
+        protect: Sequence[str] = ...,
+        exact: bool = False,
+        verify: bool = False,
+        accept_loss: bool = False,
+        threads: int = 0,
+        no_sync: bool = False,
+        progress: _Progress = None,
+    ) -> Updated:
+        """Updates the tree at `target` to this image: only what differs is written, and what runs keeps running.
+
+        The node's own configuration and what `protect` names are neither overwritten nor deleted, unless `exact`, which
+        protects only `protect`. `local` says what becomes of files that no image brought. `dry_run` writes nothing and
+        lists the actions. `verdict` says what it asks of the machine. An update that was interrupted is finished by
+        repeating it.
+        """
+    def update_job(
+        self,
+        target: _StrPath,
+        *,
+        local: Literal["keep", "delete"] = "keep",
+        dry_run: bool = False,
+        paranoid: bool = False,
+        protect: Sequence[str] = ...,
+        exact: bool = False,
+        verify: bool = False,
+        accept_loss: bool = False,
+        threads: int = 0,
+        no_sync: bool = False,
+    ) -> Job[Updated]:
+        """`update` in the background."""
+    def diff_tree(
+        self,
+        tree: _StrPath,
+        *,
+        exact: bool = False,
+        protect: Sequence[str] = ...,
+        threads: int = 0,
+        progress: _Progress = None,
+    ) -> list[Change]:
+        """What differs between the image and a tree on disk, byte by byte; what only the tree has is added.
+
+        What a capture leaves out is left out, unless `exact`.
+        """
+    def diff_tree_job(
+        self, tree: _StrPath, *, exact: bool = False, protect: Sequence[str] = ..., threads: int = 0
+    ) -> Job[list[Change]]:
+        """`diff_tree` in the background."""
     def __eq__(self, value: object, /) -> bool: ...
     def __hash__(self) -> int: ...
 
@@ -497,6 +552,9 @@ class Change:
     @property
     def fields(self) -> list[str]:
         """What of it changed: kind, mode, owner, mtime, size, content, target, device, xattrs, flags, links, torn."""
+    @property
+    def kept(self) -> Optional[str]:
+        """Of a tree: why an update would leave it alone; `None` when it would not."""
 
 @final
 class Layout:

@@ -172,6 +172,46 @@ class Extracted(TypedDict):
     losses: list[Loss]
 
 
+class Listed(TypedDict):
+    """How many entries, and the first 100 of them."""
+
+    count: int
+    paths: list[str]
+
+
+class Verdict(TypedDict):
+    """What an update asks of the machine."""
+
+    need: str
+    reasons: list[dict[str, Any]]
+    services: list[dict[str, Any]]
+    daemon_reload: bool
+    processes: list[dict[str, Any]]
+    running: bool
+
+
+class Updated(TypedDict):
+    """What an update did, or would do."""
+
+    image: str
+    dry_run: bool
+    resumed: bool
+    entries: int
+    created: int
+    replaced: int
+    metadata: int
+    deleted: int
+    unchanged: int
+    bytes: int
+    verified: bool
+    kept: Listed
+    local_kept: Listed
+    local_deleted: Listed
+    losses: list[Loss]
+    actions: list[dict[str, Any]]
+    verdict: Verdict
+
+
 class ImageInfo(TypedDict):
     """What is known of an image."""
 

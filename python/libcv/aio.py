@@ -25,6 +25,7 @@ from ._types import (
     Report,
     StrPath,
     Synced,
+    Updated,
     Verified,
 )
 
@@ -36,6 +37,7 @@ __all__ = [
     "check",
     "derive",
     "diff",
+    "diff_tree",
     "events",
     "export",
     "export_tar",
@@ -46,6 +48,7 @@ __all__ = [
     "repair",
     "result",
     "sync",
+    "update",
     "verify",
 ]
 
@@ -105,6 +108,16 @@ async def sync(store: Store, to: Store, names: Sequence[str] = (), *, progress: 
 async def repair(store: Store, source: Store, *, progress: Progress = None) -> Repaired:
     """`Store.repair`."""
     return await result(store.repair_job(source), progress)
+
+
+async def diff_tree(image: Image, tree: StrPath, *, progress: Progress = None, **options: Any) -> list[Change]:
+    """`Image.diff_tree`, with the same options."""
+    return await result(image.diff_tree_job(tree, **options), progress)
+
+
+async def update(image: Image, target: StrPath, *, progress: Progress = None, **options: Any) -> Updated:
+    """`Image.update`, with the same options."""
+    return await result(image.update_job(target, **options), progress)
 
 
 async def extract(image: Image, target: StrPath, *, progress: Progress = None, **options: Any) -> Extracted:

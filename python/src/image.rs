@@ -11,7 +11,9 @@ use libcv::image::Kind;
 use libcv::image::hash::hex;
 use libcv::job::Task;
 use libcv::store::ChangeKind;
+use libcv::tree::diff::{DiffOptions, TreeChange};
 use libcv::tree::extract::ExtractOptions;
+use libcv::tree::update::{Local, UpdateOptions};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use std::sync::Arc;
@@ -242,6 +244,87 @@ impl Image {
         Job::start(py, "extract", work, |py, done| to_python(py, &done).map(Bound::unbind))
     }
 
+    #[pyo3(signature = (target, *, local="keep", dry_run=false, paranoid=false, protect=Vec::new(), exact=false, verify=false,
+                        accept_loss=false, threads=0, no_sync=false, progress=None))]
+    #[allow(clippy::too_many_arguments)] // they are keywords
+    fn update<'py>(
+        &self,
+        py: Python<'py>,
+        target: SystemPath,
+        local: &str,
+        dry_run: bool,
+        paranoid: bool,
+        protect: Vec<String>,
+        exact: bool,
+        verify: bool,
+        accept_loss: bool,
+        threads: usize,
+        no_sync: bool,
+        progress: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let local = local_files(local).or_raise(py)?;
+        let options = UpdateOptions { local, dry_run, paranoid, protect, exact, verify, accept_loss, threads, no_sync };
+        let image = self.0.clone();
+        let work = move |t: &Task| image.update(target.0, &options, t);
+        to_python(py, &wait::run(py, "update", progress, work)?)
+    }
+
+    #[pyo3(signature = (target, *, local="keep", dry_run=false, paranoid=false, protect=Vec::new(), exact=false, verify=false,
+                        accept_loss=false, threads=0, no_sync=false))]
+    #[allow(clippy::too_many_arguments)] // they are keywords
+    fn update_job(
+        &self,
+        py: Python<'_>,
+        target: SystemPath,
+        local: &str,
+        dry_run: bool,
+        paranoid: bool,
+        protect: Vec<String>,
+        exact: bool,
+        verify: bool,
+        accept_loss: bool,
+        threads: usize,
+        no_sync: bool,
+    ) -> PyResult<Job> {
+        let local = local_files(local).or_raise(py)?;
+        let options = UpdateOptions { local, dry_run, paranoid, protect, exact, verify, accept_loss, threads, no_sync };
+        let image = self.0.clone();
+        let work = move |t: &Task| image.update(target.0, &options, t);
+        Job::start(py, "update", work, |py, done| to_python(py, &done).map(Bound::unbind))
+    }
+
+    #[pyo3(signature = (tree, *, exact=false, protect=Vec::new(), threads=0, progress=None))]
+    fn diff_tree(
+        &self,
+        py: Python<'_>,
+        tree: SystemPath,
+        exact: bool,
+        protect: Vec<String>,
+        threads: usize,
+        progress: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Vec<Change>> {
+        let (image, options) = (self.0.clone(), DiffOptions { exact, protect, threads });
+        let work = move |t: &Task| image.diff_tree(tree.0, &options, t);
+        Ok(wait::run(py, "diff", progress, work)?.into_iter().map(Change::from).collect())
+    }
+
+    #[pyo3(signature = (tree, *, exact=false, protect=Vec::new(), threads=0))]
+    fn diff_tree_job(
+        &self,
+        py: Python<'_>,
+        tree: SystemPath,
+        exact: bool,
+        protect: Vec<String>,
+        threads: usize,
+    ) -> PyResult<Job> {
+        let (image, options) = (self.0.clone(), DiffOptions { exact, protect, threads });
+        let work = move |t: &Task| image.diff_tree(tree.0, &options, t);
+        Job::start(py, "diff", work, |py, found| {
+            let changes = found.into_iter().map(Change::from).collect::<Vec<_>>();
+            Ok(changes.into_pyobject(py)?.unbind().into_any())
+        })
+    }
+
     fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
         other.cast::<Image>().is_ok_and(|o| o.get().0.id() == self.0.id())
     }
@@ -323,6 +406,14 @@ fn derived(
     let (derived, done) = convert::derive(image, options, task)?;
     path.map_or(Ok(()), |p| convert::write_derived(&derived, p.0, task))?;
     Ok(done)
+}
+
+fn local_files(name: &str) -> libcv::Result<Local> {
+    match name {
+        "keep" => Ok(Local::Keep),
+        "delete" => Ok(Local::Delete),
+        _ => Err(Error::invalid(format!("\"{name}\" is not what can become of local files")).hint("keep or delete")),
+    }
 }
 
 /// The entries of a listing.
@@ -439,9 +530,21 @@ impl Row {
     }
 }
 
-/// A difference between two images.
+/// A difference between two images, or between an image and a tree.
 #[pyclass(frozen, module = "libcv._native")]
-pub(crate) struct Change(pub(crate) libcv::store::Change);
+pub(crate) struct Change(libcv::store::Change, Option<&'static str>);
+
+impl From<libcv::store::Change> for Change {
+    fn from(change: libcv::store::Change) -> Self {
+        Self(change, None)
+    }
+}
+
+impl From<TreeChange> for Change {
+    fn from(c: TreeChange) -> Self {
+        Self(c.change, c.kept)
+    }
+}
 
 #[pymethods]
 impl Change {
@@ -464,6 +567,11 @@ impl Change {
     #[getter]
     fn fields(&self) -> Vec<&'static str> {
         self.0.fields.iter().map(|f| f.name()).collect()
+    }
+
+    #[getter]
+    fn kept(&self) -> Option<&'static str> {
+        self.1
     }
 
     fn __repr__(&self) -> String {

@@ -149,14 +149,14 @@ impl Store {
     ) -> PyResult<Vec<Change>> {
         let store = self.get(py)?;
         let work = move |t: &Task| store.diff(&store.image(&before.0)?, &store.image(&after.0)?, t);
-        Ok(wait::run(py, "diff", progress, work)?.into_iter().map(Change).collect())
+        Ok(wait::run(py, "diff", progress, work)?.into_iter().map(Change::from).collect())
     }
 
     fn diff_job(&self, py: Python<'_>, before: Reference, after: Reference) -> PyResult<Job> {
         let store = self.get(py)?;
         let work = move |t: &Task| store.diff(&store.image(&before.0)?, &store.image(&after.0)?, t);
         Job::start(py, "diff", work, |py, found| {
-            let changes = found.into_iter().map(Change).collect::<Vec<_>>();
+            let changes = found.into_iter().map(Change::from).collect::<Vec<_>>();
             Ok(changes.into_pyobject(py)?.unbind().into_any())
         })
     }

@@ -78,6 +78,24 @@ int main(int argc, char **argv) {
     MUST(cv_store_init(in("store"), &store));
     cv_image *first = captured(store, "first\n"), *second = captured(store, "second\n");
 
+    /* A tree of the first becomes that of the second; a dry run writes nothing. */
+    cv_update_options update = {0};
+    char *did;
+    update.size = sizeof update;
+    update.dry_run = 1;
+    MUST(cv_image_extract(first, in("out"), NULL, NULL, NULL, &did));
+    cv_string_free(did);
+    MUST(cv_image_update(second, in("out"), &update, NULL, NULL, &did));
+    WANT(strstr(did, "\"/etc/motd\"") && strstr(did, "\"replace\""));
+    cv_string_free(did);
+    update.dry_run = 0;
+    MUST(cv_image_update(second, in("out"), &update, NULL, NULL, &did));
+    WANT(strstr(did, "\"replaced\":1") && strstr(did, "\"need\":\"nothing\""));
+    cv_string_free(did);
+    MUST(cv_image_diff_tree(second, in("out"), true, NULL, NULL, &did));
+    WANT(!strcmp(did, "[]"));
+    cv_string_free(did);
+
     const char *disk = in("disk");
     write_file(disk, "");
     WANT(!truncate(disk, 64 << 20));

@@ -300,6 +300,36 @@ static void secret_options(cv_store *store, const char *dir) {
     cv_string_free(s);
 }
 
+static void update_functions(cv_image *image, const char *dir) {
+    char *s = NULL;
+    cv_job *job;
+    cv_update_options o = {0};
+    o.size = sizeof o;
+    o.dry_run = 1;
+    NULL_IS_ERROR(cv_image_update, image, cv_image_update(NULL, dir, &o, NULL, NULL, &s));
+    NULL_IS_ERROR(cv_image_update, target, cv_image_update(image, NULL, &o, NULL, NULL, &s));
+    NULL_IS_FINE(cv_image_update, options, cv_image_update(image, "/proc/none", NULL, refuse, NULL, &s));
+    NULL_IS_FINE(cv_image_update, on_event, cv_image_update(image, "/proc/none", &o, NULL, NULL, &s));
+    NULL_IS_FINE(cv_image_update, user, cv_image_update(image, "/proc/none", &o, refuse, NULL, &s));
+    NULL_IS_ERROR(cv_image_update, updated_json, cv_image_update(image, dir, &o, NULL, NULL, NULL));
+    NULL_IS_ERROR(cv_image_update_start, image, cv_image_update_start(NULL, dir, &o, &job));
+    NULL_IS_ERROR(cv_image_update_start, target, cv_image_update_start(image, NULL, &o, &job));
+    NULL_IS_ERROR(cv_image_update_start, job, cv_image_update_start(image, dir, &o, NULL));
+    NULL_IS_FINE(cv_image_update_start, options, cv_image_update_start(image, "/proc/none", NULL, &job));
+    cv_job_free(job);
+    IS(-CV_E_NOT_FOUND, cv_image_update(image, "/proc/none", &o, NULL, NULL, &s));
+    o.protect_count = 1;
+    IS(-CV_E_INVALID, cv_image_update(image, dir, &o, NULL, NULL, &s));
+    NULL_IS_ERROR(cv_image_diff_tree, image, cv_image_diff_tree(NULL, dir, true, NULL, NULL, &s));
+    NULL_IS_ERROR(cv_image_diff_tree, tree, cv_image_diff_tree(image, NULL, true, NULL, NULL, &s));
+    NULL_IS_FINE(cv_image_diff_tree, on_event, cv_image_diff_tree(image, "/proc/none", true, NULL, NULL, &s));
+    NULL_IS_FINE(cv_image_diff_tree, user, cv_image_diff_tree(image, "/proc/none", true, refuse, NULL, &s));
+    NULL_IS_ERROR(cv_image_diff_tree, changes_json, cv_image_diff_tree(image, dir, true, NULL, NULL, NULL));
+    NULL_IS_ERROR(cv_image_diff_tree_start, image, cv_image_diff_tree_start(NULL, dir, true, &job));
+    NULL_IS_ERROR(cv_image_diff_tree_start, tree, cv_image_diff_tree_start(image, NULL, true, &job));
+    NULL_IS_ERROR(cv_image_diff_tree_start, job, cv_image_diff_tree_start(image, dir, true, NULL));
+}
+
 static void diff_functions(cv_store *store, cv_image *a) {
     char *s = NULL;
     cv_job *job;
@@ -633,6 +663,7 @@ int main(int argc, char **argv) {
     job_functions(job);
     IS(0, cv_store_image(store, "node", &image));
     image_functions(image, dir);
+    update_functions(image, dir);
     diff_functions(store, image);
     sign_functions(store, image, dir);
     secret_options(store, dir);

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """SIGKILL at random moments of capture, extract, tag and roll back: the store checks clean every time without a manual
-step, and the next run succeeds. 20 kills of each, 200 with FULL=1. The seed is printed; SEED=n repeats a run."""
+step, and the next run succeeds; and of updates in place: what is there is known as unfinished, and repeating ends equal.
+20 kills of each, 200 with FULL=1. The seed is printed; SEED=n repeats a run."""
 import json
 import os
 import random
@@ -52,6 +53,66 @@ def change(rng: random.Random, tree: str, n: int) -> None:
         f.write(rng.randbytes(rng.randrange(200_000, 4_000_000)))
 
 
+def other_version(rng: random.Random, tree: str) -> None:
+    """What an update of packages does: other content, other kinds, names that come and go, links, modes."""
+    for i in range(2000):
+        path, dice = f"{tree}/d{i % 50}/f{i}", rng.randrange(12)
+        if dice > 6:
+            continue
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path)
+        elif os.path.lexists(path):
+            os.unlink(path)
+        if dice == 0:
+            os.symlink(f"f{i}", path)
+        elif dice == 1:
+            os.makedirs(f"{path}/inner")
+            with open(f"{path}/inner/file", "wb") as f:
+                f.write(rng.randbytes(100))
+        elif dice == 2 and os.path.isfile(f"{tree}/large0"):
+            os.link(f"{tree}/large0", path)
+        elif dice > 2:
+            with open(path, "wb") as f:
+                f.write(rng.randbytes(rng.randrange(0, 20_000)))
+            os.chmod(path, rng.choice((0o644, 0o755, 0o600)))
+    for i in range(1, 6, 2):
+        with open(f"{tree}/large{i}", "r+b") as f:
+            f.seek(rng.randrange(7_000_000))
+            f.write(rng.randbytes(300_000))
+
+
+def updates(rng: random.Random, work: str, store: str, tree: str) -> None:
+    """A tree goes to and fro between versions, each way killed at a random moment; some of the killed runs are killed
+    again. The last run succeeds without a hand and the tree is equal to an extraction, byte for byte."""
+    at, out = ("--store", store), f"{work}/node"
+    versions = []
+    for n in range(3):
+        good(*at, "image", "capture", tree, "--name", "u", "--exact")
+        versions.append(f"u@{n + 1}")
+        other_version(rng, tree)
+    good(*at, "image", "extract", versions[0], out)
+    how = ("--update", "--local", "delete", "--exact")
+    begin = time.monotonic()
+    good(*at, "image", "extract", versions[1], out, *how)
+    typical = time.monotonic() - begin
+    unfinished = 0
+    for n in range(ROUNDS):
+        for _ in range(rng.randrange(1, 4)):
+            killed(rng, typical, *at, "image", "extract", rng.choice(versions), out, *how)
+            marked = os.path.exists(f"{out}/.libcv-updating")
+            unfinished += marked
+            if marked:
+                assert cv(*at, "image", "capture", out, "--name", "x").returncode == 16, "a part was captured"
+                assert cv(*at, "image", "extract", versions[0], out).returncode == 16, "a part was extracted into"
+        goal = rng.choice(versions)
+        good(*at, "image", "extract", goal, out, *how)
+        assert good(*at, "image", "diff", goal, f"{out}/", "--exact")["changes"] == [], f"round {n}: not as {goal}"
+        names = [name for _, _, files in os.walk(out) for name in files if name.startswith((".cv-", ".libcv-"))]
+        assert not names, f"round {n}: left behind: {names}"
+    print(f"updates: {unfinished} of the kills left an unfinished tree")
+    assert unfinished * 4 > ROUNDS, "the kills hit too seldom to show anything"
+
+
 def main() -> None:
     print(f"seed {SEED}, {ROUNDS} kills each")
     rng = random.Random(SEED)
@@ -98,6 +159,7 @@ def main() -> None:
         good(*at, "image", "capture", tree, "--name", "t")
         good(*at, "image", "extract", "t", out, "--verify")
         good(*at, "store", "check", "--read-data")
+        updates(rng, work, store, tree)
         assert not os.listdir(f"{store}/tmp"), "temporary files of killed writers were not removed"
     finally:
         shutil.rmtree(work, ignore_errors=True)

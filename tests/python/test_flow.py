@@ -53,6 +53,34 @@ def test_capture_change_roll_back_extract(store: cv.Store, tree: Path, capture: 
     assert store.images() == []
 
 
+def test_update_and_diff_tree(tree: Path, capture: Capture, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    first = capture()
+    first.extract(out)
+    assert first.diff_tree(out) == []
+    (tree / "etc" / "motd").write_text("welcome, all of you\n")
+    second = capture()
+    assert [(c.path, c.kind, c.kept) for c in second.diff_tree(str(out))] == [("/etc/motd", "changed", None)]
+    (out / "mine").write_text("local")
+    (out / "etc" / "fstab").write_text("of the node")
+    dry = second.update(out, dry_run=True, local="delete")
+    assert [(a["path"], a["what"]) for a in dry["actions"]] == [
+        ("/etc/fstab", "keep"),
+        ("/etc/motd", "replace"),
+        ("/mine", "delete"),
+    ]
+    done = second.update(out, verify=True, protect=["/mine"])
+    assert (done["replaced"], done["kept"]["paths"], done["verdict"]["need"]) == (1, ["/mine", "/etc/fstab"], "nothing")
+    assert done["verified"] and (out / "etc" / "motd").read_text() == "welcome, all of you\n"
+    job = second.update_job(out, local="delete")
+    job.wait()
+    assert job.result()["local_deleted"] == {"count": 1, "paths": ["/mine"]}
+    with pytest.raises(cv.Invalid):
+        second.update(out, local="perhaps")  # type: ignore[arg-type]
+    with pytest.raises(cv.NotFound):
+        second.diff_tree(tmp_path / "none")
+
+
 def test_rows(capture: Capture) -> None:
     image = capture()
     rows = {row.path: row for row in image.ls("/", recursive=True)}

@@ -193,6 +193,8 @@ def test_aio(store: cv.Store, tree: Path, tmp_path: Path) -> None:
         assert seen[0] == "job.start" and seen[-1] == "job.end"
         done = await cv.aio.extract(image, tmp_path / "out", verify=True)
         assert done["verified"]
+        assert (await cv.aio.update(image, tmp_path / "out", dry_run=True))["actions"] == []
+        assert await cv.aio.diff_tree(image, tmp_path / "out") == []
         assert (await cv.aio.check(store))["faults"] == []
         with pytest.raises(cv.NotFound):
             await cv.aio.capture(store, tmp_path / "none", "node")

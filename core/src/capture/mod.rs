@@ -14,10 +14,8 @@ mod emit;
 mod facts;
 mod plan;
 mod read;
-mod report;
-pub mod rules;
-pub mod select;
 
+pub use crate::tree::{rules, select};
 pub use select::Scrubbed;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -30,9 +28,9 @@ use crate::store::{Image, Reason, Store};
 use crate::sys::clock;
 use crate::sys::confined::{Root, show};
 use crate::sys::state;
+use crate::tree::report::ReportFile;
 use crate::tree::{Tree, walk};
 use cache::{Cache, CacheFile};
-use report::ReportFile;
 use select::Selection;
 use serde::Serialize;
 use serde_json::json;
@@ -157,12 +155,9 @@ fn capture(store: &Store, path: &Path, name: &str, options: &CaptureOptions, tas
         e => Error::io("open", path.display(), e),
     });
     let root = root?.one_filesystem();
-    if crate::tree::extract::is_unfinished(&root) {
-        return Err(Error::refused(format!(
-            "{} holds a part of an image, from an extraction that did not end",
-            path.display()
-        ))
-        .hint("extract the image again"));
+    if let Some(work) = crate::tree::unfinished(&root) {
+        let what = format!("{} holds parts of an image, from {work} that did not end", path.display());
+        return Err(Error::refused(what).hint("repeat it first"));
     }
     let report = options.report.as_deref().map(ReportFile::begin).transpose()?;
     let selection = Selection::new(&options.exclude, &options.keep, options.exact, report)?;
@@ -259,7 +254,7 @@ fn capture(store: &Store, path: &Path, name: &str, options: &CaptureOptions, tas
         notes: notes.into_iter().map(note).chain(read.notes).collect(),
     };
     if let Some(file) = selection.into_report_file() {
-        file.finish(&done)?;
+        file.finish(&Captured { scrubbed: Vec::new(), ..done.clone() }, &done.scrubbed)?;
     }
     Ok(done)
 }

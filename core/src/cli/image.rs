@@ -3,6 +3,7 @@
 mod archive;
 mod capture;
 mod look;
+mod update;
 mod verify;
 
 use super::Session;
@@ -35,15 +36,8 @@ pub(super) enum Verb {
         /// The name
         name: String,
     },
-    /// What changed from one image to another
-    Diff {
-        /// The first image
-        #[arg(value_name = "REF")]
-        from: String,
-        /// The second image
-        #[arg(value_name = "REF")]
-        to: String,
-    },
+    /// What changed from one image to another, or differs in a tree
+    Diff(look::Diff),
     /// Point a tag to an image
     Tag {
         /// The image
@@ -81,7 +75,7 @@ pub(super) enum Verb {
         /// The file
         path: OsString,
     },
-    /// Extract an image into an empty directory
+    /// Extract an image into an empty directory, or update the tree in one
     Extract(Extract),
     /// Verify who made an image, and read all of it
     Verify(verify::Verify),
@@ -132,6 +126,11 @@ pub(super) struct Extract {
     dir: PathBuf,
     #[command(flatten)]
     trust: TrustArgs,
+    /// Update the tree that is there: only what differs is written
+    #[arg(long)]
+    update: bool,
+    #[command(flatten)]
+    how: update::How,
     /// Read everything back and compare
     #[arg(long)]
     verify: bool,
@@ -155,7 +154,7 @@ pub(super) fn run(verb: Verb, session: &Session) -> Result<()> {
         Verb::Export(args) => archive::export(&args, session),
         Verb::Derive(args) => archive::derive(&args, session),
         Verb::Log { name } => look::log(&name, session),
-        Verb::Diff { from, to } => look::diff(&from, &to, session),
+        Verb::Diff(args) => look::diff(&args, session),
         Verb::Tag { image, tag } => set_tag(&image, &tag, session),
         Verb::Rollback { name, to, sign } => {
             let release = sign.store(session)?.rollback(&name, &to)?;
@@ -191,6 +190,9 @@ fn set_tag(image: &str, tag: &str, session: &Session) -> Result<()> {
 }
 
 fn extract(args: &Extract, session: &Session) -> Result<()> {
+    if args.update {
+        return update::update(args, session);
+    }
     let image = args.trust.store(session)?.image(&args.image)?;
     let options = ExtractOptions {
         verify: args.verify,

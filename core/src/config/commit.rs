@@ -10,6 +10,7 @@ use super::{ConfigError, display, failed};
 use crate::error::{Error, Result};
 use crate::job::Task;
 use crate::sys::confined::{Links, Root, proc_path, split};
+use crate::sys::inode;
 use crate::sys::xattr::{self, Of};
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, RenameFlags, Stat, Uid};
 use rustix::io::Errno;
@@ -282,9 +283,7 @@ fn write_file(dir: &OwnedFd, name: &[u8], file: &File, target: &[u8]) -> Result<
 
 /// FAT, which is what an EFI system partition has, keeps neither owner nor mode and says so with `EPERM`.
 fn tolerate(file: &std::fs::File, e: Errno) -> Result<(), Errno> {
-    const FAT: [rustix::fs::FsWord; 2] = [0x4d44, 0x2011_bab0];
-    let on_fat = rustix::fs::fstatfs(file).is_ok_and(|fs| FAT.contains(&fs.f_type));
-    if e == Errno::PERM && on_fat { Ok(()) } else { Err(e) }
+    if e == Errno::PERM && inode::is_fat(file.as_fd()) { Ok(()) } else { Err(e) }
 }
 
 /// A new entry gets the label of its directory, as the kernel would do under a policy: the machine that deploys often

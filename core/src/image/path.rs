@@ -38,6 +38,16 @@ pub fn parent(path: &[u8]) -> &[u8] {
     crate::sys::confined::split(path).0
 }
 
+/// Whether `path` lies beneath `above`; every path but the root lies beneath the root.
+#[must_use]
+pub fn is_beneath(path: &[u8], above: &[u8]) -> bool {
+    match path.strip_prefix(above) {
+        Some(rest) if above.is_empty() => !rest.is_empty(),
+        Some(rest) => rest.first() == Some(&b'/'),
+        None => false,
+    }
+}
+
 /// The last component.
 #[must_use]
 pub fn name(path: &[u8]) -> &[u8] {
@@ -78,11 +88,14 @@ pub fn check(path: &[u8]) -> Result<(), FormatError> {
 /// What stands in a directory while an image is extracted into it.
 pub const MARKER: &[u8] = b".libcv-extracting";
 
+/// What stands in a directory while its tree is updated to another image.
+pub const UPDATE_MARKER: &[u8] = b".libcv-updating";
+
 /// Whether this name is one that libcv keeps for its own notes about a root: they say nothing about another root, and
 /// are not part of an image.
 #[must_use]
 pub fn is_note(path: &[u8]) -> bool {
-    path == MARKER || path.starts_with(b".cv-config.journal")
+    path == MARKER || path.starts_with(UPDATE_MARKER) || path.starts_with(b".cv-config.journal")
 }
 
 #[cfg(test)]

@@ -64,6 +64,22 @@ pub enum Field {
 }
 
 impl Field {
+    /// All of them, in the order of their numbers.
+    pub(crate) const ALL: [Self; 12] = [
+        Self::Kind,
+        Self::Mode,
+        Self::Owner,
+        Self::Mtime,
+        Self::Size,
+        Self::Content,
+        Self::Target,
+        Self::Device,
+        Self::Xattrs,
+        Self::Flags,
+        Self::Links,
+        Self::Torn,
+    ];
+
     /// The name, as it stands in JSON.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -100,6 +116,30 @@ impl Store {
     /// # Errors
     /// `Integrity` when a page is missing or damaged; `Cancelled`.
     pub fn diff(&self, a: &Image, b: &Image, task: &Task) -> Result<Vec<Change>> {
+        let mut out = Vec::new();
+        let single = |row: Row, kind| Change { path: row.path, kind, fields: Vec::new() };
+        self.each_pair(a, b, task, &mut |x, y| match (x, y) {
+            (Some(x), Some(y)) => {
+                let fields = fields(&x, &y);
+                if !fields.is_empty() {
+                    out.push(Change { path: x.path, kind: ChangeKind::Changed, fields });
+                }
+            }
+            (Some(x), None) => out.push(single(x, ChangeKind::Removed)),
+            (None, Some(y)) => out.push(single(y, ChangeKind::Added)),
+            (None, None) => {}
+        })?;
+        Ok(out)
+    }
+
+    /// Gives the rows of each path, of both images or of one, in path order, but for those in pages that both have.
+    pub(crate) fn each_pair(
+        &self,
+        a: &Image,
+        b: &Image,
+        task: &Task,
+        give: &mut dyn FnMut(Option<Row>, Option<Row>),
+    ) -> Result<()> {
         let pages = |i: &Image| i.manifest().pages.iter().map(|p| p.hash).collect::<HashSet<_>>();
         let (of_a, of_b) = (pages(a), pages(b));
         let mut set = ChunkSet::default();
@@ -111,30 +151,21 @@ impl Store {
         self.expect(&set)?;
         task.stage("diff", (a.manifest().pages.len() + b.manifest().pages.len()) as u64, Unit::Steps);
         let (mut a, mut b) = (Side::new(a), Side::new(b));
-        let mut out = Vec::new();
         loop {
             if a.skip_equal(&mut b) {
                 task.advance(2);
                 continue;
             }
             let order = match (a.path(), b.path()) {
-                (None, None) => return Ok(out),
+                (None, None) => return Ok(()),
                 (Some(_), None) => Ordering::Less,
                 (None, Some(_)) => Ordering::Greater,
                 (Some(x), Some(y)) => path::compare(x, y),
             };
-            let single = |row: Row, kind| Change { path: row.path, kind, fields: Vec::new() };
             match order {
-                Ordering::Less => out.extend(a.take(task)?.map(|r| single(r, ChangeKind::Removed))),
-                Ordering::Greater => out.extend(b.take(task)?.map(|r| single(r, ChangeKind::Added))),
-                Ordering::Equal => {
-                    if let (Some(x), Some(y)) = (a.take(task)?, b.take(task)?) {
-                        let fields = fields(&x, &y);
-                        if !fields.is_empty() {
-                            out.push(Change { path: x.path, kind: ChangeKind::Changed, fields });
-                        }
-                    }
-                }
+                Ordering::Less => give(a.take(task)?, None),
+                Ordering::Greater => give(None, b.take(task)?),
+                Ordering::Equal => give(a.take(task)?, b.take(task)?),
             }
         }
     }

@@ -16,7 +16,7 @@ use super::sealed::{seal, unseal};
 use super::trash::Trash;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::clock;
-use crate::sys::process::{Process, host};
+use crate::sys::identity::{Identity, host};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ const ATTEMPTS: u32 = 5;
 #[serde(deny_unknown_fields)]
 struct LeaseFile {
     host: String,
-    process: Process,
+    process: Identity,
     what: String,
 }
 
@@ -83,7 +83,7 @@ impl Lease {
 
     fn put(store: &Store, what: &str) -> Result<Self> {
         let id = format!("{:016x}", clock::random_u64());
-        let file = LeaseFile { host: host(), process: Process::own(), what: what.to_owned() };
+        let file = LeaseFile { host: host(), process: Identity::own(), what: what.to_owned() };
         let bytes = seal("lease", &file);
         match store.blobs().create(&key(&id), &bytes) {
             // A full store can still be collected: what is cached can go at any time.

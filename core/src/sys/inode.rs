@@ -36,6 +36,13 @@ pub fn set_flags(fd: BorrowedFd<'_>, wanted: u32) -> Result<(), Errno> {
     unsafe { ioctl::ioctl(fd, Setter::<SET, u32>::new(new)) }
 }
 
+/// Whether something open is on FAT, which is what an EFI system partition has: it keeps neither owner nor mode.
+#[must_use]
+pub fn is_fat(fd: BorrowedFd<'_>) -> bool {
+    const FAT: [rustix::fs::FsWord; 2] = [0x4d44, 0x2011_bab0];
+    rustix::fs::fstatfs(fd).is_ok_and(|fs| FAT.contains(&fs.f_type))
+}
+
 /// The umask of the process, without changing it, as `umask(2)` would for all threads.
 #[must_use]
 pub fn umask() -> u32 {

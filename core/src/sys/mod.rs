@@ -4,6 +4,7 @@ pub mod block;
 pub mod clock;
 pub mod confined;
 pub mod descriptor;
+pub mod identity;
 pub mod inode;
 pub mod lock;
 pub mod loopdev;

@@ -35,7 +35,11 @@ impl Of<'_> {
 /// How xfs shows root the ACLs that it stores; they are there as `system.posix_acl_*`, too.
 const DOUBLES: [&[u8]; 2] = [b"trusted.SGI_ACL_FILE", b"trusted.SGI_ACL_DEFAULT"];
 
-/// All attributes, sorted by name, each once.
+/// What libcv notes at the root of a tree: the image that it was made from. It is about this directory, never a part of
+/// the tree, and so it is not listed.
+pub const NOTE: &[u8] = b"trusted.libcv.image";
+
+/// All attributes, sorted by name, each once, but for [`NOTE`].
 ///
 /// # Errors
 /// The errno; a filesystem without attributes has none, which is not an error.
@@ -45,7 +49,7 @@ pub fn list(of: Of<'_>) -> Result<Vec<Xattr>, Errno> {
         names => names?,
     };
     let mut out = Vec::new();
-    for name in names.split(|&c| c == 0).filter(|n| !n.is_empty() && !DOUBLES.contains(n)) {
+    for name in names.split(|&c| c == 0).filter(|n| !n.is_empty() && !DOUBLES.contains(n) && *n != NOTE) {
         match whole(|buf| of.value(name, buf)) {
             Ok(value) => out.push((name.to_vec(), value)),
             Err(Errno::NODATA) => {} // removed between the two calls
@@ -68,6 +72,12 @@ fn whole(mut ask: impl FnMut(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<u
         }
         n => Ok(small[..n?].to_vec()),
     }
+}
+
+/// The value of one attribute; `None` when there is none, or the filesystem has no attributes.
+#[must_use]
+pub fn get(of: Of<'_>, name: &[u8]) -> Option<Vec<u8>> {
+    whole(|buf| of.value(name, buf)).ok()
 }
 
 /// Sets one attribute.

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::image::row::{Group, Kind, Row, Value};
-use crate::image::{Hash, Item};
+use crate::image::{Content, Hash, Item};
 use crate::job::Task;
 use crate::store::image::each_item;
 use crate::store::{ChunkSource, Image};
@@ -11,7 +11,7 @@ use crate::sys::inode;
 use crate::sys::xattr::{self, Of};
 use crate::tree::entry::Entry;
 use crate::tree::walk::{self, Choice};
-use rustix::fs::{Advice, AtFlags, Mode, OFlags, StatxFlags};
+use rustix::fs::{Advice, AtFlags, Mode, OFlags, SeekFrom, StatxFlags};
 use rustix::io::Errno;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -231,16 +231,10 @@ impl Comparison<'_> {
             // Everything was synced: clean pages can be dropped, and what is read then comes from the medium.
             let _ = rustix::fs::fadvise(fd, 0, None, Advice::DontNeed);
         }
-        let (mut at, mut data, mut wrong) = (0u64, 0u64, None);
+        let wrong = first_difference(self.source, content, fd, self.buffer)?;
+        let mut data = 0;
         each_item(self.source, content, |item| {
-            if let Item::Chunk { length, hash } = item {
-                let buf = &mut self.buffer[..*length as usize];
-                if wrong.is_none() && (!read_exact(fd, at, buf) || Hash::of(buf) != *hash) {
-                    wrong = Some(at);
-                }
-                data += u64::from(*length);
-            }
-            at += item.length();
+            data += if matches!(item, Item::Chunk { .. }) { item.length() } else { 0 };
             Ok(())
         })?;
         if let Some(at) = wrong {
@@ -253,6 +247,52 @@ impl Comparison<'_> {
         }
         Ok(())
     }
+}
+
+/// The offset of the first piece of a file that is not as `content` says. Where there is a hole are zeros.
+pub(super) fn first_difference(
+    source: &dyn ChunkSource,
+    content: &Content,
+    fd: BorrowedFd<'_>,
+    buffer: &mut Vec<u8>,
+) -> Result<Option<u64>> {
+    let (mut at, mut wrong) = (0u64, None);
+    each_item(source, content, |item| {
+        let same = wrong.is_some()
+            || match item {
+                Item::Chunk { length, hash } => {
+                    buffer.resize(buffer.len().max(*length as usize), 0);
+                    let buf = &mut buffer[..*length as usize];
+                    read_exact(fd, at, buf) && Hash::of(buf) == *hash
+                }
+                Item::Hole(length) => is_zero(fd, at, *length, buffer),
+            };
+        if !same {
+            wrong = Some(at);
+        }
+        at += item.length();
+        Ok(())
+    })?;
+    Ok(wrong)
+}
+
+/// Whether a range holds nothing but zeros; what is a hole there, too, is not read.
+fn is_zero(fd: BorrowedFd<'_>, mut at: u64, length: u64, buffer: &mut Vec<u8>) -> bool {
+    buffer.resize(buffer.len().max(64 << 10), 0);
+    let end = at + length;
+    while at < end {
+        at = match rustix::fs::seek(fd, SeekFrom::Data(at)) {
+            Ok(data) if data < end => data,
+            Ok(_) | Err(Errno::NXIO) => return true,
+            Err(_) => at,
+        };
+        let n = (end - at).min(64 << 10) as usize;
+        if !read_exact(fd, at, &mut buffer[..n]) || buffer[..n].iter().any(|&b| b != 0) {
+            return false;
+        }
+        at += n as u64;
+    }
+    true
 }
 
 fn read_exact(fd: BorrowedFd<'_>, mut at: u64, mut buf: &mut [u8]) -> bool {

@@ -12,9 +12,13 @@ pub const APPEND: u8 = 4;
 pub const LINKED: u8 = 8;
 /// Its content is left out by a rule: an empty file stands for it.
 pub const EMPTIED: u8 = 16;
+/// Something is mounted on it; what is in it was not walked.
+pub const MOUNT: u8 = 32;
+/// It is a store of images; what is in it was not walked.
+pub const STORE: u8 = 64;
 
 /// What `stat` said of an entry.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Entry {
     /// Inode number.
     pub ino: u64,

@@ -8,13 +8,15 @@
 //!
 //! While it runs a marker stands in the target; a run that finds one clears what the killed run left and begins anew.
 
-mod capability;
-mod directories;
-mod files;
-mod finish;
-mod plan;
-mod queue;
-mod target;
+pub(in crate::tree) mod capability;
+pub(in crate::tree) mod directories;
+pub(in crate::tree) mod files;
+pub(in crate::tree) mod finish;
+pub(in crate::tree) mod metadata;
+pub(in crate::tree) mod over;
+pub(in crate::tree) mod plan;
+pub(in crate::tree) mod queue;
+pub(in crate::tree) mod target;
 
 use super::compare;
 use crate::error::{Error, Result};
@@ -22,7 +24,7 @@ use crate::event::Unit;
 pub use crate::image::Loss;
 use crate::job::{Failure, Task};
 use crate::store::{ChunkSource, Image};
-use crate::sys::confined::Root;
+use crate::sys::confined::{Root, show};
 use crate::sys::descriptor;
 use rustix::io::Errno;
 use serde::Serialize;
@@ -68,23 +70,40 @@ impl Image {
 }
 
 /// What all phases of one extraction work with.
-struct Extraction<'a> {
-    plan: &'a plan::Plan,
-    root: &'a Root,
-    lost: &'a capability::Lost,
-    owner: target::Owner,
-    threads: usize,
+pub(in crate::tree) struct Extraction<'a> {
+    pub(in crate::tree) plan: &'a plan::Plan,
+    pub(in crate::tree) root: &'a Root,
+    pub(in crate::tree) lost: &'a capability::Lost,
+    pub(in crate::tree) owner: target::Owner,
+    /// Names for what is made, when the tree is there already.
+    pub(in crate::tree) over: Option<&'a over::Over>,
+    pub(in crate::tree) threads: usize,
     /// Files of several chunks that may be open between two of them; and directories, for each thread.
-    open_limits: (usize, usize),
-    task: &'a Task,
-    failure: Failure,
+    pub(in crate::tree) open_limits: (usize, usize),
+    pub(in crate::tree) task: &'a Task,
+    pub(in crate::tree) failure: Failure,
 }
 
 impl Extraction<'_> {
     /// An error of the system about an entry.
-    fn failed(&self, what: &str, path: &[u8], e: Errno) -> Error {
+    pub(in crate::tree) fn failed(&self, what: &str, path: &[u8], e: Errno) -> Error {
         Error::io(what, self.root.name_of(path), e)
     }
+
+    /// An error of setting metadata.
+    pub(in crate::tree) fn unset(&self, path: &[u8], u: metadata::Unset) -> Error {
+        let e = self.failed(u.what, path, u.errno);
+        match u.attribute {
+            Some(name) => e.fact("attribute", show(&name).into_owned()),
+            None => e,
+        }
+    }
+}
+
+/// How many files of several chunks, and how many directories for each thread, may be open.
+pub(in crate::tree) fn open_limits(threads: usize) -> (usize, usize) {
+    let left = descriptor::left();
+    ((left / 4).clamp(4, 256), (left / 2 / threads).clamp(4, 64))
 }
 
 /// Extracts `image`, its chunks coming from `source`.
@@ -111,14 +130,14 @@ pub fn extract(
     }
     let lost = capability::Lost::new(&losses);
     let owner = target.mark(image)?;
-    let left = descriptor::left();
     let run = Extraction {
         plan: &plan,
         root: target.root(),
         lost: &lost,
         owner,
         threads,
-        open_limits: ((left / 4).clamp(4, 256), (left / 2 / threads).clamp(4, 64)),
+        over: None,
+        open_limits: open_limits(threads),
         task,
         failure: Failure::default(),
     };
@@ -137,6 +156,7 @@ pub fn extract(
     // What says "a part" goes only when the whole is there, and on the medium.
     sync()?;
     target.unmark()?;
+    target::note_image(target.root(), Some(&image.id()));
     finish::root(&run)?;
     sync()?;
     if options.verify {
@@ -157,7 +177,7 @@ pub fn is_unfinished(root: &Root) -> bool {
     target::Marked::look(root) == target::Marked::Yes
 }
 
-fn unsupported(path: &Path, losses: &[Loss]) -> Error {
+pub(in crate::tree) fn unsupported(path: &Path, losses: &[Loss]) -> Error {
     let names = losses.iter().map(|l| l.feature.clone()).collect::<Vec<_>>().join(", ");
     Error::unsupported(format!("the filesystem at {} cannot hold: {names}", path.display()))
         .fact("losses", serde_json::to_value(losses).unwrap_or_default())

@@ -1,6 +1,6 @@
 //! Walking a tree: directories on several threads, by descriptor, never across a mount point.
 
-use super::entry::{APPEND, Entry, IMMUTABLE, LINKED, SPARSE, Tree};
+use super::entry::{APPEND, Entry, IMMUTABLE, LINKED, MOUNT, SPARSE, STORE, Tree};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::row::{BLOCK, CHARACTER, DIRECTORY, KIND_MASK, REGULAR};
 use crate::job::Task;
@@ -106,9 +106,12 @@ fn put(state: &Mutex<Shared>, wake: &Condvar, number: u32, path: &[u8], found: R
             } else {
                 let first = s.tree.add_children(number, &listing.entries);
                 for (i, (name, e)) in listing.entries.iter().enumerate() {
-                    if e.is_directory() && !listing.mounts.contains(&i) {
+                    if e.is_directory() && !e.has(MOUNT) {
                         s.todo.push((first + i as u32, join(path, name)));
                     }
+                }
+                if listing.store {
+                    s.tree.set_flag(number, STORE);
                 }
                 s.notes.extend(listing.notes);
                 task.advance(listing.entries.len() as u64);
@@ -123,8 +126,8 @@ fn put(state: &Mutex<Shared>, wake: &Condvar, number: u32, path: &[u8], found: R
 #[derive(Default)]
 struct Listing {
     entries: Vec<(Vec<u8>, Entry)>,
-    /// Positions of directories on which something else is mounted.
-    mounts: Vec<usize>,
+    /// Whether the directory itself is a store, and was not listed.
+    store: bool,
     notes: Vec<Note>,
 }
 
@@ -148,6 +151,7 @@ fn list(root: &Root, path: &[u8], mount: (u32, u32, u64), choose: Chooser<'_>) -
     };
     let mut names = names(fd.as_fd()).map_err(|e| Error::io("list", root.name_of(path), e))?;
     if !path.is_empty() && is_store(fd.as_fd(), &names) {
+        out.store = true;
         out.notes.push(Note { path: show(path).into_owned(), what: "is a store of images: its content is left out" });
         return Ok(out);
     }
@@ -175,20 +179,17 @@ fn list(root: &Root, path: &[u8], mount: (u32, u32, u64), choose: Chooser<'_>) -
             return Err(Error::new(ErrorKind::Limit, format!("the path of /{} is over the limits", show(&whole)))
                 .hint("leave the directory out with --exclude"));
         }
-        out.entries.push((bytes.to_vec(), e));
         if mount_id(&st) != mount {
             out.notes.push(Note { path: show(&whole).into_owned(), what: "is a mount point: its content is left out" });
-            out.mounts.push(out.entries.len() - 1);
+            e.flags |= MOUNT;
         }
+        out.entries.push((bytes.to_vec(), e));
     }
-    // Names are sorted, and the positions of the mount points with them.
-    let mounts: Vec<Vec<u8>> = out.mounts.iter().map(|&i| out.entries[i].0.clone()).collect();
     out.entries.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-    out.mounts = (0..out.entries.len()).filter(|&i| mounts.contains(&out.entries[i].0)).collect();
     Ok(out)
 }
 
-pub(super) fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
+pub(crate) fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(path.len() + 1 + name.len());
     out.extend_from_slice(path);
     if !path.is_empty() {

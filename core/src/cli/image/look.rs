@@ -7,6 +7,7 @@ use crate::image::{Kind, Manifest, Row};
 use crate::store::{Change, ChangeKind, Image, Logged, Tag};
 use crate::sys::clock;
 use crate::sys::confined::show as printable;
+use crate::tree::diff::{DiffOptions, TreeChange};
 use crate::units::human;
 use base64::Engine;
 use clap::Args;
@@ -29,6 +30,25 @@ pub(crate) struct Ls {
     /// Everything beneath it
     #[arg(short, long)]
     recursive: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Diff {
+    /// The image
+    #[arg(value_name = "REF")]
+    from: String,
+    /// Another image, or the root of a tree; a directory is written with a slash: ./DIR
+    #[arg(value_name = "REF|DIR")]
+    to: OsString,
+    /// Leave nothing out: caches, logs and the identity of the machine count, too
+    #[arg(long)]
+    exact: bool,
+    /// Mark these as the node's own, too; a pattern as in .gitignore
+    #[arg(long, value_name = "PATTERN")]
+    protect: Vec<String>,
+    /// Threads; 0 is one for each core
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    threads: usize,
 }
 
 pub(super) fn list(session: &Session) -> Result<()> {
@@ -113,23 +133,52 @@ pub(super) fn log(name: &str, session: &Session) -> Result<()> {
     })
 }
 
-pub(super) fn diff(from: &str, to: &str, session: &Session) -> Result<()> {
+pub(super) fn diff(args: &Diff, session: &Session) -> Result<()> {
+    if means_directory(&args.to) {
+        return diff_tree(args, session);
+    }
+    let Some(to) = args.to.to_str() else { return Err(Error::invalid("the second REF is not UTF-8")) };
+    if args.exact || !args.protect.is_empty() {
+        return Err(Error::invalid("--exact and --protect are for comparing an image with a tree")
+            .hint(format!("a directory is written with a slash: ./{to}")));
+    }
     let store = session.store()?;
-    let (a, b) = (store.image(from)?, store.image(to)?);
+    let (a, b) = (store.image(&args.from)?, store.image(to)?);
     let changes = session.run("image diff", |task| store.diff(&a, &b, task))?;
     let all = || changes.iter().map(Change::to_json).collect::<Vec<_>>();
     session.print(&json!({ "from": a.id(), "to": b.id(), "changes": all() }), |w| {
+        changes.iter().try_for_each(|c| writeln!(w, "{}", change_line(c)))
+    })
+}
+
+/// Whether the second argument of diff is a directory: a REF has no slash, and is neither `.` nor `..`.
+fn means_directory(argument: &OsStr) -> bool {
+    argument.as_bytes().contains(&b'/') || argument == "." || argument == ".."
+}
+
+fn diff_tree(args: &Diff, session: &Session) -> Result<()> {
+    let image = session.store()?.image(&args.from)?;
+    let options = DiffOptions { exact: args.exact, protect: args.protect.clone(), threads: args.threads };
+    let changes = session.run("image diff", |task| image.diff_tree(&args.to, &options, task))?;
+    let all = changes.iter().map(TreeChange::to_json).collect::<Vec<_>>();
+    let tree = printable(args.to.as_bytes());
+    session.print(&json!({ "from": image.id(), "tree": tree, "changes": all }), |w| {
         changes.iter().try_for_each(|c| {
-            let sign = match c.kind {
-                ChangeKind::Added => '+',
-                ChangeKind::Removed => '-',
-                ChangeKind::Changed => '~',
-            };
-            write!(w, "{sign} /{}", printable(&c.path))?;
-            let fields = c.fields.iter().map(|f| f.name()).collect::<Vec<_>>().join(",");
-            if fields.is_empty() { writeln!(w) } else { writeln!(w, " {fields}") }
+            let kept = c.kept.map(|why| format!(" ({why})")).unwrap_or_default();
+            writeln!(w, "{}{kept}", change_line(&c.change))
         })
     })
+}
+
+fn change_line(c: &Change) -> String {
+    let sign = match c.kind {
+        ChangeKind::Added => '+',
+        ChangeKind::Removed => '-',
+        ChangeKind::Changed => '~',
+    };
+    let fields = c.fields.iter().map(|f| f.name()).collect::<Vec<_>>().join(",");
+    let space = if fields.is_empty() { "" } else { " " };
+    format!("{sign} /{}{space}{fields}", printable(&c.path))
 }
 
 /// The path in an image that an argument means: leading and trailing slashes do not count.

@@ -3,7 +3,7 @@
 
 use super::Loss;
 use super::plan::{Meta, Plan, What};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::image::loss::class;
 use crate::sys::confined::{Root, show};
 use crate::sys::inode;
@@ -13,15 +13,11 @@ use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags, Timespec, Timestamps};
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 
-/// Superblock numbers of filesystems that know neither owners nor links.
-const FAT: i64 = 0x4d44;
-const EXFAT: i64 = 0x2011_bab0;
-
 /// What is lost, as the writers ask for it.
 #[derive(Default)]
-pub(super) struct Lost {
-    pub(super) owner: bool,
-    pub(super) inode_flags: bool,
+pub(in crate::tree) struct Lost {
+    pub(in crate::tree) owner: bool,
+    pub(in crate::tree) inode_flags: bool,
     special: bool,
     links: bool,
     xattrs: Vec<Vec<u8>>,
@@ -36,7 +32,7 @@ const TIMES: &str = "modification times";
 const ATTRIBUTES: &str = "attributes ";
 
 impl Lost {
-    pub(super) fn new(losses: &[Loss]) -> Self {
+    pub(in crate::tree) fn new(losses: &[Loss]) -> Self {
         let has = |feature: &str| losses.iter().any(|l| l.feature == feature);
         let names = losses.iter().filter_map(|l| l.feature.strip_prefix(ATTRIBUTES));
         Self {
@@ -49,11 +45,11 @@ impl Lost {
         }
     }
 
-    pub(super) fn xattr(&self, name: &[u8]) -> bool {
+    pub(in crate::tree) fn xattr(&self, name: &[u8]) -> bool {
         self.xattrs.iter().any(|x| class(name) == x.as_slice())
     }
 
-    pub(super) fn kind(&self, what: &What) -> bool {
+    pub(in crate::tree) fn kind(&self, what: &What) -> bool {
         match what {
             What::Link(_) | What::Name(_) => self.links,
             What::Device(..) | What::Fifo => self.special,
@@ -61,7 +57,7 @@ impl Lost {
     }
 
     /// Whether a difference is one that was accepted.
-    pub(super) fn explains(&self, d: &Difference) -> bool {
+    pub(in crate::tree) fn explains(&self, d: &Difference) -> bool {
         match d.field {
             "owner" | "mode" => self.owner,
             "flags" => self.inode_flags,
@@ -74,11 +70,9 @@ impl Lost {
 }
 
 /// What of the plan the filesystem cannot hold.
-pub(super) fn losses(plan: &Plan, root: &Root) -> Result<Vec<Loss>> {
-    let io = |what: &'static str| move |e| Error::io(what, "the target", e);
-    let kind = rustix::fs::fstatfs(root).map_err(io("look at"))?.f_type as i64;
+pub(in crate::tree) fn losses(plan: &Plan, root: &Root) -> Result<Vec<Loss>> {
     let mut out = Vec::new();
-    if kind == FAT || kind == EXFAT {
+    if inode::is_fat(root.as_fd()) {
         fat(plan, &mut out);
         return Ok(out);
     }
@@ -120,7 +114,7 @@ pub(super) fn losses(plan: &Plan, root: &Root) -> Result<Vec<Loss>> {
 }
 
 /// Further names that would stand on another filesystem than the first.
-pub(super) fn links_across(plan: &Plan, mounts: &[Vec<u8>]) -> Option<Loss> {
+pub(in crate::tree) fn links_across(plan: &Plan, mounts: &[Vec<u8>]) -> Option<Loss> {
     let beneath = |path: &[u8], m: &[u8]| path.strip_prefix(m).is_some_and(|rest| rest.first() == Some(&b'/'));
     let mount = |path: &[u8]| mounts.iter().filter(|m| beneath(path, m)).max_by_key(|m| m.len());
     let mut across = Counter::default();
@@ -183,6 +177,9 @@ fn each_meta(plan: &Plan, f: &mut dyn FnMut(&Meta, &[u8])) {
     }
     for o in &plan.others {
         f(&o.meta, &o.path);
+    }
+    for c in &plan.changed {
+        f(&c.meta, &c.path);
     }
 }
 

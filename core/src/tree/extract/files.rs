@@ -1,8 +1,9 @@
 //! Files, from blocks in any order. Four system calls make the ordinary small file: open, write, utimens, close.
 
-use super::capability::Lost;
 use super::directories::Directories;
-use super::plan::{File, Meta, Other, Plan, What};
+use super::metadata::{self, Bearer, Before};
+use super::over;
+use super::plan::{File, Meta, Other, What};
 use super::queue::Queue;
 use super::{Extraction, finish};
 use crate::error::{Error, ErrorKind, Result};
@@ -10,19 +11,20 @@ use crate::image::block::BlockOpener;
 use crate::store::{BlockFeed, ChunkSource};
 use crate::sys::confined::show;
 use crate::sys::inode;
-use crate::sys::xattr::{self, Of};
-use rustix::fs::{Gid, Mode, OFlags, Timespec, Timestamps, Uid};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Makes everything but further names: files with content as their blocks come, in between and then what has no content.
-pub(super) fn write(run: &Extraction<'_>, source: &dyn ChunkSource) -> Result<()> {
+pub(in crate::tree) fn write(run: &Extraction<'_>, source: &dyn ChunkSource) -> Result<()> {
     let plan = run.plan;
     let directories: Vec<_> = (0..plan.directories.len() as u32).collect();
-    let empty: Vec<_> = plan.files.iter().filter(|f| f.left.load(Ordering::Relaxed) == 0).collect();
+    let files = 0..plan.files.len() as u32;
+    let empty: Vec<_> = files.filter(|&n| plan.files[n as usize].left.load(Ordering::Relaxed) == 0).collect();
     let others: Vec<_> = plan.others.iter().filter(|o| !matches!(o.what, What::Name(_))).collect();
     let shared = Shared {
         run,
@@ -53,7 +55,7 @@ struct Shared<'a> {
     open: Mutex<Begun>,
     umask: u32,
     directories: Queue<'a, u32>,
-    empty: Queue<'a, &'a File>,
+    empty: Queue<'a, u32>,
     others: Queue<'a, &'a Other>,
 }
 
@@ -108,7 +110,7 @@ impl<'a> Worker<'a> {
     fn contentless(&mut self) -> Result<bool> {
         let Shared { run, directories, empty, others, .. } = self.shared;
         Ok(directories.next(run, |&n| self.directories.ensure(n))?
-            || empty.next(run, |file| self.whole(file, &[]))?
+            || empty.next(run, |&n| self.whole(n, &[]))?
             || others.next(run, |other| finish::make(other, &mut self.directories, run))?)
     }
 
@@ -123,7 +125,7 @@ impl<'a> Worker<'a> {
             let file = &plan.files[u.file as usize];
             if u.offset == 0 && file.size == bytes.len() as u64 {
                 file.left.store(0, Ordering::Relaxed);
-                self.whole(file, bytes)?;
+                self.whole(u.file, bytes)?;
             } else {
                 self.piece(u.file, file, u.offset, bytes)?;
             }
@@ -133,14 +135,15 @@ impl<'a> Worker<'a> {
     }
 
     /// A file of one chunk, or of none.
-    fn whole(&mut self, file: &File, bytes: &[u8]) -> Result<()> {
+    fn whole(&mut self, number: u32, bytes: &[u8]) -> Result<()> {
+        let file = &self.shared.run.plan.files[number as usize];
         let mode = self.creation_mode(&file.meta);
-        let fd = self.create(file, mode).map_err(|e| self.failed("create", file, e))?;
+        let fd = self.create(number, file, mode).map_err(|e| self.failed("create", file, e))?;
         if bytes.is_empty() && file.size > 0 {
             rustix::fs::ftruncate(&fd, file.size).map_err(|e| self.failed("write", file, e))?;
         }
         write_all(fd.as_fd(), 0, bytes).map_err(|e| self.failed("write", file, e))?;
-        self.finish(file, fd.as_fd(), mode)
+        self.finish(number, file, fd.as_fd(), mode)
     }
 
     /// A part of a file; whoever writes the last one finishes the file.
@@ -152,7 +155,7 @@ impl<'a> Worker<'a> {
             begun.open.remove(&number);
             begun.files.remove(&number);
             drop(begun);
-            self.finish(file, fd.as_fd(), 0o600)?;
+            self.finish(number, file, fd.as_fd(), 0o600)?;
         }
         Ok(())
     }
@@ -164,12 +167,12 @@ impl<'a> Worker<'a> {
             return Ok(fd.clone());
         }
         let fd = if begun.files.insert(number) {
-            self.create(file, 0o600).and_then(|fd| rustix::fs::ftruncate(&fd, file.size).map(|()| fd))
+            self.create(number, file, 0o600).and_then(|fd| rustix::fs::ftruncate(&fd, file.size).map(|()| fd))
         } else {
             let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             self.directories
                 .get(file.directory)
-                .and_then(|d| rustix::fs::openat(d, shared.run.plan.name(file), flags, Mode::empty()))
+                .and_then(|d| rustix::fs::openat(d, &*working_name(shared.run, number, file), flags, Mode::empty()))
         };
         let fd = Arc::new(fd.map_err(|e| self.failed("create", file, e))?);
         if begun.open.len() >= shared.run.open_limits.0
@@ -181,11 +184,11 @@ impl<'a> Worker<'a> {
         Ok(fd)
     }
 
-    fn create(&mut self, file: &File, mode: u32) -> Result<OwnedFd, Errno> {
-        let name = self.shared.run.plan.name(file);
+    fn create(&mut self, number: u32, file: &File, mode: u32) -> Result<OwnedFd, Errno> {
+        let name = working_name(self.shared.run, number, file);
         let directory = self.directories.get(file.directory)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        rustix::fs::openat(directory, name, flags, Mode::from(mode))
+        rustix::fs::openat(directory, &*name, flags, Mode::from(mode))
     }
 
     /// The final mode where creation can give it, else one that only the owner can use until it is finished.
@@ -195,44 +198,31 @@ impl<'a> Worker<'a> {
         if own && plain & self.shared.umask == 0 && plain & 0o7000 == 0 { plain } else { 0o600 }
     }
 
-    fn finish(&self, file: &File, fd: BorrowedFd<'_>, created: u32) -> Result<()> {
-        let Extraction { plan, lost, owner, .. } = *self.shared.run;
-        let meta = &file.meta;
-        let failed = |what, e| self.failed(what, file, e);
-        if (meta.uid, meta.gid) != owner && !lost.owner {
-            rustix::fs::fchown(fd, Some(Uid::from_raw(meta.uid)), Some(Gid::from_raw(meta.gid)))
-                .map_err(|e| failed("give an owner to", e))?;
+    /// Gives a file that has its content its metadata, and its place.
+    fn finish(&mut self, number: u32, file: &File, fd: BorrowedFd<'_>, created: u32) -> Result<()> {
+        let run = self.shared.run;
+        let mut before = Before { owner: run.owner, mode: Some(created & !self.shared.umask), plain: true };
+        if run.over.is_some() {
+            // Made in a directory that may hand down a group and an ACL.
+            let st = rustix::fs::fstat(fd).map_err(|e| self.failed("look at", file, e))?;
+            before = Before { owner: (st.st_uid, st.st_gid), mode: None, plain: false };
         }
-        // After chown, which takes setuid bits off.
-        if meta.mode & 0o7777 != created & !self.shared.umask && !lost.owner {
-            rustix::fs::fchmod(fd, Mode::from(meta.mode & 0o7777)).map_err(|e| failed("set the mode of", e))?;
+        metadata::set(Bearer::Open(fd), &before, run.plan, &file.meta, run.lost)
+            .map_err(|u| run.unset(&run.plan.path(file), u))?;
+        if run.over.is_none() {
+            return Ok(());
         }
-        // After the mode: an ACL is more than the mode says, and file capabilities do not survive chown.
-        if meta.xattrs != 0 {
-            set_xattrs(Of::Open(fd), plan, meta, lost)
-                .map_err(|(name, e)| failed("set an attribute of", e).fact("attribute", show(&name).into_owned()))?;
-        }
-        rustix::fs::futimens(fd, &times(meta)).map_err(|e| failed("set the times of", e))
+        let name = working_name(run, number, file);
+        let placed = self.directories.get(file.directory).and_then(|d| over::place(d, &name, run.plan.name(file)));
+        placed.map_err(|e| self.failed("replace", file, e))
     }
 }
 
-pub(super) fn set_xattrs(of: Of<'_>, plan: &Plan, meta: &Meta, lost: &Lost) -> Result<(), (Vec<u8>, Errno)> {
-    for x in plan.xattrs(meta) {
-        if lost.xattr(&x.name) {
-            continue;
-        }
-        if let crate::image::Value::Near(value) = &x.value {
-            xattr::set(of, &x.name, value).map_err(|e| (x.name.clone(), e))?;
-        }
-    }
-    Ok(())
-}
-
-/// The access time is not kept in an image: it is left alone.
-pub(super) fn times(meta: &Meta) -> Timestamps {
-    Timestamps {
-        last_access: Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT },
-        last_modification: Timespec { tv_sec: meta.mtime.0, tv_nsec: meta.mtime.1.into() },
+/// The name under which a file is made.
+fn working_name<'a>(run: &Extraction<'a>, number: u32, file: &'a File) -> Cow<'a, [u8]> {
+    match run.over {
+        None => Cow::Borrowed(run.plan.name(file)),
+        Some(over) => Cow::Owned(over.file(number)),
     }
 }
 

@@ -13,46 +13,65 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// Owner, mode, time, attributes and flags of an entry.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Meta {
-    pub(super) mode: u32,
-    pub(super) uid: u32,
-    pub(super) gid: u32,
-    pub(super) mtime: (i64, u32),
+pub(in crate::tree) struct Meta {
+    pub(in crate::tree) mode: u32,
+    pub(in crate::tree) uid: u32,
+    pub(in crate::tree) gid: u32,
+    pub(in crate::tree) mtime: (i64, u32),
     /// Number of the attribute set; 0 is none.
-    pub(super) xattrs: u32,
-    pub(super) inode_flags: u32,
+    pub(in crate::tree) xattrs: u32,
+    pub(in crate::tree) inode_flags: u32,
 }
 
 /// A directory; number 0 is the root. Parents come before children.
-pub(super) struct Directory {
-    pub(super) path: Vec<u8>,
-    pub(super) parent: u32,
-    pub(super) meta: Meta,
+pub(in crate::tree) struct Directory {
+    pub(in crate::tree) path: Vec<u8>,
+    pub(in crate::tree) parent: u32,
+    pub(in crate::tree) meta: Meta,
     /// Whether it is there and closed; its own metadata comes last.
-    pub(super) made: AtomicBool,
+    pub(in crate::tree) made: AtomicBool,
+    /// Whether it gets its own metadata in the end.
+    pub(in crate::tree) due: bool,
 }
 
 /// A regular file under its first name.
-pub(super) struct File {
+pub(in crate::tree) struct File {
     name_at: u32,
     name_len: u8,
-    pub(super) directory: u32,
-    pub(super) meta: Meta,
-    pub(super) size: u64,
+    pub(in crate::tree) directory: u32,
+    pub(in crate::tree) meta: Meta,
+    pub(in crate::tree) size: u64,
     /// Chunks that have still to be written.
-    pub(super) left: AtomicU32,
+    pub(in crate::tree) left: AtomicU32,
 }
 
 /// Anything else.
-pub(super) struct Other {
-    pub(super) path: Vec<u8>,
-    pub(super) directory: u32,
-    pub(super) meta: Meta,
-    pub(super) what: What,
+pub(in crate::tree) struct Other {
+    pub(in crate::tree) path: Vec<u8>,
+    pub(in crate::tree) directory: u32,
+    pub(in crate::tree) meta: Meta,
+    pub(in crate::tree) what: What,
+}
+
+/// An entry that is there and gets other metadata; directories do not stand here.
+pub(in crate::tree) struct Changed {
+    pub(in crate::tree) path: Vec<u8>,
+    pub(in crate::tree) meta: Meta,
+}
+
+/// What becomes of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::tree) enum Make {
+    /// It is made.
+    New,
+    /// It is there, and gets its metadata.
+    Metadata,
+    /// It is there, or not wanted.
+    Nothing,
 }
 
 /// What else there is.
-pub(super) enum What {
+pub(in crate::tree) enum What {
     /// A symbolic link.
     Link(Vec<u8>),
     /// A device.
@@ -65,19 +84,20 @@ pub(super) enum What {
 
 /// A place where a chunk belongs.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Use {
+pub(in crate::tree) struct Use {
     chunk: u32,
-    pub(super) file: u32,
-    pub(super) offset: u64,
+    pub(in crate::tree) file: u32,
+    pub(in crate::tree) offset: u64,
 }
 
 /// The whole plan.
-pub(super) struct Plan {
-    pub(super) directories: Vec<Directory>,
-    pub(super) files: Vec<File>,
-    pub(super) others: Vec<Other>,
-    pub(super) chunks: ChunkSet,
-    pub(super) bytes: u64,
+pub(in crate::tree) struct Plan {
+    pub(in crate::tree) directories: Vec<Directory>,
+    pub(in crate::tree) files: Vec<File>,
+    pub(in crate::tree) others: Vec<Other>,
+    pub(in crate::tree) changed: Vec<Changed>,
+    pub(in crate::tree) chunks: ChunkSet,
+    pub(in crate::tree) bytes: u64,
     names: Vec<u8>,
     uses: Vec<Use>,
     /// First use of each chunk.
@@ -88,12 +108,25 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    pub(super) fn make(image: &Image, source: &dyn ChunkSource, task: &Task) -> Result<Self> {
+    /// The plan of the whole image.
+    pub(in crate::tree) fn make(image: &Image, source: &dyn ChunkSource, task: &Task) -> Result<Self> {
+        Self::of(image, source, task, &mut |_, _| Ok(Make::New))
+    }
+
+    /// The plan of the rows that `choose` wants made; it also hears whether a row's content counts, because it is no
+    /// further name of a file. All rows are checked.
+    pub(in crate::tree) fn of(
+        image: &Image,
+        source: &dyn ChunkSource,
+        task: &Task,
+        choose: &mut dyn FnMut(&Row, bool) -> Result<Make>,
+    ) -> Result<Self> {
         let mut b = Builder {
             plan: Self {
                 directories: Vec::new(),
                 files: Vec::new(),
                 others: Vec::new(),
+                changed: Vec::new(),
                 chunks: ChunkSet::default(),
                 bytes: 0,
                 names: Vec::new(),
@@ -112,7 +145,8 @@ impl Plan {
             task.check()?;
             for row in rows? {
                 let counts = rules.row(&row)?;
-                b.row(row, counts, &mut rules)?;
+                let make = choose(&row, counts)?;
+                b.row(row, counts, make, &mut rules)?;
             }
         }
         let totals = rules.finish()?;
@@ -123,27 +157,27 @@ impl Plan {
         Ok(b.finish())
     }
 
-    pub(super) fn name(&self, file: &File) -> &[u8] {
+    pub(in crate::tree) fn name(&self, file: &File) -> &[u8] {
         &self.names[file.name_at as usize..][..file.name_len as usize]
     }
 
-    pub(super) fn path(&self, file: &File) -> Vec<u8> {
+    pub(in crate::tree) fn path(&self, file: &File) -> Vec<u8> {
         let directory = &self.directories[file.directory as usize].path;
         let slash: &[u8] = if directory.is_empty() { b"" } else { b"/" };
         [directory, slash, self.name(file)].concat()
     }
 
-    pub(super) fn xattrs(&self, meta: &Meta) -> &[Xattr] {
+    pub(in crate::tree) fn xattrs(&self, meta: &Meta) -> &[Xattr] {
         &self.sets[meta.xattrs as usize]
     }
 
     /// The attribute sets that occur, each with how many entries have it and one of them.
-    pub(super) fn sets(&self) -> &[Xattrs] {
+    pub(in crate::tree) fn sets(&self) -> &[Xattrs] {
         &self.sets
     }
 
     /// The directories by their depth, the root first.
-    pub(super) fn levels(&self) -> Vec<Vec<&Directory>> {
+    pub(in crate::tree) fn levels(&self) -> Vec<Vec<&Directory>> {
         let mut out: Vec<Vec<&Directory>> = Vec::new();
         for d in &self.directories {
             let depth = if d.path.is_empty() { 0 } else { 1 + d.path.iter().filter(|&&b| b == b'/').count() };
@@ -154,13 +188,13 @@ impl Plan {
     }
 
     /// Whether a chunk had not come before; it has now.
-    pub(super) fn first_time(&self, chunk: u32) -> bool {
+    pub(in crate::tree) fn first_time(&self, chunk: u32) -> bool {
         let bit = 1 << (chunk % 64);
         self.came[chunk as usize / 64].fetch_or(bit, Ordering::Relaxed) & bit == 0
     }
 
     /// Where a chunk belongs.
-    pub(super) fn uses(&self, chunk: u32) -> &[Use] {
+    pub(in crate::tree) fn uses(&self, chunk: u32) -> &[Use] {
         let (from, to) = (self.first[chunk as usize], self.first[chunk as usize + 1]);
         &self.uses[from as usize..to as usize]
     }
@@ -176,33 +210,45 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    fn row(&mut self, row: Row, counts: bool, rules: &mut Rules) -> Result<()> {
+    fn row(&mut self, row: Row, counts: bool, make: Make, rules: &mut Rules) -> Result<()> {
         let meta = self.meta(&row)?;
         let directory = self.parent(&row.path);
         let Row { path, group, kind, .. } = row;
-        if path == path::MARKER {
-            return Err(Error::unsafe_input("the image has an entry of the name that marks an unfinished extraction")
+        if path == path::MARKER || path == path::UPDATE_MARKER {
+            return Err(Error::unsafe_input("the image has an entry of the name that marks unfinished work")
                 .fact("path", show(&path).into_owned()));
         }
         if let Some(group) = group {
             if !counts {
+                if make != Make::New {
+                    return Ok(());
+                }
                 let first = self.groups.get(&group).cloned().unwrap_or_default();
                 self.plan.others.push(Other { path, directory, meta, what: What::Name(first) });
                 return Ok(());
             }
             self.groups.insert(group, path.clone());
         }
+        let skipped = make != Make::New;
+        if make == Make::Metadata && !matches!(kind, Kind::Directory) {
+            self.plan.changed.push(Changed { path: path.clone(), meta });
+        }
         match kind {
+            Kind::File { content: crate::image::Content::Near(_), .. } if skipped => {}
+            Kind::Link(_) | Kind::Device { .. } | Kind::Fifo if skipped => {}
             Kind::Directory => {
                 self.parents.push(self.plan.directories.len() as u32);
-                self.plan.directories.push(Directory { path, parent: directory, meta, made: AtomicBool::new(false) });
+                let (made, due) = (AtomicBool::new(skipped), make != Make::Nothing);
+                self.plan.directories.push(Directory { path, parent: directory, meta, made, due });
             }
             Kind::File { size, content } => {
                 let file = self.plan.files.len() as u32;
                 let (mut offset, mut pieces) = (0u64, 0u32);
                 let far = matches!(content, crate::image::Content::Far { .. });
                 each_item(self.source, &content, |item| {
-                    if let Item::Chunk { length, hash } = item {
+                    if let Item::Chunk { length, hash } = item
+                        && !skipped
+                    {
                         let chunk = self.plan.chunks.insert(*hash, *length);
                         if self.plan.chunks.chunks()[chunk as usize].1 != *length {
                             return Err(Error::integrity(format!("chunk {hash} has two lengths in one image")));
@@ -222,6 +268,9 @@ impl Builder<'_> {
                         "the pieces of /{} do not add up to its size",
                         crate::sys::confined::show(&path)
                     )));
+                }
+                if skipped {
+                    return Ok(());
                 }
                 let name = path::name(&path);
                 let name_at = self.plan.names.len() as u32;

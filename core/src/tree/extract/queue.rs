@@ -5,7 +5,7 @@ use crate::error::Result;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Small work that several threads share, by runs of neighbours.
-pub(super) struct Queue<'a, T> {
+pub(in crate::tree) struct Queue<'a, T> {
     items: &'a [T],
     next: AtomicUsize,
 }
@@ -14,12 +14,12 @@ pub(super) struct Queue<'a, T> {
 const RUN: usize = 64;
 
 impl<'a, T> Queue<'a, T> {
-    pub(super) fn new(items: &'a [T]) -> Self {
+    pub(in crate::tree) fn new(items: &'a [T]) -> Self {
         Self { items, next: AtomicUsize::new(0) }
     }
 
     /// Does `work` with the next run; whether there was one.
-    pub(super) fn next(&self, run: &Extraction<'_>, work: impl FnMut(&'a T) -> Result<()>) -> Result<bool> {
+    pub(in crate::tree) fn next(&self, run: &Extraction<'_>, work: impl FnMut(&'a T) -> Result<()>) -> Result<bool> {
         run.failure.check(run.task)?;
         let from = self.next.fetch_add(RUN, Ordering::Relaxed).min(self.items.len());
         let items = &self.items[from..self.items.len().min(from + RUN)];
@@ -27,14 +27,18 @@ impl<'a, T> Queue<'a, T> {
     }
 
     /// Does `work` with one run after the other, until nothing is left or it fails.
-    pub(super) fn each(&self, run: &Extraction<'_>, mut work: impl FnMut(&'a T) -> Result<()>) -> Result<()> {
+    pub(in crate::tree) fn each(&self, run: &Extraction<'_>, mut work: impl FnMut(&'a T) -> Result<()>) -> Result<()> {
         while self.next(run, &mut work)? {}
         Ok(())
     }
 }
 
 /// Does `work` with all items, on as many threads as they are worth.
-pub(super) fn spread<T: Sync>(run: &Extraction<'_>, items: &[T], work: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
+pub(in crate::tree) fn spread<T: Sync>(
+    run: &Extraction<'_>,
+    items: &[T],
+    work: impl Fn(&T) -> Result<()> + Sync,
+) -> Result<()> {
     let queue = Queue::new(items);
     run.failure.on_threads(run.threads.min(items.len().div_ceil(RUN)), || queue.each(run, &work))
 }

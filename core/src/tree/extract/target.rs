@@ -2,12 +2,14 @@
 
 use super::directories::take_over;
 use crate::error::{Error, ErrorKind, Result};
-use crate::image::path::MARKER;
+use crate::image::Hash;
+use crate::image::path::{MARKER, UPDATE_MARKER};
 use crate::job::Task;
 use crate::store::Image;
 use crate::sys::confined::{Links, Root, show};
 use crate::sys::inode;
 use crate::sys::lock::Lock;
+use crate::sys::xattr::{self, Of};
 use crate::tree::walk::{join, mount_id};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, StatxFlags};
 use rustix::io::Errno;
@@ -16,11 +18,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 /// Owner and group that a new entry has before it gets its own.
-pub(super) type Owner = (u32, u32);
+pub(in crate::tree) type Owner = (u32, u32);
 
 /// Whether an extraction of ours was interrupted in a directory.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Marked {
+pub(in crate::tree) enum Marked {
     No,
     /// It was killed while it wrote the marker, and had made nothing else.
     Begun,
@@ -28,7 +30,7 @@ pub(super) enum Marked {
 }
 
 impl Marked {
-    pub(super) fn look(root: &Root) -> Self {
+    pub(in crate::tree) fn look(root: &Root) -> Self {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let mut text = [0; 512];
         let Ok(fd) = rustix::fs::openat(root, MARKER, flags, Mode::empty()) else { return Self::No };
@@ -54,7 +56,7 @@ fn note(root: &Root, image: &str) -> Result<String, Errno> {
 }
 
 /// A directory that takes an image.
-pub(super) struct Target {
+pub(in crate::tree) struct Target {
     root: Root,
     path: std::path::PathBuf,
     /// Mount points beneath it.
@@ -68,7 +70,7 @@ impl Target {
     ///
     /// # Errors
     /// `Busy` while another run is at work here: its marker is none of a killed run.
-    pub(super) fn prepare(path: &Path, task: &Task) -> Result<Self> {
+    pub(in crate::tree) fn prepare(path: &Path, task: &Task) -> Result<Self> {
         match std::fs::create_dir(path) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
                 return Err(Error::not_found(format!("there is no directory to make {} in", path.display())));
@@ -78,19 +80,7 @@ impl Target {
             }
             _ => {}
         }
-        let root = Root::open(path).map_err(|e| match e {
-            Errno::NOTDIR | Errno::NOENT => Error::invalid(format!("{} is not a directory", path.display())),
-            e => Error::io("open", path.display(), e),
-        })?;
-        let fd = root.open_at(b"", OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty(), Links::Refuse);
-        let lock = match Lock::take(fd.map_err(|e| Error::io("open", path.display(), e))?) {
-            Ok(Err(_)) => {
-                let busy = Error::new(ErrorKind::Busy, format!("another run extracts into {}", path.display()));
-                return Err(busy.fact("path", path.display().to_string()));
-            }
-            Ok(Ok(lock)) => Some(lock),
-            Err(_) => None,
-        };
+        let (root, lock) = open(path)?;
         let mut target = Self { root, path: path.to_owned(), mounts: Vec::new(), _lock: lock };
         let marked = Marked::look(&target.root);
         if marked == Marked::Yes {
@@ -104,6 +94,11 @@ impl Target {
         let Found { file, mounts } =
             look(&target.root, marked == Marked::Begun).map_err(|e| Error::io("list", path.display(), e))?;
         target.mounts = mounts;
+        if rustix::fs::statat(&target.root, UPDATE_MARKER, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
+            return Err(Error::refused(format!("{} holds a tree whose update did not end", path.display()))
+                .hint("update it again: with --update")
+                .fact("path", path.display().to_string()));
+        }
         if let Some(found) = file {
             return Err(Error::refused(format!("{} is not empty: it holds {}", path.display(), show(&found)))
                 .hint("give a new or an empty directory")
@@ -120,18 +115,19 @@ impl Target {
     }
 
     /// The directory.
-    pub(super) fn root(&self) -> &Root {
+    pub(in crate::tree) fn root(&self) -> &Root {
         &self.root
     }
 
     /// Mount points beneath it.
-    pub(super) fn mounts(&self) -> &[Vec<u8>] {
+    pub(in crate::tree) fn mounts(&self) -> &[Vec<u8>] {
         &self.mounts
     }
 
     /// Says that what is here is a part. Gives the owner of what is made here from now on.
-    pub(super) fn mark(&self, image: &Image) -> Result<Owner> {
+    pub(in crate::tree) fn mark(&self, image: &Image) -> Result<Owner> {
         take_over(self.root.as_fd()).map_err(|e| Error::io("take over", self.path.display(), e))?;
+        note_image(&self.root, None);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let fd = rustix::fs::openat(&self.root, MARKER, flags, Mode::from(0o600))
             .map_err(|e| Error::io("create", self.marker(), e))?;
@@ -145,9 +141,52 @@ impl Target {
     }
 
     /// Says that it is whole.
-    pub(super) fn unmark(&self) -> Result<()> {
+    pub(in crate::tree) fn unmark(&self) -> Result<()> {
         rustix::fs::unlinkat(&self.root, MARKER, AtFlags::empty()).map_err(|e| Error::io("remove", self.marker(), e))
     }
+}
+
+/// Opens a directory that is there.
+pub(in crate::tree) fn open_root(path: &Path) -> Result<Root> {
+    Root::open(path).map_err(|e| match e {
+        Errno::NOENT => Error::not_found(format!("there is no directory {}", path.display())),
+        Errno::NOTDIR => Error::invalid(format!("{} is not a directory", path.display())),
+        e => Error::io("open", path.display(), e),
+    })
+}
+
+/// Opens a directory that is there, and keeps other runs out of it; where there are no locks, nobody can be kept out.
+///
+/// # Errors
+/// `Busy` while another run is at work here.
+pub(in crate::tree) fn open(path: &Path) -> Result<(Root, Option<Lock>)> {
+    let root = open_root(path)?;
+    let fd = root.open_at(b"", OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty(), Links::Refuse);
+    let lock = match Lock::take(fd.map_err(|e| Error::io("open", path.display(), e))?) {
+        Ok(Err(_)) => {
+            let busy = Error::new(ErrorKind::Busy, format!("another run is at work in {}", path.display()));
+            return Err(busy.fact("path", path.display().to_string()));
+        }
+        Ok(Ok(lock)) => Some(lock),
+        Err(_) => None,
+    };
+    Ok((root, lock))
+}
+
+/// Which image the tree beneath `root` was made from, if nobody has removed the note.
+pub(in crate::tree) fn noted(root: &Root) -> Option<Hash> {
+    let note = xattr::get(Of::Open(root.as_fd()), xattr::NOTE)?;
+    std::str::from_utf8(&note).ok()?.parse().ok()
+}
+
+/// Notes which image the tree was made from, or that it is none; where the filesystem or the caller cannot, nothing is
+/// known later.
+pub(in crate::tree) fn note_image(root: &Root, image: Option<&Hash>) {
+    let of = Of::Open(root.as_fd());
+    let _ = match image {
+        Some(id) => xattr::set(of, xattr::NOTE, id.to_string().as_bytes()),
+        None => xattr::remove(of, xattr::NOTE),
+    };
 }
 
 fn open_directory(root: &Root, path: &[u8]) -> Result<OwnedFd, Errno> {

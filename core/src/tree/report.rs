@@ -3,16 +3,17 @@
 //! Entries beyond that go into a file without a name as they are met, and from there into the report, so that the memory
 //! of a capture does not grow with what it leaves out.
 
-use super::{Captured, Scrubbed};
+use super::select::Scrubbed;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::clock;
+use serde::Serialize;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 /// A report that will be written.
-pub(super) struct ReportFile {
+pub(crate) struct ReportFile {
     path: PathBuf,
     /// What is beyond the limit, a line of JSON each; made when it is needed.
     more: Mutex<std::io::Result<Option<BufWriter<File>>>>,
@@ -20,14 +21,14 @@ pub(super) struct ReportFile {
 
 impl ReportFile {
     /// Opens the file now: that it cannot be written is no surprise for later.
-    pub(super) fn begin(path: &Path) -> Result<Self> {
+    pub(crate) fn begin(path: &Path) -> Result<Self> {
         let opened = OpenOptions::new().append(true).create(true).open(path);
         opened.map_err(|e| Error::io("write", path.display(), e))?;
         Ok(Self { path: path.to_owned(), more: Mutex::new(Ok(None)) })
     }
 
     /// Takes an entry that has no place in memory.
-    pub(super) fn more(&self, entry: &Scrubbed) {
+    pub(crate) fn more(&self, entry: &Scrubbed) {
         let mut more = self.more.lock().unwrap_or_else(PoisonError::into_inner);
         let written = match std::mem::replace(&mut *more, Ok(None)) {
             Ok(Some(file)) => Ok(file),
@@ -42,11 +43,12 @@ impl ReportFile {
     }
 
     /// Writes the report.
-    pub(super) fn finish(self, done: &Captured) -> Result<()> {
+    ///
+    /// `frame` is the report with an empty `scrubbed`, and `scrubbed` what is in memory of it.
+    pub(crate) fn finish(self, frame: &impl Serialize, scrubbed: &[Scrubbed]) -> Result<()> {
         let failed = |e| Error::io("write", self.path.display(), e);
         let more = self.more.into_inner().unwrap_or_else(PoisonError::into_inner).map_err(failed)?;
-        let frame = Captured { scrubbed: Vec::new(), ..done.clone() };
-        let text = serde_json::to_string_pretty(&frame).unwrap_or_default();
+        let text = serde_json::to_string_pretty(frame).unwrap_or_default();
         // A newline in a path is escaped: this is the one line of that name.
         let line = "\n  \"scrubbed\": []";
         let (front, back) =
@@ -59,7 +61,7 @@ impl ReportFile {
                 let comma = if std::mem::replace(&mut first, false) { "" } else { "," };
                 write!(w, "{comma}\n    {text}")
             };
-            for s in &done.scrubbed {
+            for s in scrubbed {
                 entry(&mut w, &serde_json::to_string(s)?)?;
             }
             if let Some(more) = more {

@@ -58,7 +58,7 @@ impl Selection {
     ///
     /// # Errors
     /// `Invalid` for a pattern that is none.
-    pub(super) fn new(exclude: &[String], keep: &[String], exact: bool, file: Option<ReportFile>) -> Result<Self> {
+    pub(crate) fn new(exclude: &[String], keep: &[String], exact: bool, file: Option<ReportFile>) -> Result<Self> {
         // The last pattern that fits decides in a gitignore file, the first one in the table.
         let patterns = RULES.iter().rev().filter(|r| !(exact && r.unless_exact)).map(|r| r.pattern.to_owned());
         let front = |p: &String| {
@@ -126,6 +126,15 @@ impl Selection {
         Some(Verdict { choice, action, rule: pattern, why: rule.why })
     }
 
+    /// Whether a rule takes an entry, or its content, for the machine's own and not the image's, and why; what stands
+    /// above it is not looked at. Says nothing in the report.
+    #[must_use]
+    pub fn machine(&self, path: &[u8], mode: u32) -> Option<(Choice, &'static str)> {
+        let absolute = [b"/", path].concat();
+        let verdict = self.rule(Path::new(OsStr::from_bytes(&absolute)), mode)?;
+        (verdict.choice != Choice::Take).then_some((verdict.choice, verdict.why))
+    }
+
     fn leads_to_kept(&self, path: &[u8]) -> bool {
         self.keep_fronts.iter().any(|f| f.is_empty() || (f.starts_with(path) && f.get(path.len()) == Some(&b'/')))
     }
@@ -143,7 +152,7 @@ impl Selection {
     }
 
     /// The file that is to be finished.
-    pub(super) fn into_report_file(self) -> Option<ReportFile> {
+    pub(crate) fn into_report_file(self) -> Option<ReportFile> {
         self.file
     }
 

@@ -69,6 +69,7 @@ pub const RULES: &[Rule] = &[
     rule("/swap.img", LeaveFile, "swap file"),
     // What interrupted work of ours left; about another root it says nothing.
     Rule { unless_exact: false, ..rule("/.libcv-extracting", LeaveFile, "a note of libcv") },
+    Rule { unless_exact: false, ..rule("/.libcv-updating*", LeaveFile, "a note of libcv") },
     rule("/.cv-config.journal*", Leave, "left by an interrupted configuration"),
     rule(".cv-????????????????-*", LeaveFile, "left by an interrupted configuration"),
     // The identity of the machine.

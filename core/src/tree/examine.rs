@@ -1,0 +1,378 @@
+//! Every row of an image beside what stands at its path: the look at a tree on which diff and update rest.
+//!
+//! ```text
+//!  walk (all threads) ──> entries in path order ─┐
+//!                                                ├─> page by page, on all threads: which fields differ
+//!  pages of the image ───────────────────────────┘
+//! ```
+//!
+//! The walk does not enter mount points, stores and what the rules leave out. A row that it did not meet is looked at
+//! by itself, so that nothing depends on what was walked.
+
+use super::compare::first_difference;
+use super::entry::{EMPTIED, Entry, MOUNT, Tree};
+use super::extract::metadata::is_label;
+use super::mounts::Mounts;
+use super::walk;
+use crate::error::{Error, Result};
+use crate::image::manifest::PageRef;
+use crate::image::row::{Kind, Row, Value};
+use crate::image::{Hash, path};
+use crate::job::{Failure, Task};
+use crate::store::{ChunkSource, Field, Image};
+use crate::sys::confined::{Links, Root, proc_path, split};
+use crate::sys::inode;
+use crate::sys::xattr::{self, Of};
+use rustix::fs::{Advice, AtFlags, Mode, OFlags, StatxFlags};
+use rustix::io::Errno;
+use std::cmp::Ordering;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering as Sync_};
+
+/// A set of fields.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Fields(u16);
+
+impl Fields {
+    /// No field.
+    #[cfg(test)]
+    pub(super) const NONE: Self = Self(0);
+
+    pub(super) fn add(&mut self, field: Field) {
+        self.0 |= 1 << field as u16;
+    }
+
+    pub(super) fn has(self, field: Field) -> bool {
+        self.0 & 1 << field as u16 != 0
+    }
+
+    /// Whether there is none.
+    pub(super) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether there is none but this one.
+    pub(super) fn is_only(self, field: Field) -> bool {
+        self.0 == 1 << field as u16
+    }
+
+    pub(super) fn list(self) -> Vec<Field> {
+        Field::ALL.into_iter().filter(|f| self.has(*f)).collect()
+    }
+}
+
+/// What stands at the path of a row.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Found {
+    Nothing,
+    /// It lies on a filesystem that an image leaves alone.
+    Foreign,
+    /// An entry, on this device.
+    Entry(Entry, (u32, u32)),
+}
+
+/// A row, looked at.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen {
+    pub(super) found: Found,
+    /// In what it differs; the hard link group is not looked at, because it takes more than one row.
+    pub(super) differs: Fields,
+}
+
+/// How a row was found, kept small: there may be millions.
+#[derive(Clone, Copy)]
+struct Mark {
+    at: u32,
+    differs: Fields,
+}
+
+const NOTHING: u32 = u32::MAX;
+const FOREIGN: u32 = u32::MAX - 1;
+/// Set in `at` for entries that the walk did not meet.
+const APART: u32 = 1 << 31;
+
+#[derive(Default)]
+struct PageMarks {
+    rows: Vec<Mark>,
+    /// Entries that the walk did not meet.
+    apart: Vec<(Entry, (u32, u32))>,
+    /// Entries of the walk that have a row.
+    met: Vec<u32>,
+}
+
+/// A tree beside an image.
+pub(super) struct Examined {
+    pub(super) tree: Tree,
+    /// The entries of the walk in path order.
+    pub(super) order: Vec<u32>,
+    pages: Vec<PageMarks>,
+    met: Vec<bool>,
+}
+
+impl Examined {
+    /// The rows in path order.
+    pub(super) fn rows(&self) -> impl Iterator<Item = Seen> + '_ {
+        self.pages.iter().flat_map(move |page| page.rows.iter().map(move |mark| self.seen(page, *mark)))
+    }
+
+    fn seen(&self, page: &PageMarks, mark: Mark) -> Seen {
+        let found = match mark.at {
+            NOTHING => Found::Nothing,
+            FOREIGN => Found::Foreign,
+            at if at & APART != 0 => {
+                let (entry, device) = page.apart[(at & !APART) as usize];
+                Found::Entry(entry, device)
+            }
+            at => Found::Entry(*self.tree.entry(at), self.tree.device),
+        };
+        Seen { found, differs: mark.differs }
+    }
+
+    /// The entries of the walk that have no row, in path order.
+    pub(super) fn extra(&self) -> impl DoubleEndedIterator<Item = u32> + '_ {
+        self.order.iter().copied().filter(|&n| !self.met[n as usize])
+    }
+}
+
+/// How to look.
+pub(super) struct Look<'a> {
+    pub(super) image: &'a Image,
+    pub(super) source: &'a dyn ChunkSource,
+    pub(super) root: &'a Root,
+    pub(super) mounts: &'a Mounts,
+    /// Whether the content of a file is compared although size and time are equal.
+    pub(super) by_content: &'a (dyn Fn(&Row, &Entry) -> bool + Sync),
+    /// Content comes from the medium, not from what the kernel holds.
+    pub(super) medium: bool,
+    pub(super) threads: usize,
+    pub(super) task: &'a Task,
+}
+
+/// Looks at every row of the image, with what the walk met.
+///
+/// # Errors
+/// `Io` when the tree cannot be read, `Integrity` when the image cannot; `Cancelled`.
+pub(super) fn examine(look: &Look<'_>, tree: Tree) -> Result<Examined> {
+    let order = tree.order();
+    let pages = &look.image.manifest().pages;
+    // Pages are looked up together once.
+    drop(look.image.pages()?);
+    let (next, failure) = (AtomicUsize::new(0), Failure::default());
+    let done = Mutex::new((0..pages.len()).map(|_| PageMarks::default()).collect::<Vec<_>>());
+    failure.on_threads(look.threads, || {
+        let mut eye = Eye { look, tree: &tree, order: &order, directory: None, buffer: Vec::new() };
+        loop {
+            let n = next.fetch_add(1, Sync_::Relaxed);
+            let Some(page) = pages.get(n) else { return Ok(()) };
+            failure.check(look.task)?;
+            let marks = eye.page(page)?;
+            look.task.advance(marks.rows.len() as u64);
+            if let Ok(mut done) = done.lock() {
+                done[n] = marks;
+            }
+        }
+    })?;
+    let pages = done.into_inner().unwrap_or_default();
+    let mut met = vec![false; tree.len()];
+    pages.iter().flat_map(|p| &p.met).for_each(|&n| met[n as usize] = true);
+    Ok(Examined { tree, order, pages, met })
+}
+
+/// What one thread looks with.
+struct Eye<'a> {
+    look: &'a Look<'a>,
+    tree: &'a Tree,
+    order: &'a [u32],
+    /// The directory that was used last.
+    directory: Option<(Vec<u8>, OwnedFd)>,
+    buffer: Vec<u8>,
+}
+
+impl Eye<'_> {
+    fn page(&mut self, page: &PageRef) -> Result<PageMarks> {
+        let rows = self.look.image.page(page)?;
+        let mut out = PageMarks { rows: Vec::with_capacity(rows.len()), ..PageMarks::default() };
+        let before = |n: &u32| path::compare(&self.tree.path(*n), &page.first).is_lt();
+        let mut at = self.order.partition_point(before);
+        let mut here = self.order.get(at).map(|&n| self.tree.path(n)).unwrap_or_default();
+        for row in &rows {
+            // Along with the walk: both are in path order.
+            let mut number = None;
+            while let Some(&n) = self.order.get(at) {
+                match path::compare(&here, &row.path) {
+                    Ordering::Greater => break,
+                    order => {
+                        at += 1;
+                        if let Some(&next) = self.order.get(at) {
+                            self.tree.path_into(next, &mut here);
+                        }
+                        if order.is_eq() {
+                            number = Some(n);
+                            break;
+                        }
+                    }
+                }
+            }
+            out.met.extend(number);
+            let mark = self.row(row, number, &mut out.apart)?;
+            out.rows.push(mark);
+        }
+        Ok(out)
+    }
+
+    fn row(&mut self, row: &Row, number: Option<u32>, apart: &mut Vec<(Entry, (u32, u32))>) -> Result<Mark> {
+        let bare = |at| Mark { at, differs: Fields::default() };
+        let mounts = self.look.mounts;
+        let entry = match number {
+            Some(n) => *self.tree.entry(n),
+            None if mounts.is_foreign(&row.path) => return Ok(bare(FOREIGN)),
+            None => match self.alone(&row.path)? {
+                Some(found) => {
+                    apart.push(found);
+                    found.0
+                }
+                None => return Ok(bare(NOTHING)),
+            },
+        };
+        let at = number.unwrap_or(APART | (apart.len() as u32).saturating_sub(1));
+        // The root of another filesystem has its own owner and mode.
+        if entry.has(MOUNT) || mounts.at(&row.path) {
+            return Ok(bare(at));
+        }
+        let differs = self.fields(row, &entry).map_err(|e| match e {
+            Failed::Errno(e) => Error::io("read", self.look.root.name_of(&row.path), e),
+            Failed::Error(e) => e,
+        })?;
+        Ok(Mark { at, differs })
+    }
+
+    /// An entry that the walk did not meet.
+    fn alone(&mut self, path: &[u8]) -> Result<Option<(Entry, (u32, u32))>> {
+        let look = || -> Result<_, Errno> {
+            let (dir, name) = self.at(path)?;
+            let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+            rustix::fs::statx(dir, name, flags, StatxFlags::BASIC_STATS)
+        };
+        match { look }() {
+            Ok(st) => Ok(Some((walk::entry(&st), (st.stx_dev_major, st.stx_dev_minor)))),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+            Err(e) => Err(Error::io("look at", self.look.root.name_of(path), e)),
+        }
+    }
+
+    /// The directory of an entry, open, and its name; the root is `.` in itself.
+    fn at<'p>(&mut self, path: &'p [u8]) -> Result<(BorrowedFd<'_>, &'p [u8]), Errno> {
+        let (parent, name) = split(path);
+        if self.directory.as_ref().is_none_or(|(open, _)| open != parent) {
+            let flags = OFlags::PATH | OFlags::DIRECTORY;
+            self.directory = None;
+            let fd = self.look.root.open_at(parent, flags, Mode::empty(), Links::Refuse)?;
+            self.directory = Some((parent.to_vec(), fd));
+        }
+        let (_, fd) = self.directory.as_ref().ok_or(Errno::BADF)?;
+        Ok((fd.as_fd(), if name.is_empty() { b"." } else { name }))
+    }
+
+    fn fields(&mut self, row: &Row, e: &Entry) -> Result<Fields, Failed> {
+        let mut out = Fields::default();
+        let same_kind = e.kind() == row.kind_bits();
+        let fat = self.look.mounts.is_fat(&row.path);
+        let emptied = e.has(EMPTIED);
+        let mtime = if emptied { (0, 0) } else { (e.mtime_s, e.mtime_ns) };
+        let size = if emptied { 0 } else { e.size };
+        let late = match fat {
+            // FAT counts two seconds.
+            true => mtime.0.abs_diff(row.mtime.0) > 2,
+            false => mtime != row.mtime,
+        };
+        let mut note = |differs: bool, field| {
+            if differs {
+                out.add(field);
+            }
+        };
+        note(!same_kind, Field::Kind);
+        note(!fat && u32::from(e.mode) & 0o7777 != row.mode & 0o7777, Field::Mode);
+        note(!fat && (e.uid, e.gid) != (row.uid, row.gid), Field::Owner);
+        note(late, Field::Mtime);
+        match &row.kind {
+            _ if !same_kind => {}
+            Kind::File { size: wanted, .. } => {
+                note(size != *wanted, Field::Size);
+                let by_content = late || (self.look.by_content)(row, e);
+                if size != *wanted || (by_content && *wanted > 0 && !self.same_content(row)?) {
+                    out.add(Field::Content);
+                }
+            }
+            Kind::Link(target) => {
+                let (dir, name) = self.at(&row.path)?;
+                let there = rustix::fs::readlinkat(dir, name, Vec::new())?;
+                note(there.as_bytes() != target, Field::Target);
+            }
+            Kind::Device { major, minor } => note(e.device() != Some((*major, *minor)), Field::Device),
+            Kind::Directory | Kind::Fifo => {}
+        }
+        if !fat {
+            if !self.same_attributes(row)? {
+                out.add(Field::Xattrs);
+            }
+            if (row.inode_flags != 0 || e.inode_flags() != 0) && self.flags(&row.path, e)? != row.inode_flags {
+                out.add(Field::Flags);
+            }
+        }
+        Ok(out)
+    }
+
+    fn same_attributes(&mut self, row: &Row) -> Result<bool, Errno> {
+        let (dir, name) = self.at(&row.path)?;
+        let there = xattr::list(Of::Path(&proc_path(dir, name)))?;
+        if there.is_empty() && row.xattrs.is_empty() {
+            return Ok(true);
+        }
+        let same = |there: &[u8], wanted: &Value| match wanted {
+            Value::Near(v) => v == there,
+            Value::Far { length, hash } => *length as usize == there.len() && Hash::of(there) == *hash,
+        };
+        let wanted = |name: &[u8]| row.xattrs.iter().find(|x| x.name == name);
+        let all_there = row.xattrs.iter().all(|x| there.iter().any(|(n, v)| *n == x.name && same(v, &x.value)));
+        Ok(all_there && there.iter().all(|(n, _)| wanted(n).is_some() || is_label(n)))
+    }
+
+    fn open(&mut self, path: &[u8]) -> Result<OwnedFd, Errno> {
+        let (dir, name) = self.at(path)?;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        rustix::fs::openat(dir, name, flags, Mode::empty())
+    }
+
+    fn flags(&mut self, path: &[u8], e: &Entry) -> Result<u32, Errno> {
+        if !e.is_file() && !e.is_directory() {
+            return Ok(0);
+        }
+        Ok(inode::flags(self.open(path)?.as_fd()).unwrap_or(0) & inode::KEPT)
+    }
+
+    fn same_content(&mut self, row: &Row) -> Result<bool, Failed> {
+        let Kind::File { content, .. } = &row.kind else { return Ok(true) };
+        let file = match self.open(&row.path) {
+            // Not ours to read: then it is not known to be the same.
+            Err(Errno::ACCESS | Errno::PERM) => return Ok(false),
+            file => file?,
+        };
+        if self.look.medium {
+            let _ = rustix::fs::fadvise(&file, 0, None, Advice::DontNeed);
+        }
+        let difference = first_difference(self.look.source, content, file.as_fd(), &mut self.buffer);
+        difference.map(|at| at.is_none()).map_err(Failed::Error)
+    }
+}
+
+enum Failed {
+    Errno(Errno),
+    Error(Error),
+}
+
+impl From<Errno> for Failed {
+    fn from(e: Errno) -> Self {
+        Self::Errno(e)
+    }
+}

@@ -1,0 +1,464 @@
+//! A deployed or running tree becomes the tree of another image, in place: only what differs is written.
+//!
+//! ```text
+//!  walk + compare ──> plan ──> can it be held? ──> journal ──> apply ──> sync ──> journal away ──> verdict
+//!                      └ --dry-run ends here, with the verdict that would be
+//! ```
+//!
+//! The normative text is `core/docs/update.md`. The promises: what runs keeps running; the node's own configuration is
+//! neither overwritten nor deleted; an update that was killed at any moment is finished by repeating it.
+
+mod apply;
+mod history;
+mod journal;
+mod plan;
+mod processes;
+pub mod protect;
+mod verdict;
+
+pub use verdict::{Need, Reason, Service, Straggler, Verdict};
+
+use super::examine::{Look, examine};
+use super::extract::plan::Plan;
+use super::extract::{self, Extraction, Loss, capability, finish, over, target};
+use super::mounts::Mounts;
+use super::select::Selection;
+use super::walk::{self, Choice};
+use crate::error::{Error, Result};
+use crate::event::Unit;
+use crate::image::path;
+use crate::image::{Hash, dump};
+use crate::job::{Failure, Task};
+use crate::store::{ChunkSource, Field, Image};
+use crate::sys::confined::{Links, Root, show};
+use crate::sys::lock::Lock;
+use crate::sys::{clock, inode, process};
+use history::History;
+use journal::Journal;
+use plan::{Planned, Planner, Policy};
+use processes::{When, is_machine, running};
+use protect::Protection;
+use rustix::fs::{Mode, OFlags};
+use serde::{Serialize, Serializer};
+use serde_json::{Value, json};
+use std::collections::HashSet;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+/// What becomes of files that no image brought.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Local {
+    /// They stay.
+    #[default]
+    Keep,
+    /// They go, but for what is the node's own and what a capture leaves out.
+    Delete,
+}
+
+/// How to update.
+#[derive(Clone, Debug, Default)]
+pub struct UpdateOptions {
+    /// What becomes of files that no image brought.
+    pub local: Local,
+    /// Write nothing; say what would be done.
+    pub dry_run: bool,
+    /// Compare the content of every file, whatever size and time say.
+    pub paranoid: bool,
+    /// More that is the node's own; patterns as in `.gitignore`, from the root of the tree.
+    pub protect: Vec<String>,
+    /// Nothing is the node's own but what `protect` names: the tree becomes the image, or a part of it.
+    pub exact: bool,
+    /// Read everything back from the medium and compare.
+    pub verify: bool,
+    /// Go on although the filesystem cannot hold everything; what is lost is listed.
+    pub accept_loss: bool,
+    /// Threads; 0 is one for each core.
+    pub threads: usize,
+    /// Do not wait until everything is on the medium.
+    pub no_sync: bool,
+}
+
+/// What is done to an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum What {
+    /// It is made.
+    Create,
+    /// Something else takes its place.
+    Replace,
+    /// It stays and gets other metadata.
+    Metadata,
+    /// It goes.
+    Delete,
+    /// It stays although the image has it otherwise, or not.
+    Keep,
+}
+
+/// One thing that an update does, or leaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Action {
+    /// Bytes relative to the root; empty for the root itself.
+    pub path: Vec<u8>,
+    /// What is done.
+    pub what: What,
+    /// In what the entry differs from the image.
+    pub fields: Vec<Field>,
+    /// Why it is deleted or kept.
+    pub why: Option<&'static str>,
+}
+
+impl Action {
+    /// The action as a JSON object: `{path, what, fields, why}`.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let mut out = json!({ "what": self.what, "fields": self.fields, "why": self.why });
+        dump::put_path(&mut out, &self.path);
+        out
+    }
+}
+
+impl Serialize for Action {
+    fn serialize<S: Serializer>(&self, s: S) -> std::result::Result<S::Ok, S::Error> {
+        self.to_json().serialize(s)
+    }
+}
+
+/// Most paths that a [`Listed`] names.
+const LISTED: usize = 100;
+
+/// How many entries, and the first of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Listed {
+    /// How many.
+    pub count: u64,
+    /// The first 100, printable, with leading slash.
+    pub paths: Vec<String>,
+}
+
+impl Listed {
+    fn add(&mut self, path: &[u8]) {
+        self.count += 1;
+        if self.paths.len() < LISTED {
+            self.paths.push(format!("/{}", show(path)));
+        }
+    }
+}
+
+/// What an update did, or would do.
+#[derive(Clone, Debug, Serialize)]
+pub struct Updated {
+    /// The image that the tree is now made from.
+    pub image: Hash,
+    /// Whether nothing was written.
+    pub dry_run: bool,
+    /// Whether an update was finished that did not end before.
+    pub resumed: bool,
+    /// Entries of the image.
+    pub entries: u64,
+    /// Entries made.
+    pub created: u64,
+    /// Entries replaced.
+    pub replaced: u64,
+    /// Entries that got other metadata.
+    pub metadata: u64,
+    /// Entries deleted.
+    pub deleted: u64,
+    /// Entries that were as they should be.
+    pub unchanged: u64,
+    /// Bytes of file content written.
+    pub bytes: u64,
+    /// Whether everything was read back and compared.
+    pub verified: bool,
+    /// The node's own: neither overwritten nor deleted.
+    pub kept: Listed,
+    /// Files that no image brought, and that stay.
+    pub local_kept: Listed,
+    /// Files that no image brought, and that were deleted.
+    pub local_deleted: Listed,
+    /// What was lost, with `accept_loss`.
+    pub losses: Vec<Loss>,
+    /// Everything that would be done, of a dry run.
+    pub actions: Vec<Action>,
+    /// What it asks of the machine.
+    pub verdict: Verdict,
+}
+
+impl Image {
+    /// Updates the tree at `dir` to this image.
+    ///
+    /// # Errors
+    /// `Refused` when something that stays is in the way, before anything is written; `Busy` while another run is at
+    /// work there; `Unsupported` with the list of what the filesystem cannot hold, before anything is written;
+    /// `Integrity` when the image is damaged or what was read back differs; `Limit` when the filesystem is full;
+    /// `Cancelled`. After the last three the tree holds parts of two images: repeating the update finishes it.
+    pub fn update(&self, dir: impl AsRef<Path>, options: &UpdateOptions, task: &Task) -> Result<Updated> {
+        update(self, self.store(), dir.as_ref(), options, task)
+    }
+}
+
+/// Whether an update of this tree was interrupted: what is in it are parts of two images.
+#[must_use]
+pub fn is_unfinished(root: &Root) -> bool {
+    journal::exists(root)
+}
+
+/// Updates the tree at `dir` to `image`, whose chunks come from `source`.
+///
+/// # Errors
+/// As [`Image::update`].
+pub fn update(
+    image: &Image,
+    source: &dyn ChunkSource,
+    dir: &Path,
+    options: &UpdateOptions,
+    task: &Task,
+) -> Result<Updated> {
+    let (root, _lock): (Root, Option<Lock>) = target::open(dir)?;
+    if target::Marked::look(&root) != target::Marked::No {
+        return Err(Error::refused(format!(
+            "{} holds a part of an image, from an extraction that did not end",
+            dir.display()
+        ))
+        .hint("extract the image again, without --update"));
+    }
+    let before = Journal::find(&root)?;
+    let survey = Survey { image, source, root: &root, options, is_machine: is_machine(&root), task };
+    let mut found = survey.look(before.as_ref(), options.paranoid, false)?;
+    if !found.planned.in_the_way.is_empty() {
+        return Err(in_the_way(&found.planned.in_the_way));
+    }
+    if let Some(loss) = capability::links_across(&found.plan, &found.mounts.paths()) {
+        return Err(extract::unsupported(dir, &[loss]).hint("put all names of a file onto one filesystem"));
+    }
+    let losses = capability::losses(&found.plan, &root)?;
+    if !losses.is_empty() && !options.accept_loss {
+        return Err(extract::unsupported(dir, &losses));
+    }
+    let changed = changed(&found.planned);
+    let resumed = before.is_some();
+    let idle = found.planned.is_empty() && found.leftovers.is_empty() && !resumed;
+    let all_changed: Vec<String> =
+        before.iter().flat_map(|j| j.changed.iter().cloned()).chain(changed.clone()).collect();
+    if !options.dry_run && !idle {
+        let lost = capability::Lost::new(&losses);
+        survey.carry_out(&mut found, &lost, before, changed)?;
+    } else if !options.dry_run && target::noted(&root) != Some(image.id()) {
+        target::note_image(&root, Some(&image.id()));
+    }
+    let verified = options.verify && !options.dry_run && losses.is_empty();
+    if verified {
+        survey.verify()?;
+    }
+    let when = if options.dry_run { When::Before } else { When::After };
+    let Found { planned, plan, .. } = found;
+    Ok(Updated {
+        image: image.id(),
+        dry_run: options.dry_run,
+        resumed,
+        entries: image.manifest().totals.rows,
+        created: planned.count(What::Create),
+        replaced: planned.count(What::Replace),
+        metadata: planned.count(What::Metadata),
+        deleted: planned.count(What::Delete),
+        unchanged: image.manifest().totals.rows.saturating_sub(planned.rows),
+        bytes: plan.bytes,
+        verified,
+        verdict: give_verdict(&root, all_changed, &planned, when),
+        kept: planned.kept,
+        local_kept: planned.local_kept,
+        local_deleted: planned.local_deleted,
+        losses,
+        actions: if options.dry_run { planned.actions } else { Vec::new() },
+    })
+}
+
+/// What one look at the tree needs.
+struct Survey<'a> {
+    image: &'a Image,
+    source: &'a dyn ChunkSource,
+    root: &'a Root,
+    options: &'a UpdateOptions,
+    /// Whether the machine itself runs on the tree.
+    is_machine: bool,
+    task: &'a Task,
+}
+
+/// What a look at the tree found.
+struct Found {
+    planned: Planned,
+    plan: Plan,
+    mounts: Mounts,
+    /// Temporary names of killed runs.
+    leftovers: Vec<Vec<u8>>,
+}
+
+impl Survey<'_> {
+    /// Compares and plans; writes nothing.
+    fn look(&self, before: Option<&Journal>, by_content: bool, medium: bool) -> Result<Found> {
+        let Self { image, source, root, options, task, .. } = *self;
+        let threads = crate::job::threads(options.threads);
+        let kernel = self.is_machine.then(process::kernel_release);
+        let policy = Policy {
+            selection: Selection::new(&[], &[], options.exact, None)?,
+            protection: Protection::new(&options.protect, options.exact, kernel)?,
+            local: options.local,
+            resumed: before.is_some(),
+        };
+        task.stage("preflight", image.manifest().totals.rows, Unit::Entries);
+        let left_out = Mutex::new(HashSet::new());
+        let leftovers = Mutex::new(Vec::new());
+        let choose = |p: &[u8], mode: u32| {
+            if before.is_some_and(|j| j.is_temporary(path::name(p))) {
+                leftovers.lock().unwrap_or_else(PoisonError::into_inner).push(p.to_vec());
+                return Choice::Leave;
+            }
+            let choice = policy.selection.choose(p, mode);
+            if choice == Choice::Leave && !path::is_note(p) {
+                left_out.lock().unwrap_or_else(PoisonError::into_inner).insert(path::parent(p).to_vec());
+            }
+            // What a capture would empty is whole here, and kept.
+            if choice == Choice::Empty { Choice::Take } else { choice }
+        };
+        let quiet = Task::new(task.cancel_token(), None);
+        let (tree, _) = walk::walk(root, threads, &choose, &quiet)?;
+        let mounts = Mounts::beneath(root);
+        let images = before.map_or_else(|| target::noted(root).into_iter().collect(), |j| j.images.clone());
+        let history = History::of(&images, image, task)?;
+        let look = Look {
+            image,
+            source,
+            root,
+            mounts: &mounts,
+            by_content: &|row, e| {
+                by_content
+                    || history.disguised.contains(&row.path)
+                    || before.is_some_and(|j| j.may_be_half((e.ctime_s, e.ctime_ns)))
+            },
+            medium,
+            threads,
+            task,
+        };
+        let seen = examine(&look, tree)?;
+        let mut planner = Planner::new(&policy, &history, left_out.into_inner().unwrap_or_default());
+        let mut rows = seen.rows();
+        let plan = Plan::of(image, source, task, &mut |row, first| {
+            let seen = rows.next().ok_or_else(|| Error::integrity("the image has more rows than it had before"))?;
+            Ok(planner.row(row, first, seen))
+        })?;
+        drop(rows);
+        for n in seen.extra().rev() {
+            planner.extra(&seen.tree.path(n), seen.tree.entry(n));
+        }
+        let leftovers = leftovers.into_inner().unwrap_or_default();
+        Ok(Found { planned: planner.finish(), plan, mounts, leftovers })
+    }
+
+    /// Does what is planned, within a journal.
+    fn carry_out(
+        &self,
+        found: &mut Found,
+        lost: &capability::Lost,
+        before: Option<Journal>,
+        changed: Vec<String>,
+    ) -> Result<()> {
+        let Self { image, root, options, task, .. } = *self;
+        let Found { planned, plan, mounts, leftovers } = found;
+        for d in &mut plan.directories {
+            let wanted = planned.touched.contains(&d.path) || (d.due && !planned.undue.contains(&d.path));
+            d.due = wanted && !mounts.at(&d.path);
+        }
+        let id = clock::random_u64();
+        let mut journal = Journal::new(root, before)?;
+        journal.add(target::noted(root).into_iter().chain([image.id()]), id, changed);
+        // The note is made in the root, whatever flags it has.
+        if inode::flags(root.as_fd()).is_ok_and(|f| f & inode::KEPT != 0) {
+            inode::set_flags(root.as_fd(), 0).map_err(|e| Error::io("take the flags off", root.name_of(b""), e))?;
+        }
+        journal.store(root)?;
+        let threads = crate::job::threads(options.threads);
+        let over = over::Over::new(id);
+        let run = Extraction {
+            plan,
+            root,
+            lost,
+            // Nobody's: each entry is asked for its own.
+            owner: (u32::MAX, u32::MAX),
+            over: Some(&over),
+            threads,
+            open_limits: extract::open_limits(threads),
+            task,
+            failure: Failure::default(),
+        };
+        task.stage("transfer", plan.bytes, Unit::Bytes);
+        if let Err(e) = apply::apply(&run, planned, leftovers, self.source) {
+            apply::sweep(root, planned, id);
+            return Err(e.fact("unfinished", true));
+        }
+        task.stage("commit", 0, Unit::Steps);
+        self.sync(mounts, planned)?;
+        Journal::end(root)?;
+        target::note_image(root, Some(&image.id()));
+        finish::root(&run)?;
+        self.sync(mounts, planned)
+    }
+
+    /// Waits until everything is on the medium, on every filesystem that something was written to.
+    fn sync(&self, mounts: &Mounts, planned: &Planned) -> Result<()> {
+        if self.options.no_sync {
+            return Ok(());
+        }
+        let root = self.root;
+        let failed = |e| Error::io("sync", root.name_of(b""), e);
+        for at in mounts.paths() {
+            let written = planned.touched.iter().any(|t| *t == at || path::is_beneath(t, &at));
+            if written && !mounts.is_foreign(&at) {
+                let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+                let fd = root.open_at(&at, flags, Mode::empty(), Links::Refuse).map_err(failed)?;
+                rustix::fs::syncfs(&fd).map_err(failed)?;
+            }
+        }
+        rustix::fs::syncfs(root).map_err(failed)
+    }
+
+    /// Compares every byte with the medium: nothing is left to do.
+    fn verify(&self) -> Result<()> {
+        self.task.stage("verify", 0, Unit::Bytes);
+        let again = self.look(None, true, true)?.planned;
+        let left: Vec<_> = again.actions.iter().filter(|a| a.what != What::Keep).collect();
+        let Some(first) = left.first() else { return Ok(()) };
+        let shown: Vec<_> = left.iter().take(LISTED).map(|a| format!("/{} {:?}", show(&a.path), a.fields)).collect();
+        Err(Error::integrity(format!("what was read back differs: /{}", show(&first.path))).fact("differences", shown))
+    }
+}
+
+/// Paths that come, go or get other content.
+fn changed(planned: &Planned) -> Vec<String> {
+    let of = |a: &&Action| matches!(a.what, What::Create | What::Replace | What::Delete);
+    planned.actions.iter().filter(of).map(|a| show(&a.path).into_owned()).collect()
+}
+
+fn give_verdict(root: &Root, changed: Vec<String>, planned: &Planned, when: When) -> Verdict {
+    let machine = is_machine(root);
+    let kernel = machine.then(process::kernel_release);
+    // Where nothing changed there is nothing to look for.
+    let processes = if changed.is_empty() { Vec::new() } else { running(root, when) };
+    let loader = |a: &Action| a.what == What::Keep && a.why.is_some_and(|w| w.starts_with("boot loader"));
+    verdict::verdict(&verdict::Facts {
+        changed: changed.into_iter().collect(),
+        processes: &processes,
+        kernel: kernel.as_deref(),
+        running: machine || !processes.is_empty(),
+        loader_kept: planned.actions.iter().any(loader),
+    })
+}
+
+fn in_the_way(paths: &[Vec<u8>]) -> Error {
+    let shown: Vec<_> = paths.iter().take(LISTED).map(|p| format!("/{}", show(p))).collect();
+    let (first, more) = (shown.first().cloned().unwrap_or_default(), paths.len().saturating_sub(1));
+    let others = if more > 0 { format!(" and {more} more are") } else { " is".to_owned() };
+    Error::refused(format!("{first}{others} kept, and the image has something else than a directory there"))
+        .hint("move it away, or give --local delete")
+        .fact("paths", shown)
+}

@@ -1,0 +1,179 @@
+//! What of a deployed tree is the node's own configuration, and why: the table.
+//!
+//! The identity of the machine, logs and caches stand in the rules of the capture ([`crate::tree::rules`]) and hold
+//! here, too: what a capture leaves out, an update leaves alone. This table adds what a node got at its deployment or
+//! from its administrator. Patterns are gitignore's.
+
+use crate::error::Result;
+use crate::image::row::{DIRECTORY, KIND_MASK};
+use crate::tree::pattern::compile;
+use ignore::gitignore::Gitignore;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// What a rule keeps an update from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// What is there is neither overwritten nor deleted; what is missing comes from the image.
+    Own,
+    /// What the image does not have is not deleted; what it has is updated.
+    Local,
+}
+
+/// One rule.
+pub struct Rule {
+    /// gitignore pattern.
+    pub pattern: &'static str,
+    /// What it does.
+    pub keep: Keep,
+    /// Why, for the report.
+    pub why: &'static str,
+}
+
+const fn own(pattern: &'static str, why: &'static str) -> Rule {
+    Rule { pattern, keep: Keep::Own, why }
+}
+
+const fn local(pattern: &'static str, why: &'static str) -> Rule {
+    Rule { pattern, keep: Keep::Local, why }
+}
+
+/// The rules; the first that fits decides.
+pub const RULES: &[Rule] = &[
+    // What `config` writes.
+    own("/etc/hostname", "name of the node"),
+    own("/etc/hosts", "name of the node"),
+    own("/etc/fstab", "disks of the node"),
+    own("/etc/shadow", "passwords of the node"),
+    own("/etc/machine-info", "name of the node"),
+    local("/etc/systemd/system/*.wants/*", "unit that was enabled on the node"),
+    local("/etc/systemd/system/*.requires/*", "unit that was enabled on the node"),
+    // Disks.
+    own("/etc/crypttab", "disks of the node"),
+    own("/etc/mdadm.conf", "disks of the node"),
+    own("/etc/mdadm/mdadm.conf", "disks of the node"),
+    own("/etc/initramfs-tools/conf.d/resume", "disks of the node"),
+    // The boot loader names the disks of the node.
+    own("/etc/default/grub", "boot loader of the node"),
+    own("/etc/default/grub.d/*", "boot loader of the node"),
+    own("/etc/kernel/cmdline", "boot loader of the node"),
+    own("/etc/kernel/entry-token", "boot loader of the node"),
+    own("/boot/grub/**", "boot loader of the node"),
+    own("/boot/grub2/**", "boot loader of the node"),
+    own("/boot/loader/**", "boot loader of the node"),
+    own("/boot/efi/**", "boot loader of the node"),
+    own("/efi/**", "boot loader of the node"),
+    // Network.
+    own("/etc/network/interfaces", "network of the node"),
+    own("/etc/network/interfaces.d/*", "network of the node"),
+    own("/etc/netplan/*", "network of the node"),
+    own("/etc/sysconfig/network", "network of the node"),
+    own("/etc/sysconfig/network-scripts/ifcfg-*", "network of the node"),
+    own("/etc/sysconfig/network-scripts/route-*", "network of the node"),
+    own("/etc/NetworkManager/system-connections/*", "network of the node"),
+    own("/etc/systemd/network/*", "network of the node"),
+    own("/etc/resolv.conf", "network of the node"),
+    // Time.
+    own("/etc/localtime", "time zone of the node"),
+    own("/etc/timezone", "time zone of the node"),
+];
+
+/// The rules of one update.
+pub(in crate::tree) struct Protection {
+    table: Gitignore,
+    given: Gitignore,
+    /// The release of the kernel that runs on this tree: its modules are still loaded from there.
+    kernel: Option<String>,
+}
+
+impl Protection {
+    /// The table, unless `exact`, and patterns that somebody gave.
+    ///
+    /// # Errors
+    /// `Invalid` for a pattern that is none.
+    pub(in crate::tree) fn new(given: &[String], exact: bool, kernel: Option<String>) -> Result<Self> {
+        // The last pattern that fits decides in a gitignore file, the first one in the table.
+        let patterns: Vec<_> = RULES.iter().rev().filter(|_| !exact).map(|r| r.pattern.to_owned()).collect();
+        Ok(Self { table: compile(&patterns, "rule")?, given: compile(given, "--protect")?, kernel })
+    }
+
+    /// What keeps an entry, and why.
+    pub(in crate::tree) fn of(&self, path: &[u8], mode: u32) -> Option<(Keep, &'static str)> {
+        let absolute = [b"/", path].concat();
+        let file = Path::new(OsStr::from_bytes(&absolute));
+        let directory = mode & KIND_MASK == DIRECTORY;
+        if !self.given.is_empty() && self.given.matched_path_or_any_parents(file, directory).is_ignore() {
+            return Some((Keep::Own, "--protect"));
+        }
+        if self.kernel.as_ref().is_some_and(|release| belongs_to_kernel(path, release)) {
+            return Some((Keep::Local, "of the kernel that runs"));
+        }
+        // Nothing outside of these is in the table; most of a tree is.
+        if !(path.starts_with(b"etc/") || path.starts_with(b"boot/") || path.starts_with(b"efi/")) {
+            return None;
+        }
+        // A directory holds more than one thing; what is the node's own is in it.
+        if directory {
+            return None;
+        }
+        let ignore::Match::Ignore(glob) = self.table.matched(file, directory) else { return None };
+        RULES.iter().find(|r| r.pattern == glob.original()).map(|r| (r.keep, r.why))
+    }
+}
+
+/// Modules of a kernel, and what lies in `/boot` for it.
+fn belongs_to_kernel(path: &[u8], release: &str) -> bool {
+    let path = path.strip_prefix(b"usr/").unwrap_or(path);
+    let modules = path.strip_prefix(b"lib/modules/").and_then(|rest| rest.strip_prefix(release.as_bytes()));
+    let boot = path.strip_prefix(b"boot/").is_some_and(|name| {
+        !name.contains(&b'/') && name.windows(release.len()).any(|part| part == release.as_bytes())
+    });
+    boot || modules.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: u32 = 0o100_644;
+
+    #[test]
+    fn the_configuration_of_a_node_is_its_own() {
+        let p = Protection::new(&["/opt/site/".to_owned()], false, Some("6.1.0-9".to_owned())).unwrap();
+        let of = |path: &str| p.of(path.as_bytes(), FILE).map(|(keep, _)| keep);
+        for path in
+            ["etc/hostname", "etc/fstab", "boot/grub/grub.cfg", "boot/efi/EFI/debian/grubx64.efi", "opt/site/a/b"]
+        {
+            assert_eq!(of(path), Some(Keep::Own), "{path}");
+        }
+        for path in ["etc/systemd/system/multi-user.target.wants/x.service", "lib/modules/6.1.0-9/a.ko"] {
+            assert_eq!(of(path), Some(Keep::Local), "{path}");
+        }
+        for path in ["usr/lib/modules/6.1.0-9", "boot/vmlinuz-6.1.0-9", "boot/initrd.img-6.1.0-9"] {
+            assert_eq!(of(path), Some(Keep::Local), "{path}");
+        }
+        for path in
+            ["etc/hostname.d/x", "etc/passwd", "boot/vmlinuz-6.1.0-10", "srv/etc/fstab", "lib/modules/6.1.0-90/a"]
+        {
+            assert_eq!(of(path), None, "{path}");
+        }
+        assert_eq!(p.of(b"etc/netplan", 0o040_755), None);
+    }
+
+    #[test]
+    fn exact_protects_only_what_was_given() {
+        let p = Protection::new(&["/a".to_owned()], true, None).unwrap();
+        assert_eq!(p.of(b"etc/fstab", FILE), None);
+        assert_eq!(p.of(b"a/b", FILE), Some((Keep::Own, "--protect")));
+        assert!(Protection::new(&["!a".to_owned()], true, None).is_err());
+    }
+
+    #[test]
+    fn every_rule_is_reached_and_says_why() {
+        for rule in RULES {
+            let first = rule.pattern.trim_start_matches('/').split('/').next().unwrap();
+            assert!(["etc", "boot", "efi"].contains(&first) && !rule.why.is_empty(), "{}", rule.pattern);
+        }
+    }
+}
