@@ -87,7 +87,8 @@ struct Session {
 
 impl Session {
     fn store(&self) -> Result<Store> {
-        let missing = || Error::invalid("no store is named").hint("give --store DIR or s3://BUCKET/PREFIX, or set CV_STORE");
+        let missing =
+            || Error::invalid("no store is named").hint("give --store DIR or s3://BUCKET/PREFIX, or set CV_STORE");
         Store::open(self.store.as_ref().ok_or_else(missing)?)
     }
 
