@@ -632,14 +632,15 @@ int32_t cv_job_next_event(const cv_job *job,
 int32_t cv_job_result(const cv_job *job, char **result_json);
 
 /**
- * Makes a store in a directory, which is made as well and must be empty.
+ * Makes a store in a directory, which is made as well and must be empty, or at `s3://BUCKET/PREFIX`. A library that was
+ * built without S3 answers with CV_E_UNSUPPORTED there.
  */
-int32_t cv_store_init(const char *directory, cv_store **store);
+int32_t cv_store_init(const char *place, cv_store **store);
 
 /**
- * Opens the store in a directory.
+ * Opens the store in a directory, or at `s3://BUCKET/PREFIX`.
  */
-int32_t cv_store_open(const char *directory, cv_store **store);
+int32_t cv_store_open(const char *place, cv_store **store);
 
 /**
  * Closes a store. Its images and jobs stay usable. NULL is fine.

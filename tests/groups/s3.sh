@@ -6,15 +6,18 @@ suite() {
   run "$name" 500 tests/s3/serve.py "$@"
 }
 suite_binary() {
-  cargo test -q -p libcv --all-features --test s3 --no-run --message-format=json |
+  cargo test -q --workspace --all-features --test s3 --no-run --message-format=json |
     sed -n 's/.*"executable":"\([^"]*\/s3-[0-9a-f]*\)".*/\1/p' | tail -n 1
 }
-run "build" 1500 cargo test -q -p libcv --all-features --test s3 --no-run
+run "build" 1500 cargo test -q --workspace --all-features --test s3 --no-run
 if binary=$(suite_binary) && [ -n "$binary" ]; then
   suite "s3s-fs" s3s "$binary" --show-output
   suite "garage" garage "$binary" --show-output
-  suite "moto with faults" --faults moto "$binary" --show-output
-  [ "$FULL" = 0 ] || suite "s3s-fs with faults" --faults s3s "$binary" --show-output
+  suite "faults before moto" --faults moto "$binary" --show-output nothing_is_lost
+  if [ "$FULL" = 1 ]; then
+    suite "moto" moto "$binary" --show-output
+    suite "faults before s3s-fs" --faults s3s "$binary" --show-output nothing_is_lost
+  fi
 else
   fail "suite" "the test program s3 was not built"
 fi

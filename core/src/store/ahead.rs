@@ -99,6 +99,7 @@ pub(super) struct Ahead {
 }
 
 /// The span that is handed out, and which of its blocks comes next.
+#[derive(Clone)]
 struct Current {
     span: usize,
     bytes: Arc<Vec<u8>>,
@@ -122,15 +123,16 @@ impl Ahead {
         Ok(Self { plan, fetched, current: Mutex::new(None) })
     }
 
-    /// The next block, with the span that it is in.
-    fn claim(&self) -> Result<Option<(usize, usize, Arc<Vec<u8>>)>> {
+    /// The next block, in its span.
+    fn claim(&self) -> Result<Option<Current>> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             if let Some(c) = &mut *current
                 && self.plan.spans[c.span].blocks.contains(&c.block)
             {
+                let claimed = c.clone();
                 c.block += 1;
-                return Ok(Some((c.span, c.block - 1, c.bytes.clone())));
+                return Ok(Some(claimed));
             }
             *current = None;
             // Whoever waits here holds the lock: the others have nothing else to wait for.
@@ -144,10 +146,10 @@ impl Ahead {
 
 impl BlockFeed for Ahead {
     fn next(&self, buf: &mut Vec<u8>) -> Result<Option<Origin>> {
-        let Some((span, block, bytes)) = self.claim()? else { return Ok(None) };
-        let wanted = self.plan.blocks[block];
-        let at = (u64::from(wanted.1) - self.plan.spans[span].offset) as usize;
-        let stored = bytes.get(at..at + wanted.2 as usize);
+        let Some(claimed) = self.claim()? else { return Ok(None) };
+        let wanted = self.plan.blocks[claimed.block];
+        let at = (u64::from(wanted.1) - self.plan.spans[claimed.span].offset) as usize;
+        let stored = claimed.bytes.get(at..at + wanted.2 as usize);
         let stored = stored.ok_or_else(|| Error::new(ErrorKind::Bug, "a block is not in its span"))?;
         buf.clear();
         buf.extend_from_slice(stored);

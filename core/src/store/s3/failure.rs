@@ -35,13 +35,13 @@ pub(super) enum Last {
 /// A request that failed.
 #[derive(Debug)]
 pub(super) struct Failed {
-    pub(super) error: object_store::Error,
-    pub(super) told: Told,
+    pub(super) error: Box<object_store::Error>,
+    pub(super) told: Box<Told>,
 }
 
 impl From<object_store::Error> for Failed {
     fn from(error: object_store::Error) -> Self {
-        Self { error, told: Told::default() }
+        Self { error: Box::new(error), told: Box::default() }
     }
 }
 
@@ -99,7 +99,7 @@ impl Failed {
                 }
             }
             // No request failed: the answer makes no sense, or no request was made.
-            None => match &self.error {
+            None => match &*self.error {
                 object_store::Error::InvalidPath { .. } => Error::invalid(format!("{object} cannot be a key")),
                 e => Error::new(ErrorKind::Network, format!("cannot {what} {object}: the answer cannot be read"))
                     .cause(e.to_string()),
@@ -151,8 +151,8 @@ mod tests {
 
     fn failed(status: u16, code: &str) -> Error {
         let last = Last::Answer { status, code: code.into(), message: "As it is.".into() };
-        let told = Told { retries: 3, last: Some(last), ..Told::default() };
-        let error = object_store::Error::NotSupported { source: "secret".into() };
+        let told = Box::new(Told { retries: 3, last: Some(last), ..Told::default() });
+        let error = Box::new(object_store::Error::NotSupported { source: "secret".into() });
         let place = Place { location: "s3://b/p".into(), bucket: "b".into(), peer: "http://s:1".into() };
         Failed { error, told }.explain(&place, "read", "images/x")
     }

@@ -41,10 +41,10 @@ pub struct S3Options {
     pub attempts: u32,
     /// How long to wait for a connection.
     pub connect: Duration,
-    /// How long a server may say nothing.
+    /// How long a server may say nothing, the time in which a part of an upload travels included.
     pub stall: Duration,
     /// What else the environment says: encryption, roles, the style of addresses.
-    others: Vec<(AmazonS3ConfigKey, String)>,
+    others: Others,
     no_metadata: bool,
 }
 
@@ -65,6 +65,22 @@ impl fmt::Debug for Keys {
     }
 }
 
+/// Settings for object_store. Among them may be a key for encryption, so no value is shown.
+#[derive(Clone, Default)]
+struct Others(Vec<(AmazonS3ConfigKey, String)>);
+
+impl Others {
+    fn has_role(&self) -> bool {
+        self.0.iter().any(|(key, _)| is_role(key))
+    }
+}
+
+impl fmt::Debug for Others {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(key, _)| key)).finish()
+    }
+}
+
 impl Default for S3Options {
     fn default() -> Self {
         Self {
@@ -75,8 +91,8 @@ impl Default for S3Options {
             retry_for: Duration::from_secs(30),
             attempts: u32::MAX,
             connect: Duration::from_secs(5),
-            stall: Duration::from_secs(30),
-            others: Vec::new(),
+            stall: Duration::from_secs(60),
+            others: Others::default(),
             no_metadata: false,
         }
     }
@@ -109,10 +125,9 @@ impl S3Options {
                 .hint("see AWS_PROFILE"));
         }
         let profile = profile.unwrap_or_default();
-        let mut others: Vec<_> = variables.iter().filter_map(|(k, v)| Some((other(k)?, v.clone()))).collect();
-        let keys = keys(&get, "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")?;
-        let has_role = others.iter().any(|(k, _)| is_role(k));
-        let keys = if keys.is_none() && !has_role { keys_of(&profile, &mut others)? } else { keys };
+        let mut others = Others(variables.iter().filter_map(|(k, v)| Some((other(k)?, v.clone()))).collect());
+        let keys = keys(get, "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")?;
+        let keys = if keys.is_none() && !others.has_role() { keys_of(&profile, &mut others)? } else { keys };
         let set = |key: &str| profile.get(key).cloned();
         let usual = Self::default();
         Ok(Self {
@@ -151,7 +166,7 @@ impl S3Options {
         let unfit =
             |e: object_store::Error| Error::invalid("the options for S3 do not fit together").cause(e.to_string());
         let mut builder = AmazonS3Builder::new();
-        for (key, value) in &self.others {
+        for (key, value) in &self.others.0 {
             builder = builder.with_config(*key, value);
         }
         builder = builder
@@ -169,7 +184,7 @@ impl S3Options {
             builder = builder.with_access_key_id(&keys.id).with_secret_access_key(&keys.secret);
             builder = keys.token.iter().fold(builder, AmazonS3Builder::with_token);
         } else {
-            if self.no_metadata && !self.others.iter().any(|(k, _)| is_role(k)) {
+            if self.no_metadata && !self.others.has_role() {
                 return Err(no_credentials(&Place { location: format!("s3://{bucket}"), bucket: bucket.into(), peer }));
             }
             let client = self.http(METADATA_CONNECT, true)?;
@@ -248,15 +263,15 @@ fn keys(get: impl Fn(&str) -> Option<String>, id: &str, secret: &str, token: &st
 }
 
 /// The keys of a profile, or its role.
-fn keys_of(profile: &Profile, others: &mut Vec<(AmazonS3ConfigKey, String)>) -> Result<Option<Keys>> {
+fn keys_of(profile: &Profile, others: &mut Others) -> Result<Option<Keys>> {
     let get = |key: &str| profile.get(key).cloned();
     let found = keys(get, "aws_access_key_id", "aws_secret_access_key", "aws_session_token")?;
     if found.is_some() {
         return Ok(found);
     }
     if let (Some(token), Some(role)) = (get("web_identity_token_file"), get("role_arn")) {
-        others.push((AmazonS3ConfigKey::WebIdentityTokenFile, token));
-        others.push((AmazonS3ConfigKey::RoleArn, role));
+        others.0.push((AmazonS3ConfigKey::WebIdentityTokenFile, token));
+        others.0.push((AmazonS3ConfigKey::RoleArn, role));
         return Ok(None);
     }
     let foreign = ["role_arn", "sso_session", "sso_start_url", "credential_process", "login_session"];
@@ -308,7 +323,7 @@ mod tests {
         assert_eq!((id(&o), o.region.as_deref(), o.endpoint.as_deref()), (Some("E"), Some("r2"), Some("http://s3")));
         assert_eq!((o.keys.unwrap().token, o.attempts), (None, 3));
         let o = read(&[("AWS_SERVER_SIDE_ENCRYPTION", "AES256"), ("AWS_CONDITIONAL_PUT", "disabled")], "", "").unwrap();
-        assert_eq!(o.others.len(), 1);
+        assert_eq!(o.others.0.len(), 1);
         assert!(o.keys.is_none());
     }
 
@@ -330,8 +345,13 @@ mod tests {
 
     #[test]
     fn a_secret_is_not_shown() {
-        let o = read(&[("AWS_PROFILE", "lab")], CONFIG, CREDENTIALS).unwrap();
-        let shown = format!("{o:?}");
-        assert!(shown.contains("\"L\"") && !shown.contains("ls") && !shown.contains("lt\""), "{shown}");
+        let secrets = [
+            ("AWS_ACCESS_KEY_ID", "who"),
+            ("AWS_SECRET_ACCESS_KEY", "hush-1"),
+            ("AWS_SESSION_TOKEN", "hush-2"),
+            ("AWS_SSE_CUSTOMER_KEY_BASE64", "hush-3"),
+        ];
+        let shown = format!("{:?}", read(&secrets, "", "").unwrap());
+        assert!(shown.contains("who") && shown.contains("CustomerEncryptionKey") && !shown.contains("hush"), "{shown}");
     }
 }

@@ -33,7 +33,7 @@ pub(super) async fn ask<T>(request: impl Future<Output = object_store::Result<T>
         (done, TOLD.with(RefCell::take))
     };
     let (done, told) = TOLD.scope(RefCell::default(), work).await;
-    done.map_err(|error| Failed { error, told })
+    done.map_err(|error| Failed { error: Box::new(error), told: Box::new(told) })
 }
 
 fn tell(f: impl FnOnce(&mut Told)) {

@@ -15,9 +15,9 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
-/// Up to here in one request.
-const WHOLE: usize = 16 << 20;
-/// Bytes of a part; all but the last have as many, which some servers want.
+/// Bytes of a part; all but the last have as many, which some servers want. What is not longer goes in one request. The
+/// answer to a request must come within [`S3Options::stall`](super::S3Options::stall), so a part decides how slow a network
+/// may be.
 const PART: usize = 8 << 20;
 /// Parts on their way at a time.
 const AT_ONCE: usize = 4;
@@ -62,7 +62,7 @@ impl BlobWriter for Writer {
 async fn upload(bucket: &Arc<Bucket>, key: &str, parts: Vec<Bytes>) -> Result<(), Failed> {
     let path = bucket.path(key)?;
     let size: usize = parts.iter().map(Bytes::len).sum();
-    if size <= WHOLE {
+    if size <= PART {
         let payload = PutPayload::from_iter(parts);
         return ask(bucket.client.put_opts(&path, payload, PutOptions::default())).await.map(|_| ());
     }
