@@ -181,7 +181,8 @@ fn the_json_of_every_verb_fits_its_schema() {
     let imported = bed.json("image-import", &["image", "import", &bed.text("a.tar.zst"), "--name", "tar"]);
     assert_eq!(imported["changed"], true);
     let oci = bed.text("oci");
-    let done = bed.json("image-export", &["image", "export", "base@1", "--format", "oci", "--output", &oci, "--ref", "b:1"]);
+    let done =
+        bed.json("image-export", &["image", "export", "base@1", "--format", "oci", "--output", &oci, "--ref", "b:1"]);
     assert!(done["digest"].is_string());
     assert_eq!(bed.json("image-import", &["image", "import", &oci, "--name", "oci"])["layers"], 1);
     bed.json("image-export", &["image", "export", "base@1", "--format", "cpio", "--output", &bed.text("a.cpio")]);
@@ -189,7 +190,10 @@ fn the_json_of_every_verb_fits_its_schema() {
     assert_eq!(bed.json("image-derive", &derive)["made"], true);
     let file = bed.text("a.erofs");
     let again = bed.json("image-derive", &[&derive[..], &["--output", &file]].concat());
-    assert_eq!((&again["made"], again["size"].as_u64()), (&Value::Bool(false), Some(std::fs::metadata(file).unwrap().len())));
+    assert_eq!(
+        (&again["made"], again["size"].as_u64()),
+        (&Value::Bool(false), Some(std::fs::metadata(file).unwrap().len()))
+    );
     layouts_in_json(&bed);
     bed.json("completion", &["completion", "bash"]);
     let pages = bed.json("man", &["man", &bed.text("man")]);
@@ -210,7 +214,8 @@ fn formats_are_told_by_content_and_losses_are_said() {
     let bed = Bed::captured();
     let show = |name: &str| bed.json("image-show", &["image", "show", name])["tree"].clone();
     let (oci, archive, cpio) = (bed.text("oci"), bed.text("any-name"), bed.text("a.cpio.gz"));
-    let export = |format: &'static str, to: &str| bed.ok(&["image", "export", "base", "--format", format, "--output", to]);
+    let export =
+        |format: &'static str, to: &str| bed.ok(&["image", "export", "base", "--format", format, "--output", to]);
     assert!(export("oci", &oci).ends_with(" entries\n"));
     export("oci-archive", &archive);
     for from in [&oci, &archive] {

@@ -384,7 +384,8 @@ fn a_layout_that_lies_is_refused() {
         bed.fails(layout.path(), kind, what);
     };
     use ErrorKind::{Integrity, Limit, NotFound, UnsafeInput, Unsupported};
-    let blob = |layout: &Layout, d: &Value| layout.path().join("blobs/sha256").join(&d["digest"].as_str().unwrap()[7..]);
+    let blob =
+        |layout: &Layout, d: &Value| layout.path().join("blobs/sha256").join(&d["digest"].as_str().unwrap()[7..]);
     edit("another byte in a layer", Integrity, &|l, m, _| {
         let path = blob(l, &m["layers"][0]);
         let mut bytes = std::fs::read(&path).unwrap();
@@ -776,7 +777,8 @@ fn umoci_and_skopeo_read_what_we_export() {
         let done = export(&image, at(name), &options, &Task::quiet()).unwrap();
         assert!(done.losses.iter().all(|l| l.feature == "holes"), "{:?}", done.losses);
         let transport = if format == Format::Oci { "oci" } else { "oci-archive" };
-        let said: Value = serde_json::from_str(&run("skopeo", &["inspect", &format!("{transport}:{}", at(name))])).unwrap();
+        let said: Value =
+            serde_json::from_str(&run("skopeo", &["inspect", &format!("{transport}:{}", at(name))])).unwrap();
         assert_eq!(said["Digest"].as_str(), done.digest.as_deref());
         assert_eq!(said["Layers"].as_array().unwrap().len(), 1);
     }
@@ -839,7 +841,9 @@ fn layers_that_umoci_makes_import_as_it_unpacks_them() {
     let other: Vec<_> = found.iter().filter(|d| !d.contains("bytes of the medium")).collect();
     assert!(other.is_empty(), "{other:#?}");
     let row = |p: &str| bed.image().row(p.as_bytes());
-    assert!(row("opt/app/old").is_err() && row("opt/app/new/f").is_ok() && row("links").is_err() && row("home").is_err());
+    assert!(
+        row("opt/app/old").is_err() && row("opt/app/new/f").is_ok() && row("links").is_err() && row("home").is_err()
+    );
     let facts = bed.image().manifest().facts.clone().unwrap();
     assert_eq!(facts["oci"]["config"]["Entrypoint"], json!(["/sbin/init"]));
 }

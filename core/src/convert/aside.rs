@@ -36,13 +36,8 @@ impl Aside {
     /// Gives it its name. Nothing that came to stand there meanwhile is replaced.
     pub(super) fn finish(self) -> Result<()> {
         let (from, to) = (&self.path, &self.target);
-        let named = match rustix::fs::renameat_with(
-            rustix::fs::CWD,
-            from,
-            rustix::fs::CWD,
-            to,
-            RenameFlags::NOREPLACE,
-        ) {
+        let named = match rustix::fs::renameat_with(rustix::fs::CWD, from, rustix::fs::CWD, to, RenameFlags::NOREPLACE)
+        {
             // NFS and old kernels do not know the flag. A second name for a file fails as well where there is one.
             Err(Errno::INVAL | Errno::NOSYS) if from.is_file() => std::fs::hard_link(from, to),
             Err(Errno::INVAL | Errno::NOSYS) if to.symlink_metadata().is_err() => std::fs::rename(from, to),

@@ -39,13 +39,7 @@ pub(super) fn export(image: &Image, aside: &Aside, options: &ExportOptions, task
 }
 
 /// The same, to a path that is nobody else's.
-pub(super) fn write(
-    image: &Image,
-    path: &Path,
-    compression: Compression,
-    level: i32,
-    task: &Task,
-) -> Result<Exported> {
+pub(super) fn write(image: &Image, path: &Path, compression: Compression, level: i32, task: &Task) -> Result<Exported> {
     let name = match compression {
         Compression::Zstd => "zstd",
         Compression::Gzip => "gzip",
@@ -81,13 +75,7 @@ pub(super) fn newest(image: &Image, task: &Task) -> Result<i64> {
 ///
 /// # Errors
 /// `Unsupported` when the program is missing; else as for an archive.
-pub(super) fn import(
-    store: &Store,
-    path: &Path,
-    name: &str,
-    options: &ImportOptions,
-    task: &Task,
-) -> Result<Imported> {
+pub(super) fn import(store: &Store, path: &Path, name: &str, options: &ImportOptions, task: &Task) -> Result<Imported> {
     super::bring::check(store, name, options)?;
     // It has a working directory of its own.
     let path = std::path::absolute(path).map_err(|e| Error::io("find", path.display(), e))?;

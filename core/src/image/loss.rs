@@ -112,7 +112,8 @@ mod tests {
             losses.seconds_only(&r, 0..=i64::from(u32::MAX));
             losses.flags(&r);
         }
-        let list: Vec<_> = losses.list().into_iter().map(|l| format!("{} {} {}", l.feature, l.count, l.example)).collect();
+        let list: Vec<_> =
+            losses.list().into_iter().map(|l| format!("{} {} {}", l.feature, l.count, l.example)).collect();
         let wanted = [
             "attributes system.posix_acl_access 1 /b",
             "attributes user. 2 /a",

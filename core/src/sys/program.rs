@@ -230,8 +230,7 @@ impl Call {
         work: impl FnOnce(&mut File) -> Result<T> + Send,
     ) -> Result<T> {
         let path = self.program.find()?;
-        let mut child =
-            self.command(&path)?.spawn().map_err(|e| self.failed(Error::io("run", path.display(), e)))?;
+        let mut child = self.command(&path)?.spawn().map_err(|e| self.failed(Error::io("run", path.display(), e)))?;
         let end = child.stdout.take().map(OwnedFd::from);
         self.beside(&mut child, end, stop, work)
     }

@@ -224,7 +224,7 @@ mod tests {
         assert_eq!(bytes[12..24], [3, 1, 2, 0, b'a', b'b', b'c', b'1', b'2', 0, 0, 0]);
         assert_eq!(bytes[24..], [0, 2, 4, 0, 2, 0, 0, 0]);
         assert_eq!((xattr_count(0), xattr_count(12), xattr_count(bytes.len())), (0, 1, 6));
-assert_eq!(device(259, 70_000), Some(0x1111_0370));
+        assert_eq!(device(259, 70_000), Some(0x1111_0370));
         assert_eq!((device(4096, 0), device(0, 1 << 20)), (None, None));
     }
 }

@@ -258,9 +258,10 @@ impl Plan {
                 None => {}
             }
         }
-        self.blocks = u32::try_from(block).ok().filter(|b| *b < u32::MAX).ok_or_else(|| {
-            Error::unsupported("the image has more than 16 TiB, which erofs cannot hold")
-        })?;
+        self.blocks = u32::try_from(block)
+            .ok()
+            .filter(|b| *b < u32::MAX)
+            .ok_or_else(|| Error::unsupported("the image has more than 16 TiB, which erofs cannot hold"))?;
         Ok(())
     }
 

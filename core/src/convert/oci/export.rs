@@ -189,10 +189,8 @@ fn documents(image: &Image, layer: &Layer, options: &ExportOptions, task: &Task)
     manifest.platform = Some(platform);
     manifest.annotations = BTreeMap::from([(REF_NAME.to_owned(), name(image, options)?)]);
     let index = Index { schema_version: 2, media_type: INDEX.into(), manifests: vec![manifest] };
-    let front = [
-        (MARK.to_owned(), json(&json!({"imageLayoutVersion": VERSION}))?),
-        (INDEX_FILE.to_owned(), json(&index)?),
-    ];
+    let front =
+        [(MARK.to_owned(), json(&json!({"imageLayoutVersion": VERSION}))?), (INDEX_FILE.to_owned(), json(&index)?)];
     files.splice(0..0, front);
     Ok(Documents { files, layer: format!("blobs/sha256/{}", layer.blob.hex()), digest })
 }
@@ -226,11 +224,8 @@ fn config(image: &Image, layer: &Layer, options: &ExportOptions, task: &Task) ->
         None => newest(image, task)?,
     };
     let created = clock::rfc3339(created);
-    let history = History {
-        created: created.clone(),
-        created_by: "libcv".to_owned(),
-        comment: format!("image {}", image.id()),
-    };
+    let history =
+        History { created: created.clone(), created_by: "libcv".to_owned(), comment: format!("image {}", image.id()) };
     let config = Config {
         created: Some(created),
         architecture: machine.clone(),

@@ -1,6 +1,6 @@
 //! An image of containers becomes an image: its layers one over the other.
 
-use super::document::{Config, LAYER_LIMIT, MediaType, Run, DOCUMENT_LIMIT, Saved, parse};
+use super::document::{Config, DOCUMENT_LIMIT, LAYER_LIMIT, MediaType, Run, Saved, parse};
 use super::layer;
 use super::layout::{Layout, SAVED};
 use super::select::select;

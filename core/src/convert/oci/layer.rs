@@ -73,10 +73,7 @@ pub(super) struct Digests {
 ///
 /// # Errors
 /// What `work` returns; `Unsupported` for a compression that is not read.
-pub(super) fn read(
-    blob: Box<dyn Read + Send + '_>,
-    work: impl FnOnce(&mut Pieces) -> Result<()>,
-) -> Result<Digests> {
+pub(super) fn read(blob: Box<dyn Read + Send + '_>, work: impl FnOnce(&mut Pieces) -> Result<()>) -> Result<Digests> {
     let (to_hash, unhashed) = crossbeam_channel::bounded(AHEAD);
     let (to_work, hashed) = crossbeam_channel::bounded(AHEAD);
     std::thread::scope(|s| {

@@ -187,7 +187,9 @@ fn places(file: &File) -> Result<Option<HashMap<Vec<u8>, Place>>> {
     // Most archives are no layouts, and none of their content shall be read for that.
     for n in 0.. {
         if n > ENTRY_LIMIT {
-            return Err(FormatError::Limit { what: "entries of an image of containers", limit: ENTRY_LIMIT as u64 }.into());
+            return Err(
+                FormatError::Limit { what: "entries of an image of containers", limit: ENTRY_LIMIT as u64 }.into()
+            );
         }
         // Each entry by a reader of its own, so that content is passed over and not read.
         let left = size.saturating_sub(at);

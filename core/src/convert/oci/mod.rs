@@ -116,7 +116,9 @@ mod tests {
         let empty = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         assert_eq!(Digest::of(b"").to_string(), empty);
         let kind = |text: &str| Digest::parse(text).unwrap_err().kind();
-        for bad in ["", "sha256", "sha256:", "sha256:12", "sha256:../../etc/passwd", "../x:aa", &good.to_uppercase()[..]] {
+        for bad in
+            ["", "sha256", "sha256:", "sha256:12", "sha256:../../etc/passwd", "../x:aa", &good.to_uppercase()[..]]
+        {
             assert_eq!(kind(&bad.replace("SHA", "sha")), ErrorKind::UnsafeInput, "{bad}");
         }
         assert_eq!(kind(&format!("sha512:{}", "0".repeat(128))), ErrorKind::Unsupported);

@@ -94,7 +94,11 @@ struct Wanted {
 impl Wanted {
     fn parse(text: Option<&str>) -> Result<Self> {
         let Some(text) = text else {
-            return Ok(Self { os: "linux".into(), architecture: architecture(std::env::consts::ARCH).into(), variant: None });
+            return Ok(Self {
+                os: "linux".into(),
+                architecture: architecture(std::env::consts::ARCH).into(),
+                variant: None,
+            });
         };
         let bad = || Error::invalid(format!("\"{text}\" is no platform")).hint("as linux/arm64 or linux/arm/v7");
         match text.split('/').collect::<Vec<_>>()[..] {

@@ -22,11 +22,11 @@ mod sparse;
 mod tests;
 mod writer;
 
-pub use compress::{Compression, Decoder, Encoder};
+pub use super::bring::{ImportOptions, Imported};
 pub use super::export::Exported;
+pub use compress::{Compression, Decoder, Encoder};
 pub use export::{ExportOptions, export};
 pub(super) use export::{Keep, archive};
-pub use super::bring::{ImportOptions, Imported};
 pub use import::import;
 pub use reader::Reader;
 pub use writer::Writer;
