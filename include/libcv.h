@@ -166,6 +166,26 @@
 #define CV_TAR_PLAIN 2
 
 /**
+ * In `cv_export_options.compression` and `cv_derive_options.compression`: what is usual for the format.
+ */
+#define CV_COMPRESSION_USUAL 0
+
+/**
+ * In `cv_export_options.compression` and `cv_derive_options.compression`: zstd.
+ */
+#define CV_COMPRESSION_ZSTD 1
+
+/**
+ * In `cv_export_options.compression` and `cv_derive_options.compression`: gzip.
+ */
+#define CV_COMPRESSION_GZIP 2
+
+/**
+ * In `cv_export_options.compression` and `cv_derive_options.compression`: none.
+ */
+#define CV_COMPRESSION_NONE 3
+
+/**
  * An image of a store.
  */
 typedef struct cv_image cv_image;
@@ -507,6 +527,62 @@ typedef struct {
      */
     int32_t level;
 } cv_tar_export_options;
+
+/**
+ * How to export. Zeros are the defaults: `cv_export_options o = {0}; o.size = sizeof o;`
+ */
+typedef struct {
+    /**
+     * `sizeof(cv_export_options)`.
+     */
+    uint32_t size;
+    /**
+     * One of `CV_COMPRESSION_…`; usual is, for tar and cpio, as the path ends (`.zst`, `.gz`), for OCI and squashfs zstd.
+     */
+    uint32_t compression;
+    /**
+     * Level of the compression; 0 is the usual one.
+     */
+    int32_t level;
+    /**
+     * Not 0: `created` counts.
+     */
+    uint32_t has_created;
+    /**
+     * Of OCI: when the image was made, in seconds since the epoch; else the newest time of the tree.
+     */
+    int64_t created;
+    /**
+     * Of OCI: the name of the image in the layout; NULL is the name through which it was opened.
+     */
+    const char *reference;
+} cv_export_options;
+
+/**
+ * How to derive. Zeros are the defaults: `cv_derive_options o = {0}; o.size = sizeof o;`
+ */
+typedef struct {
+    /**
+     * `sizeof(cv_derive_options)`.
+     */
+    uint32_t size;
+    /**
+     * One of `CV_COMPRESSION_…`; usual is zstd, and none for erofs.
+     */
+    uint32_t compression;
+    /**
+     * Threads; 0 is one for each core.
+     */
+    uint32_t threads;
+    /**
+     * Zero.
+     */
+    uint32_t reserved;
+    /**
+     * Where a squashfs is made before it goes into the store; NULL is `TMPDIR`, else `/var/tmp`.
+     */
+    const char *work;
+} cv_derive_options;
 
 /**
  * What a plan is told besides the disks. Zeros are the defaults: `cv_plan_options o = {0}; o.size = sizeof o;`
@@ -984,6 +1060,72 @@ int32_t cv_image_export_tar_start(const cv_image *image,
                                   int32_t fd,
                                   const cv_tar_export_options *options,
                                   cv_job **job);
+
+/**
+ * Imports what is at `path` as the next generation of `name`: a tar archive, an OCI image layout (a directory, or one in
+ * a plain tar archive), an archive of `docker save`, or a squashfs; it is told by content. The result is a JSON object
+ * `{name, generation, image, tree, changed, format, layers, notes, …}`. `options` and `on_event` may be NULL.
+ */
+int32_t cv_store_import(const cv_store *store,
+                        const char *path,
+                        const char *name,
+                        const cv_tar_import_options *options,
+                        cv_event_fn on_event,
+                        void *user,
+                        char **imported_json);
+
+/**
+ * Starts what `cv_store_import` does; the result is the same object.
+ */
+int32_t cv_store_import_start(const cv_store *store,
+                              const char *path,
+                              const char *name,
+                              const cv_tar_import_options *options,
+                              cv_job **job);
+
+/**
+ * Writes an image to `path`, which must not exist; `format` is `tar`, `oci` (a directory), `oci-archive`, `squashfs`,
+ * `erofs` or `cpio`. The same image and options give the same bytes. The result is a JSON object
+ * `{format, entries, bytes, losses, digest, …}`. `options` and `on_event` may be NULL.
+ */
+int32_t cv_image_export(const cv_image *image,
+                        const char *path,
+                        const char *format,
+                        const cv_export_options *options,
+                        cv_event_fn on_event,
+                        void *user,
+                        char **exported_json);
+
+/**
+ * Starts what `cv_image_export` does; the result is the same object.
+ */
+int32_t cv_image_export_start(const cv_image *image,
+                              const char *path,
+                              const char *format,
+                              const cv_export_options *options,
+                              cv_job **job);
+
+/**
+ * Makes a file of an image once and keeps it in the store; `kind` is `squashfs`, `erofs` or `cpio`. Where `path` is not
+ * NULL the file is written there as well; it must not exist. The result is a JSON object
+ * `{image, kind, params, made, size, hash, losses, …}`. `options` and `on_event` may be NULL.
+ */
+int32_t cv_image_derive(const cv_image *image,
+                        const char *kind,
+                        const char *path,
+                        const cv_derive_options *options,
+                        cv_event_fn on_event,
+                        void *user,
+                        char **derived_json);
+
+/**
+ * Starts what `cv_image_derive` does; the result is the same object.
+ */
+int32_t cv_image_derive_start(const cv_image *image,
+                              const char *kind,
+                              const char *path,
+                              const cv_derive_options *options,
+                              cv_job **job);
 
 /**
  * Reads a document in YAML or JSON; `name` stands for it in messages. When something is wrong, the error has all of it

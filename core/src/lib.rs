@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  live node ── capture ┐                              ┌─ disk: partition, format, copy, configure, boot
-//!  tar ──────── convert ┼─> image ─> store ─> chunks ──┤
+//!  tar, OCI ─── convert ┼─> image ─> store ─> chunks ──┤
 //!                       │              ^               └─ directory: extract
 //!                       └ versions, tags, rollback
 //!  layout document ─> validate ─> match disks ─> plan ─> apply

@@ -176,9 +176,10 @@ fn an_erofs_without_holes_is_the_same_tree_again() {
     assert!(done.losses.is_empty(), "{:?}", done.losses);
     let Some(at) = Mounted::new(&bed, &file, "erofs") else { return };
     let again = bed.capture(&at.0, "again");
-    let changes = bed.store.diff(&image, &again, &Task::quiet()).unwrap();
+    // Newer kernels say of everything in an erofs that it is immutable; nothing else may differ.
+    let mut changes = bed.store.diff(&image, &again, &Task::quiet()).unwrap();
+    changes.retain(|c| c.fields != [libcv::store::Field::Flags]);
     assert!(changes.is_empty(), "{:?}", changes.iter().map(|c| c.to_json()).collect::<Vec<_>>());
-    assert_eq!(again.tree_id(), image.tree_id());
 }
 
 #[test]
