@@ -449,7 +449,7 @@ typedef struct {
 } cv_update_options;
 
 /**
- * How to import an archive. Zeros are the defaults: `cv_tar_import_options o = {0}; o.size = sizeof o;`
+ * How to import an archive, or what `cv_store_import` reads. Zeros are the defaults: `cv_tar_import_options o = {0}; o.size = sizeof o;`
  */
 typedef struct {
     /**
@@ -508,6 +508,14 @@ typedef struct {
      * Zeros.
      */
     uint8_t reserved_too[7];
+    /**
+     * Of an OCI layout with several images: the name of one, or NULL.
+     */
+    const char *reference;
+    /**
+     * Of an OCI layout for several machines: which, such as `linux/arm64`; NULL is this one.
+     */
+    const char *platform;
 } cv_tar_import_options;
 
 /**
@@ -711,7 +719,8 @@ int32_t cv_job_result(const cv_job *job, char **result_json);
  * Makes a store in a directory, which is made as well and must be empty, or at `s3://BUCKET/PREFIX`. A library that was
  * built without S3 answers with CV_E_UNSUPPORTED there.
  */
-int32_t cv_store_init(const char *place, cv_store **store);
+int32_t cv_store_init(const char *place,
+                      cv_store **store);
 
 /**
  * Opens the store in a directory, or at `s3://BUCKET/PREFIX`.
@@ -982,6 +991,8 @@ int32_t cv_image_verify(const cv_image *image,
  * Starts what `cv_image_verify` does; the result is the same object.
  */
 int32_t cv_image_verify_start(const cv_image *image, uint32_t threads, cv_job **job);
+
+/**
  * Updates the tree at `target` to an image: only what differs is written, what runs keeps running, and the node's own
  * configuration stays. The result is a JSON object `{created, replaced, metadata, deleted, kept, verdict, …}`, of a dry
  * run with `actions`. `options` and `on_event` may be NULL.

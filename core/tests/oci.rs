@@ -137,11 +137,11 @@ impl Bed {
     }
 
     fn bring(&self, path: &Path) -> Result<Imported> {
-        self.bring_as(path, ImportOptions::default())
+        self.bring_as(path, &ImportOptions::default())
     }
 
-    fn bring_as(&self, path: &Path, options: ImportOptions) -> Result<Imported> {
-        import(&self.store, path, "a", &options, &Task::quiet())
+    fn bring_as(&self, path: &Path, options: &ImportOptions) -> Result<Imported> {
+        import(&self.store, path, "a", options, &Task::quiet())
     }
 
     fn fails(&self, path: &Path, kind: ErrorKind, what: &str) {
@@ -303,8 +303,8 @@ fn an_archive_of_docker_save_is_read() {
     let done = bed.bring(&saved(&name)).unwrap();
     assert_eq!((done.tree, done.format, done.layers), (want, "docker", 3));
     let other = |r: &str| ImportOptions { reference: Some(r.into()), ..ImportOptions::default() };
-    assert_eq!(bed.bring_as(&saved(&name), other("x:y")).unwrap().tree, want);
-    assert_eq!(bed.bring_as(&saved(&name), other("z")).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(bed.bring_as(&saved(&name), &other("x:y")).unwrap().tree, want);
+    assert_eq!(bed.bring_as(&saved(&name), &other("z")).unwrap_err().kind(), ErrorKind::NotFound);
     let lie = format!("{}.json", "0".repeat(64));
     assert_eq!(bed.bring(&saved(&lie)).unwrap_err().kind(), ErrorKind::Integrity);
 }
@@ -341,7 +341,7 @@ fn one_of_several_images_is_chosen() {
         let to_text = |t: Option<&str>| t.map(str::to_owned);
         let options =
             ImportOptions { reference: to_text(reference), platform: to_text(platform), ..ImportOptions::default() };
-        bed.bring_as(layout.path(), options)?;
+        bed.bring_as(layout.path(), &options)?;
         Ok(bed.image().row(b"f").unwrap().size())
     };
     assert_eq!(chosen(Some("five"), None).unwrap(), 5);
@@ -517,7 +517,7 @@ fn a_layer_that_breaks_a_rule_is_refused() {
     let many: Vec<Layer> = (0..30).map(|n| (0..40).map(|i| file(&format!("{n}-{i}"), 0)).collect()).collect();
     let limits = libcv::convert::tar::Limits { entries: 1000, ..Default::default() };
     let options = ImportOptions { limits, ..ImportOptions::default() };
-    assert_eq!(bed.bring_as(Layout::with(&many).path(), options).unwrap_err().kind(), ErrorKind::Limit);
+    assert_eq!(bed.bring_as(Layout::with(&many).path(), &options).unwrap_err().kind(), ErrorKind::Limit);
     // Attributes that would act in an overlay are left out, and that is said.
     let mut overlay = file("o", 1);
     overlay.0.xattrs = vec![(b"trusted.overlay.opaque".to_vec(), b"y".to_vec()), (b"user.a".to_vec(), b"b".to_vec())];

@@ -269,6 +269,8 @@ class Store:
         max_entries: Optional[int] = None,
         max_metadata: Optional[int] = None,
         max_data: Optional[int] = None,
+        forbid_secrets: bool = False,
+        allow_secrets: Optional[Sequence[str]] = None,
         progress: _Progress = None,
     ) -> Image:
         """Imports what is at `path` as the next generation of `name`; what it is is told by its content.
@@ -293,6 +295,8 @@ class Store:
         max_entries: Optional[int] = None,
         max_metadata: Optional[int] = None,
         max_data: Optional[int] = None,
+        forbid_secrets: bool = False,
+        allow_secrets: Optional[Sequence[str]] = None,
     ) -> Job[Image]:
         """`import_image` in the background."""
     def __enter__(self) -> Self: ...

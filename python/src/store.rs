@@ -439,7 +439,7 @@ impl Store {
 
     #[pyo3(signature = (path, name, *, tag=None, level=3, threads=0, exact=false, expect_parent=None,
                         reference=None, platform=None, max_entries=None, max_metadata=None, max_data=None,
-                        progress=None))]
+                        forbid_secrets=false, allow_secrets=None, progress=None))]
     #[allow(clippy::too_many_arguments)] // they are keywords
     fn import_image(
         &self,
@@ -456,10 +456,12 @@ impl Store {
         max_entries: Option<u64>,
         max_metadata: Option<u64>,
         max_data: Option<u64>,
+        forbid_secrets: bool,
+        allow_secrets: Option<Vec<String>>,
         progress: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Image> {
-        let limits = limits(max_entries, max_metadata, max_data);
-        let options = ImportOptions { tag, level, threads, exact, limits, expect_parent, platform, reference };
+        let (limits, secrets) = (limits(max_entries, max_metadata, max_data), secrets(forbid_secrets, allow_secrets));
+        let options = ImportOptions { tag, level, threads, exact, limits, expect_parent, secrets, platform, reference };
         let store = self.get(py)?;
         let work = move |t: &Task| {
             let done = convert::import(&store, path.0, &name, &options, t)?;
@@ -470,7 +472,8 @@ impl Store {
     }
 
     #[pyo3(signature = (path, name, *, tag=None, level=3, threads=0, exact=false, expect_parent=None,
-                        reference=None, platform=None, max_entries=None, max_metadata=None, max_data=None))]
+                        reference=None, platform=None, max_entries=None, max_metadata=None, max_data=None,
+                        forbid_secrets=false, allow_secrets=None))]
     #[allow(clippy::too_many_arguments)] // they are keywords
     fn import_image_job(
         &self,
@@ -487,9 +490,11 @@ impl Store {
         max_entries: Option<u64>,
         max_metadata: Option<u64>,
         max_data: Option<u64>,
+        forbid_secrets: bool,
+        allow_secrets: Option<Vec<String>>,
     ) -> PyResult<Job> {
-        let limits = limits(max_entries, max_metadata, max_data);
-        let options = ImportOptions { tag, level, threads, exact, limits, expect_parent, platform, reference };
+        let (limits, secrets) = (limits(max_entries, max_metadata, max_data), secrets(forbid_secrets, allow_secrets));
+        let options = ImportOptions { tag, level, threads, exact, limits, expect_parent, secrets, platform, reference };
         let store = self.get(py)?;
         let work = move |t: &Task| {
             let done = convert::import(&store, path.0, &name, &options, t)?;

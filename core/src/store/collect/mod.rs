@@ -222,7 +222,7 @@ impl<'c> Collection<'c> {
             match done {
                 // It can be made again.
                 Err(e) if e.kind() == ErrorKind::Integrity => {
-                    self.out.notes.push(format!("a derived file is damaged: {e}"))
+                    self.out.notes.push(format!("a derived file is damaged: {e}"));
                 }
                 done => done?,
             }
