@@ -1,5 +1,5 @@
 //! Files that were derived from an image, such as a squashfs: made once, found by image, kind and parameters, their
-//! bytes chunks like all others (`store-format.md` §10).
+//! bytes chunks like all others (`store-format.md` §8).
 //!
 //! ```text
 //! blobs/<image id>/<kind>-<params>      sealed: size, BLAKE3 of the whole, chunks (or lists of them), what was lost

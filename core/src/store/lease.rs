@@ -1,4 +1,4 @@
-//! Leases: who is writing into the store (`store-format.md` §8).
+//! Leases: who is writing into the store (`store-format.md` §9).
 //!
 //! A writer puts a lease before it looks at anything, and takes it away when it has ended. A collection deletes nothing
 //! that a writer may count on while that writer's lease is there. A lease does not keep others from writing, but where

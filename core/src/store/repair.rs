@@ -1,4 +1,4 @@
-//! A damaged store is healed from another one that has what it lacks (`store-format.md` §9).
+//! A damaged store is healed from another one that has what it lacks (`store-format.md` §10).
 //!
 //! What has its content for a name (chunks, manifests) is taken from wherever it is; what has not (releases, tags) only
 //! where the other store is a copy of this one, or this one of it, as far as the names in question are concerned.

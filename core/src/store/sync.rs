@@ -1,4 +1,4 @@
-//! One store becomes a copy of another, name by name: only what is missing goes over (`store-format.md` §9).
+//! One store becomes a copy of another, name by name: only what is missing goes over (`store-format.md` §10).
 //!
 //! ```text
 //!  names ──> generations that the copy lacks ──> their images ──> chunks ──> manifests ──> releases ──> tags

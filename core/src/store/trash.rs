@@ -1,4 +1,4 @@
-//! What a collection found to be needed by nobody, and will be deleted by a later one (`store-format.md` §8).
+//! What a collection found to be needed by nobody, and will be deleted by a later one (`store-format.md` §9).
 //!
 //! ```text
 //!  trash/<n>.fossils        the keys; they stay where they are, so that readers go on

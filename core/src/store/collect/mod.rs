@@ -1,4 +1,4 @@
-//! Collection: what no image needs any more is found, and deleted by a later run (`store-format.md` §8).
+//! Collection: what no image needs any more is found, and deleted by a later run (`store-format.md` §9).
 //!
 //! ```text
 //!  roots ──> mark ──┬─> what an earlier run found and is needed by nobody still: deleted
