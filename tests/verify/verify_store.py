@@ -251,7 +251,7 @@ class Store:
         v = document("release", self.read(f"refs/{name}/{number}", CHUNK))
         ck(list(v) == "created generation image name reason store tree".split(), "other keys than a release has")
         ck((v["name"], repr(v["generation"])) == (name, str(int(number))), "name or generation differs from its place")
-        ck(re.fullmatch(TIME, str(v["created"])) and self.uuid in (None, v["store"]), "no time, or release of another store")
+        ck(re.fullmatch(TIME, str(v["created"])) and re.fullmatch(UUID, str(v["store"])), "no time, or no store")
         ck(v["reason"] in ("capture", "import", "rollback", "remove"), "unknown reason")
         if v["reason"] == "remove": return ck(v["image"] is None and v["tree"] is None, "a removal with an image")
         ck(all(HEX.match(str(v[k])) for k in ("image", "tree")), "image or tree is not a hash")

@@ -102,11 +102,13 @@ impl<'s> Checker<'s> {
 
     fn run(mut self, read_data: bool) -> Result<Report> {
         self.task.stage("check", 0, Unit::Steps);
+        // Before the packs: an image that comes meanwhile may be in packs that come meanwhile.
+        let ids = self.store.image_ids()?;
         self.trailers()?;
         self.segments()?;
         let bad = if read_data { self.blocks()? } else { BTreeMap::new() };
         let bad = self.places(&bad)?;
-        let images = self.images()?;
+        let images = self.images(ids)?;
         self.releases(&images)?;
         self.derived(&images)?;
         // Blocks are read before the images, so that each fault can say whom it touches.
@@ -225,8 +227,7 @@ impl<'s> Checker<'s> {
         Ok(bad)
     }
 
-    fn images(&mut self) -> Result<HashMap<Hash, Hash>> {
-        let ids = self.store.image_ids()?;
+    fn images(&mut self, ids: Vec<Hash>) -> Result<HashMap<Hash, Hash>> {
         self.task.stage("images", ids.len() as u64, Unit::Steps);
         let mut trees = HashMap::new();
         for id in ids {
@@ -337,6 +338,7 @@ impl<'s> Checker<'s> {
                         if let Some(id) = r.image
                             && !refs.is_buried(&name, generation)?
                             && trees.get(&id) != r.tree.as_ref()
+                            && self.store.image_by_id(id).map(|i| i.tree_id()).ok() != r.tree
                         {
                             self.fault(object, format!("its image {id} is missing or another"), vec![id.to_string()]);
                         }
@@ -382,8 +384,10 @@ impl<'s> Checker<'s> {
 
     /// Generations are 1, 2, 3 …; one that was lost is a fault until it is removed.
     fn numbers(&mut self, refs: &Refs<'_>, name: &str) -> Result<()> {
+        // HEAD first: what is published meanwhile is listed, and not lost.
+        let hint = refs.hint(name)?;
         let there = refs.generations(name)?;
-        let highest = there.last().copied().unwrap_or(0).max(refs.hint(name)?);
+        let highest = there.last().copied().unwrap_or(0).max(hint);
         let head = self.store.blobs().get(&format!("refs/{name}/HEAD"), 32);
         if let Err(e) = head.as_ref()
             && ends(e)

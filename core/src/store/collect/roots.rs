@@ -23,8 +23,10 @@ pub(super) fn roots(store: &Store, keep_last: Option<u64>) -> Result<Roots> {
     let mut out = Roots { images: BTreeSet::new(), superseded: Vec::new() };
     for name in refs.names()? {
         let tags: BTreeSet<u64> = refs.tags(&name)?.iter().map(|t| t.generation).collect();
+        // First: what comes meanwhile is listed, and not lost.
+        let highest = refs.highest(&name)?.unwrap_or(0);
         let (there, buried) = refs.numbers(&name)?;
-        let lost = (1..=refs.highest(&name)?.unwrap_or(0)).find(|n| !there.contains(n) && !buried.contains(n));
+        let lost = (1..=highest).find(|n| !there.contains(n) && !buried.contains(n));
         if let Some(n) = lost {
             return Err(Error::integrity(format!(
                 "generation {n} of {name} is lost, so that nobody knows what it needs: nothing can be collected"
