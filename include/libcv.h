@@ -511,7 +511,8 @@ int32_t cv_job_result(const cv_job *job, char **result_json);
  * Makes a store in a directory, which is made as well and must be empty, or at `s3://BUCKET/PREFIX`. A library that was
  * built without S3 answers with CV_E_UNSUPPORTED there.
  */
-int32_t cv_store_init(const char *place, cv_store **store);
+int32_t cv_store_init(const char *place,
+                      cv_store **store);
 
 /**
  * Opens the store in a directory, or at `s3://BUCKET/PREFIX`.

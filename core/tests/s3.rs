@@ -22,7 +22,7 @@ use libcv::tree::compare::compare;
 use libcv::tree::extract::ExtractOptions;
 use libcv::{Error, ErrorKind, Result};
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
