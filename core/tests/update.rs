@@ -344,7 +344,7 @@ fn the_configuration_of_the_node_stays() {
     bed.write("tree/etc/netplan/a.yaml", "from the image");
     bed.write("tree/opt/site/conf", "image");
     let image = bed.capture();
-    let options = UpdateOptions { local: Local::Delete, protect: vec!["/opt/site/".to_owned()], ..node() };
+    let options = UpdateOptions { local: Local::Delete, protect: vec!["/opt/site/**".to_owned()], ..node() };
     let changes = image.diff_tree(bed.at("out"), &DiffOptions::default(), &Task::quiet()).unwrap();
     let fstab = changes.iter().find(|c| c.change.path == b"etc/fstab").unwrap();
     assert_eq!((fstab.kept, &fstab.to_json()["kept"]), (Some("disks of the node"), &"disks of the node".into()));
