@@ -31,8 +31,8 @@ pub(super) fn select(
     };
     let fitting: Vec<&Descriptor> = named.iter().copied().filter(|d| wanted.fits(d)).collect();
     let chosen = match fitting[..] {
-        [] if named.is_empty() => return Err(none(format!("of the name \"{}\"", reference.unwrap_or("")), &all)),
-        [] => return Err(none(format!("for {wanted}"), &all)),
+        [] if named.is_empty() => return Err(none(&format!("of the name \"{}\"", reference.unwrap_or("")), &all)),
+        [] => return Err(none(&format!("for {wanted}"), &all)),
         // The same one under several names.
         [first, ref rest @ ..] if rest.iter().all(|d| d.digest == first.digest) => first,
         [..] => {
@@ -53,7 +53,7 @@ pub(super) fn select(
                 version(index.schema_version)?;
                 // The first that fits, as the specification says.
                 let fits = index.manifests.iter().find(|d| wanted.fits(d));
-                chosen = fits.cloned().ok_or_else(|| none(format!("for {wanted}"), &index.manifests))?;
+                chosen = fits.cloned().ok_or_else(|| none(&format!("for {wanted}"), &index.manifests))?;
             }
             _ => return Err(Error::unsafe_input("an index leads to what is no manifest")),
         }
@@ -65,7 +65,7 @@ fn version(n: u32) -> Result<()> {
     if n == 2 { Ok(()) } else { Err(FormatError::Unknown { what: "the image", feature: format!("schema {n}") }.into()) }
 }
 
-fn none(what: String, there: &[Descriptor]) -> Error {
+fn none(what: &str, there: &[Descriptor]) -> Error {
     let all: Vec<&Descriptor> = there.iter().collect();
     Error::not_found(format!("the layout holds no image {what}")).hint(format!("there are: {}", list(&all)))
 }
