@@ -179,7 +179,7 @@ fn an_erofs_without_holes_is_the_same_tree_again() {
     // Newer kernels say of everything in an erofs that it is immutable; nothing else may differ.
     let mut changes = bed.store.diff(&image, &again, &Task::quiet()).unwrap();
     changes.retain(|c| c.fields != [libcv::store::Field::Flags]);
-    assert!(changes.is_empty(), "{:?}", changes.iter().map(|c| c.to_json()).collect::<Vec<_>>());
+    assert!(changes.is_empty(), "{:?}", changes.iter().map(libcv::store::Change::to_json).collect::<Vec<_>>());
 }
 
 #[test]
@@ -396,7 +396,7 @@ fn damage_to_a_derived_file_is_found_told_and_healed() {
         let mut bytes = whole.clone();
         bytes[at] ^= 1;
         std::fs::write(&document, bytes).unwrap();
-        assert_eq!(faults(), [object.clone()], "{at}");
+        assert_eq!(faults(), std::slice::from_ref(&object), "{at}");
     }
     let healed = again();
     assert!(healed.made && healed.hash == first.hash && std::fs::read(&document).unwrap() == whole);

@@ -169,7 +169,8 @@ impl Store {
             store: self.uuid().to_owned(),
         };
         let (key, bytes) = (name.key(image), seal("derived", &document));
-        session.lease().rely_on(&image_key(image))?;
+        session.lease().keep(&image_key(image))?;
+        self.image_by_id(*image)?;
         session.lease().keep(&key)?;
         match self.blobs().create(&key, &bytes) {
             // A damaged one, or one whose chunks are lost, is replaced; a good one is as good as this.

@@ -113,18 +113,6 @@ impl Lease {
         self.trash.keep(key, &self.id)
     }
 
-    /// Refuses to count on an object that will be deleted.
-    ///
-    /// # Errors
-    /// `Conflict`.
-    pub(super) fn rely_on(&self, key: &str) -> Result<()> {
-        if !self.trash.holds(key) {
-            return Ok(());
-        }
-        Err(Error::new(ErrorKind::Conflict, format!("{key} is about to be collected: nothing pointed to it"))
-            .hint("capture it again"))
-    }
-
     pub(super) fn id(&self) -> &str {
         &self.id
     }

@@ -201,7 +201,8 @@ impl BlobStore for LocalDir {
 }
 
 fn meta(m: &std::fs::Metadata) -> Meta {
-    let ms = m.mtime().saturating_mul(1000).saturating_add(m.mtime_nsec() / 1_000_000);
+    // When it got its name, not when its bytes were written: a sync may lie in between.
+    let ms = m.ctime().saturating_mul(1000).saturating_add(m.ctime_nsec() / 1_000_000);
     Meta { size: m.len(), modified: u64::try_from(ms).unwrap_or(0) }
 }
 

@@ -266,6 +266,14 @@ impl Store {
         }
     }
 
+    /// The image of `reference`, which stays whatever a collection has found, as long as the lease does.
+    fn image_to_point_at(&self, lease: &Lease, reference: &str) -> Result<Image> {
+        let image = self.image(reference)?;
+        lease.keep(&image_key(&image.id()))?;
+        // It may have been deleted before that was said.
+        self.image(reference)
+    }
+
     /// Takes a generation back unless the lease is still there.
     fn confirm(&self, lease: &Lease, name: &str, generation: u64) -> Result<()> {
         let lost = lease.confirm();
@@ -282,8 +290,7 @@ impl Store {
     pub fn tag(&self, reference: &str, name: &str, tag: &str) -> Result<()> {
         let (name, tag) = (name::check_name(name)?, name::check_name(tag)?);
         let lease = Lease::begin(self, &format!("tag {name}:{tag}"))?;
-        let image = self.image(reference)?;
-        lease.rely_on(&image_key(&image.id()))?;
+        let image = self.image_to_point_at(&lease, reference)?;
         let generation = match image.release() {
             Some(r) if r.name == name => r.generation,
             _ => {
@@ -314,8 +321,7 @@ impl Store {
             return Err(self.no_name(name));
         }
         let lease = Lease::begin(self, &format!("roll back of {name}"))?;
-        let image = self.image(reference)?;
-        lease.rely_on(&image_key(&image.id()))?;
+        let image = self.image_to_point_at(&lease, reference)?;
         self.point(&lease, name, Some((image.id(), image.tree_id())), Reason::Rollback, None)
     }
 

@@ -102,7 +102,7 @@ impl Store {
     /// Whether this handle believes a release that `reference` led to. `None` when it does not ask.
     pub(super) fn believe(&self, reference: &Ref, signed: &SignedRelease) -> Result<Option<KeyId>> {
         let Some(trust) = &self.1.trust else { return Ok(None) };
-        let key = self.believe_once(trust, signed)?;
+        let key = signed.verify(&trust.keys)?;
         if let Some(memory) = &trust.memory {
             // One generation, and an id, are what the caller chose: nothing newer was meant.
             let tag = match reference {
@@ -110,19 +110,9 @@ impl Store {
                 Ref::Tag(_, tag) => Some(tag.as_str()),
                 Ref::Generation(..) => return Ok(Some(key)),
             };
-            memory.accept(self.uuid(), &signed.release.name, tag, signed.release.generation)?;
+            memory.accept(&signed.release.store, &signed.release.name, tag, signed.release.generation)?;
         }
         Ok(Some(key))
-    }
-
-    fn believe_once(&self, trust: &Trust, signed: &SignedRelease) -> Result<KeyId> {
-        let key = signed.verify(&trust.keys)?;
-        let Release { store, name, generation, .. } = &signed.release;
-        // The uuid in store.json is not signed, and what was seen is kept by it.
-        if store != self.uuid() {
-            return Err(Error::integrity(format!("generation {generation} of {name} is the release of another store")));
-        }
-        Ok(key)
     }
 
     /// The key that signed a release with this image; `None` when the handle does not ask.
@@ -135,7 +125,7 @@ impl Store {
                 // One that is damaged, or removed, vouches for nothing.
                 match refs.signed(&name, generation) {
                     Ok(signed) if signed.release.image == Some(id) && !refs.is_buried(&name, generation)? => {
-                        match self.believe_once(trust, &signed) {
+                        match signed.verify(&trust.keys) {
                             Ok(key) => return Ok(Some(key)),
                             Err(e) => why = Some(e),
                         }

@@ -134,7 +134,7 @@ impl<'c> Collection<'c> {
         }
         let roots = roots::roots(self.store, self.options.keep_last)?;
         self.remove(&roots)?;
-        let mark = self.mark(&roots)?;
+        let mark = self.mark(&roots, &kept)?;
         self.out.images = roots.images.len() as u64;
 
         self.task.stage("delete", ripe.len() as u64, Unit::Steps);
@@ -208,7 +208,7 @@ impl<'c> Collection<'c> {
         Ok(())
     }
 
-    fn mark(&mut self, roots: &Roots) -> Result<Mark> {
+    fn mark(&mut self, roots: &Roots, kept: &HashSet<String>) -> Result<Mark> {
         let mut mark = Mark::load(self.store, &self.trash)?;
         self.task.stage("mark", roots.images.len() as u64, Unit::Steps);
         for id in &roots.images {
@@ -216,6 +216,14 @@ impl<'c> Collection<'c> {
             let image = self.store.image_by_id(*id);
             image.and_then(|i| mark.image(&i)).map_err(|e| unknown_needs(e, id))?;
             self.task.advance(1);
+        }
+        // A writer is about to point to them, or to write them again: then what is missing is not missed.
+        for id in kept.iter().filter_map(|key| image_of(key)) {
+            let done = self.store.image_by_id(id).and_then(|i| mark.image(&i));
+            done.or_else(|e| match e.kind() {
+                ErrorKind::Integrity | ErrorKind::NotFound => Ok(()),
+                _ => Err(e),
+            })?;
         }
         for (id, name) in self.store.all_derived()?.into_iter().filter(|(id, _)| roots.images.contains(id)) {
             let done = self.store.derived(&id, &name).and_then(|d| d.map_or(Ok(()), |d| mark.derived(&d)));
