@@ -107,7 +107,8 @@ static void store_functions(cv_store *store, const char *dir, const char *tree) 
     NULL_IS_ERROR(cv_store_gc_start, store, cv_store_gc_start(NULL, &g, &job));
     NULL_IS_ERROR(cv_store_gc_start, job, cv_store_gc_start(store, &g, NULL));
     NULL_IS_FINE(cv_store_gc_start, options, cv_store_gc_start(store, NULL, &job));
-    IS(0, cv_job_wait(job));
+    IS(0, cv_job_result(job, &s));
+    cv_string_free(s);
     IS(0, cv_job_free(job));
 
     cv_store *copy = NULL;
@@ -128,7 +129,8 @@ static void store_functions(cv_store *store, const char *dir, const char *tree) 
     NULL_IS_ERROR(cv_store_sync_start, to, cv_store_sync_start(store, NULL, NULL, 0, &job));
     NULL_IS_ERROR(cv_store_sync_start, job, cv_store_sync_start(store, copy, NULL, 0, NULL));
     NULL_IS_FINE(cv_store_sync_start, names, cv_store_sync_start(store, copy, NULL, 0, &job));
-    IS(0, cv_job_wait(job));
+    IS(0, cv_job_result(job, &s));
+    cv_string_free(s);
     IS(0, cv_job_free(job));
     NULL_IS_ERROR(cv_store_repair, store, cv_store_repair(NULL, copy, NULL, NULL, &s));
     NULL_IS_ERROR(cv_store_repair, from, cv_store_repair(store, NULL, NULL, NULL, &s));

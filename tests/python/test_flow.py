@@ -133,7 +133,7 @@ def test_formats_and_back(store: cv.Store, capture: Capture, tmp_path: Path, for
     assert (done["digest"] or "").startswith("sha256:" if format != "tar" else "")
     back = store.import_image(place, "back")
     assert back.tree_id == image.tree_id
-    assert back.report["format"] == format.split("-")[0]  # type: ignore[index]
+    assert back.report["format"] == format.split("-")[0]  # type: ignore[index, typeddict-item]
     with pytest.raises(cv.Refused):
         image.export(place, format)
     if format == "oci":
