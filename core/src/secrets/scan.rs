@@ -196,7 +196,7 @@ mod tests {
             ("etc/nslcd.conf", "#bindpw secret\nbinddn cn=x\n"),
             ("etc/chrony/chrony.keys", "# 1 SHA1 HEX:00\n"),
             ("etc/yum.repos.d/a.repo", "[a]\nbaseurl=https://mirror.example/a@b/\n#password=x\n"),
-            ("etc/apt/sources.list", "deb https://deb.debian.org/debian bookworm main\n"),
+            ("etc/apt/sources.list", "deb https://mirror.example.org/debian bookworm main\n"),
             ("etc/slurm/slurmdbd.conf", "#StoragePass=password\n"),
             ("root/ks.cfg", "# rootpw x\nrootpw --lock\n"),
             ("root/.kube/config", "current-context: c\nusers:\n- user:\n    tokenFile: /run/t\n"),

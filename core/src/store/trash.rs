@@ -115,8 +115,13 @@ impl Trash {
                 kept.insert(key.to_owned());
                 seal("keep", &Keys { keys: kept.iter().cloned().collect() })
             };
-            self.store.blobs().put(&keep_key(c.number, lease), &bytes)?;
+            let keep = keep_key(c.number, lease);
+            self.store.blobs().put(&keep, &bytes)?;
             self.wait_for_sweep(c.number)?;
+            // What was found is deleted already: nobody would remove the mark any more.
+            if self.store.blobs().size(&fossils_key(c.number))?.is_none() {
+                self.store.blobs().delete(&keep)?;
+            }
         }
         Ok(())
     }

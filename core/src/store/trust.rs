@@ -7,6 +7,7 @@
 //!
 //! Both belong to the handle and not to a call, so that nothing that opens or publishes can leave them out.
 
+use super::lease::Lease;
 use super::memory::Memory;
 use super::name::Ref;
 use super::release::SignedRelease;
@@ -92,6 +93,7 @@ impl Store {
     pub fn sign(&self, reference: &str) -> Result<Release> {
         let signer =
             self.signer().ok_or_else(|| Error::new(ErrorKind::Misuse, "this store has no key to sign with"))?;
+        let _lease = Lease::begin(self, &format!("signature of {reference}"))?;
         match self.image(reference)?.release() {
             Some(r) => self.refs().sign(&r.name, r.generation, signer),
             None => Err(Error::invalid(format!("{reference} is an image, and what is signed is a generation"))

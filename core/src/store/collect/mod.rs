@@ -23,7 +23,7 @@ use crate::job::Task;
 use mark::Mark;
 use roots::Roots;
 use serde::Serialize;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 /// The clocks of a store's servers may differ by so much.
@@ -109,6 +109,8 @@ struct Collection<'c> {
     /// `None` when nothing is written.
     lease: Option<Lease>,
     trash: Trash,
+    /// Bytes of what may be deleted, from one listing: asking for each object would be a request each.
+    sizes: HashMap<String, u64>,
     /// What was deleted, or would be.
     gone: HashSet<String>,
     out: Collected,
@@ -118,8 +120,12 @@ impl<'c> Collection<'c> {
     fn begin(store: &'c Store, options: &'c CollectOptions, task: &'c Task) -> Result<Self> {
         let lease = if options.dry_run { None } else { Some(Lease::begin(store, "collection")?) };
         let trash = Trash::read(store)?;
+        let mut sizes = HashMap::new();
+        for place in ["packs", "images", "blobs"] {
+            sizes.extend(store.blobs().walk(place)?.into_iter().map(|(key, meta)| (key, meta.size)));
+        }
         let out = Collected { dry_run: options.dry_run, ..Collected::default() };
-        Ok(Self { store, options, task, lease, trash, gone: HashSet::new(), out })
+        Ok(Self { store, options, task, lease, trash, sizes, gone: HashSet::new(), out })
     }
 
     fn run(mut self) -> Result<Collected> {
@@ -236,6 +242,11 @@ impl<'c> Collection<'c> {
             }
         }
         mark.finish();
+        if mark.missing > 0 {
+            let note =
+                format!("{} chunks that images need are missing; cvctl store check names the images", mark.missing);
+            self.out.notes.push(note);
+        }
         Ok(mark)
     }
 
@@ -252,12 +263,9 @@ impl<'c> Collection<'c> {
             self.task.check()?;
             let mut keys: Vec<String> = c.keys.iter().filter(|k| !needed(k)).cloned().collect();
             keys.sort_unstable();
-            for size in
-                keys.iter().map(|k| self.store.blobs().size(k)).collect::<Result<Vec<_>>>()?.into_iter().flatten()
-            {
-                self.out.deleted += 1;
-                self.out.deleted_bytes += size;
-            }
+            let (deleted, bytes) = self.sum(keys.iter());
+            self.out.deleted += deleted;
+            self.out.deleted_bytes += bytes;
             if self.lease.is_some() {
                 // Who needs before what is needed: a run that ends here leaves no manifest without its chunks.
                 for kind in ["blobs/", "images/", ""] {
@@ -304,8 +312,8 @@ impl<'c> Collection<'c> {
         known.collections.iter().for_each(|c| waiting.extend(c.keys.iter().cloned()));
         keys.retain(|k| !waiting.contains(k) && !self.gone.contains(k));
         waiting.retain(|k| !self.gone.contains(k));
-        (self.out.waiting, self.out.waiting_bytes) = self.sum(waiting.iter())?;
-        (self.out.found, self.out.found_bytes) = self.sum(keys.iter())?;
+        (self.out.waiting, self.out.waiting_bytes) = self.sum(waiting.iter());
+        (self.out.found, self.out.found_bytes) = self.sum(keys.iter());
         if self.lease.is_some() && !keys.is_empty() {
             Trash::add(self.store, &keys)?;
         }
@@ -313,15 +321,9 @@ impl<'c> Collection<'c> {
     }
 
     /// How many of the objects there are, and their bytes.
-    fn sum<'k>(&self, keys: impl Iterator<Item = &'k String>) -> Result<(u64, u64)> {
-        let (mut count, mut bytes) = (0, 0);
-        for key in keys {
-            if let Some(size) = self.store.blobs().size(key)? {
-                count += 1;
-                bytes += size;
-            }
-        }
-        Ok((count, bytes))
+    fn sum<'k>(&self, keys: impl Iterator<Item = &'k String>) -> (u64, u64) {
+        let sizes: Vec<u64> = keys.filter_map(|key| self.sizes.get(key)).copied().collect();
+        (sizes.len() as u64, sizes.iter().sum())
     }
 }
 
