@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """libcv beside its peers, in the same run, on the same tree, warm cache, all cores.
 
-    benches/peers.py [--only capture,recapture,deploy,update,s3,oci,memory] [--memory] [--pairs 7] [--tree DIR] [--json FILE]
+    benches/peers.py [--only PART,...] [--memory] [--pairs 7] [--tree DIR] [--json FILE]
 
 Prints a table of ratios (median and quartiles of interleaved pairs) and exits 1 when a target is missed. --memory adds
 the million small files and the ten large ones. CVCTL=path takes that program instead of building one.
@@ -21,13 +21,15 @@ import statistics
 import subprocess
 import sys
 import time
-from typing import NamedTuple
+from typing import Callable, NamedTuple
 
+from change import change
 from measure import CORES, SHM, Filesystem, Timed, begin, clean, fresh, stored, timed, warm
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, f"{HERE}/../tests/s3")
 import serve  # noqa: E402  # the server that the tests use
+import versions  # noqa: E402
 TAR = ["tar", "--xattrs", "--xattrs-include=*", "--acls", "--numeric-owner", "-S"]
 LIMIT_MB = 256
 
@@ -48,6 +50,12 @@ TARGETS = {
     "deploy ext4, synced": Target(1.8), "deploy xfs, synced": Target(1.8), "deploy ext4 / unsquashfs": Target(1.3),
     "OCI import / skopeo, umoci": Target(1.5),
     "update ext4 / rsync": Target(3), "update ext4, synced": Target(3),
+    "full capture / restic": Target(3), "full capture / borg": Target(3),
+    "5 % update / restic": Target(5), "5 % update / borg": Target(5),
+    "5 % update, stored / restic": Target(most=0.95), "5 % update, stored / borg": Target(most=0.95),
+    "deploy after 20 updates / fresh": Target(1 / 1.15), "  read of packs / fresh": Target(most=1.2),
+    "gc of 100 versions / restic prune": Target(5),
+    "sync of what is the same / 0.5 s": Target(1), "sync of a version, stored / new bytes": Target(most=1.02),
 }
 
 
@@ -78,6 +86,20 @@ class Bench:
     def note(self, run: Timed) -> Timed:
         self.others.append(run.others)
         return run
+
+    @staticmethod
+    def both(n: int, ours: Callable[[], Timed], peer: Callable[[], Timed],
+             before: Callable[[], None] = lambda: None) -> tuple[Timed, Timed]:
+        """One pair; every other one the other way round, so that neither always finds what the other left."""
+        if n % 2:
+            before()
+            theirs = peer()
+            before()
+            return ours(), theirs
+        before()
+        mine = ours()
+        before()
+        return mine, peer()
 
     def capture(self, what: str) -> Timed:
         return self.ours(what, "image", "capture", self.tree, "--name", "bench", "--exact")
@@ -114,7 +136,7 @@ def capture(b: Bench) -> None:
         def ours() -> Timed:
             b.empty_store()
             return b.capture("capture")
-        mine, peer = both(n, ours, b.tar_zstd, lambda: warm(b.tree))
+        mine, peer = b.both(n, ours, b.tar_zstd, lambda: warm(b.tree))
         times.append((mine.seconds, peer.seconds))
         sizes.append((float(stored(f"{SHM}/store")), float(os.path.getsize(f"{SHM}/peer.tzst"))))
     b.row("capture / tar|zstd", times)
@@ -132,7 +154,7 @@ def recapture(b: Bench) -> None:
         warm(b.tree)
         b.empty_store()
         first = b.capture("capture")
-        again, theirs = both(n, lambda: b.capture("capture again"), lambda: b.note(timed(restic)))
+        again, theirs = b.both(n, lambda: b.capture("capture again"), lambda: b.note(timed(restic)))
         full.append((again.seconds, first.seconds))
         peer.append((again.seconds, theirs.seconds))
     b.row("recapture / capture", full)
@@ -175,7 +197,7 @@ def deploy(b: Bench) -> None:
 
     for n in range(b.pairs):
         for kind in ("ext4", "xfs", "tmpfs"):
-            mine, peer = both(n, lambda: extract(kind), lambda: untar(kind))
+            mine, peer = b.both(n, lambda: extract(kind), lambda: untar(kind))
             pairs.setdefault(f"deploy {kind} / zstd|tar", []).append((mine.seconds, peer.seconds))
             if kind != "tmpfs":
                 pairs.setdefault(f"deploy {kind}, synced", []).append((mine.synced, peer.synced))
@@ -206,7 +228,7 @@ def s3(b: Bench) -> None:
 
         times = []
         for n in range(b.pairs):
-            mine, peer = both(n, lambda: extract("deploy from S3", far), lambda: extract("deploy", f"{SHM}/store"))
+            mine, peer = b.both(n, lambda: extract("deploy from S3", far), lambda: extract("deploy", f"{SHM}/store"))
             times.append((mine.seconds, peer.seconds))
     b.row("deploy from S3 / from disk", times)
 
@@ -231,7 +253,7 @@ def oci(b: Bench) -> None:
 
     pairs = []
     for n in range(b.pairs):
-        mine, theirs = both(n, ours, peers, lambda: warm(layout))
+        mine, theirs = b.both(n, ours, peers, lambda: warm(layout))
         pairs.append((mine.seconds, theirs.seconds))
     b.row("OCI import / skopeo, umoci", pairs)
     for path in (layout, copy, bundle):
@@ -267,51 +289,12 @@ def update(b: Bench) -> None:
         return run
 
     for n in range(b.pairs):
-        mine, peer = both(n, lambda: deployed(ours), lambda: deployed(rsync), lambda: warm(changed))
+        mine, peer = b.both(n, lambda: deployed(ours), lambda: deployed(rsync), lambda: warm(changed))
         pairs.setdefault("update ext4 / rsync", []).append((mine.seconds, peer.seconds))
         pairs.setdefault("update ext4, synced", []).append((mine.synced, peer.synced))
     for work, found in pairs.items():
         b.row(work, found)
     shutil.rmtree(changed)
-
-
-def change(tree: str, part: float) -> None:
-    """As an update of packages does it: files that hold so large a part of the bytes are other ones of about that size,
-    with another time; every tenth of them is gone, and another came."""
-    dice = random.Random(3)
-    files = [os.path.join(d, f) for d, _, names in os.walk(tree) for f in sorted(names)]
-    files = [f for f in files if os.path.isfile(f) and not os.path.islink(f)]
-    total = sum(os.path.getsize(f) for f in files)
-    dice.shuffle(files)
-    done = 0
-    for n, path in enumerate(files):
-        if done >= total * part:
-            break
-        info = os.lstat(path)
-        done += info.st_size
-        with open(path, "rb") as f:
-            content = bytearray(f.read())
-        for at in range(0, len(content), 4096):
-            content[at] ^= 0xFF
-        os.unlink(path)
-        path += ".new" if n % 10 == 0 else ""
-        with open(path, "wb") as f:
-            f.write(content + b"x" * (n % 3))
-        os.chown(path, info.st_uid, info.st_gid)
-        os.chmod(path, info.st_mode)
-
-
-def both(n: int, ours, peer, before=lambda: None) -> tuple[Timed, Timed]:  # type: ignore[no-untyped-def]
-    """One pair; every other one the other way round, so that neither always finds what the other left."""
-    if n % 2:
-        before()
-        theirs = peer()
-        before()
-        return ours(), theirs
-    before()
-    mine = ours()
-    before()
-    return mine, peer()
 
 
 def memory(b: Bench) -> None:
@@ -374,9 +357,10 @@ def build() -> str:
 
 def main() -> int:
     known = {"capture": capture, "recapture": recapture, "deploy": deploy, "update": update, "s3": s3, "oci": oci,
+             "versions": versions.versions, "updates": versions.updates, "gc": versions.gc, "sync": versions.sync,
              "memory": memory}
     p = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    p.add_argument("--only", default="capture,recapture,deploy,update,s3,oci", help="parts: " + ",".join(known))
+    p.add_argument("--only", default="capture,recapture,deploy,update,s3,oci,versions,updates,gc,sync", help="parts: " + ",".join(known))
     p.add_argument("--memory", action="store_true", help="the part `memory`, too")
     p.add_argument("--pairs", type=int, default=7)
     p.add_argument("--tree", help="another tree than that of make-tree.sh")

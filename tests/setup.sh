@@ -24,14 +24,14 @@ declare -A NEEDS=(
   [storage]="linux.uml modprobe mdadm lvm cryptsetup mkfs.vfat mkfs.ext4 mkfs.xfs mkfs.btrfs sgdisk sfdisk"
   [vm]="python3 qemu-system-x86_64 /usr/share/OVMF/OVMF_CODE_4M.fd mmdebstrap busybox cpio zstd modprobe sgdisk mkfs.ext4"
   [net]="python3 ip nft"
-  [bench]="python3 mmdebstrap zstd unsquashfs restic rsync strace mkfs.ext4 mkfs.xfs setfattr openssl umoci skopeo"
+  [bench]="python3 mmdebstrap zstd unsquashfs restic rsync strace mkfs.ext4 mkfs.xfs setfattr openssl umoci skopeo borg"
   [quickstart]="python3 mmdebstrap zstd qemu-system-x86_64 mkfs.ext4 mkfs.xfs mkfs.vfat sfdisk"
 )
 declare -A PACKAGE=(
   [mmdebstrap]=mmdebstrap [mkfs.ext4]=e2fsprogs [mkfs.xfs]=xfsprogs [mkfs.btrfs]=btrfs-progs [mkfs.vfat]=dosfstools
   [sgdisk]=gdisk [sfdisk]=fdisk [setfattr]=attr [setfacl]=acl [zstd]=zstd [strace]=strace [linux.uml]=user-mode-linux
   [mdadm]=mdadm [lvm]=lvm2 [cryptsetup]=cryptsetup-bin [qemu-system-x86_64]=qemu-system-x86
-  [/usr/share/OVMF/OVMF_CODE_4M.fd]=ovmf [nft]=nftables [ip]=iproute2 [unsquashfs]=squashfs-tools [restic]=restic
+  [/usr/share/OVMF/OVMF_CODE_4M.fd]=ovmf [nft]=nftables [ip]=iproute2 [unsquashfs]=squashfs-tools [restic]=restic [borg]=borgbackup
   [cc]="gcc libc6-dev" [g++]=g++ [objdump]=binutils [pkg-config]=pkg-config [busybox]=busybox-static [cpio]=cpio
   [umoci]=umoci [skopeo]=skopeo [tar2sqfs]=squashfs-tools-ng
   [modprobe]=kmod [openssl]=openssl [jq]=jq [python3]="python3 python3-venv"

@@ -197,6 +197,24 @@ fn a_writer_that_was_there_before_holds_up_what_it_may_count_on() {
 }
 
 #[test]
+fn two_collections_at_once_are_one_too_many() {
+    let b = Bed::new();
+    b.write("f", 400_000, 1);
+    b.capture("t");
+    b.store.remove("t").unwrap();
+    b.collect(&now());
+    let other = b.store.session("collection").unwrap();
+    let refused = b.store.collect(&now(), &Task::quiet()).unwrap_err();
+    assert!(refused.kind() == ErrorKind::Busy && refused.to_string().contains("is being collected by"), "{refused}");
+    assert_eq!(b.packs(), 1);
+    // One that only looks is no trouble.
+    b.collect(&CollectOptions { dry_run: true, ..now() });
+    drop(other);
+    assert_eq!(b.collect(&now()).deleted, 2);
+    b.check();
+}
+
+#[test]
 fn a_writer_that_slept_through_a_collection_publishes_nothing() {
     let b = Bed::new();
     b.write("f", 400_000, 1);
@@ -223,13 +241,7 @@ fn a_lease_of_a_process_that_has_ended_holds_up_nothing() {
     let leases = objects(&b.dir.path().join("store/leases"));
     let (path, bytes) = leases.iter().next().unwrap();
     drop(session);
-    // As a kill leaves it: a process of this number that began at another time is another one.
-    let text = String::from_utf8(bytes.clone()).unwrap();
-    let (_, json) = text.split_once('\n').unwrap();
-    let mut value: serde_json::Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
-    value["process"]["start"] = 1.into();
-    let front = format!("libcv lease v1\n{value}\n");
-    std::fs::write(path, format!("{front}blake3 {}\n", Hash::of(front.as_bytes()))).unwrap();
+    std::fs::write(path, common::lease_of_the_dead(bytes).unwrap()).unwrap();
     b.store.remove("t").unwrap();
     b.collect(&now());
     let done = b.collect(&now());

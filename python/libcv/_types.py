@@ -147,6 +147,8 @@ class Captured(TypedDict):
     read: int
     read_bytes: int
     stored_bytes: int
+    amplification: int | None
+    """Bytes that a reader of the whole image reads, in percent of those that it needs."""
     torn: list[str]
     scrubbed: list[dict[str, Any]]
     scrubbed_count: int

@@ -107,6 +107,8 @@ pub struct Captured {
     pub read_bytes: u64,
     /// Bytes added to the store.
     pub stored_bytes: u64,
+    /// Bytes that a reader of the whole image reads, in percent of those that it needs; `None` when no image was made.
+    pub amplification: Option<u64>,
     /// Paths that changed while they were read, and are kept as read.
     pub torn: Vec<String>,
     /// What was left out or generalised, at most 10,000 entries.
@@ -167,6 +169,8 @@ fn capture(store: &Store, path: &Path, name: &str, options: &CaptureOptions, tas
     let (tree, notes) = walk::walk(&root, threads, &|p, mode| selection.choose(p, mode), task)?;
     let order = tree.order();
 
+    // Before anything is looked at that this capture may count on.
+    let session = store.session(&format!("capture of {name}"))?;
     let parent = parent_image(store, name)?;
     let identity = (tree.device.0, tree.device.1, tree.entry(0).ino);
     let cache_file = CacheFile::open(&options.state.clone().unwrap_or_else(state::directory), name);
@@ -174,7 +178,6 @@ fn capture(store: &Store, path: &Path, name: &str, options: &CaptureOptions, tas
         Ok(f) if !options.paranoid => f.load(store).filter(|c| c.root == identity && belongs(c, parent.as_ref())),
         _ => None,
     };
-    let session = store.session(&format!("capture of {name}"))?;
     let plan = match plan::Plan::make(&tree, &order, parent.as_ref(), cache.as_ref(), &session, task) {
         // The image before is damaged: everything is read again, which heals what it shares with this one.
         Err(e) if e.kind() == ErrorKind::Integrity => plan::Plan::make(&tree, &order, None, None, &session, task)?,
@@ -205,6 +208,10 @@ fn capture(store: &Store, path: &Path, name: &str, options: &CaptureOptions, tas
         unchanged = None;
     }
 
+    let amplification = match unchanged {
+        Some(_) => None,
+        None => Some(session.bound_amplification(options.level, threads, task)?.percent()),
+    };
     let stored_bytes = session.finish()?;
     task.check()?;
     task.stage("publish", 1, Unit::Steps);
@@ -215,7 +222,15 @@ fn capture(store: &Store, path: &Path, name: &str, options: &CaptureOptions, tas
             let manifest = Manifest {
                 pages: emitted.pages,
                 totals: emitted.totals,
-                policy: Some(policy(options, &scrubbed, scrubbed_count, &read.torn_paths)),
+                policy: Some(json!({
+                    "amplification": amplification,
+                    "exact": options.exact,
+                    "exclude": shown(&options.exclude),
+                    "keep": shown(&options.keep),
+                    "scrubbed": scrubbed,
+                    "scrubbed_count": scrubbed_count,
+                    "torn": read.torn_paths,
+                })),
                 facts: Some(facts(&root)),
                 parent: parent.as_ref().map(Image::id),
                 names: Some(id_names(&root, &emitted.users, &emitted.groups)),
@@ -246,6 +261,7 @@ fn capture(store: &Store, path: &Path, name: &str, options: &CaptureOptions, tas
         read: plan.todo.len() as u64,
         read_bytes: read.bytes,
         stored_bytes,
+        amplification,
         torn: read.torn_paths,
         scrubbed,
         scrubbed_count,
@@ -301,14 +317,6 @@ fn save_cache(store: &Store, file: Result<CacheFile>, cache: &Cache, task: &Task
     }
 }
 
-fn policy(options: &CaptureOptions, scrubbed: &[Scrubbed], count: u64, torn: &[String]) -> serde_json::Value {
-    let shown = |patterns: &[String]| patterns.iter().map(|p| show(p.as_bytes()).into_owned()).collect::<Vec<_>>();
-    json!({
-        "exact": options.exact,
-        "exclude": shown(&options.exclude),
-        "keep": shown(&options.keep),
-        "scrubbed": scrubbed,
-        "scrubbed_count": count,
-        "torn": torn,
-    })
+fn shown(patterns: &[String]) -> Vec<String> {
+    patterns.iter().map(|p| show(p.as_bytes()).into_owned()).collect()
 }

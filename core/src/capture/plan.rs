@@ -1,11 +1,11 @@
 //! Which entries have to be read: those that the stat cache does not vouch for.
 
 use super::cache::Cache;
-use crate::error::Result;
-use crate::image::row::{Content, Item, Kind, Row, Value};
-use crate::image::{Hash, path};
+use crate::error::{ErrorKind, Result};
+use crate::image::{Row, path};
 use crate::job::Task;
 use crate::secrets::Hit;
+use crate::store::needs::of_row;
 use crate::store::{Image, Session};
 use crate::tree::entry::{EMPTIED, LINKED};
 use crate::tree::{Entry, Tree};
@@ -118,27 +118,20 @@ pub(super) fn is_linked(e: &Entry) -> bool {
     e.has(LINKED) && !e.has(EMPTIED)
 }
 
+/// Whether the store has all that a row needs, and will have it. That it has a list says nothing of what the list names:
+/// they may lie in different packs, of which one is about to go.
 fn holds_all(row: &Row, session: &Session<'_>) -> Result<bool> {
-    let mut hashes: Vec<Hash> = Vec::new();
-    if let Kind::File { content, .. } = &row.kind {
-        match content {
-            Content::Near(items) => hashes.extend(items.iter().filter_map(|i| match i {
-                Item::Chunk { hash, .. } => Some(*hash),
-                Item::Hole(_) => None,
-            })),
-            // A list that is there was stored after what it names, by the same session.
-            Content::Far { lists, .. } => hashes.extend(lists.iter().map(|(_, h)| *h)),
-        }
+    let mut complete = true;
+    let done = of_row(session.store(), row, &mut |hash, _| {
+        complete = complete && session.holds(hash)?;
+        Ok(())
+    });
+    match done {
+        Ok(()) => Ok(complete),
+        // A list that cannot be read.
+        Err(e) if e.kind() == ErrorKind::Integrity => Ok(false),
+        Err(e) => Err(e),
     }
-    hashes.extend(
-        row.xattrs.iter().filter_map(|x| if let Value::Far { hash, .. } = &x.value { Some(*hash) } else { None }),
-    );
-    for h in hashes {
-        if !session.holds(&h)? {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }
 
 /// The rows of the parent image, walked along with the tree: both are in the same order.

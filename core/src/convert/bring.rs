@@ -242,6 +242,7 @@ pub(super) fn bring(
         Ok((tree.builder, built, tree.read_bytes))
     })?;
     task.stage("store", 0, Unit::Entries);
+    let amplification = session.bound_amplification(options.level, threads, task)?;
     let stored_bytes = session.finish()?;
     task.check()?;
     let secrets = wanted.judge(&builder.secrets());
@@ -250,7 +251,8 @@ pub(super) fn bring(
     let notes: Vec<String> = builder.notes.drain(..).collect();
     notes.iter().for_each(|n| task.warn(n.clone()));
     let about = About {
-        policy: json!({"imported": origin.format, "exact": options.exact, "notes": notes}),
+        policy: json!({"amplification": amplification.percent(), "exact": options.exact, "imported": origin.format,
+                       "notes": notes}),
         fact: origin.oci.map(|oci| ("oci", oci)),
     };
     let (image, changed) = builder.publish(&session, name, built, about, options.expect_parent)?;

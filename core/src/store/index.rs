@@ -118,9 +118,17 @@ pub struct Index {
     numbers: std::collections::HashMap<Hash, u32>,
     records: Vec<(Hash, Place)>,
     table: HashTable<u32>,
+    /// Further places of chunks, with the number of the chunk; `None` where they do not matter.
+    more: Option<Vec<(u32, Place)>>,
 }
 
 impl Index {
+    /// One that keeps all places of a chunk that was stored more than once.
+    #[must_use]
+    pub fn of_all_places() -> Self {
+        Self { more: Some(Vec::new()), ..Self::default() }
+    }
+
     /// Adds a segment. Of several places of one chunk the first one known is kept.
     pub fn add(&mut self, segment: &Segment) {
         self.add_packs(segment, |_| true);
@@ -132,14 +140,36 @@ impl Index {
         self.records.reserve(segment.records.len());
         for (hash, place) in &segment.records {
             let Some(pack) = numbers[place.pack as usize] else { continue };
-            let records = &mut self.records;
+            let (records, place) = (&mut self.records, Place { pack, ..*place });
             let found =
                 self.table.entry(key(hash), |&i| records[i as usize].0 == *hash, |&i| key(&records[i as usize].0));
-            if let hashbrown::hash_table::Entry::Vacant(e) = found {
-                e.insert(records.len() as u32);
-                records.push((*hash, Place { pack, ..*place }));
+            match found {
+                hashbrown::hash_table::Entry::Vacant(e) => {
+                    e.insert(records.len() as u32);
+                    records.push((*hash, place));
+                }
+                hashbrown::hash_table::Entry::Occupied(e) => {
+                    let more = self.more.as_mut().filter(|_| records[*e.get() as usize].1 != place);
+                    more.into_iter().for_each(|more| more.push((*e.get(), place)));
+                }
             }
         }
+    }
+
+    /// Puts the further places in order, each once. A record may come twice: of two segments one may be the other one
+    /// anew.
+    pub fn settle(&mut self) {
+        let more = self.more.iter_mut();
+        more.for_each(|more| {
+            more.sort_unstable_by_key(|(n, p)| (*n, p.pack, p.offset));
+            more.dedup();
+        });
+    }
+
+    /// The further places of chunks, with the number of the chunk; in order when they are settled.
+    #[must_use]
+    pub fn more(&self) -> &[(u32, Place)] {
+        self.more.as_deref().unwrap_or_default()
     }
 
     fn number(&mut self, pack: Hash) -> u32 {
@@ -174,9 +204,10 @@ impl Index {
         &self.packs
     }
 
-    /// All chunks with their places.
-    pub fn records(&self) -> impl ExactSizeIterator<Item = &(Hash, Place)> {
-        self.records.iter()
+    /// All chunks with their places, by their numbers.
+    #[must_use]
+    pub fn records(&self) -> &[(Hash, Place)] {
+        &self.records
     }
 
     /// Number of chunks.
@@ -213,6 +244,26 @@ mod tests {
             bad[n] ^= 0x40;
             let _ = Segment::decode(&bad, |_| true);
         }
+    }
+
+    #[test]
+    fn all_places_are_kept_where_they_matter() {
+        let elsewhere = |mut s: Segment| {
+            s.packs = vec![Hash::of(b"r"), Hash::of(b"s")];
+            s
+        };
+        let mut index = Index::of_all_places();
+        for s in [segment(20), elsewhere(segment(10)), segment(20), elsewhere(segment(10))] {
+            index.add(&s);
+        }
+        index.settle();
+        assert_eq!((index.len(), index.more().len()), (20, 10));
+        let (n, place) = index.more()[0];
+        assert_eq!((n, place.pack), (0, 2));
+        let mut one = Index::default();
+        one.add(&segment(20));
+        one.add(&elsewhere(segment(10)));
+        assert_eq!(one.more(), []);
     }
 
     #[test]

@@ -8,6 +8,8 @@
 //!  begin ── look, store ── publish ── confirm ── end           the lease has gone: the generation is taken back
 //! ```
 //!
+//! Two collections at once would each delete what the other relies on: there is one at a time.
+//!
 //! A lease ends by itself when its process has ended, as far as that can be told, or after [`LIFE`]. Time is the
 //! store's own.
 
@@ -24,7 +26,9 @@ use std::time::Duration;
 pub(super) const LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
 const DIR: &str = "leases";
 const LIMIT: u64 = 64 << 10;
-/// Where one writer has to be enough, two that begin at once give way to each other so often.
+/// What a collection says that it does.
+pub(super) const COLLECTION: &str = "collection";
+/// Where one has to be enough, two that begin at once give way to each other so often.
 const ATTEMPTS: u32 = 5;
 
 #[derive(Serialize, Deserialize)]
@@ -50,6 +54,7 @@ pub(super) struct Held {
     pub(super) began: u64,
     /// Who does what, for people.
     pub(super) who: String,
+    collects: bool,
     /// The process is known to have ended.
     dead: bool,
 }
@@ -62,18 +67,17 @@ impl Lease {
     /// Puts a lease for `what`, such as `capture of rocky9`.
     ///
     /// # Errors
-    /// `Busy` when somebody else writes and the store cannot decide races; those of the backend.
+    /// `Busy` when somebody else writes and the store cannot decide races, or collects and this is a collection, too;
+    /// those of the backend.
     pub(super) fn begin(store: &Store, what: &str) -> Result<Self> {
-        let alone = !store.blobs().has_conditions()?;
+        let (alone, collects) = (!store.blobs().has_conditions()?, what == COLLECTION);
         let mut attempt = 1;
         loop {
             let lease = Self::put(store, what)?;
-            let others = if alone { lease.others()? } else { Vec::new() };
-            let Some(other) = others.first() else { return Ok(lease) };
+            let others = if alone || collects { lease.others()? } else { Vec::new() };
+            let Some(other) = others.iter().find(|h| alone || h.collects) else { return Ok(lease) };
             if attempt == ATTEMPTS {
-                return Err(Error::new(ErrorKind::Busy, format!("{} is being written by {}", store.blobs().place(), other.who))
-                    .hint("the server ignores conditional writes, so that one writer has to be enough: wait until it has ended")
-                    .fact("lease", other.id.clone()));
+                return Err(busy(store, other));
             }
             drop(lease);
             std::thread::sleep(Duration::from_millis(50 + clock::random_u64() % (100 << attempt)));
@@ -144,6 +148,21 @@ impl Lease {
     }
 }
 
+fn busy(store: &Store, other: &Held) -> Error {
+    let place = store.blobs().place();
+    let (does, hint) = if other.collects {
+        ("collected", "one collection at a time: wait until it has ended")
+    } else {
+        (
+            "written",
+            "the server ignores conditional writes, so that one writer has to be enough: wait until it has ended",
+        )
+    };
+    Error::new(ErrorKind::Busy, format!("{place} is being {does} by {}", other.who))
+        .hint(format!("{hint}. If it has died elsewhere, delete leases/{}", other.id))
+        .fact("lease", other.id.clone())
+}
+
 fn taken() -> Error {
     Error::new(ErrorKind::Conflict, "the store was collected while this writer was asleep").hint("do it again")
 }
@@ -170,12 +189,16 @@ pub(super) fn all(store: &Store) -> Result<Vec<Held>> {
     let mut out = Vec::new();
     for (key, meta) in store.blobs().walk(DIR)? {
         let Some(id) = key.strip_prefix("leases/") else { continue };
-        let (who, dead) = match store.blobs().get(&key, LIMIT).map(|b| unseal::<LeaseFile>("lease", &b)) {
-            Ok(Ok(f)) => (format!("process {} on {} ({})", f.process.id, f.host, f.what), f.process.has_ended()),
+        let (who, collects, dead) = match store.blobs().get(&key, LIMIT).map(|b| unseal::<LeaseFile>("lease", &b)) {
+            Ok(Ok(f)) => {
+                let who = format!("process {} on {} ({})", f.process.id, f.host, f.what);
+                (who, f.what == COLLECTION, f.process.has_ended())
+            }
             Err(e) if e.kind() == ErrorKind::NotFound => continue,
-            _ => (format!("somebody whose lease {id} cannot be read"), false),
+            // It may be anybody's.
+            _ => (format!("somebody whose lease {id} cannot be read"), true, false),
         };
-        out.push(Held { id: id.to_owned(), began: meta.modified, who, dead });
+        out.push(Held { id: id.to_owned(), began: meta.modified, who, collects, dead });
     }
     out.sort_by(|a, b| (a.began, &a.id).cmp(&(b.began, &b.id)));
     Ok(out)

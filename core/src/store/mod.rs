@@ -14,10 +14,14 @@
 //! is one ([`local::LocalDir`]), a prefix in a bucket another (`s3::S3`, feature `s3`); others implement the trait.
 
 mod ahead;
+pub mod amplification;
+mod anew;
 pub mod blob;
 pub mod check;
+mod choice;
 pub mod collect;
 pub mod content;
+mod cover;
 pub mod derived;
 pub mod diff;
 pub mod image;
@@ -29,7 +33,7 @@ pub mod location;
 mod lookup;
 mod memory;
 pub mod name;
-mod needs;
+pub(crate) mod needs;
 mod presence;
 pub mod release;
 #[cfg(feature = "s3")]
@@ -42,6 +46,7 @@ mod sync;
 mod transfer;
 mod trash;
 mod trust;
+mod usage;
 mod verify;
 pub mod writer;
 

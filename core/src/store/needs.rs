@@ -1,7 +1,7 @@
 //! The chunks that an image consists of: its pages, its lists, long attribute values, the content of its files.
 
-use super::Image;
 use super::image::each_item;
+use super::{Image, Store};
 use crate::error::Result;
 use crate::image::row::Value;
 use crate::image::{Content, Hash, Item, Kind, Row};
@@ -26,7 +26,7 @@ impl Needs {
             }
             f(&page.hash, page.bytes)?;
             for row in image.page(page)? {
-                of_row(image, &row, f)?;
+                of_row(image.store(), &row, f)?;
             }
             self.pages.insert(page.hash);
         }
@@ -34,7 +34,11 @@ impl Needs {
     }
 }
 
-fn of_row(image: &Image, row: &Row, f: &mut dyn FnMut(&Hash, u32) -> Result<()>) -> Result<()> {
+/// Calls `f` with the name and length of each chunk that a row needs.
+///
+/// # Errors
+/// `Integrity` when a list is missing or damaged, and what `f` returns.
+pub(crate) fn of_row(store: &Store, row: &Row, f: &mut dyn FnMut(&Hash, u32) -> Result<()>) -> Result<()> {
     for x in row.xattrs.iter() {
         if let Value::Far { hash, length } = &x.value {
             f(hash, *length)?;
@@ -44,7 +48,7 @@ fn of_row(image: &Image, row: &Row, f: &mut dyn FnMut(&Hash, u32) -> Result<()>)
     if let Content::Far { lists, .. } = content {
         lists.iter().try_for_each(|(bytes, hash)| f(hash, *bytes))?;
     }
-    each_item(image.store(), content, |item| match item {
+    each_item(store, content, |item| match item {
         Item::Chunk { length, hash } => f(hash, *length),
         Item::Hole(_) => Ok(()),
     })

@@ -17,7 +17,7 @@ use crate::image::{Hash, Manifest, pack};
 use hashbrown::HashTable;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 const SHARDS: usize = 64;
 
@@ -33,7 +33,7 @@ pub enum Claim {
 /// A session of one writer.
 pub struct Session<'s> {
     store: &'s Store,
-    lease: Lease,
+    lease: Arc<Lease>,
     /// Packs that are not counted on.
     distrusted: HashSet<Hash>,
     known: OnceLock<Known>,
@@ -44,6 +44,7 @@ pub struct Session<'s> {
 
 struct Known {
     index: Index,
+    /// The chunks that are counted on, by their numbers.
     used: Vec<AtomicBool>,
     gaps: Gaps,
 }
@@ -75,15 +76,20 @@ fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl<'s> Session<'s> {
     pub(super) fn new(store: &'s Store, what: &str) -> Result<Self> {
-        Ok(Self {
+        Ok(Self::under(store, Arc::new(Lease::begin(store, what)?)))
+    }
+
+    /// A session of somebody who has a lease already.
+    pub(super) fn under(store: &'s Store, lease: Arc<Lease>) -> Self {
+        Self {
             store,
-            lease: Lease::begin(store, what)?,
+            lease,
             distrusted: HashSet::new(),
             known: OnceLock::new(),
             claimed: (0..SHARDS).map(|_| Mutex::default()).collect(),
             packs: Mutex::default(),
             stored: AtomicU64::new(0),
-        })
+        }
     }
 
     /// Whether this session wrote such a pack.
@@ -112,10 +118,11 @@ impl<'s> Session<'s> {
         if let Some(k) = self.known.get() {
             return Ok(k);
         }
-        let (mut index, trash) = (Index::default(), self.lease.trash());
+        let (mut index, trash) = (Index::of_all_places(), self.lease.trash());
         let lasting = |id: &Hash| !trash.holds(&pack_key(id)) && !self.distrusted.contains(id);
         let gaps = self.store.each_segment(&mut |_| true, &mut |segment| index.add_packs(segment, lasting))?;
-        let used = index.packs().iter().map(|_| AtomicBool::new(false)).collect();
+        index.settle();
+        let used = (0..index.len()).map(|_| AtomicBool::new(false)).collect();
         Ok(self.known.get_or_init(|| Known { index, used, gaps }))
     }
 
@@ -127,17 +134,22 @@ impl<'s> Session<'s> {
         self.known().map(|_| ())
     }
 
-    /// Whether the store holds this chunk; notes that its pack is counted on.
+    /// The index of what the store held at first use, and which of its chunks are counted on.
+    pub(super) fn counted_on(&self) -> Option<(&Index, &[AtomicBool])> {
+        self.known.get().map(|k| (&k.index, &k.used[..]))
+    }
+
+    /// Whether the store holds this chunk; notes that it is counted on.
     ///
     /// # Errors
     /// When the index can neither be read nor rebuilt.
     pub fn holds(&self, hash: &Hash) -> Result<bool> {
         let known = self.known()?;
-        let place = known.index.get(hash);
-        if let Some(p) = place {
-            known.used[p.pack as usize].store(true, Ordering::Relaxed);
+        let chunk = known.index.position(hash);
+        if let Some(n) = chunk {
+            known.used[n].store(true, Ordering::Relaxed);
         }
-        Ok(place.is_some())
+        Ok(chunk.is_some())
     }
 
     /// Says whether a chunk has to be stored, and if so claims it for the caller.
@@ -160,6 +172,11 @@ impl<'s> Session<'s> {
                 Claim::Store
             }
         }
+    }
+
+    /// Bytes of the blocks that this session has stored so far.
+    pub(super) fn written(&self) -> u64 {
+        lock(&self.packs).open.as_ref().map_or(0, |open| open.size) + self.stored.load(Ordering::Relaxed)
     }
 
     /// Adds a finished block to the open pack.
@@ -233,8 +250,10 @@ impl<'s> Session<'s> {
         packs.segments.extend(filled);
         self.store.note_segments(&packs.segments)?;
         let mut there = Presence::of(self.store)?;
-        for (id, used) in known.index.packs().iter().zip(&known.used) {
-            if used.load(Ordering::Relaxed) && !there.is_sound(id, 0) {
+        let used = known.index.records().iter().zip(&known.used).filter(|(_, used)| used.load(Ordering::Relaxed));
+        let packs: HashSet<u32> = used.map(|((_, place), _)| place.pack).collect();
+        for id in packs.into_iter().map(|n| &known.index.packs()[n as usize]) {
+            if !there.is_sound(id, 0) {
                 return Err(
                     Error::new(ErrorKind::Conflict, format!("pack {id} was removed meanwhile")).hint("do it again")
                 );

@@ -2,6 +2,7 @@
 
 use super::Store;
 use super::ahead::Ahead;
+use super::choice::{Blocks, Choice};
 use super::index::Place;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::block::BlockOpener;
@@ -82,26 +83,10 @@ impl ChunkSource for Store {
     }
 
     fn feed<'a>(&'a self, wanted: &'a ChunkSet) -> Result<Box<dyn BlockFeed + 'a>> {
-        // Straight from the segments into a list of blocks: an index of the wanted chunks would cost more than the set.
-        let mut found = vec![false; wanted.len()];
-        let mut packs = Vec::new();
-        let mut blocks = Vec::with_capacity(wanted.len() / 8);
-        self.each_segment(&mut |h| wanted.contains(h), &mut |segment| {
-            let base = packs.len() as u32;
-            packs.extend_from_slice(&segment.packs);
-            for (hash, place) in &segment.records {
-                if let Some(n) = wanted.position(hash)
-                    && !std::mem::replace(&mut found[n as usize], true)
-                {
-                    blocks.push((base + place.pack, place.offset, place.stored));
-                }
-            }
-        })?;
-        if let Some(n) = found.iter().position(|f| !f) {
-            return Err(missing(&wanted.chunks()[n].0));
-        }
-        blocks.sort_unstable();
-        blocks.dedup();
+        // Straight from the segments: an index of the wanted chunks would cost more than the set.
+        let mut choice = Choice::new(wanted);
+        self.each_segment(&mut |h| wanted.contains(h), &mut |segment| choice.add(segment))?;
+        let Blocks { packs, blocks } = choice.settle().map_err(|hash| missing(&hash))?;
         if self.blobs().is_remote() {
             return Ok(Box::new(Ahead::start(self, packs, blocks)?));
         }

@@ -211,3 +211,12 @@ impl Drop for Mounted {
         let _ = Command::new("umount").arg(self.path()).output();
     }
 }
+
+/// A lease as a crash leaves it: a process of this number that began at another time is another one.
+pub fn lease_of_the_dead(bytes: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let mut value: serde_json::Value = serde_json::from_str(text.lines().nth(1)?).ok()?;
+    value["process"]["start"] = 1.into();
+    let front = format!("libcv lease v1\n{value}\n");
+    Some(format!("{front}blake3 {}\n", libcv::image::Hash::of(front.as_bytes())))
+}

@@ -79,6 +79,9 @@ fn describe(w: &mut dyn Write, c: &Captured) -> io::Result<()> {
     writeln!(w, "{}@{} {}{state}", c.name, c.generation, c.image)?;
     let (read, bytes, stored) = (c.read, human(c.read_bytes), human(c.stored_bytes));
     writeln!(w, "{} entries, {read} read with {bytes}, {stored} added to the store", c.entries)?;
+    if let Some(percent) = c.amplification.filter(|p| *p > 100) {
+        writeln!(w, "a deployment reads {percent} % of what it needs")?;
+    }
     if c.scrubbed_count > 0 {
         writeln!(w, "{} left out or generalised; --report lists them", c.scrubbed_count)?;
     }

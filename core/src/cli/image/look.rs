@@ -107,6 +107,9 @@ fn show_text(w: &mut dyn Write, image: &Image, tags: &[String]) -> io::Result<()
     if let Some(n) = policy["scrubbed_count"].as_u64().filter(|n| *n > 0) {
         line("policy", &format!("{n} entries left out, emptied or kept by a rule"))?;
     }
+    if let Some(n) = policy["amplification"].as_u64().filter(|n| *n > 100) {
+        line("read", &format!("{n} % of what is needed, when it was made"))?;
+    }
     for key in ["exclude", "keep", "torn"] {
         let list = policy[key].as_array().into_iter().flatten().filter_map(Value::as_str);
         let text = list.map(|p| printable(p.as_bytes())).collect::<Vec<_>>().join(" ");

@@ -3,11 +3,12 @@
 use crate::error::Result;
 use crate::image::Hash;
 use crate::store::derived::Derived;
-use crate::store::index::{Index, Segment};
+use crate::store::index::Index;
 use crate::store::needs::Needs;
 use crate::store::trash::Trash;
+use crate::store::usage::{BlockUse, Usage};
 use crate::store::{Image, Store, pack_key};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 /// A pack of which less than this share (of 100) is needed is stored anew.
 const SPARSE_PERCENT: u64 = 60;
@@ -20,23 +21,11 @@ pub(super) struct Mark {
     /// Where a chunk lies, in what is no fossil if it is there.
     index: Index,
     needed: Vec<bool>,
-    /// By the number of the pack in the index, and the offset.
-    blocks: HashMap<(u32, u32), BlockUse>,
+    usage: Usage,
     fossils: HashSet<Hash>,
     needs: Needs,
     /// Chunks that an image needs and no sound pack has.
     pub(super) missing: u64,
-}
-
-/// How much of a block is needed.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct BlockUse {
-    /// Bytes as stored.
-    pub(super) stored: u32,
-    /// Bytes of its chunks.
-    pub(super) raw: u64,
-    /// Bytes of the chunks that are needed and lie here.
-    pub(super) live: u64,
 }
 
 /// How much of a pack is needed.
@@ -54,19 +43,21 @@ pub(super) struct PackUse {
 impl Mark {
     /// All chunks of the store, none marked.
     pub(super) fn load(store: &Store, trash: &Trash) -> Result<Self> {
-        let (mut index, mut seen, mut blocks) = (Index::default(), HashSet::new(), HashMap::new());
-        let mut fossils = HashSet::new();
-        for fossil in [false, true] {
-            store.each_segment(&mut |_| true, &mut |segment| {
-                fossils.extend(segment.packs.iter().filter(|id| trash.holds(&pack_key(id))).copied());
-                let wanted = |id: &Hash| fossils.contains(id) == fossil;
-                index.add_packs(segment, wanted);
-                count(segment, &index, |id| wanted(id) && !seen.contains(id), &mut blocks);
-                seen.extend(segment.packs.iter().filter(|id| wanted(id)).copied());
-            })?;
-        }
+        let (mut index, mut fossils) = (Index::of_all_places(), HashSet::new());
+        store.each_segment(&mut |_| true, &mut |segment| {
+            fossils.extend(segment.packs.iter().filter(|id| trash.holds(&pack_key(id))).copied());
+            index.add_packs(segment, |id| !fossils.contains(id));
+        })?;
+        // What lies in both does not count in a fossil.
+        let lasting = index.len();
+        store.each_segment(&mut |_| true, &mut |segment| {
+            let mut segment = segment.clone();
+            segment.records.retain(|(hash, _)| index.position(hash).is_none_or(|n| n >= lasting));
+            index.add_packs(&segment, |id| fossils.contains(id));
+        })?;
+        index.settle();
         let needed = vec![false; index.len()];
-        Ok(Self { index, needed, blocks, fossils, needs: Needs::default(), missing: 0 })
+        Ok(Self { index, needed, usage: Usage::default(), fossils, needs: Needs::default(), missing: 0 })
     }
 
     /// Marks what an image needs.
@@ -93,29 +84,26 @@ impl Mark {
 
     /// Sums up, when all images are marked.
     pub(super) fn finish(&mut self) {
-        for ((_, place), _) in self.index.records().zip(&self.needed).filter(|(_, needed)| **needed) {
-            if let Some(block) = self.blocks.get_mut(&(place.pack, place.offset)) {
-                block.live += u64::from(place.length);
-            }
-        }
+        let Self { index, needed, usage, .. } = self;
+        *usage = Usage::of_many(index, |n| needed[n], SPARSE_PERCENT);
     }
 
-    /// Whether a chunk is needed, and lies in this pack as far as the mark is concerned.
-    pub(super) fn needs(&self, hash: &Hash, pack: &Hash) -> bool {
-        let place = self.index.position(hash).filter(|n| self.needed[*n]).and_then(|_| self.index.get(hash));
-        place.is_some_and(|p| self.index.packs()[p.pack as usize] == *pack)
+    /// Whether a chunk is needed, and taken from this block.
+    pub(super) fn needs(&self, hash: &Hash, pack: &Hash, offset: u32) -> bool {
+        let chunk = self.index.position(hash).filter(|n| self.needed[*n]);
+        chunk.zip(self.index.pack_number(pack)).is_some_and(|(n, pack)| self.usage.takes(n as u32, pack, offset))
     }
 
     fn packs(&self) -> impl Iterator<Item = PackUse> + '_ {
         let mut blocks: BTreeMap<u32, Vec<(u32, BlockUse)>> = BTreeMap::new();
-        for (&(pack, offset), block) in &self.blocks {
+        for (&(pack, offset), block) in &self.usage.blocks {
             blocks.entry(pack).or_default().push((offset, *block));
         }
         blocks.into_iter().map(|(number, mut blocks)| {
             let size = blocks.iter().map(|(_, b)| u64::from(b.stored)).sum();
             blocks.retain(|(_, b)| b.live > 0);
             blocks.sort_unstable_by_key(|(offset, _)| *offset);
-            let live = blocks.iter().map(|(_, b)| u64::from(b.stored) * b.live / b.raw.max(1)).sum();
+            let live = blocks.iter().map(|(_, b)| b.needed()).sum();
             PackUse { id: self.index.packs()[number as usize], size, live, blocks }
         })
     }
@@ -141,18 +129,5 @@ impl Mark {
         }
         sparse.sort_unstable_by_key(|p| p.id);
         sparse
-    }
-}
-
-/// Adds up the blocks of the packs that are wanted.
-fn count(segment: &Segment, index: &Index, wanted: impl Fn(&Hash) -> bool, blocks: &mut HashMap<(u32, u32), BlockUse>) {
-    let number = |id: &Hash| if wanted(id) { index.pack_number(id) } else { None };
-    let numbers: Vec<Option<u32>> = segment.packs.iter().map(number).collect();
-    for (_, place) in &segment.records {
-        if let Some(pack) = numbers[place.pack as usize] {
-            let block = blocks.entry((pack, place.offset)).or_default();
-            block.stored = place.stored;
-            block.raw += u64::from(place.length);
-        }
     }
 }

@@ -7,15 +7,16 @@
 //! ```
 //!
 //! Nothing is deleted that a writer may count on who was at work when it became a fossil, nor before the grace is over:
-//! readers hold no lease. Time is the store's own. A run that is killed is finished by the next.
+//! readers hold no lease. Time is the store's own. There is one collection at a time: of two, one could delete what the
+//! other relies on. A run that is killed is finished by the next.
 
 mod mark;
 mod repack;
 mod roots;
 
-use super::lease::Lease;
+use super::lease::{COLLECTION, Lease};
 use super::trash::{Fossils, Trash};
-use super::{Store, image_key, pack_key, pack_of};
+use super::{Session, Store, image_key, pack_key, pack_of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Unit;
 use crate::image::Hash;
@@ -24,6 +25,7 @@ use mark::Mark;
 use roots::Roots;
 use serde::Serialize;
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The clocks of a store's servers may differ by so much.
@@ -107,7 +109,7 @@ struct Collection<'c> {
     options: &'c CollectOptions,
     task: &'c Task,
     /// `None` when nothing is written.
-    lease: Option<Lease>,
+    lease: Option<Arc<Lease>>,
     trash: Trash,
     /// Bytes of what may be deleted, from one listing: asking for each object would be a request each.
     sizes: HashMap<String, u64>,
@@ -118,7 +120,7 @@ struct Collection<'c> {
 
 impl<'c> Collection<'c> {
     fn begin(store: &'c Store, options: &'c CollectOptions, task: &'c Task) -> Result<Self> {
-        let lease = if options.dry_run { None } else { Some(Lease::begin(store, "collection")?) };
+        let lease = if options.dry_run { None } else { Some(Arc::new(Lease::begin(store, COLLECTION)?)) };
         let trash = Trash::read(store)?;
         let mut sizes = HashMap::new();
         for place in ["packs", "images", "blobs"] {
@@ -266,7 +268,9 @@ impl<'c> Collection<'c> {
             let (deleted, bytes) = self.sum(keys.iter());
             self.out.deleted += deleted;
             self.out.deleted_bytes += bytes;
-            if self.lease.is_some() {
+            if let Some(lease) = &self.lease {
+                // One that slept for long may have been replaced by another.
+                lease.confirm()?;
                 // Who needs before what is needed: a run that ends here leaves no manifest without its chunks.
                 for kind in ["blobs/", "images/", ""] {
                     let now: Vec<String> = keys.iter().filter(|k| k.starts_with(kind)).cloned().collect();
@@ -285,8 +289,9 @@ impl<'c> Collection<'c> {
         if low.is_empty() {
             return Ok(HashSet::new());
         }
-        if self.lease.is_some() {
-            let done = repack::repack(self.store, mark, low, self.options, self.task)?;
+        if let Some(lease) = &self.lease {
+            let session = Session::under(self.store, lease.clone());
+            let done = repack::repack(&session, mark, low, self.options, self.task)?;
             self.out.repacked_bytes = done.bytes;
             self.out.notes.extend(done.notes);
             self.out.repacked = done.packs.len() as u64;
