@@ -1,8 +1,12 @@
-"""An update of a tree, as packages make it. Used by the runs beside peers."""
+"""An update of a tree, as packages make it. Used by the runs beside peers.
+
+    change.py TREE PART SEED"""
 from __future__ import annotations
 
 import os
 import random
+import subprocess
+import sys
 
 
 def change(tree: str, part: float, seed: int = 3) -> None:
@@ -29,3 +33,13 @@ def change(tree: str, part: float, seed: int = 3) -> None:
             f.write(content + b"x" * (n % 3))
         os.chown(path, info.st_uid, info.st_gid)
         os.chmod(path, info.st_mode)
+
+
+def changed(tree: str, part: float, seed: int) -> None:
+    """The same in a process of its own: files are held in memory whole, and what a process has at most is also said of
+    those that it starts."""
+    subprocess.run([sys.executable, __file__, tree, str(part), str(seed)], check=True)
+
+
+if __name__ == "__main__":
+    change(sys.argv[1], float(sys.argv[2]), int(sys.argv[3]))

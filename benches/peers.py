@@ -23,7 +23,7 @@ import sys
 import time
 from typing import Callable, NamedTuple
 
-from change import change
+from change import changed
 from measure import CORES, SHM, Filesystem, Timed, begin, clean, fresh, stored, timed, warm
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -262,13 +262,13 @@ def oci(b: Bench) -> None:
 
 def update(b: Bench) -> None:
     """A deployed tree becomes one in which 5 % of the bytes changed; rsync has both as plain trees."""
-    changed = f"{SHM}/changed"
-    fresh(changed)
-    subprocess.run(["cp", "-a", f"{b.tree}/.", changed], check=True)
-    change(changed, 0.05)
+    tree = f"{SHM}/changed"
+    fresh(tree)
+    subprocess.run(["cp", "-a", f"{b.tree}/.", tree], check=True)
+    changed(tree, 0.05, 3)
     b.empty_store()
     b.capture("capture")
-    b.ours("capture again", "image", "capture", changed, "--name", "bench", "--exact")
+    b.ours("capture again", "image", "capture", tree, "--name", "bench", "--exact")
     pairs: dict[str, list[tuple[float, float]]] = {}
 
     def deployed(work) -> Timed:  # type: ignore[no-untyped-def]
@@ -282,19 +282,19 @@ def update(b: Bench) -> None:
         return b.ours("update", "image", "extract", "bench@2", at, *how, sync=at)
 
     def rsync(at: str) -> Timed:
-        run = b.note(timed(["rsync", "-aHAX", "--delete", f"{changed}/", f"{at}/"], sync=at))
-        left = ["rsync", "-aHAX", "--delete", "--dry-run", "--itemize-changes", f"{changed}/", f"{at}/"]
+        run = b.note(timed(["rsync", "-aHAX", "--delete", f"{tree}/", f"{at}/"], sync=at))
+        left = ["rsync", "-aHAX", "--delete", "--dry-run", "--itemize-changes", f"{tree}/", f"{at}/"]
         if out := subprocess.check_output(left):
             sys.exit(f"after rsync there is more to do: {out[:200]!r}")
         return run
 
     for n in range(b.pairs):
-        mine, peer = b.both(n, lambda: deployed(ours), lambda: deployed(rsync), lambda: warm(changed))
+        mine, peer = b.both(n, lambda: deployed(ours), lambda: deployed(rsync), lambda: warm(tree))
         pairs.setdefault("update ext4 / rsync", []).append((mine.seconds, peer.seconds))
         pairs.setdefault("update ext4, synced", []).append((mine.synced, peer.synced))
     for work, found in pairs.items():
         b.row(work, found)
-    shutil.rmtree(changed)
+    shutil.rmtree(tree)
 
 
 def memory(b: Bench) -> None:

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from typing import TYPE_CHECKING, Callable
 
-from change import change
+from change import changed
 from measure import SHM, Filesystem, Timed, fresh, stored, timed, warm
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def versions(b: Bench) -> None:
             peer.empty()
             mine, theirs = b.both(n, lambda: capture(b), lambda: b.note(timed(peer.save(0))))
             before = stored(STORE), stored(peer.at)
-            change(TREE, 0.05, n)
+            changed(TREE, 0.05, n)
             warm(TREE)
             again, later = b.both(n, lambda: capture(b, "capture of an update"), lambda: b.note(timed(peer.save(1))))
             found.setdefault(f"full capture / {peer.name}", []).append((mine.seconds, theirs.seconds))
@@ -81,7 +81,7 @@ def updates(b: Bench) -> None:
     b.empty_store()
     capture(b)
     for n in range(20):
-        change(TREE, 0.05, 100 + n)
+        changed(TREE, 0.05, 100 + n)
         capture(b, "capture of an update")
     last, alone = f"{SHM}/last", f"{SHM}/alone"
     for path in (last, alone):
@@ -105,15 +105,20 @@ def updates(b: Bench) -> None:
 
 
 def blocks_read(b: Bench, store: str) -> int:
-    """Bytes of packs that a deployment reads, counted by strace; not timed."""
+    """Bytes of packs that a deployment reads, counted by strace; not timed. One log for each thread: in a common one a call
+    that another interrupts is two lines."""
     log, out = f"{SHM}/strace", f"{SHM}/out"
+    fresh(log)
     ours = [b.cvctl, "-q", "--store", store, "image", "extract", "bench", out, "--no-sync"]
     calls = "trace=read,pread64,readv,preadv,preadv2"
-    subprocess.run(["strace", "-f", "-y", "-qq", "-s", "0", "-e", calls, "-o", log, *ours], check=True, **QUIET)  # type: ignore[call-overload]
+    subprocess.run(["strace", "-ff", "-y", "-qq", "-s", "0", "-e", calls, "-o", f"{log}/thread", *ours], check=True, **QUIET)  # type: ignore[call-overload]
     shutil.rmtree(out)
-    with open(log, encoding="utf-8", errors="replace") as f:
-        return sum(int(line.rsplit("= ", 1)[1].split()[0]) for line in f
-                   if f"<{store}/packs/" in line and "= " in line and not line.rstrip().endswith(")"))
+    done = 0
+    for name in os.listdir(log):
+        with open(f"{log}/{name}", encoding="utf-8", errors="replace") as f:
+            lines = (line.rsplit(" = ", 1)[1].split()[0] for line in f if f"<{store}/packs/" in line)
+            done += sum(int(n) for n in lines if n.isdigit())
+    return done
 
 
 def gc(b: Bench) -> None:
@@ -124,7 +129,7 @@ def gc(b: Bench) -> None:
     restic.empty()
     for n in range(100):
         if n:
-            change(TREE, 0.01, 1000 + n)
+            changed(TREE, 0.01, 1000 + n)
         capture(b, "capture of an update")
         subprocess.run(restic.save(n), check=True)
     shutil.rmtree(TREE)
@@ -153,7 +158,7 @@ def sync(b: Bench) -> None:
     b.row("sync of what is the same / 0.5 s", unchanged)
     bytes_moved = []
     for n in range(b.pairs):
-        change(TREE, 0.05, 200 + n)
+        changed(TREE, 0.05, 200 + n)
         before = packs(STORE), packs(copy)
         capture(b, "capture of an update")
         b.ours("sync", "store", "sync", "--to", copy)

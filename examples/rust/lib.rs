@@ -3,6 +3,9 @@
 /// The story of `examples/c/quickstart.c` and `examples/python/quickstart.py`.
 #[allow(dead_code)] // `main` is for the example
 pub mod quickstart;
+/// The story of `examples/c/versions.c` and `examples/python/versions.py`.
+#[allow(dead_code)]
+pub mod versions;
 
 #[cfg(test)]
 mod tests {
@@ -13,9 +16,18 @@ mod tests {
     }
 
     #[test]
+    fn versions_runs() {
+        let top = tempfile::tempdir().unwrap();
+        super::versions::story(top.path()).unwrap();
+        assert_eq!(std::fs::read_to_string(top.path().join("node/motd")).unwrap(), "three\n");
+    }
+
+    #[test]
     fn examples_are_short() {
-        for file in ["rust/quickstart.rs", "c/quickstart.c", "python/quickstart.py"] {
-            let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        let stories = ["quickstart", "versions"];
+        for file in stories.iter().flat_map(|s| [format!("rust/{s}.rs"), format!("c/{s}.c"), format!("python/{s}.py")])
+        {
+            let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(&file);
             let lines = std::fs::read_to_string(&path).unwrap().lines().count();
             assert!(lines <= 80, "{file} has {lines} lines");
         }

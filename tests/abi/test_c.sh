@@ -75,6 +75,8 @@ run() { # PROGRAM: in an empty directory
 example=$top/examples/c/quickstart.c
 check "the example compiles" cc -std=c99 $strict -o "$work/quickstart" "$example" $link
 check "the example runs" run "$work/quickstart"
+check "the example of versions compiles" cc -std=c99 $strict -o "$work/versions" "$top/examples/c/versions.c" $link
+check "the example of versions runs" run "$work/versions"
 check "the example links statically" \
     cc -std=c99 $strict -o "$work/static" "$example" "$lib/libcv.a" -lgcc_s -lutil -lrt -lpthread -lm -ldl
 check "the static example runs" run "$work/static"
@@ -90,6 +92,9 @@ asan="-fsanitize=address,undefined -g"
 if cc $asan -o "$work/h" "$work/h.c" -I"$top/include" $link 2>/dev/null; then
     check "the example compiles for AddressSanitizer" cc -std=c99 $asan $strict -o "$work/qa" "$example" $link
     check "the example runs under AddressSanitizer" run "$work/qa"
+    check "the example of versions compiles for AddressSanitizer" \
+        cc -std=c99 $asan $strict -o "$work/va" "$top/examples/c/versions.c" $link
+    ASAN_OPTIONS=detect_leaks=0 check "the example of versions runs under AddressSanitizer" run "$work/va"
     if [ "$(id -u)" = 0 ] && [ -e /dev/loop-control ]; then
         check "deploy.c compiles for AddressSanitizer" cc -std=c99 $asan $strict -o "$work/da" "$top/tests/abi/deploy.c" $link
         check "deploy.c runs under AddressSanitizer" run "$work/da"

@@ -1,11 +1,10 @@
 # shellcheck shell=bash
-# unit: formatting, lints, the feature matrix, all Rust tests, licences, and each fuzz target for 20 s.
+# unit: formatting, lints, the feature matrix, all Rust tests, licences, and each fuzz target for 10 s.
 run "cargo fmt" 120 cargo fmt --all --check
 run "cargo clippy" 1200 cargo clippy -q --workspace --all-targets --all-features -- -D warnings
 for features in "" cli s3; do
   run "features ${features:-none}" 900 cargo check -q -p libcv --no-default-features --features "$features"
 done
-run "all features" 900 cargo check -q -p libcv --all-features
 run "cvctl-node" 1500 scripts/build-node.sh
 # --show-output: what a test that passed says, too, for it may have skipped something.
 run "cargo test" 1800 cargo test --workspace --all-features --no-fail-fast -- --show-output
@@ -17,7 +16,7 @@ else
 fi
 
 if command -v cargo-fuzz >/dev/null; then
-  seconds=20
+  seconds=10
   [ "$FULL" = 0 ] || seconds=120
   # What is right is where the changes begin: without it nothing gets past the first check.
   seeds=(docs/vectors ../examples/layouts fuzz/seeds)

@@ -182,3 +182,11 @@ def test_quickstart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(file.read_text().splitlines()) <= 80
     runpy.run_path(str(file))["main"](tmp_path)
     assert "rolled back, which is generation 3" in capsys.readouterr().out
+
+
+def test_versions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import runpy
+
+    file = Path(__file__).parents[2] / "examples" / "python" / "versions.py"
+    runpy.run_path(str(file))["main"](tmp_path)
+    assert "removed ['node@2', 'node@1']" in capsys.readouterr().out

@@ -20,7 +20,7 @@ use serde::Serialize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Readers may read so much more than is needed, in percent.
-const MOST: u64 = 120;
+const MOST: u64 = 112;
 /// So much of what an image needs may be stored once more when it is made, in percent.
 const BUDGET: u64 = 20;
 /// So many bytes too many do not matter.
