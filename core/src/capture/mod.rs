@@ -210,7 +210,7 @@ fn capture(store: &Store, path: &Path, name: &str, options: &CaptureOptions, tas
 
     let amplification = match unchanged {
         Some(_) => None,
-        None => Some(session.bound_amplification(options.level, threads, task)?.percent()),
+        None => Some(session.bound_amplification(&emitted.pages, options.level, threads, task)?.percent()),
     };
     let stored_bytes = session.finish()?;
     task.check()?;

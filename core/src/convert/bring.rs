@@ -242,7 +242,7 @@ pub(super) fn bring(
         Ok((tree.builder, built, tree.read_bytes))
     })?;
     task.stage("store", 0, Unit::Entries);
-    let amplification = session.bound_amplification(options.level, threads, task)?;
+    let amplification = session.bound_amplification(&built.pages, options.level, threads, task)?;
     let stored_bytes = session.finish()?;
     task.check()?;
     let secrets = wanted.judge(&builder.secrets());

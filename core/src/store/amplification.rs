@@ -10,13 +10,16 @@
 //! [`MOST`] percent stores some chunks once more, those from the blocks of which least is needed first, where least
 //! is written for most that need not be read (`store-format.md` §11).
 
-use super::anew::{Anew, Source};
+use super::anew::{Anew, Source, Wanted};
 use super::needs::Needs;
 use super::usage::{BlockUse, Usage};
 use super::{Claim, Image, Session, Store};
 use crate::error::{ErrorKind, Result};
+use crate::image::Hash;
+use crate::image::manifest::PageRef;
 use crate::job::{Failure, Task, threads};
 use serde::Serialize;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Readers may read so much more than is needed, in percent.
@@ -72,12 +75,18 @@ impl Store {
 }
 
 impl Session<'_> {
-    /// Bounds the amplification of the image that is being written, when all its chunks are claimed: stores some of them
-    /// once more. Gives what it is then.
+    /// Bounds the amplification of the image of these pages that is being written, when all its chunks are claimed: stores
+    /// some of them once more. Gives what it is then.
     ///
     /// # Errors
     /// What the session returns.
-    pub(crate) fn bound_amplification(&self, level: i32, workers: usize, task: &Task) -> Result<Amplification> {
+    pub(crate) fn bound_amplification(
+        &self,
+        pages: &[PageRef],
+        level: i32,
+        workers: usize,
+        task: &Task,
+    ) -> Result<Amplification> {
         // Nothing of what was there is used.
         let Some((index, used)) = self.counted_on() else {
             return Ok(Amplification { read: self.written(), needed: self.written() });
@@ -87,15 +96,20 @@ impl Session<'_> {
         out.read += self.written();
         out.needed += self.written();
         let blocks = choose(index, &usage, &mut out);
+        let pages: HashSet<Hash> = pages.iter().map(|p| p.hash).collect();
         let (next, failure) = (AtomicUsize::new(0), Failure::default());
         failure.on_threads(threads(workers).min(blocks.len()), || {
             let mut anew = Anew::new(self, level)?;
             while let Some(((pack, offset), block)) = blocks.get(next.fetch_add(1, Ordering::Relaxed)) {
                 failure.check(task)?;
-                let wanted = |hash: &_| {
+                let wanted = |hash: &Hash| {
                     let taken = index.position(hash).filter(|&n| used[n].load(Ordering::Relaxed));
-                    taken.is_some_and(|n| usage.takes(n as u32, *pack, *offset))
-                        && self.claim_anew(hash) == Claim::Store
+                    let taken = taken.is_some_and(|n| usage.takes(n as u32, *pack, *offset));
+                    match (taken && self.claim_anew(hash) == Claim::Store, pages.contains(hash)) {
+                        (false, _) => Wanted::No,
+                        (true, true) => Wanted::Page,
+                        (true, false) => Wanted::Content,
+                    }
                 };
                 match anew.block(block, &wanted) {
                     // What is damaged stays where it is, and is found by a check.

@@ -18,36 +18,46 @@ pub(super) struct Source {
     pub(super) whole: bool,
 }
 
+/// What becomes of a chunk.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    No,
+    Content,
+    /// Pages are read first, one after the other: they have blocks of their own.
+    Page,
+}
+
 /// One thread that stores chunks anew.
 pub(super) struct Anew<'a> {
     session: &'a Session<'a>,
-    writer: ChunkWriter<'a>,
+    content: ChunkWriter<'a>,
+    pages: ChunkWriter<'a>,
     opener: BlockOpener,
     stored: Vec<u8>,
 }
 
 impl<'a> Anew<'a> {
     pub(super) fn new(session: &'a Session<'a>, level: i32) -> Result<Self> {
-        let writer = ChunkWriter::new(session, level)?;
-        Ok(Self { session, writer, opener: BlockOpener::new()?, stored: Vec::new() })
+        let (content, pages) = (ChunkWriter::new(session, level)?, ChunkWriter::new(session, level)?);
+        Ok(Self { session, content, pages, opener: BlockOpener::new()?, stored: Vec::new() })
     }
 
-    /// Stores the chunks of a block of which `wanted` says yes.
+    /// Stores the chunks of a block that are wanted.
     ///
     /// # Errors
     /// `Integrity` when the block is damaged, or has less of them than was said; what the session returns.
-    pub(super) fn block(&mut self, block: &Source, wanted: &dyn Fn(&Hash) -> bool) -> Result<()> {
+    pub(super) fn block(&mut self, block: &Source, wanted: &dyn Fn(&Hash) -> Wanted) -> Result<()> {
         self.stored.resize(block.stored as usize, 0);
         self.session.store().blobs().get_range(&pack_key(&block.pack), u64::from(block.offset), &mut self.stored)?;
-        let (writer, mut found) = (&mut self.writer, 0);
+        let (content, pages, mut found) = (&mut self.content, &mut self.pages, 0);
         let info = self.opener.open(&self.stored, |hash, bytes| {
-            if wanted(&hash) {
-                found += bytes.len() as u64;
-                if !block.whole {
-                    writer.add(hash, bytes)?;
-                }
+            let wanted = wanted(&hash);
+            found += if wanted == Wanted::No { 0 } else { bytes.len() as u64 };
+            match wanted {
+                Wanted::Content if !block.whole => content.add(hash, bytes),
+                Wanted::Page if !block.whole => pages.add(hash, bytes),
+                _ => Ok(()),
             }
-            Ok(())
         })?;
         // One that holds the same chunk twice holds more than is counted.
         if found < block.live {
@@ -60,8 +70,9 @@ impl<'a> Anew<'a> {
         Ok(())
     }
 
-    /// Ends the block that was begun.
+    /// Ends the blocks that were begun.
     pub(super) fn close(mut self) -> Result<()> {
-        self.writer.close()
+        self.content.close()?;
+        self.pages.close()
     }
 }

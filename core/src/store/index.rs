@@ -172,6 +172,13 @@ impl Index {
         self.more.as_deref().unwrap_or_default()
     }
 
+    /// Keeps of each chunk that has further places one for which `takes` says yes, and forgets the others.
+    pub(super) fn choose(&mut self, takes: impl Fn(u32, &Place) -> bool) {
+        for (n, place) in self.more.take().into_iter().flatten().filter(|(n, place)| takes(*n, place)) {
+            self.records[n as usize].1 = place;
+        }
+    }
+
     fn number(&mut self, pack: Hash) -> u32 {
         let packs = &mut self.packs;
         *self.numbers.entry(pack).or_insert_with(|| {

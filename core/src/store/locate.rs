@@ -7,6 +7,7 @@
 
 use super::index::{Index, Place, SEGMENT_LIMIT, SEGMENT_RECORDS, Segment};
 use super::presence::Presence;
+use super::usage::Usage;
 use super::{Store, locked, pack_key, session};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::block::BlockInfo;
@@ -304,7 +305,9 @@ impl Store {
         if locked(&self.0.index).complete {
             return Ok(());
         }
-        let (index, _) = self.load_index(wanted)?;
+        let (mut wanted, mut index) = (wanted, Index::of_all_places());
+        self.each_segment(&mut wanted, &mut |segment| index.add(segment))?;
+        Usage::choose_places(&mut index);
         let mut cached = locked(&self.0.index);
         if !cached.complete {
             cached.index = index;

@@ -14,6 +14,11 @@ pub(super) struct Needs {
 }
 
 impl Needs {
+    /// Whether this is a page of one of the images.
+    pub(super) fn has_page(&self, hash: &Hash) -> bool {
+        self.pages.contains(hash)
+    }
+
     /// Calls `f` with the name and length of each chunk of the image, as often as it occurs, but for what is in pages of
     /// images before.
     ///

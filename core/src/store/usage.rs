@@ -37,6 +37,13 @@ impl Usage {
         Self::of(index, needed, u64::MAX)
     }
 
+    /// Gives each chunk of an index the place from which a reader of all of them takes it.
+    pub(super) fn choose_places(index: &mut Index) {
+        index.settle();
+        let usage = Self::of_reader(index, |_| true);
+        index.choose(|n, place| usage.takes(n, place.pack, place.offset));
+    }
+
     /// What is to be kept of each block for the chunks that are `needed`. One that lies in several counts in each of which
     /// at least `dense` percent are needed, or else in the one that a reader would take. The index must be settled.
     pub(super) fn of_many(index: &Index, needed: impl Fn(usize) -> bool, dense: u64) -> Self {

@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::image::Hash;
+use crate::store::anew::Wanted;
 use crate::store::derived::Derived;
 use crate::store::index::Index;
 use crate::store::needs::Needs;
@@ -89,9 +90,15 @@ impl Mark {
     }
 
     /// Whether a chunk is needed, and taken from this block.
-    pub(super) fn needs(&self, hash: &Hash, pack: &Hash, offset: u32) -> bool {
+    pub(super) fn wanted(&self, hash: &Hash, pack: &Hash, offset: u32) -> Wanted {
         let chunk = self.index.position(hash).filter(|n| self.needed[*n]);
-        chunk.zip(self.index.pack_number(pack)).is_some_and(|(n, pack)| self.usage.takes(n as u32, pack, offset))
+        match chunk.zip(self.index.pack_number(pack)) {
+            Some((n, pack)) if self.usage.takes(n as u32, pack, offset) => match self.needs.has_page(hash) {
+                true => Wanted::Page,
+                false => Wanted::Content,
+            },
+            _ => Wanted::No,
+        }
     }
 
     fn packs(&self) -> impl Iterator<Item = PackUse> + '_ {

@@ -56,7 +56,7 @@ fn store_pack(anew: &mut Anew<'_>, mark: &Mark, pack: &PackUse, task: &Task) -> 
         task.check()?;
         let (live, whole) = (used.live, used.live == used.raw);
         let block = Source { pack: pack.id, offset: *offset, stored: used.stored, live, whole };
-        anew.block(&block, &|hash| mark.needs(hash, &pack.id, *offset))?;
+        anew.block(&block, &|hash| mark.wanted(hash, &pack.id, *offset))?;
         task.advance(used.needed());
     }
     Ok(())
