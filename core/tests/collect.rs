@@ -10,7 +10,7 @@ use libcv::image::{Hash, Manifest};
 use libcv::job::Task;
 use libcv::store::collect::{CollectOptions, Collected};
 use libcv::store::content::with_pool;
-use libcv::store::{Image, Reason, Session, Store};
+use libcv::store::{ChunkSource, Image, Reason, Session, Store};
 use libcv::tree::extract::ExtractOptions;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -194,6 +194,63 @@ fn a_writer_that_was_there_before_holds_up_what_it_may_count_on() {
     assert_eq!(b.collect(&now()).deleted, 1);
     b.check();
     b.extract("other");
+}
+
+/// A writer at work that has stored all chunks of an image, with the image that it will publish.
+fn a_writer_at_work(b: &Bed) -> (Session<'_>, Manifest) {
+    let other = Bed::new();
+    other.write("f", 200_000, 9);
+    other.capture("t");
+    let manifest = other.store.image("t").unwrap().manifest().clone();
+    let session = b.store.session("a capture").unwrap();
+    let page = &manifest.pages[0];
+    let page = other.store.chunk(&page.hash, page.bytes).unwrap();
+    with_pool(&session, 3, 1, |pool| pool.put(&page).and_then(|_| pool.put(&noise(200_000, 9)))).unwrap();
+    session.finish().unwrap();
+    (session, manifest)
+}
+
+#[test]
+fn what_was_found_while_it_was_written_goes_with_its_image_and_not_before() {
+    let b = Bed::new();
+    let (session, manifest) = a_writer_at_work(&b);
+    // Nobody needs the pack yet.
+    assert_eq!(b.collect(&CollectOptions::default()).found, 1);
+    publish(&session, &manifest, "t").unwrap();
+    drop(session);
+    std::thread::sleep(Duration::from_millis(1500));
+    b.write("f", 100_000, 1);
+    b.capture("t");
+    let keep = CollectOptions { keep_last: Some(1), ..CollectOptions::default() };
+    let found = b.collect(&keep);
+    assert_eq!((found.removed.as_slice(), found.found), (["t@1".to_owned()].as_slice(), 1), "the manifest");
+    // Now the list with the pack is old enough, and that with the manifest is not.
+    b.collect(&CollectOptions { grace: Duration::from_secs(1), ..keep });
+    b.check();
+    for _ in 0..3 {
+        b.collect(&now());
+        b.check();
+    }
+    assert_eq!(b.packs(), 1);
+    b.extract("t");
+}
+
+#[test]
+fn what_was_needed_until_now_has_its_grace_whatever_was_found_before() {
+    let b = Bed::new();
+    let (session, manifest) = a_writer_at_work(&b);
+    assert_eq!(b.collect(&now()).found, 1);
+    publish(&session, &manifest, "t").unwrap();
+    drop(session);
+    let reader = b.store.image("t").unwrap();
+    b.write("f", 100_000, 1);
+    b.capture("t");
+    let done = b.collect(&CollectOptions { keep_last: Some(1), ..now() });
+    assert_eq!((done.removed.len(), done.deleted), (1, 0), "{done:?}");
+    let options = ExtractOptions { verify: true, ..ExtractOptions::default() };
+    reader.extract(b.dir.path().join("o"), &options, &Task::quiet()).unwrap();
+    (0..3).for_each(|_| _ = b.collect(&now()));
+    assert_eq!(b.packs(), 1);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use common::{is_root, noise, run, small_tree};
 use libcv::ErrorKind;
 use libcv::capture::CaptureOptions;
 use libcv::job::{CancelToken, Task};
-use libcv::store::Store;
+use libcv::store::{Store, SyncOptions};
 use libcv::tree::extract::ExtractOptions;
 use std::path::{Path, PathBuf};
 
@@ -111,6 +111,48 @@ fn a_flipped_bit_in_each_kind_of_object_is_found_with_the_image_it_touches() {
         }
     }
     assert!(s.check().faults.is_empty());
+}
+
+#[test]
+fn what_is_stored_again_under_its_old_name_is_believed() {
+    for repair in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let (tree, store) = (dir.path().join("tree"), Store::init(dir.path().join("store")).unwrap());
+        std::fs::create_dir(&tree).unwrap();
+        std::fs::write(tree.join("f"), b"one small file, and one pack").unwrap();
+        let options = CaptureOptions { exact: true, paranoid: true, threads: 1, ..CaptureOptions::default() };
+        let options = CaptureOptions { state: Some(dir.path().join("state")), ..options };
+        store.capture(&tree, "t", &options, &Task::quiet()).unwrap();
+        let copy = Store::init(dir.path().join("copy")).unwrap();
+        store.sync(&copy, &SyncOptions::default(), &Task::quiet()).unwrap();
+        for (key, _) in store.blobs().walk("packs").unwrap() {
+            flip(&dir.path().join("store").join(key), 20);
+        }
+        assert!(!store.check(true, &Task::quiet()).unwrap().faults.is_empty());
+        if repair {
+            let store = Store::open_to_repair(dir.path().join("store")).unwrap();
+            assert_eq!(store.repair(&copy, &Task::quiet()).unwrap().faults, []);
+        } else {
+            std::fs::write(tree.join("g"), b"new").unwrap();
+            let store = Store::open(dir.path().join("store")).unwrap();
+            store.capture(&tree, "t", &options, &Task::quiet()).unwrap();
+        }
+        let store = Store::open(dir.path().join("store")).unwrap();
+        for read_data in [false, true, false] {
+            assert_eq!(store.check(read_data, &Task::quiet()).unwrap().faults, [], "repair: {repair}");
+        }
+        let image = store.image("t@1").unwrap();
+        image.extract(dir.path().join("o"), &ExtractOptions::default(), &Task::quiet()).unwrap();
+    }
+}
+
+#[test]
+fn what_is_whole_again_is_believed_by_the_next_check_that_reads_it() {
+    let s = sample();
+    let object = &s.objects("packs")[0];
+    with_flipped(object, 40_000, || assert!(s.check().ok().is_err()));
+    assert!(s.look(false).ok().is_err(), "nobody has looked again");
+    assert!(s.check().ok().is_ok() && s.look(false).ok().is_ok());
 }
 
 #[test]

@@ -187,7 +187,7 @@ fn a_mirror_of_an_earlier_day_is_refused() {
     assert_eq!(kind(mirror().image("base:stable")), ErrorKind::Stale);
     // HEAD that was put back, and a tombstone that hides the newest one.
     std::fs::remove_file(bed.release(2)).unwrap();
-    std::fs::write(bed.path("store/refs/base/HEAD"), "1").unwrap();
+    std::fs::write(bed.path("store/refs/base/HEAD"), common::head("base", 1)).unwrap();
     assert_eq!(kind(believed.image("base")), ErrorKind::Stale);
     // Who does not remember, or trusts for the first time, sees nothing wrong.
     bed.store.trusting(trust(&[&signer])).image("base").unwrap();

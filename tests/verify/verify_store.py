@@ -264,8 +264,10 @@ class Store:
         for number in gone: self.attempt(f"tombstone {name}/{number}", self.read, f"refs/{name}/{number}.removed", 0)
         self.releases[name], every = {int(f) for f in numbers if f not in gone}, sorted({*map(int, numbers), *map(int, gone)})
         ck(every == list(range(1, len(every) + 1)), "generations are not 1, 2, 3 …")
-        head = self.read(f"refs/{name}/HEAD", 64) if "HEAD" in files or len(every) > 1 else b"1"
-        ck(re.fullmatch(rb"[1-9][0-9]{0,15}\n?", head) and int(head) <= len(every), "HEAD is no generation of this name")
+        if "HEAD" not in files and len(every) <= 1: return
+        digits, _, check = self.read(f"refs/{name}/HEAD", 64).partition(b" ")
+        ck(re.fullmatch(rb"[1-9][0-9]{0,15}", digits) and int(digits) <= len(every), "HEAD is no generation of this name")
+        ck(check == b3(name.encode() + b" " + digits).hex()[:8].encode(), "HEAD was changed: its check is wrong")
     def check_tag(self, name, tag):
         numbers = self.ls(f"tags/{name}/{tag}", NUMBER.match)
         ck([int(x) for x in numbers] == list(range(1, len(numbers) + 1)), "numbers of the records are not 1, 2, 3 …")

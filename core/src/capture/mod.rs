@@ -241,7 +241,7 @@ fn capture(store: &Store, path: &Path, name: &str, options: &CaptureOptions, tas
     };
     let generation = image.release().map_or(0, |r| r.generation);
     if let Some(tag) = &options.tag {
-        store.refs().advance_tag(name, tag, generation)?;
+        store.advance_tag(name, tag, generation)?;
     }
     save_cache(
         store,

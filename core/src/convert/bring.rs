@@ -258,7 +258,7 @@ pub(super) fn bring(
     let (image, changed) = builder.publish(&session, name, built, about, options.expect_parent)?;
     let generation = image.release().map_or(0, |r| r.generation);
     if let Some(tag) = &options.tag {
-        store.refs().advance_tag(name, tag, generation)?;
+        store.advance_tag(name, tag, generation)?;
     }
     task.advance(1);
     Ok(Imported {

@@ -78,13 +78,14 @@ impl Plan {
 
 type Fetched = Result<(usize, Vec<u8>)>;
 
-/// Fetches spans until there are none left, one failed, or nobody wants them any more.
+/// Fetches spans until there are none left, nobody wants them any more, or the store cannot be reached; one that is damaged
+/// says nothing of the others.
 fn fetch(plan: &Plan, to: &Sender<Fetched>) {
     loop {
         let n = plan.next.fetch_add(1, Ordering::Relaxed);
         let Some(span) = plan.spans.get(n) else { return };
         let fetched = plan.fetch(span).map(|bytes| (n, bytes));
-        let failed = fetched.is_err();
+        let failed = fetched.as_ref().is_err_and(|e| e.kind() != ErrorKind::Integrity);
         if to.send(fetched).is_err() || failed {
             return;
         }

@@ -11,7 +11,7 @@ use crate::image::rules::Rules;
 use crate::image::{ChunkSet, Content, Hash, Item, Manifest, Row};
 use crate::job::Task;
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// So many lost generations of a name are told; beyond it a stray number would make a list without end.
 const MOST_LOST: u64 = 1_000;
@@ -106,8 +106,8 @@ impl<'s> Checker<'s> {
         let ids = self.store.image_ids()?;
         self.trailers()?;
         self.segments()?;
-        let bad = if read_data { self.blocks()? } else { BTreeMap::new() };
-        let bad = self.places(&bad)?;
+        let bad = if read_data { Some(self.blocks()?) } else { None };
+        let bad = self.places(bad)?;
         let images = self.images(ids)?;
         self.releases(&images)?;
         self.derived(&images)?;
@@ -132,18 +132,30 @@ impl<'s> Checker<'s> {
                     self.needed.push(BTreeSet::new());
                 }
                 Err(e) if ends(&e) => return Err(e),
+                // A collection has just deleted it.
+                Err(_) if !self.is_there(&super::pack_key(&id))? => self.report.packs -= 1,
                 Err(e) => self.fault(super::pack_key(&id), e.to_string(), Vec::new()),
             }
         }
         Ok(())
     }
 
-    /// Says where each chunk is. Gives the damaged blocks of which something has no other place.
-    fn places(&mut self, found: &BTreeMap<(u32, u64), String>) -> Result<BTreeMap<(u32, u64), String>> {
+    fn is_there(&self, key: &str) -> Result<bool> {
+        Ok(self.store.blobs().size(key)?.is_some())
+    }
+
+    /// Says where each chunk is. Gives the damaged blocks of which something has no other place. `found` are those of this
+    /// check, if it read them; then it knows better than those before.
+    fn places(&mut self, found: Option<BTreeMap<(u32, u64), String>>) -> Result<BTreeMap<(u32, u64), String>> {
         let mut known = self.store.bad_blocks()?;
-        let before = known.len();
-        known.extend(found.keys().map(|&(pack, offset)| (self.packs[pack as usize].0, offset)));
-        if known.len() > before {
+        let before = known.clone();
+        if let Some(found) = &found {
+            let looked_at: HashSet<Hash> = self.packs.iter().map(|(id, _)| *id).collect();
+            known.retain(|(pack, _)| !looked_at.contains(pack));
+            known.extend(found.keys().map(|&(pack, offset)| (self.packs[pack as usize].0, offset)));
+        }
+        let found = found.unwrap_or_default();
+        if known != before {
             // A store that cannot be written is checked all the same.
             let noted = self.store.note_bad_blocks(&known);
             noted.unwrap_or_else(|e| self.task.warn(format!("the damaged blocks could not be noted: {e}")));
@@ -216,6 +228,7 @@ impl<'s> Checker<'s> {
                         bad.insert((number as u32, *offset), why);
                     }
                     Err(e) if ends(&e) => return Err(e),
+                    Err(e) if e.kind() == ErrorKind::NotFound && !self.is_there(&key)? => {}
                     Err(e) => {
                         bad.insert((number as u32, *offset), e.to_string());
                     }
@@ -233,18 +246,15 @@ impl<'s> Checker<'s> {
         for id in ids {
             self.task.check()?;
             self.report.images += 1;
-            match self.store.image_by_id(id) {
-                Ok(image) => {
-                    trees.insert(id, image.tree_id());
-                    if let Err(e) = self.tree(id, image.manifest()) {
-                        if ends(&e) {
-                            return Err(e);
-                        }
-                        self.fault(super::image_key(&id), e.to_string(), vec![id.to_string()]);
-                    }
-                }
+            let key = super::image_key(&id);
+            let image = self.store.image_by_id(id);
+            trees.extend(image.as_ref().ok().map(|image| (id, image.tree_id())));
+            match image.and_then(|image| self.tree(id, image.manifest())) {
+                Ok(()) => {}
                 Err(e) if ends(&e) => return Err(e),
-                Err(e) => self.fault(super::image_key(&id), e.to_string(), vec![id.to_string()]),
+                // A collection has just deleted it, and then what it needed.
+                Err(_) if !self.is_there(&key)? => self.report.images -= 1,
+                Err(e) => self.fault(key, e.to_string(), vec![id.to_string()]),
             }
             self.task.advance(1);
         }

@@ -1,5 +1,7 @@
 //! Which pack holds a chunk: index segments (`store-format.md` §4) and the index in memory.
 
+use crate::image::block::STORED_LIMIT;
+use crate::image::chunker::CHUNK_LIMIT;
 use crate::image::chunkset::key;
 use crate::image::leb::{Reader, put};
 use crate::image::{FormatError, Hash};
@@ -99,6 +101,10 @@ impl Segment {
             let hash = r.hash()?;
             let place = Place { pack: r.u32()?, offset: r.u32()?, stored: r.u32()?, length: r.u32()? };
             let order = (hash, place.pack, place.offset);
+            let sizes = 1..=STORED_LIMIT as u32;
+            if !sizes.contains(&place.stored) || !(1..=CHUNK_LIMIT as u32).contains(&place.length) {
+                return r.bad("a block or chunk in it has a size beyond the limits");
+            }
             if place.pack as usize >= packs.len() || last.is_some_and(|l| l > order) {
                 return r.bad("its records are not in order, or name a pack that it does not have");
             }

@@ -89,6 +89,8 @@ impl Lease {
         let id = format!("{:016x}", clock::random_u64());
         let file = LeaseFile { host: host(), process: Identity::own(), what: what.to_owned() };
         let bytes = seal("lease", &file);
+        // First: of one whose making failed nobody knows whether it is there.
+        let mut lease = Self { store: store.clone(), id: id.clone(), began: 0, trash: Trash::empty(store) };
         match store.blobs().create(&key(&id), &bytes) {
             // A full store can still be collected: what is cached can go at any time.
             Err(e) if e.kind() == ErrorKind::Limit => {
@@ -97,7 +99,6 @@ impl Lease {
             }
             done => done?,
         }
-        let mut lease = Self { store: store.clone(), id, began: 0, trash: Trash::empty(store) };
         lease.began = store.blobs().stat(&key(&lease.id))?.ok_or_else(taken)?.modified;
         // After the lease: a collection either is seen here, or sees the lease.
         lease.trash = Trash::read(store)?;
@@ -114,7 +115,7 @@ impl Lease {
     /// # Errors
     /// `Busy` when it is just being deleted and that takes long.
     pub(super) fn keep(&self, key: &str) -> Result<()> {
-        self.trash.keep(key, &self.id)
+        self.trash.keep(key, self)
     }
 
     pub(super) fn id(&self) -> &str {
@@ -174,12 +175,8 @@ impl Drop for Lease {
 }
 
 impl Held {
-    /// Whether its writer may still be at work.
-    pub(super) fn counts(&self) -> bool {
-        !self.dead
-    }
-
-    fn has_ended(&self, now: u64) -> bool {
+    /// Whether its writer works no more, as far as can be told at this time.
+    pub(super) fn has_ended(&self, now: u64) -> bool {
         self.dead || u128::from(now.saturating_sub(self.began)) > LIFE.as_millis()
     }
 }

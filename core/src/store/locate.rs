@@ -17,6 +17,7 @@ use std::collections::{BTreeSet, HashSet};
 pub(super) const CURRENT: &str = "idx/CURRENT";
 const BAD: &str = "idx/BAD";
 const CURRENT_LIMIT: u64 = 16 << 20;
+const BAD_LIMIT: u64 = 1 << 30;
 
 /// The index that a handle keeps.
 #[derive(Default)]
@@ -103,10 +104,10 @@ impl Store {
 
     /// Blocks that a check found damaged: pack and offset. What is in them counts as missing.
     pub(super) fn bad_blocks(&self) -> Result<HashSet<(Hash, u64)>> {
-        let text = match self.blobs().get(BAD, CURRENT_LIMIT) {
+        let text = match self.blobs().get(BAD, BAD_LIMIT) {
             // What a server could not tell is not the same as nothing.
-            Err(e) if e.kind() == ErrorKind::Network => return Err(e),
-            text => text.unwrap_or_default(),
+            Err(e) if e.kind() == ErrorKind::NotFound => Vec::new(),
+            text => text?,
         };
         let line = |l: &str| {
             let (pack, offset) = l.split_once(' ')?;
@@ -115,12 +116,22 @@ impl Store {
         Ok(String::from_utf8_lossy(&text).lines().filter_map(line).collect())
     }
 
+    /// Says that these are the damaged blocks, and no others.
     pub(super) fn note_bad_blocks(&self, blocks: &HashSet<(Hash, u64)>) -> Result<()> {
         let mut lines: Vec<String> = blocks.iter().map(|(pack, offset)| format!("{pack} {offset}\n")).collect();
         lines.sort_unstable();
         // The index that this handle keeps knows nothing of it.
         self.forget_index();
         self.blobs().put(BAD, lines.concat().as_bytes())
+    }
+
+    /// Takes back that blocks of these packs are damaged: they were just written anew. The same content in the same order
+    /// has the same name.
+    pub(super) fn forgive(&self, packs: &[Hash]) -> Result<()> {
+        let mut bad = self.bad_blocks()?;
+        let before = bad.len();
+        bad.retain(|(pack, _)| !packs.contains(pack));
+        if bad.len() == before { Ok(()) } else { self.note_bad_blocks(&bad) }
     }
 
     /// Writes what the index lacked, and removes segments that cannot be read. Gives the names of new segments.
@@ -160,6 +171,9 @@ impl Store {
         }
         for id in there.iter().filter(|id| !done.contains(id)) {
             self.segment_of(id)?.into_iter().for_each(|one| segment.append(one));
+            if segment.records.len() >= SEGMENT_RECORDS {
+                names.insert(self.write_segment(&mut std::mem::take(&mut segment))?);
+            }
         }
         if !segment.packs.is_empty() {
             names.insert(self.write_segment(&mut segment)?);

@@ -34,6 +34,7 @@ mod lookup;
 mod memory;
 pub mod name;
 pub(crate) mod needs;
+mod point;
 mod presence;
 pub mod release;
 #[cfg(feature = "s3")]
@@ -67,11 +68,8 @@ pub use verify::Verified;
 pub use writer::ChunkWriter;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::image::manifest::BYTE_LIMIT as MANIFEST_LIMIT;
-use crate::image::{Hash, Manifest};
-use crate::sys::clock;
+use crate::image::Hash;
 use blob::BlobStore;
-use lease::Lease;
 use locate::CachedIndex;
 use release::Refs;
 use serde::{Deserialize, Serialize};
@@ -88,6 +86,8 @@ pub struct Store(Arc<Inner>, trust::Standing);
 struct Inner {
     blobs: Box<dyn BlobStore>,
     uuid: String,
+    /// `store.json` was made anew, and the uuid is what the releases name.
+    adopted: bool,
     index: Mutex<CachedIndex>,
     blocks: Mutex<source::OpenBlocks>,
 }
@@ -156,6 +156,10 @@ impl Store {
     /// # Errors
     /// As [`Store::open`].
     pub fn with_backend(blobs: Box<dyn BlobStore>) -> Result<Self> {
+        Self::begin(blobs, false)
+    }
+
+    fn begin(blobs: Box<dyn BlobStore>, adopted: bool) -> Result<Self> {
         let bytes = blobs.get(STORE_FILE, 64 << 10).map_err(|e| no_store(e, blobs.as_ref()))?;
         let file: StoreFile = serde_json::from_slice(&bytes)
             .map_err(|e| Error::integrity(format!("{STORE_FILE} of {} cannot be read", blobs.place())).cause(e))?;
@@ -169,7 +173,7 @@ impl Store {
             return Err(Error::integrity(format!("{STORE_FILE} of {} was changed", blobs.place())));
         }
         let (index, blocks) = (Mutex::default(), Mutex::default());
-        Ok(Self(Arc::new(Inner { blobs, uuid: file.store, index, blocks }), trust::Standing::default()))
+        Ok(Self(Arc::new(Inner { blobs, uuid: file.store, adopted, index, blocks }), trust::Standing::default()))
     }
 
     /// The store's uuid.
@@ -198,180 +202,6 @@ impl Store {
         Session::new(self, what)
     }
 
-    /// Refuses early what [`Store::publish`] would refuse in the end.
-    pub(crate) fn expect_generation(&self, name: &str, expect: Option<u64>) -> Result<()> {
-        let highest = if expect.is_some() { self.refs().highest(name)?.unwrap_or(0) } else { 0 };
-        if expect.is_some_and(|e| e != highest) { Err(meanwhile(name, highest)) } else { Ok(()) }
-    }
-
-    fn publish(
-        &self,
-        lease: &Lease,
-        name: &str,
-        manifest: &Manifest,
-        reason: Reason,
-        expect: Option<u64>,
-    ) -> Result<Image> {
-        let name = name::check_name(name)?;
-        let id = self.put_manifest(lease, manifest)?;
-        let release = self.point(lease, name, Some((id, manifest.tree_id())), reason, expect)?;
-        Image::open(self.clone(), id, Some(release), self.signer().map(|s| s.public().id()))
-    }
-
-    /// Writes a manifest, whose chunks must be durable.
-    fn put_manifest(&self, lease: &Lease, manifest: &Manifest) -> Result<Hash> {
-        let bytes = manifest.encode();
-        if bytes.len() > MANIFEST_LIMIT {
-            return Err(Error::limit("the manifest of this tree is over 64 MiB"));
-        }
-        let id = Hash::of(&bytes);
-        let key = image_key(&id);
-        lease.keep(&key)?;
-        if self.blobs().size(&key)? != Some(bytes.len() as u64) {
-            self.blobs().put(&key, &bytes)?;
-        }
-        Ok(id)
-    }
-
-    /// Adds a generation that points to an image, or away from any.
-    fn point(
-        &self,
-        lease: &Lease,
-        name: &str,
-        to: Option<(Hash, Hash)>,
-        reason: Reason,
-        expect: Option<u64>,
-    ) -> Result<Release> {
-        let refs = self.refs();
-        let mut before = None;
-        loop {
-            let head = refs.highest(name)?.unwrap_or(0);
-            if before.replace(head) == Some(head) {
-                return Err(Error::integrity(format!("generation {} of {name} is there and is not", head + 1)));
-            }
-            if expect.is_some_and(|e| e != head) {
-                return Err(meanwhile(name, head));
-            }
-            let release = Release {
-                created: clock::now_rfc3339(),
-                generation: head + 1,
-                image: to.map(|t| t.0),
-                name: name.to_owned(),
-                reason,
-                store: self.uuid().to_owned(),
-                tree: to.map(|t| t.1),
-            };
-            let signed = SignedRelease::new(release, self.signer());
-            match refs.publish(&signed) {
-                // Now: a collection either has seen the release, or has taken the lease of one who slept too long.
-                Ok(()) => return self.confirm(lease, name, signed.release.generation).map(|()| signed.release),
-                Err(e) if e.kind() == ErrorKind::Conflict && expect.is_none() => {}
-                Err(e) => return Err(e),
-            }
-        }
-    }
-
-    /// The image of `reference`, which stays whatever a collection has found, as long as the lease does.
-    fn image_to_point_at(&self, lease: &Lease, reference: &str) -> Result<Image> {
-        let image = self.image(reference)?;
-        lease.keep(&image_key(&image.id()))?;
-        // It may have been deleted before that was said.
-        self.image(reference)
-    }
-
-    /// Takes a generation back unless the lease is still there.
-    fn confirm(&self, lease: &Lease, name: &str, generation: u64) -> Result<()> {
-        let lost = lease.confirm();
-        if lost.is_err() {
-            self.refs().bury(name, generation)?;
-        }
-        lost
-    }
-
-    /// Points `tag` of `name` to the image that `reference` means, which must be one of its generations.
-    ///
-    /// # Errors
-    /// `NotFound`; `Invalid` when the image is none of this name.
-    pub fn tag(&self, reference: &str, name: &str, tag: &str) -> Result<()> {
-        let (name, tag) = (name::check_name(name)?, name::check_name(tag)?);
-        let lease = Lease::begin(self, &format!("tag {name}:{tag}"))?;
-        let image = self.image_to_point_at(&lease, reference)?;
-        let generation = match image.release() {
-            Some(r) if r.name == name => r.generation,
-            _ => {
-                let log = self.log(name)?;
-                let found = log.iter().find(|l| l.release.image == Some(image.id()));
-                found.map(|l| l.release.generation).ok_or_else(|| {
-                    Error::invalid(format!("{reference} is not a generation of {name}"))
-                        .hint(format!("cvctl image log {name} lists them"))
-                })?
-            }
-        };
-        self.refs().set_tag(name, tag, Some(generation))?;
-        // Somebody may just have removed it, who looked for tags before this one was there.
-        if self.refs().is_buried(name, generation)? {
-            self.refs().set_tag(name, tag, None)?;
-            return Err(Error::not_found(format!("generation {generation} of {name} was removed")));
-        }
-        lease.confirm()
-    }
-
-    /// Makes a new generation of `name` that points to the image of `reference`.
-    ///
-    /// # Errors
-    /// `NotFound`.
-    pub fn rollback(&self, name: &str, reference: &str) -> Result<Release> {
-        let name = name::check_name(name)?;
-        if self.refs().highest(name)?.is_none() {
-            return Err(self.no_name(name));
-        }
-        let lease = Lease::begin(self, &format!("roll back of {name}"))?;
-        let image = self.image_to_point_at(&lease, reference)?;
-        self.point(&lease, name, Some((image.id(), image.tree_id())), Reason::Rollback, None)
-    }
-
-    /// Removes what a REF names: a tag, one generation, or a whole name. Chunks stay until they are collected.
-    ///
-    /// # Errors
-    /// `NotFound`; `Refused` for a generation that is the newest or has a tag.
-    pub fn remove(&self, reference: &str) -> Result<()> {
-        let refs = self.refs();
-        let parsed = Ref::parse(reference)?;
-        let lease = Lease::begin(self, &format!("removal of {reference}"))?;
-        match parsed {
-            Ref::Tag(name, tag) => {
-                self.image(&format!("{name}:{tag}"))?;
-                refs.set_tag(&name, &tag, None)
-            }
-            Ref::Generation(name, generation) => {
-                // A release that is lost or damaged can be removed: then the store is whole again.
-                if let Err(e) = self.image(reference)
-                    && (e.kind() != ErrorKind::Integrity || refs.highest(&name)? <= Some(generation))
-                {
-                    return Err(e);
-                }
-                if self.live_head(&name)? == Some(generation) {
-                    return Err(Error::refused(format!("generation {generation} is what {name} points to"))
-                        .hint(format!("roll back first, or remove {name} as a whole")));
-                }
-                if let Some(Tag { tag, .. }) = refs.tags(&name)?.into_iter().find(|t| t.generation == generation) {
-                    return Err(Error::refused(format!("tag {name}:{tag} points to generation {generation}"))
-                        .hint(format!("cvctl image rm {name}:{tag} first")));
-                }
-                refs.bury(&name, generation)
-            }
-            Ref::Name(name) => {
-                if self.live_head(&name)?.is_none() {
-                    return Err(self.no_name(&name));
-                }
-                for Tag { tag, .. } in refs.tags(&name)? {
-                    refs.set_tag(&name, &tag, None)?;
-                }
-                self.point(&lease, &name, None, Reason::Remove, None).map(|_| ())
-            }
-        }
-    }
-
     /// Removes what is cached in the store, which the next captures make again.
     fn drop_caches(&self) -> Result<()> {
         let keys: Vec<String> = self.blobs().walk("cache")?.into_iter().map(|(key, _)| key).collect();
@@ -393,11 +223,6 @@ fn no_store(e: Error, blobs: &dyn BlobStore) -> Error {
     }
     let place = blobs.place();
     Error::not_found(format!("there is no store in {place}")).hint(format!("cvctl store init {place}"))
-}
-
-fn meanwhile(name: &str, generation: u64) -> Error {
-    Error::new(ErrorKind::Conflict, format!("{name} has generation {generation} meanwhile"))
-        .fact("generation", generation)
 }
 
 fn pack_key(id: &Hash) -> String {

@@ -140,6 +140,12 @@ pub(super) fn head_key(name: &str) -> String {
     format!("refs/{name}/HEAD")
 }
 
+/// HEAD has a check of its own: a number that was never reached would be a generation that is lost.
+fn head_text(name: &str, generation: u64) -> String {
+    let check = Hash::of(format!("{name} {generation}").as_bytes()).to_string();
+    format!("{generation} {}", &check[..8])
+}
+
 pub(super) fn release_key(name: &str, generation: u64) -> String {
     format!("refs/{name}/{generation:016}")
 }
@@ -226,8 +232,17 @@ impl<'s> Refs<'s> {
             Err(e) if e.kind() == ErrorKind::Network => return Err(e),
             text => text.unwrap_or_default(),
         };
-        let digits = String::from_utf8_lossy(&text);
-        Ok(digits.trim_end().parse().ok().filter(|n| *n <= LAST).unwrap_or(0))
+        let said = String::from_utf8_lossy(&text);
+        let number = said.split_once(' ').and_then(|(digits, _)| digits.parse().ok());
+        Ok(number.filter(|n| *n <= LAST && head_text(name, *n) == said).unwrap_or(0))
+    }
+
+    /// Writes HEAD.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    pub(super) fn put_hint(&self, name: &str, generation: u64) -> Result<()> {
+        self.blobs.put(&head_key(name), head_text(name, generation).as_bytes())
     }
 
     /// The highest generation; `None` for a name that never was.
@@ -268,7 +283,7 @@ impl<'s> Refs<'s> {
             return Err(Error::integrity(format!("no generation of {} can follow the last one", release.name)));
         }
         self.blobs.create(&release_key(&release.name, release.generation), &signed.encode())?;
-        self.blobs.put(&head_key(&release.name), release.generation.to_string().as_bytes())
+        self.put_hint(&release.name, release.generation)
     }
 
     /// Marks a generation as removed.

@@ -77,7 +77,13 @@ impl Store {
         let most = uuids.into_iter().max_by_key(|(_, count)| *count).map(|(uuid, _)| uuid);
         let uuid = most.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
         blobs.put(STORE_FILE, StoreFile::new(super::FORMAT, uuid, "any".into()).text().as_bytes())?;
-        Self::with_backend(blobs)
+        Self::begin(blobs, true)
+    }
+
+    /// Gives a store that had lost its uuid, and is now taken for the one that it is a copy of, one of its own.
+    fn rename(&self) -> Result<()> {
+        let file = StoreFile::new(super::FORMAT, uuid::Uuid::new_v4().to_string(), "any".into());
+        self.blobs().put(STORE_FILE, file.text().as_bytes())
     }
 
     /// Heals what is damaged or lost from another store. Every object of this store is read.
@@ -88,11 +94,15 @@ impl Store {
     pub fn repair(&self, from: &Store, task: &Task) -> Result<Repaired> {
         let before = self.check(true, task)?;
         let mut out = Repaired { found: before.faults.len() as u64, ..Repaired::default() };
+        if self.0.adopted && self.uuid() == from.uuid() {
+            self.rename()?;
+        }
         if before.faults.is_empty() {
             return Ok(out);
         }
+        let session = self.session(&format!("repair from {}", from.blobs().place()))?;
         let packs = self.unreadable_packs()?;
-        let session = self.session(&format!("repair from {}", from.blobs().place()))?.without(&packs);
+        let session = session.without(&packs);
         let mut repair = Repair { store: self, from, session: &session, task, out: &mut out };
         repair.releases()?;
         repair.tags()?;
@@ -156,12 +166,9 @@ impl Repair<'_> {
             self.task.check()?;
             let copy = self.is_copy(&name)?;
             let (refs, theirs) = (self.store.refs(), self.from.refs());
-            let there = if copy { theirs.highest(&name)?.unwrap_or(0) } else { 0 };
             let highest = refs.highest(&name)?.unwrap_or(0);
-            // A HEAD that was damaged may name a number that never was.
-            let last = refs.generations(&name)?.last().copied().unwrap_or(0);
             let (_, buried) = refs.numbers(&name)?;
-            for g in 1..=highest.min(last.max(there)) {
+            for g in 1..=highest {
                 if !copy || buried.contains(&g) || refs.release(&name, g).is_ok() {
                     continue;
                 }
@@ -174,10 +181,11 @@ impl Repair<'_> {
                     Err(_) => {}
                 }
             }
+            // It never goes back: what it names and nobody has is lost, and no other generation may take its number.
             let last = refs.generations(&name)?.last().copied().unwrap_or(0);
-            let hint = refs.hint(&name)?;
-            if last > 0 && (hint < last || (hint > last && copy && hint > there)) {
-                self.put(&head_key(&name), last.to_string().as_bytes())?;
+            if refs.hint(&name)? < last {
+                refs.put_hint(&name, last)?;
+                self.out.healed.push(head_key(&name));
             }
         }
         Ok(())
@@ -267,8 +275,12 @@ impl Repair<'_> {
     fn remove(&mut self, packs: &[Hash]) -> Result<()> {
         self.out.healed.extend(packs.iter().map(pack_key));
         // The same content in the same order has the same name, and took the place of what was damaged.
-        let gone: Vec<String> = packs.iter().filter(|id| !self.session.wrote(id)).map(pack_key).collect();
-        self.store.blobs().delete_all(&gone)?;
+        for id in packs.iter().filter(|id| !self.session.wrote(id)) {
+            // Another writer may have done so meanwhile.
+            if self.store.read_trailer(id).is_err_and(|e| e.kind() == ErrorKind::Integrity) {
+                self.store.blobs().delete(&pack_key(id))?;
+            }
+        }
         Ok(())
     }
 

@@ -241,6 +241,7 @@ impl<'s> Session<'s> {
     pub fn finish(&self) -> Result<u64> {
         let mut packs = lock(&self.packs);
         self.seal(&mut packs)?;
+        self.store.forgive(&packs.sealed)?;
         self.write_segment(&mut packs)?;
         let Some(known) = self.known.get() else {
             self.store.note_segments(&packs.segments)?;

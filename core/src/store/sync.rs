@@ -212,7 +212,7 @@ impl Sync<'_> {
                     made.push(key.clone());
                     // A name of several generations has a HEAD at any time.
                     if self.to.refs().hint(&lack.name)? == 0 && !key.ends_with(".removed") {
-                        blobs.put(&head_key(&lack.name), b"1")?;
+                        self.to.refs().put_hint(&lack.name, 1)?;
                     }
                 }
                 // More signatures, or a run before this one was killed in between, or another is at it.
@@ -230,7 +230,7 @@ impl Sync<'_> {
             }
         }
         if self.to.refs().hint(&lack.name)? < lack.highest {
-            blobs.put(&head_key(&lack.name), lack.highest.to_string().as_bytes())?;
+            self.to.refs().put_hint(&lack.name, lack.highest)?;
         }
         if let Err(e) = lease.confirm() {
             // As it was before: nobody can have built on it yet.

@@ -87,7 +87,8 @@ impl Usage {
 
     fn take_elsewhere(&mut self, chunk: &Several<(u32, u32)>, block: (u32, u32)) {
         if let Some(b) = self.blocks.get_mut(&block) {
-            b.live -= u64::from(chunk.length);
+            // Of a hostile index the places may say different lengths.
+            b.live = b.live.saturating_sub(u64::from(chunk.length));
         }
         self.elsewhere.insert((chunk.chunk, block.0, block.1));
     }

@@ -28,7 +28,11 @@ impl Identity {
     #[must_use]
     pub fn has_ended(&self) -> bool {
         let here = !self.boot.is_empty() && self.boot == boot() && self.namespace == namespace();
-        here && start(self.id) != Some(self.start)
+        here && match look(self.id) {
+            Seen::Gone => true,
+            Seen::Began(start) => start != self.start,
+            Seen::Hidden => false,
+        }
     }
 }
 
@@ -40,13 +44,38 @@ fn namespace() -> String {
     std::fs::read_link("/proc/self/ns/pid").map(|l| l.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
+/// What can be seen of a process.
+enum Seen {
+    Gone,
+    Began(u64),
+    /// It is there; `/proc` shows no more to this user (`hidepid`).
+    Hidden,
+}
+
+fn look(id: u32) -> Seen {
+    let there = i32::try_from(id).ok().and_then(rustix::process::Pid::from_raw);
+    match there.map(rustix::process::test_kill_process) {
+        None | Some(Err(rustix::io::Errno::SRCH)) => Seen::Gone,
+        _ => stat(id).unwrap_or(Seen::Hidden),
+    }
+}
+
 /// The 22nd field of `stat`; the second one, the name, may hold anything up to the last parenthesis.
-fn start(id: u32) -> Option<u64> {
+fn stat(id: u32) -> Option<Seen> {
     let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
     let (_, fields) = stat.rsplit_once(')')?;
     let mut fields = fields.split_whitespace();
-    // A zombie does nothing any more.
-    if fields.next()? == "Z" { None } else { fields.nth(18)?.parse().ok() }
+    let zombie = fields.next()? == "Z";
+    // A zombie does nothing any more, unless only its first thread has ended.
+    let threads = || std::fs::read_dir(format!("/proc/{id}/task")).map_or(1, Iterator::count);
+    if zombie && threads() <= 1 { Some(Seen::Gone) } else { Some(Seen::Began(fields.nth(18)?.parse().ok()?)) }
+}
+
+fn start(id: u32) -> Option<u64> {
+    match stat(id)? {
+        Seen::Began(start) => Some(start),
+        _ => None,
+    }
 }
 
 /// The name of this machine, for people.

@@ -220,3 +220,9 @@ pub fn lease_of_the_dead(bytes: &[u8]) -> Option<String> {
     let front = format!("libcv lease v1\n{value}\n");
     Some(format!("{front}blake3 {}\n", libcv::image::Hash::of(front.as_bytes())))
 }
+
+/// HEAD of a name, as the format has it.
+pub fn head(name: &str, generation: u64) -> String {
+    let check = libcv::image::Hash::of(format!("{name} {generation}").as_bytes()).to_string();
+    format!("{generation} {}", &check[..8])
+}

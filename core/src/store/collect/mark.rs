@@ -17,11 +17,17 @@ const SPARSE_PERCENT: u64 = 60;
 const SMALL: u64 = 4 << 20;
 const MANY: usize = 16;
 
+/// What is kept needs it.
+const ROOT: u8 = 1;
+/// An image needs it that nobody needs, but that is not deleted yet: it is whole as long as it is there.
+const STAYS: u8 = 2;
+
 /// The chunks of a store, with a mark on those that are needed.
 pub(super) struct Mark {
     /// Where a chunk lies, in what is no fossil if it is there.
     index: Index,
-    needed: Vec<bool>,
+    /// For each chunk what needs it: [`ROOT`], [`STAYS`].
+    needed: Vec<u8>,
     usage: Usage,
     fossils: HashSet<Hash>,
     needs: Needs,
@@ -57,27 +63,36 @@ impl Mark {
             index.add_packs(&segment, |id| fossils.contains(id));
         })?;
         index.settle();
-        let needed = vec![false; index.len()];
+        let needed = vec![0; index.len()];
         Ok(Self { index, needed, usage: Usage::default(), fossils, needs: Needs::default(), missing: 0 })
     }
 
-    /// Marks what an image needs.
+    /// Marks what an image needs that is kept. All of them come before those that only stay.
     pub(super) fn image(&mut self, image: &Image) -> Result<()> {
+        self.mark(image, ROOT)
+    }
+
+    /// Marks what an image needs that is not deleted yet.
+    pub(super) fn staying(&mut self, image: &Image) -> Result<()> {
+        self.mark(image, STAYS)
+    }
+
+    fn mark(&mut self, image: &Image, why: u8) -> Result<()> {
         let Self { index, needed, needs, missing, .. } = self;
         needs.of(image, &mut |hash, _| {
             match index.position(hash) {
-                Some(n) => needed[n] = true,
-                None => *missing += 1,
+                Some(n) => needed[n] |= why,
+                None => *missing += u64::from(why == ROOT),
             }
             Ok(())
         })
     }
 
-    /// Marks what a file needs that was derived from an image.
-    pub(super) fn derived(&mut self, derived: &Derived) -> Result<()> {
+    /// Marks what a file needs that was derived from an image, which is kept or only stays.
+    pub(super) fn derived(&mut self, derived: &Derived, kept: bool) -> Result<()> {
         for (hash, _) in derived.chunks()?.chunks() {
             if let Some(n) = self.index.position(hash) {
-                self.needed[n] = true;
+                self.needed[n] |= if kept { ROOT } else { STAYS };
             }
         }
         Ok(())
@@ -86,12 +101,12 @@ impl Mark {
     /// Sums up, when all images are marked.
     pub(super) fn finish(&mut self) {
         let Self { index, needed, usage, .. } = self;
-        *usage = Usage::of_many(index, |n| needed[n], SPARSE_PERCENT);
+        *usage = Usage::of_many(index, |n| needed[n] & ROOT != 0, SPARSE_PERCENT);
     }
 
     /// Whether a chunk is needed, and taken from this block.
     pub(super) fn wanted(&self, hash: &Hash, pack: &Hash, offset: u32) -> Wanted {
-        let chunk = self.index.position(hash).filter(|n| self.needed[*n]);
+        let chunk = self.index.position(hash).filter(|n| self.needed[*n] & ROOT != 0);
         match chunk.zip(self.index.pack_number(pack)) {
             Some((n, pack)) if self.usage.takes(n as u32, pack, offset) => match self.needs.has_page(hash) {
                 true => Wanted::Page,
@@ -115,9 +130,14 @@ impl Mark {
         })
     }
 
-    /// The packs of which something is needed.
+    /// The packs of which something is needed, if only by what stays.
     pub(super) fn live_packs(&self) -> HashSet<Hash> {
-        self.packs().filter(|p| !p.blocks.is_empty()).map(|p| p.id).collect()
+        let all = Usage::of_many(&self.index, |n| self.needed[n] != 0, SPARSE_PERCENT);
+        let used = |usage: &Usage| {
+            let live = usage.blocks.iter().filter(|(_, b)| b.live > 0);
+            live.map(|((pack, _), _)| self.index.packs()[*pack as usize]).collect::<Vec<_>>()
+        };
+        used(&self.usage).into_iter().chain(used(&all)).collect()
     }
 
     /// The packs of which nothing is needed. One that cannot be read is not among them.

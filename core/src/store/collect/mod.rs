@@ -14,7 +14,7 @@ mod mark;
 mod repack;
 mod roots;
 
-use super::lease::{COLLECTION, Lease};
+use super::lease::{COLLECTION, Held, Lease};
 use super::trash::{Fossils, Trash};
 use super::{Session, Store, image_key, pack_key, pack_of};
 use crate::error::{Error, ErrorKind, Result};
@@ -30,6 +30,8 @@ use std::time::Duration;
 
 /// The clocks of a store's servers may differ by so much.
 const SKEW: u64 = 2_000;
+/// So many objects are deleted before a collection looks whether it is still the one.
+const AT_ONCE: usize = 256;
 /// So many segments are written anew as few.
 const MOST_SEGMENTS: usize = 16;
 
@@ -137,16 +139,17 @@ impl<'c> Collection<'c> {
         let mut kept = HashSet::new();
         if let Some(lease) = &self.lease {
             for &number in &ripe {
-                kept.extend(self.trash.begin_sweep(number, lease.id())?);
+                kept.extend(self.trash.begin_sweep(number, lease)?);
             }
         }
         let roots = roots::roots(self.store, self.options.keep_last)?;
         self.remove(&roots)?;
-        let mark = self.mark(&roots, &kept)?;
+        let staying = self.staying(&ripe, &kept, &roots)?;
+        let mark = self.mark(&roots, &kept, &staying)?;
         self.out.images = roots.images.len() as u64;
 
         self.task.stage("delete", ripe.len() as u64, Unit::Steps);
-        self.sweep(&ripe, &kept, &roots, &mark)?;
+        self.sweep(&ripe, &kept, &staying, &mark)?;
 
         let low = mark.sparse();
         self.task.stage("store", low.iter().map(|p| p.live).sum(), Unit::Bytes);
@@ -177,17 +180,19 @@ impl<'c> Collection<'c> {
             Some(lease) => (lease.began(), lease.others()?),
             // Without a lease of our own the newest time that the store has told must do.
             None => {
-                let others: Vec<_> =
-                    super::lease::all(self.store)?.into_iter().filter(super::lease::Held::counts).collect();
+                let mut others = super::lease::all(self.store)?;
                 let told = self.trash.collections.iter().map(|c| c.made).chain(others.iter().map(|h| h.began));
-                (told.max().unwrap_or(0), others)
+                let now = told.max().unwrap_or(0);
+                others.retain(|h| !h.has_ended(now));
+                (now, others)
             }
         };
         let grace = u64::try_from(self.options.grace.as_millis()).unwrap_or(u64::MAX);
         let mut held_by = BTreeSet::new();
         let mut ripe = Vec::new();
         for c in &self.trash.collections {
-            let older: Vec<_> = others.iter().filter(|h| h.began <= c.made.saturating_add(SKEW)).collect();
+            let was_there = |h: &&Held| c.leases.contains(&h.id) || h.began <= c.made.saturating_add(SKEW);
+            let older: Vec<_> = others.iter().filter(was_there).collect();
             let over = now.saturating_sub(c.made) >= grace;
             if over && older.is_empty() {
                 ripe.push(c.number);
@@ -202,7 +207,7 @@ impl<'c> Collection<'c> {
     /// Removes the generations that are not kept.
     fn remove(&mut self, roots: &Roots) -> Result<()> {
         let refs = self.store.refs();
-        for (name, generation) in &roots.superseded {
+        for (name, generation, _) in &roots.superseded {
             if self.lease.is_some() {
                 refs.bury(name, *generation)?;
                 // Somebody may just have given it a tag, who looked whether it is removed before it was.
@@ -216,7 +221,20 @@ impl<'c> Collection<'c> {
         Ok(())
     }
 
-    fn mark(&mut self, roots: &Roots, kept: &HashSet<String>) -> Result<Mark> {
+    /// The images that are there when this run has ended: those that are kept, and those whose turn has not come. What was
+    /// needed until now waits for a turn of its own, whatever an earlier run found: somebody may be reading it, or is about
+    /// to point to it.
+    fn staying(&self, ripe: &[u64], kept: &HashSet<String>, roots: &Roots) -> Result<HashSet<Hash>> {
+        let ripe = self.trash.collections.iter().filter(|c| ripe.contains(&c.number));
+        let doomed: HashSet<&String> = ripe.flat_map(|c| &c.keys).filter(|key| !kept.contains(*key)).collect();
+        let superseded: HashSet<Hash> = roots.superseded.iter().map(|(_, _, image)| *image).collect();
+        let stays = |id: &Hash| {
+            roots.images.contains(id) || superseded.contains(id) || !doomed.contains(&image_key(id))
+        };
+        Ok(self.store.image_ids()?.into_iter().filter(stays).collect())
+    }
+
+    fn mark(&mut self, roots: &Roots, kept: &HashSet<String>, staying: &HashSet<Hash>) -> Result<Mark> {
         let mut mark = Mark::load(self.store, &self.trash)?;
         self.task.stage("mark", roots.images.len() as u64, Unit::Steps);
         for id in &roots.images {
@@ -233,8 +251,17 @@ impl<'c> Collection<'c> {
                 _ => Err(e),
             })?;
         }
-        for (id, name) in self.store.all_derived()?.into_iter().filter(|(id, _)| roots.images.contains(id)) {
-            let done = self.store.derived(&id, &name).and_then(|d| d.map_or(Ok(()), |d| mark.derived(&d)));
+        // What is damaged and not needed may have lost what it counted on.
+        for id in staying.iter().filter(|id| !roots.images.contains(id)) {
+            let done = self.store.image_by_id(*id).and_then(|i| mark.staying(&i));
+            done.or_else(|e| match e.kind() {
+                ErrorKind::Integrity | ErrorKind::NotFound => Ok(()),
+                _ => Err(e),
+            })?;
+        }
+        for (id, name) in self.store.all_derived()?.into_iter().filter(|(id, _)| staying.contains(id)) {
+            let kept = roots.images.contains(&id);
+            let done = self.store.derived(&id, &name).and_then(|d| d.map_or(Ok(()), |d| mark.derived(&d, kept)));
             match done {
                 // It can be made again.
                 Err(e) if e.kind() == ErrorKind::Integrity => {
@@ -253,12 +280,12 @@ impl<'c> Collection<'c> {
     }
 
     /// Deletes the fossils of these collections, but for what is needed again.
-    fn sweep(&mut self, ripe: &[u64], kept: &HashSet<String>, roots: &Roots, mark: &Mark) -> Result<()> {
+    fn sweep(&mut self, ripe: &[u64], kept: &HashSet<String>, staying: &HashSet<Hash>, mark: &Mark) -> Result<()> {
         let live_packs = mark.live_packs();
         let needed = |key: &String| {
             kept.contains(key)
                 || pack_of(key).is_some_and(|id| live_packs.contains(&id))
-                || image_of(key).is_some_and(|id| roots.images.contains(&id))
+                || image_of(key).is_some_and(|id| staying.contains(&id))
         };
         let numbers: Vec<&Fossils> = self.trash.collections.iter().filter(|c| ripe.contains(&c.number)).collect();
         for c in numbers {
@@ -269,12 +296,14 @@ impl<'c> Collection<'c> {
             self.out.deleted += deleted;
             self.out.deleted_bytes += bytes;
             if let Some(lease) = &self.lease {
-                // One that slept for long may have been replaced by another.
-                lease.confirm()?;
                 // Who needs before what is needed: a run that ends here leaves no manifest without its chunks.
                 for kind in ["blobs/", "images/", ""] {
                     let now: Vec<String> = keys.iter().filter(|k| k.starts_with(kind)).cloned().collect();
-                    self.store.blobs().delete_all(&now)?;
+                    for some in now.chunks(AT_ONCE) {
+                        // One that slept for long may have been replaced by another.
+                        lease.confirm()?;
+                        self.store.blobs().delete_all(some)?;
+                    }
                 }
                 self.trash.end_sweep(c.number)?;
             }
@@ -319,8 +348,8 @@ impl<'c> Collection<'c> {
         waiting.retain(|k| !self.gone.contains(k));
         (self.out.waiting, self.out.waiting_bytes) = self.sum(waiting.iter());
         (self.out.found, self.out.found_bytes) = self.sum(keys.iter());
-        if self.lease.is_some() && !keys.is_empty() {
-            Trash::add(self.store, &keys)?;
+        if let Some(lease) = self.lease.as_ref().filter(|_| !keys.is_empty()) {
+            Trash::add(self.store, &keys, lease)?;
         }
         Ok(())
     }

@@ -9,8 +9,8 @@ use std::collections::BTreeSet;
 pub(super) struct Roots {
     /// The images that are kept.
     pub(super) images: BTreeSet<Hash>,
-    /// Generations that are not: name and number.
-    pub(super) superseded: Vec<(String, u64)>,
+    /// Generations that are not: name, number, image.
+    pub(super) superseded: Vec<(String, u64, Hash)>,
 }
 
 /// Of each name the `keep_last` newest generations are kept, or all, and those with a tag. Removing a name removed what
@@ -42,7 +42,7 @@ pub(super) fn roots(store: &Store, keep_last: Option<u64>) -> Result<Roots> {
             if tags.contains(&generation) || (!removed && keep_last.is_none_or(|n| newer < n)) {
                 out.images.insert(image);
             } else {
-                out.superseded.push((name.clone(), generation));
+                out.superseded.push((name.clone(), generation, image));
             }
             newer += 1;
         }

@@ -247,7 +247,7 @@ impl BlobStore for S3 {
         }
         let name = key.to_owned();
         let range = GetRange::Bounded(offset..offset + length as u64);
-        let got = self.run("read", key, |b| async move { b.get(&name, Some(range), None).await })?;
+        let got = self.run("read", key, |b| async move { b.get(&name, Some(range), Some(length as u64)).await })?;
         // A range that ends behind the object is cut off by the server.
         if got.len() == length { Ok(got.into()) } else { Err(truncated(key)) }
     }

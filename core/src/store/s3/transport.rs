@@ -140,7 +140,6 @@ impl Transport {
         let expected = length(&parts.headers, ranged && good);
         let limit = match limit {
             Some(limit) if good => limit,
-            _ if ranged && good => expected.unwrap_or(TALK_LIMIT),
             _ => TALK_LIMIT,
         };
         let bytes = collect(body, expected, limit).await?;
@@ -154,7 +153,7 @@ fn length(headers: &HeaderMap, ranged: bool) -> Option<u64> {
     if ranged && let Some(range) = text("content-range") {
         let (from, to) = range.strip_prefix("bytes ")?.split_once('/')?.0.split_once('-')?;
         let (from, to): (u64, u64) = (from.parse().ok()?, to.parse().ok()?);
-        return (to + 1).checked_sub(from);
+        return to.checked_add(1)?.checked_sub(from);
     }
     text("content-length")?.parse().ok()
 }
