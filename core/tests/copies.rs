@@ -242,6 +242,67 @@ fn a_generation_that_is_lost_everywhere_is_never_made_again() {
 }
 
 #[test]
+fn a_name_of_which_nothing_is_left_is_healed() {
+    let b = Bed::new();
+    b.write("f", 30_000, 1);
+    b.capture(&b.here, "t");
+    b.capture(&b.here, "other");
+    b.sync(&[]).unwrap();
+    let here = b.dir.path().join("here");
+    for head in [None, Some("x")] {
+        std::fs::remove_dir_all(here.join("refs/t")).unwrap();
+        if let Some(text) = head {
+            std::fs::create_dir(here.join("refs/t")).unwrap();
+            std::fs::write(here.join("refs/t/HEAD"), text).unwrap();
+            let store = Store::open(&here).unwrap();
+            // Nobody knows which numbers were given.
+            assert_eq!(store.image("t").map(drop).unwrap_err().kind(), ErrorKind::Integrity);
+            let collected = store.collect(&CollectOptions::default(), &Task::quiet());
+            assert_eq!(collected.unwrap_err().kind(), ErrorKind::Integrity);
+            let tree = b.dir.path().join("tree");
+            let refused = store.capture(tree, "t", &CaptureOptions::default(), &Task::quiet());
+            assert_eq!(refused.unwrap_err().kind(), ErrorKind::Integrity);
+        }
+        let done = b.repair();
+        assert_eq!(done.faults, [], "{head:?}: {done:?}");
+        extract(&Store::open(&here).unwrap(), "t@1");
+        check(&Store::open(&here).unwrap());
+    }
+}
+
+#[test]
+fn a_copy_that_was_killed_before_it_named_its_segments_is_finished() {
+    let b = Bed::new();
+    b.write("f", 30_000, 1);
+    b.capture(&b.here, "t");
+    b.sync(&[]).unwrap();
+    let there = b.dir.path().join("there");
+    for dir in ["refs/t", "images", "idx/CURRENT"] {
+        let path = there.join(dir);
+        if path.is_dir() { std::fs::remove_dir_all(path).unwrap() } else { std::fs::remove_file(path).unwrap() }
+    }
+    b.sync(&[]).unwrap();
+    check(&Store::open(&there).unwrap());
+}
+
+#[test]
+fn a_store_that_lost_its_uuid_does_not_take_that_of_its_origin() {
+    let b = Bed::new();
+    b.write("f", 30_000, 1);
+    b.capture(&b.here, "t");
+    b.sync(&[]).unwrap();
+    let there = b.dir.path().join("there");
+    std::fs::remove_file(there.join("store.json")).unwrap();
+    Store::open_to_repair(&there).unwrap().repair(&b.here, &Task::quiet()).unwrap();
+    let again = Store::open(&there).unwrap();
+    assert_ne!(again.uuid(), b.here.uuid());
+    b.write("f", 30_000, 2);
+    b.capture(&b.here, "t");
+    b.here.sync(&again, &SyncOptions::default(), &Task::quiet()).unwrap();
+    check(&again);
+}
+
+#[test]
 fn what_is_lost_is_healed_from_a_copy() {
     let b = Bed::new();
     (0..30).for_each(|n| b.write(&format!("f{n}"), 30_000, n));

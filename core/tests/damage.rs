@@ -7,6 +7,7 @@ use common::{is_root, noise, run, small_tree};
 use libcv::ErrorKind;
 use libcv::capture::CaptureOptions;
 use libcv::job::{CancelToken, Task};
+use libcv::store::collect::CollectOptions;
 use libcv::store::{Store, SyncOptions};
 use libcv::tree::extract::ExtractOptions;
 use std::path::{Path, PathBuf};
@@ -153,6 +154,45 @@ fn what_is_whole_again_is_believed_by_the_next_check_that_reads_it() {
     with_flipped(object, 40_000, || assert!(s.check().ok().is_err()));
     assert!(s.look(false).ok().is_err(), "nobody has looked again");
     assert!(s.check().ok().is_ok() && s.look(false).ok().is_ok());
+}
+
+#[test]
+fn an_unchanged_capture_gives_back_what_was_lost() {
+    let s = sample();
+    let (tree, store) = (s.dir.path().join("tree"), Store::open(s.store()).unwrap());
+    // What was written in this very moment is read again in any case.
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    store.capture(&tree, "t", &options(s.dir.path()), &Task::quiet()).unwrap();
+    flip(&s.objects("packs")[0], 4000);
+    assert!(s.check().ok().is_err());
+    let store = Store::open(s.store()).unwrap();
+    let done = store.capture(&tree, "t", &options(s.dir.path()), &Task::quiet()).unwrap();
+    assert!(!done.changed && done.stored_bytes > 0, "{done:?}");
+    assert!(s.check().ok().is_ok());
+    // So it is with a pack that is gone.
+    std::fs::remove_file(&s.objects("packs")[0]).unwrap();
+    let store = Store::open(s.store()).unwrap();
+    assert!(!store.capture(&tree, "t", &options(s.dir.path()), &Task::quiet()).unwrap().changed);
+    assert!(s.check().ok().is_ok());
+}
+
+#[test]
+fn damage_that_nobody_needs_is_no_fault_and_can_be_collected() {
+    let s = sample();
+    let (tree, store) = (s.dir.path().join("tree"), Store::open(s.store()).unwrap());
+    std::fs::write(tree.join("own"), noise(300_000, 77)).unwrap();
+    let before = s.objects("packs");
+    store.capture(&tree, "gone", &options(s.dir.path()), &Task::quiet()).unwrap();
+    for pack in s.objects("packs").iter().filter(|p| !before.contains(p)) {
+        flip(pack, 4000);
+    }
+    assert!(s.check().ok().is_err());
+    let store = Store::open(s.store()).unwrap();
+    store.remove("gone").unwrap();
+    let now = CollectOptions { grace: std::time::Duration::ZERO, ..CollectOptions::default() };
+    (0..3).for_each(|_| _ = store.collect(&now, &Task::quiet()).unwrap());
+    assert!(s.check().ok().is_ok(), "{:?}", s.check().faults);
+    assert_eq!(s.objects("packs"), before);
 }
 
 #[test]
@@ -317,6 +357,41 @@ fn a_full_disk_is_a_limit_and_leaves_the_store_clean() {
         let out = mnt.join("out");
         let full = roomy.image("t").unwrap().extract(out, &ExtractOptions::default(), &Task::quiet()).unwrap_err();
         assert_eq!(full.kind(), ErrorKind::Limit, "{full:?}");
+    });
+    run("umount", &[mnt.to_str().unwrap()]);
+    outcome.unwrap();
+}
+
+#[test]
+fn a_full_disk_gets_back_what_a_capture_stored_in_vain() {
+    if !is_root() {
+        eprintln!("skipped: needs root");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (mnt, tree) = (dir.path().join("mnt"), dir.path().join("tree"));
+    std::fs::create_dir(&mnt).unwrap();
+    std::fs::create_dir(&tree).unwrap();
+    std::fs::write(tree.join("little"), noise(200_000, 1)).unwrap();
+    run("mount", &["-t", "tmpfs", "-o", "size=90m", "tmpfs", mnt.to_str().unwrap()]);
+    let outcome = std::panic::catch_unwind(|| {
+        let store = Store::init(mnt.join("store")).unwrap();
+        store.capture(&tree, "t", &options(dir.path()), &Task::quiet()).unwrap();
+        let packs = || store.blobs().walk("packs").unwrap().len();
+        // One pack is finished before the disk is full.
+        std::fs::write(tree.join("much"), noise(120 << 20, 2)).unwrap();
+        for held in [false, true] {
+            let writer = held.then(|| store.session("another writer").unwrap());
+            let full = store.capture(&tree, "t", &options(dir.path()), &Task::quiet()).unwrap_err();
+            assert_eq!(full.kind(), ErrorKind::Limit, "{full:?}");
+            // Who is at work may count on it.
+            assert_eq!(packs(), if held { 2 } else { 1 });
+            assert_eq!(store.check(true, &Task::quiet()).unwrap().faults, []);
+            drop(writer);
+        }
+        let now = CollectOptions { grace: std::time::Duration::ZERO, ..CollectOptions::default() };
+        store.collect(&now, &Task::quiet()).unwrap();
+        assert_eq!(packs(), 1);
     });
     run("umount", &[mnt.to_str().unwrap()]);
     outcome.unwrap();

@@ -24,7 +24,7 @@ use crate::image::facts::{facts, id_names};
 use crate::image::{Hash, Manifest};
 use crate::job::Task;
 use crate::secrets::{Finding, Hit, Policy};
-use crate::store::{Image, Reason, Store};
+use crate::store::{Image, Reason, Session, Store};
 use crate::sys::clock;
 use crate::sys::confined::{Root, show};
 use crate::sys::state;
@@ -130,8 +130,9 @@ impl Store {
     ///
     /// # Errors
     /// `Invalid` for a bad name or pattern; `Io` when an entry cannot be read; `Conflict` with `strict` when a file
-    /// changed while it was read; `Limit` when the store is full; `Refused` when secrets are forbidden and there are some; `Cancelled`. The store is then as before, but for
-    /// chunks that the next capture finds and uses.
+    /// changed while it was read; `Limit` when the store is full; `Refused` when secrets are forbidden and there are some; `Cancelled`. The
+    /// store is then as before, but for chunks that the next capture finds and uses; a full one gets their room back, unless
+    /// somebody else is at work.
     pub fn capture(
         &self,
         root: impl AsRef<Path>,
@@ -139,15 +140,18 @@ impl Store {
         options: &CaptureOptions,
         task: &Task,
     ) -> Result<Captured> {
-        capture(self, root.as_ref(), name, options, task)
+        crate::store::name::check_name(name)?;
+        if let Some(tag) = &options.tag {
+            crate::store::name::check_name(tag)?;
+        }
+        let what = format!("capture of {name}");
+        self.in_session(&what, task, |session| capture(session, root.as_ref(), name, options, task))
     }
 }
 
-fn capture(store: &Store, path: &Path, name: &str, options: &CaptureOptions, task: &Task) -> Result<Captured> {
-    crate::store::name::check_name(name)?;
-    if let Some(tag) = &options.tag {
-        crate::store::name::check_name(tag)?;
-    }
+/// The session begins before anything is looked at that the capture may count on.
+fn capture(session: &Session<'_>, path: &Path, name: &str, options: &CaptureOptions, task: &Task) -> Result<Captured> {
+    let store = session.store();
     store.expect_generation(name, options.expect_parent)?;
     let began = clock::now();
     let threads = crate::job::threads(options.threads);
@@ -169,8 +173,6 @@ fn capture(store: &Store, path: &Path, name: &str, options: &CaptureOptions, tas
     let (tree, notes) = walk::walk(&root, threads, &|p, mode| selection.choose(p, mode), task)?;
     let order = tree.order();
 
-    // Before anything is looked at that this capture may count on.
-    let session = store.session(&format!("capture of {name}"))?;
     let parent = parent_image(store, name)?;
     let identity = (tree.device.0, tree.device.1, tree.entry(0).ino);
     let cache_file = CacheFile::open(&options.state.clone().unwrap_or_else(state::directory), name);
@@ -178,14 +180,14 @@ fn capture(store: &Store, path: &Path, name: &str, options: &CaptureOptions, tas
         Ok(f) if !options.paranoid => f.load(store).filter(|c| c.root == identity && belongs(c, parent.as_ref())),
         _ => None,
     };
-    let plan = match plan::Plan::make(&tree, &order, parent.as_ref(), cache.as_ref(), &session, task) {
+    let plan = match plan::Plan::make(&tree, &order, parent.as_ref(), cache.as_ref(), session, task) {
         // The image before is damaged: everything is read again, which heals what it shares with this one.
-        Err(e) if e.kind() == ErrorKind::Integrity => plan::Plan::make(&tree, &order, None, None, &session, task)?,
+        Err(e) if e.kind() == ErrorKind::Integrity => plan::Plan::make(&tree, &order, None, None, session, task)?,
         done => done?,
     };
 
     task.stage("read", plan.bytes, Unit::Bytes);
-    let read = read::read(&root, &tree, &plan, &session, options, threads, task)?;
+    let read = read::read(&root, &tree, &plan, session, options, threads, task)?;
     for path in &read.torn_paths {
         if options.strict {
             return Err(Error::new(ErrorKind::Conflict, format!("{path} changed while it was read"))
@@ -199,7 +201,7 @@ fn capture(store: &Store, path: &Path, name: &str, options: &CaptureOptions, tas
     secrets.enforce(options.secrets.forbid, task)?;
 
     task.stage("store", 0, Unit::Entries);
-    let emitted = emit::emit(&tree, &order, &plan, &read, &found, parent.as_ref(), &session, options, task)?;
+    let emitted = emit::emit(&tree, &order, &plan, &read, &found, parent.as_ref(), session, options, task)?;
     let mut unchanged = parent.as_ref().filter(|p| p.manifest().pages == emitted.pages);
     // Who signs vouches for the whole manifest: what somebody else made of the same tree is not signed in passing.
     if let Some(release) = unchanged.and_then(Image::release)

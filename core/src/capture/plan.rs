@@ -57,8 +57,9 @@ impl Plan {
         }
         plan.todo = candidates;
         task.check()?;
-        // Where anything changed there will be a new image, and what it counts on must still be in the store.
-        if cache.is_some() && !plan.todo.is_empty() || old.unmatched()? {
+        // Where anything changed there will be a new image, and what it counts on must still be in the store. Where nothing
+        // did, what the store has lost is given back to it.
+        if cache.is_some() && (!plan.todo.is_empty() || session.has_losses()?) || old.unmatched()? {
             plan.verify(tree, order, parent, session)?;
         }
         // What is read again is looked at again.

@@ -10,9 +10,9 @@ use crate::image::row::{BLOCK, CHARACTER, DIRECTORY, FIFO, LINK, REGULAR};
 use crate::image::{Hash, Kind as RowKind};
 use crate::job::Task;
 use crate::secrets::{Finding, Policy};
-use crate::store::Store;
 use crate::store::content::{ChunkPool, ContentWriter, with_pool};
 use crate::store::name::check_name;
+use crate::store::{Session, Store};
 use crate::sys::confined::show;
 use serde::Serialize;
 use serde_json::json;
@@ -230,11 +230,23 @@ pub(super) fn bring(
     read: impl FnOnce(&mut Tree<'_, '_>) -> Result<()>,
 ) -> Result<Imported> {
     check(store, name, options)?;
+    let what = format!("import of {name}");
+    store.in_session(&what, task, |session| bring_into(session, name, origin, options, task, read))
+}
+
+fn bring_into(
+    session: &Session<'_>,
+    name: &str,
+    origin: Origin,
+    options: &ImportOptions,
+    task: &Task,
+    read: impl FnOnce(&mut Tree<'_, '_>) -> Result<()>,
+) -> Result<Imported> {
+    let store = session.store();
     let wanted = options.secrets.wanted()?;
-    let session = store.session(&format!("import of {name}"))?;
     task.stage("read", 0, Unit::Bytes);
     let threads = crate::job::threads(options.threads);
-    let (mut builder, built, read_bytes) = with_pool(&session, options.level, threads, |pool| {
+    let (mut builder, built, read_bytes) = with_pool(session, options.level, threads, |pool| {
         let (builder, content) = (Builder::new(options.exact), ContentWriter::default());
         let mut tree = Tree { builder, content, pool, task, read_bytes: 0 };
         read(&mut tree)?;
@@ -255,7 +267,7 @@ pub(super) fn bring(
                        "notes": notes}),
         fact: origin.oci.map(|oci| ("oci", oci)),
     };
-    let (image, changed) = builder.publish(&session, name, built, about, options.expect_parent)?;
+    let (image, changed) = builder.publish(session, name, built, about, options.expect_parent)?;
     let generation = image.release().map_or(0, |r| r.generation);
     if let Some(tag) = &options.tag {
         store.advance_tag(name, tag, generation)?;

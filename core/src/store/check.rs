@@ -88,12 +88,28 @@ struct Checker<'s> {
     places: HashMap<Hash, u32>,
     packs: Vec<(Hash, Vec<(u64, BlockInfo)>)>,
     needed: Vec<BTreeSet<Hash>>,
+    /// Chunks that only a damaged block has.
+    hurt: HashMap<Hash, (u32, u64)>,
+    /// Damaged blocks, with the images that need a chunk that nothing else has.
+    harm: BTreeMap<(u32, u64), BTreeSet<Hash>>,
+    /// The images that generations lead to.
+    live: HashSet<Hash>,
 }
 
 impl<'s> Checker<'s> {
     fn new(store: &'s Store, task: &'s Task) -> Self {
         let report = Report { images: 0, releases: 0, packs: 0, blocks: 0, unreferenced_packs: 0, faults: Vec::new() };
-        Self { store, task, report, places: HashMap::new(), packs: Vec::new(), needed: Vec::new() }
+        Self {
+            store,
+            task,
+            report,
+            places: HashMap::new(),
+            packs: Vec::new(),
+            needed: Vec::new(),
+            hurt: HashMap::new(),
+            harm: BTreeMap::new(),
+            live: HashSet::new(),
+        }
     }
 
     fn fault(&mut self, object: impl Into<String>, message: impl Into<String>, images: Vec<String>) {
@@ -107,14 +123,16 @@ impl<'s> Checker<'s> {
         self.trailers()?;
         self.segments()?;
         let bad = if read_data { Some(self.blocks()?) } else { None };
-        let bad = self.places(bad)?;
+        let why = self.places(bad)?;
+        self.live = self.live()?;
         let images = self.images(ids)?;
         self.releases(&images)?;
         self.derived(&images)?;
         // Blocks are read before the images, so that each fault can say whom it touches.
-        for ((pack, offset), message) in bad {
-            let touched = self.needed[pack as usize].iter().map(ToString::to_string).collect();
+        for ((pack, offset), images) in std::mem::take(&mut self.harm) {
+            let touched = images.iter().map(ToString::to_string).collect();
             let object = super::pack_key(&self.packs[pack as usize].0);
+            let message = why.get(&(pack, offset)).map_or("an earlier check found it damaged", String::as_str);
             self.fault(object, format!("block at {offset}: {message}"), touched);
         }
         self.report.unreferenced_packs = self.needed.iter().filter(|n| n.is_empty()).count() as u64;
@@ -144,8 +162,21 @@ impl<'s> Checker<'s> {
         Ok(self.store.blobs().size(key)?.is_some())
     }
 
-    /// Says where each chunk is. Gives the damaged blocks of which something has no other place. `found` are those of this
-    /// check, if it read them; then it knows better than those before.
+    /// The images that generations lead to, as far as they can be read.
+    fn live(&self) -> Result<HashSet<Hash>> {
+        let (refs, mut out) = (Refs::new(self.store.blobs()), HashSet::new());
+        for name in refs.names()? {
+            for generation in refs.generations(&name)? {
+                if !refs.is_buried(&name, generation)? {
+                    out.extend(refs.release(&name, generation).ok().and_then(|r| r.image));
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    /// Says where each chunk is, if only in a damaged block. `found` are the damaged blocks of this check, if it read them;
+    /// then it knows better than those before. Gives what is wrong with them.
     fn places(&mut self, found: Option<BTreeMap<(u32, u64), String>>) -> Result<BTreeMap<(u32, u64), String>> {
         let mut known = self.store.bad_blocks()?;
         let before = known.clone();
@@ -170,17 +201,16 @@ impl<'s> Checker<'s> {
             });
         }
         // What only a damaged block has is there, as far as the images are concerned: the fault is the block's.
-        let mut harmful = BTreeMap::new();
         for (number, _, &offset, info) in blocks().filter(|(_, id, offset, _)| is_bad(id, offset)) {
-            let alone: Vec<Hash> = info.chunks.iter().map(|c| c.0).filter(|h| !places.contains_key(h)).collect();
-            if !alone.is_empty() {
-                let why = found.get(&(number, offset)).cloned();
-                harmful.insert((number, offset), why.unwrap_or("an earlier check found it damaged".to_owned()));
+            for (hash, _) in &info.chunks {
+                if !places.contains_key(hash) {
+                    self.hurt.entry(*hash).or_insert((number, offset));
+                }
             }
-            places.extend(alone.into_iter().map(|h| (h, number)));
         }
+        places.extend(self.hurt.iter().map(|(hash, (number, _))| (*hash, *number)));
         self.places = places;
-        Ok(harmful)
+        Ok(found)
     }
 
     fn segments(&mut self) -> Result<()> {
@@ -249,11 +279,14 @@ impl<'s> Checker<'s> {
             let key = super::image_key(&id);
             let image = self.store.image_by_id(id);
             trees.extend(image.as_ref().ok().map(|image| (id, image.tree_id())));
+            let remains = image.is_ok() && !self.live.contains(&id);
             match image.and_then(|image| self.tree(id, image.manifest())) {
                 Ok(()) => {}
                 Err(e) if ends(&e) => return Err(e),
                 // A collection has just deleted it, and then what it needed.
                 Err(_) if !self.is_there(&key)? => self.report.images -= 1,
+                // Nothing leads to it: a writer slept too long, and what it had stored was collected.
+                Err(_) if remains => {}
                 Err(e) => self.fault(key, e.to_string(), vec![id.to_string()]),
             }
             self.task.advance(1);
@@ -324,6 +357,9 @@ impl<'s> Checker<'s> {
         match self.places.get(hash) {
             Some(&pack) => {
                 self.needed[pack as usize].insert(id);
+                if let Some(block) = self.hurt.get(hash) {
+                    self.harm.entry(*block).or_default().insert(id);
+                }
             }
             None => {
                 lost.insert(*hash);

@@ -33,6 +33,8 @@ pub(super) struct Gaps {
     pub(super) packs: Vec<Hash>,
     /// Segments that cannot be read.
     pub(super) damaged: Vec<String>,
+    /// Something that a segment names is not there, or damaged.
+    pub(super) losses: bool,
 }
 
 impl Store {
@@ -52,6 +54,7 @@ impl Store {
         f: &mut dyn FnMut(&Segment),
     ) -> Result<Gaps> {
         let (mut packs, mut named, bad) = (Presence::of(self)?, HashSet::new(), self.bad_blocks()?);
+        let mut losses = false;
         let mut sound = |mut segment: Segment| {
             // Where the last block that is wanted of each pack ends; 0 where none is.
             let mut ends = vec![0; segment.packs.len()];
@@ -62,7 +65,9 @@ impl Store {
             let good = segment.packs.iter().zip(ends).map(|(id, end)| end == 0 || packs.is_sound(id, end));
             let good: Vec<bool> = good.collect();
             let whole = |p: &Place| bad.is_empty() || !bad.contains(&(segment.packs[p.pack as usize], p.offset.into()));
+            let before = segment.records.len();
             segment.records.retain(|(_, p)| good[p.pack as usize] && whole(p));
+            losses |= segment.records.len() < before;
             f(&segment);
         };
         let mut gaps = Gaps::default();
@@ -94,6 +99,7 @@ impl Store {
             sound(segment);
             gaps.packs.push(id);
         }
+        gaps.losses = losses;
         Ok(gaps)
     }
 
@@ -288,7 +294,8 @@ impl Store {
 
     /// Adds segments to CURRENT, and forgets those that are there no more.
     pub(super) fn note_segments(&self, names: &[String]) -> Result<()> {
-        if names.is_empty() {
+        // One who was killed may have come as far as the segments.
+        if names.is_empty() && self.blobs().size(CURRENT)?.is_some() {
             return Ok(());
         }
         let mut all = self.listed_segments()?;

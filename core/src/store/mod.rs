@@ -69,6 +69,7 @@ pub use writer::ChunkWriter;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::Hash;
+use crate::job::Task;
 use blob::BlobStore;
 use locate::CachedIndex;
 use release::Refs;
@@ -200,6 +201,21 @@ impl Store {
     /// `Busy` when somebody else writes and the store cannot decide races; those of the backend.
     pub fn session(&self, what: &str) -> Result<Session<'_>> {
         Session::new(self, what)
+    }
+
+    /// Does `work` in a session. When the store is full, what it stored is given back.
+    pub(crate) fn in_session<T>(
+        &self,
+        what: &str,
+        task: &Task,
+        work: impl FnOnce(&Session<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let session = self.session(what)?;
+        let done = work(&session);
+        if done.as_ref().is_err_and(|e| e.kind() == ErrorKind::Limit) {
+            session.give_back(task);
+        }
+        done
     }
 
     /// Removes what is cached in the store, which the next captures make again.

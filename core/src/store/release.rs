@@ -263,12 +263,17 @@ impl<'s> Refs<'s> {
     /// The highest generation that there is or was; the next one has the number after it.
     ///
     /// # Errors
-    /// Those of the backend.
+    /// `Integrity` when all are lost; those of the backend.
     pub fn highest(&self, name: &str) -> Result<Option<u64>> {
         let mut at = self.generations(name)?.last().copied().unwrap_or(0).max(self.hint(name)?);
         // A backend that cannot list.
         while at < LAST && self.blobs.size(&release_key(name, at + 1))?.is_some() {
             at += 1;
+        }
+        // A name that has nothing but HEAD lost all its generations: their numbers must not be given again.
+        if at == 0 && self.blobs.size(&head_key(name))?.is_some() {
+            return Err(Error::integrity(format!("all generations of {name} are lost, and its HEAD is damaged"))
+                .hint("repair the store from another: cvctl store repair --from STORE"));
         }
         Ok((at > 0).then_some(at))
     }

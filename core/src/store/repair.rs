@@ -93,18 +93,19 @@ impl Store {
     /// report.
     pub fn repair(&self, from: &Store, task: &Task) -> Result<Repaired> {
         let before = self.check(true, task)?;
-        let mut out = Repaired { found: before.faults.len() as u64, ..Repaired::default() };
+        let lost = self.lost_names(from)?;
+        let mut out = Repaired { found: (before.faults.len() + lost.len()) as u64, ..Repaired::default() };
         if self.0.adopted && self.uuid() == from.uuid() {
             self.rename()?;
         }
-        if before.faults.is_empty() {
+        if before.faults.is_empty() && lost.is_empty() {
             return Ok(out);
         }
         let session = self.session(&format!("repair from {}", from.blobs().place()))?;
         let packs = self.unreadable_packs()?;
         let session = session.without(&packs);
         let mut repair = Repair { store: self, from, session: &session, task, out: &mut out };
-        repair.releases()?;
+        repair.releases(lost)?;
         repair.tags()?;
         repair.manifests()?;
         repair.chunks()?;
@@ -118,6 +119,18 @@ impl Store {
 }
 
 impl Store {
+    /// Names of this store that only the other one has: who removes a name leaves a generation that says so.
+    fn lost_names(&self, from: &Store) -> Result<Vec<String>> {
+        let (here, there) = (self.refs().names()?, from.refs());
+        let mut names = there.names()?;
+        let own = |name: &str| {
+            let head = there.highest(name).ok().flatten().unwrap_or(0);
+            there.release(name, head).is_ok_and(|r| r.store == self.uuid())
+        };
+        names.retain(|name| !here.contains(name) && own(name));
+        Ok(names)
+    }
+
     /// Packs that do not say what is in them. Segments may know it, and blocks of them may be whole.
     fn unreadable_packs(&self) -> Result<Vec<Hash>> {
         let mut packs = self.pack_ids()?;
@@ -160,13 +173,18 @@ impl Repair<'_> {
     }
 
     /// Generations that are damaged or lost, and HEAD.
-    fn releases(&mut self) -> Result<()> {
-        let names: BTreeSet<String> = self.store.refs().names()?.into_iter().collect();
+    fn releases(&mut self, lost: Vec<String>) -> Result<()> {
+        let names: BTreeSet<String> = self.store.refs().names()?.into_iter().chain(lost).collect();
         for name in names {
             self.task.check()?;
             let copy = self.is_copy(&name)?;
             let (refs, theirs) = (self.store.refs(), self.from.refs());
-            let highest = refs.highest(&name)?.unwrap_or(0);
+            let highest = match refs.highest(&name) {
+                // All are lost.
+                Ok(None) => theirs.highest(&name)?.unwrap_or(0),
+                Err(e) if e.kind() == ErrorKind::Integrity => theirs.highest(&name)?.unwrap_or(0),
+                known => known?.unwrap_or(0),
+            };
             let (_, buried) = refs.numbers(&name)?;
             for g in 1..=highest {
                 if !copy || buried.contains(&g) || refs.release(&name, g).is_ok() {

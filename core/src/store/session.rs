@@ -9,11 +9,12 @@ use super::index::{Index, Place, SEGMENT_RECORDS, Segment};
 use super::lease::Lease;
 use super::locate::Gaps;
 use super::presence::Presence;
-use super::{Image, Reason, Store, image_key, pack_key};
+use super::{Image, Reason, Store, pack_key};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::block::{Block, BlockInfo};
 use crate::image::chunkset::key;
 use crate::image::{Hash, Manifest, pack};
+use crate::job::Task;
 use hashbrown::HashTable;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -137,6 +138,14 @@ impl<'s> Session<'s> {
     /// The index of what the store held at first use, and which of its chunks are counted on.
     pub(super) fn counted_on(&self) -> Option<(&Index, &[AtomicBool])> {
         self.known.get().map(|k| (&k.index, &k.used[..]))
+    }
+
+    /// Whether the store has lost something, or something in it is known to be damaged.
+    ///
+    /// # Errors
+    /// When the index can neither be read nor rebuilt.
+    pub(crate) fn has_losses(&self) -> Result<bool> {
+        Ok(self.known()?.gaps.losses)
     }
 
     /// Whether the store holds this chunk; notes that it is counted on.
@@ -263,11 +272,14 @@ impl<'s> Session<'s> {
         Ok(self.stored.load(Ordering::Relaxed))
     }
 
-    /// Whether the store has an image, with its chunks, and will have it.
-    pub(super) fn has_image(&self, image: &Image) -> Result<bool> {
-        let key = image_key(&image.id());
-        let size = image.manifest().encode().len() as u64;
-        Ok(!self.lease.trash().holds(&key) && self.store.blobs().size(&key)? == Some(size))
+    /// Ends a session that met a full disk: what it stored is given back, unless somebody may count on it.
+    pub(crate) fn give_back(self, task: &Task) {
+        let Self { store, packs, lease, .. } = self;
+        let sealed = packs.into_inner().unwrap_or_else(PoisonError::into_inner).sealed;
+        drop(lease);
+        if let Err(e) = store.give_back(&sealed, task) {
+            task.log(format!("what was stored stays until it is collected: {e}"));
+        }
     }
 
     /// Writes a manifest, whose chunks must be durable.

@@ -181,9 +181,6 @@ impl Sync<'_> {
         for id in ids {
             self.task.check()?;
             let image = self.from.image_by_id(id)?;
-            if session.has_image(&image)? {
-                continue;
-            }
             needs.of(&image, &mut |hash, length| {
                 if !session.holds(hash)? {
                     wanted.insert(*hash, length);
@@ -234,8 +231,8 @@ impl Sync<'_> {
         }
         if let Err(e) = lease.confirm() {
             // As it was before: nobody can have built on it yet.
-            blobs.delete_all(&made)?;
             head.map_or_else(|| blobs.delete(&head_key(&lack.name)), |h| blobs.put(&head_key(&lack.name), &h))?;
+            blobs.delete_all(&made)?;
             return Err(e);
         }
         self.out.generations.extend(lack.generations.iter().map(|g| format!("{}@{g}", lack.name)));

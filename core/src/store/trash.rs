@@ -105,15 +105,16 @@ impl Trash {
         self.collections.iter().any(|c| c.keys.contains(key))
     }
 
-    /// Adds a collection. Its keys will be deleted by a later one, when the writers that are at work now have ended.
-    pub(super) fn add(store: &Store, keys: &[String], own: &Lease) -> Result<()> {
+    /// Adds a collection, and gives its number. Its keys will be deleted by a later one, when the writers that are at work now
+    /// have ended.
+    pub(super) fn add(store: &Store, keys: &[String], own: &Lease) -> Result<u64> {
         let leases = own.others()?.into_iter().map(|held| held.id).collect();
         let bytes = seal("fossils", &Found { keys: keys.to_vec(), leases });
         loop {
             let last = store.blobs().walk(DIR)?.iter().filter_map(|(key, _)| number_of(key)).max().unwrap_or(0);
             match store.blobs().create(&fossils_key(last + 1), &bytes) {
                 Err(e) if e.kind() == ErrorKind::Conflict => {}
-                done => return done,
+                done => return done.map(|()| last + 1),
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::image::Hash;
+use crate::image::block::BlockInfo;
 use crate::store::anew::Wanted;
 use crate::store::derived::Derived;
 use crate::store::index::Index;
@@ -32,7 +33,7 @@ pub(super) struct Mark {
     fossils: HashSet<Hash>,
     needs: Needs,
     /// Chunks that an image needs and no sound pack has.
-    pub(super) missing: u64,
+    pub(super) missing: HashSet<Hash>,
 }
 
 /// How much of a pack is needed.
@@ -64,7 +65,7 @@ impl Mark {
         })?;
         index.settle();
         let needed = vec![0; index.len()];
-        Ok(Self { index, needed, usage: Usage::default(), fossils, needs: Needs::default(), missing: 0 })
+        Ok(Self { index, needed, usage: Usage::default(), fossils, needs: Needs::default(), missing: HashSet::new() })
     }
 
     /// Marks what an image needs that is kept. All of them come before those that only stay.
@@ -82,7 +83,7 @@ impl Mark {
         needs.of(image, &mut |hash, _| {
             match index.position(hash) {
                 Some(n) => needed[n] |= why,
-                None => *missing += u64::from(why == ROOT),
+                None => _ = missing.insert(*hash),
             }
             Ok(())
         })
@@ -144,6 +145,13 @@ impl Mark {
     pub(super) fn dead_packs(&self) -> impl Iterator<Item = Hash> {
         let dead: Vec<Hash> = self.packs().filter(|p| p.blocks.is_empty()).map(|p| p.id).collect();
         dead.into_iter()
+    }
+
+    /// Whether nothing of a pack counts, because all that it has is damaged, and nobody misses that.
+    pub(super) fn is_useless(&self, id: &Hash, trailer: &[(u64, BlockInfo)]) -> bool {
+        let number = self.index.pack_number(id);
+        let counts = self.usage.blocks.keys().any(|(pack, _)| Some(*pack) == number);
+        !counts && !trailer.iter().flat_map(|(_, b)| &b.chunks).any(|(hash, _)| self.missing.contains(hash))
     }
 
     /// The packs that are worth being stored anew, but for fossils.

@@ -104,6 +104,32 @@ impl Store {
         }
         Collection::begin(self, options, task)?.run()
     }
+
+    /// Deletes packs that a writer stored who met a full disk, if nobody needs them and nobody else is at work; else a
+    /// later collection does.
+    ///
+    /// # Errors
+    /// As [`Store::collect`].
+    pub(super) fn give_back(&self, packs: &[Hash], task: &Task) -> Result<()> {
+        if packs.is_empty() {
+            return Ok(());
+        }
+        let options = CollectOptions { grace: Duration::ZERO, ..CollectOptions::default() };
+        let mut collection = Collection::begin(self, &options, task)?;
+        let keys: Vec<String> = packs.iter().map(pack_key).collect();
+        let made = match &collection.lease {
+            Some(lease) => Trash::add(self, &keys, lease)?,
+            None => return Ok(()),
+        };
+        collection.trash = Trash::read(self)?;
+        let ripe: Vec<u64> = collection.ripe()?.into_iter().filter(|n| *n == made).collect();
+        let kept = collection.begin_sweeps(&ripe)?;
+        let roots = roots::roots(self, None)?;
+        let staying = collection.staying(&ripe, &kept, &roots)?;
+        let mark = collection.mark(&roots, &kept, &staying)?;
+        collection.sweep(&ripe, &kept, &staying, &mark)?;
+        self.compact_index()
+    }
 }
 
 struct Collection<'c> {
@@ -136,12 +162,7 @@ impl<'c> Collection<'c> {
         self.task.stage("mark", 0, Unit::Steps);
         let ripe = self.ripe()?;
         // Before anything is looked at: who keeps something from now on waits until it is deleted.
-        let mut kept = HashSet::new();
-        if let Some(lease) = &self.lease {
-            for &number in &ripe {
-                kept.extend(self.trash.begin_sweep(number, lease)?);
-            }
-        }
+        let kept = self.begin_sweeps(&ripe)?;
         let roots = roots::roots(self.store, self.options.keep_last)?;
         self.remove(&roots)?;
         let staying = self.staying(&ripe, &kept, &roots)?;
@@ -172,6 +193,17 @@ impl<'c> Collection<'c> {
         self.out.packs_bytes = packs.iter().map(|(_, size)| size).sum();
         self.task.advance(1);
         Ok(self.out)
+    }
+
+    /// Says which lists are being deleted. Gives what writers want to keep of them.
+    fn begin_sweeps(&self, ripe: &[u64]) -> Result<HashSet<String>> {
+        let mut kept = HashSet::new();
+        if let Some(lease) = &self.lease {
+            for &number in ripe {
+                kept.extend(self.trash.begin_sweep(number, lease)?);
+            }
+        }
+        Ok(kept)
     }
 
     /// The collections whose fossils can go: the grace is over, and every writer that was there has ended.
@@ -228,9 +260,8 @@ impl<'c> Collection<'c> {
         let ripe = self.trash.collections.iter().filter(|c| ripe.contains(&c.number));
         let doomed: HashSet<&String> = ripe.flat_map(|c| &c.keys).filter(|key| !kept.contains(*key)).collect();
         let superseded: HashSet<Hash> = roots.superseded.iter().map(|(_, _, image)| *image).collect();
-        let stays = |id: &Hash| {
-            roots.images.contains(id) || superseded.contains(id) || !doomed.contains(&image_key(id))
-        };
+        let stays =
+            |id: &Hash| roots.images.contains(id) || superseded.contains(id) || !doomed.contains(&image_key(id));
         Ok(self.store.image_ids()?.into_iter().filter(stays).collect())
     }
 
@@ -271,10 +302,9 @@ impl<'c> Collection<'c> {
             }
         }
         mark.finish();
-        if mark.missing > 0 {
-            let note =
-                format!("{} chunks that images need are missing; cvctl store check names the images", mark.missing);
-            self.out.notes.push(note);
+        if !mark.missing.is_empty() {
+            let n = mark.missing.len();
+            self.out.notes.push(format!("{n} chunks that images need are missing; cvctl store check names the images"));
         }
         Ok(mark)
     }
@@ -339,7 +369,14 @@ impl<'c> Collection<'c> {
             keys.extend(self.store.blobs().walk(&format!("blobs/{id}"))?.into_iter().map(|(key, _)| key));
         }
         keys.extend(mark.dead_packs().chain(repacked.iter().copied()).map(|id| pack_key(&id)));
+        let bad: HashSet<Hash> = self.store.bad_blocks()?.into_iter().map(|(pack, _)| pack).collect();
+        for id in bad {
+            let key = pack_key(&id);
+            let trailer = if self.sizes.contains_key(&key) { self.store.read_trailer(&id).ok() } else { None };
+            keys.extend(trailer.filter(|t| mark.is_useless(&id, t)).map(|_| key));
+        }
         keys.sort_unstable();
+        keys.dedup();
         let trash = if self.lease.is_some() { Trash::read(self.store)? } else { Trash::empty(self.store) };
         let known = if self.lease.is_some() { &trash } else { &self.trash };
         let mut waiting = BTreeSet::new();
