@@ -66,7 +66,7 @@ impl Store {
     }
 
     /// A handle that neither signs nor asks.
-    pub(super) fn plain(&self) -> Self {
+    pub(crate) fn plain(&self) -> Self {
         Self(self.0.clone(), Standing::default())
     }
 
