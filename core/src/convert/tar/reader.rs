@@ -342,18 +342,24 @@ impl<R: Read> Reader<R> {
         Ok(set.into_iter().collect())
     }
 
-    fn count(&mut self, entry: &Entry) -> Result<()> {
-        self.entries += 1;
+    /// Counts entries, and bytes of names and attributes, against the limits.
+    pub(in crate::convert) fn charge(&mut self, entries: u64, metadata: u64) -> Result<()> {
+        self.entries = self.entries.saturating_add(entries);
         if self.entries > self.limits.entries {
             return Err(limit("the number of entries", self.limits.entries));
         }
-        let link = if let Kind::Link(l) | Kind::HardLink(l) = &entry.kind { l.len() } else { 0 };
-        let attributes: usize = entry.xattrs.iter().map(|(n, v)| n.len() + v.len()).sum();
-        let segments = if let Kind::File { segments, .. } = &entry.kind { segments.len() * 16 } else { 0 };
-        self.metadata += (entry.path.len() + link + attributes + segments) as u64;
+        self.metadata = self.metadata.saturating_add(metadata);
         if self.metadata > self.limits.metadata {
             return Err(limit("names and attributes", self.limits.metadata));
         }
+        Ok(())
+    }
+
+    fn count(&mut self, entry: &Entry) -> Result<()> {
+        let link = if let Kind::Link(l) | Kind::HardLink(l) = &entry.kind { l.len() } else { 0 };
+        let attributes: usize = entry.xattrs.iter().map(|(n, v)| n.len() + v.len()).sum();
+        let segments = if let Kind::File { segments, .. } = &entry.kind { segments.len() * 16 } else { 0 };
+        self.charge(1, (entry.path.len() + link + attributes + segments) as u64)?;
         self.data = self.data.saturating_add(self.left);
         if self.data > self.limits.data {
             return Err(limit("the data of an archive", self.limits.data));
