@@ -139,6 +139,7 @@ impl Tree<'_, '_> {
     }
 
     fn entries<R: Read>(&mut self, reader: &mut Reader<R>, layer: bool) -> Result<()> {
+        reader.stop_with(self.task.cancel_token());
         while let Some(entry) = reader.next_entry()? {
             self.task.check()?;
             let path = entry.path.clone();
