@@ -174,8 +174,11 @@ fn capture(store: &Store, path: &Path, name: &str, options: &CaptureOptions, tas
     let parent = parent_image(store, name)?;
     let identity = (tree.device.0, tree.device.1, tree.entry(0).ino);
     let cache_file = CacheFile::open(&options.state.clone().unwrap_or_else(state::directory), name);
-    let cache = match &cache_file {
-        Ok(f) if !options.paranoid => f.load(store).filter(|c| c.root == identity && belongs(c, parent.as_ref())),
+    let cache = match (&cache_file, &parent) {
+        (Ok(f), Some(parent)) if !options.paranoid => {
+            let rows = parent.manifest().totals.rows;
+            f.load(store, rows).filter(|c| c.root == identity && belongs(c, parent))
+        }
         _ => None,
     };
     let plan = match plan::Plan::make(&tree, &order, parent.as_ref(), cache.as_ref(), &session, task) {
@@ -307,8 +310,8 @@ fn parent_image(store: &Store, name: &str) -> Result<Option<Image>> {
     }
 }
 
-fn belongs(cache: &Cache, parent: Option<&Image>) -> bool {
-    parent.is_some_and(|p| p.id() == cache.image && p.manifest().totals.rows == cache.seen.len() as u64)
+fn belongs(cache: &Cache, parent: &Image) -> bool {
+    parent.id() == cache.image && parent.manifest().totals.rows == cache.seen.len() as u64
 }
 
 fn save_cache(store: &Store, file: Result<CacheFile>, cache: &Cache, task: &Task) {
