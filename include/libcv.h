@@ -351,7 +351,8 @@ typedef struct {
      */
     size_t allow_secrets_count;
     /**
-     * Write what was done into this file: the result, with every entry that was left out or generalised. Or NULL.
+     * Write what was done into this file: the result, with every entry that was left out or generalised and every
+     * secret, also when they are refused. Or NULL.
      */
     const char *report;
     /**

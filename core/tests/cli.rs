@@ -556,6 +556,23 @@ fn only_what_is_signed_is_used() {
     let e = bed.fails(20, &["--store", &bed.text("mirror"), "image", "verify", "base", "--key", &key]);
     assert_eq!((&e["detail"]["seen"], &e["detail"]["offered"]), (&2.into(), &1.into()));
     bed.fails(20, &["--store", &bed.text("mirror"), "image", "extract", "base", &bed.text("old"), "--key", &key]);
+    // An update is an extraction, too; a refused one leaves the tree as it was.
+    let (out, mirror) = (bed.text("out"), bed.text("mirror"));
+    let update = ["image", "extract", "base", &out, "--update", "--exact"];
+    let motd = || std::fs::read_to_string(bed.path("out/etc/motd")).unwrap_or_default();
+    for dry_run in [&["--dry-run"][..], &[]] {
+        bed.fails(14, &[&update, &["--key", &other][..], dry_run].concat());
+        bed.fails(20, &[&["--store", &mirror], &update[..], &["--key", &key], dry_run].concat());
+    }
+    assert_eq!(motd(), "");
+    bed.ok(&[&update[..], &["--key", &key]].concat());
+    assert_eq!(motd(), "two\n");
+    std::fs::write(bed.path("root/etc/motd"), "three\n").unwrap();
+    bed.ok(&["image", "capture", &root, "--name", "unsigned"]);
+    let unsigned = ["image", "extract", "unsigned", &out, "--update", "--exact"];
+    let e = bed.fails(14, &[&unsigned[..], &["--key", &key]].concat());
+    assert_eq!(e["message"], "generation 1 of unsigned is not signed");
+    assert_eq!(motd(), "two\n");
     bed.ok(&["--store", &bed.text("mirror"), "image", "verify", "base@1", "--key", &key]);
     bed.ok(&["image", "rollback", "base", "--to", "base@1", "--sign-key", &bed.text("key")]);
     assert!(bed.ok(&["image", "verify", "base", "--key", &key]).starts_with("base@3 "));

@@ -6,10 +6,12 @@ mod common;
 use libcv::ErrorKind;
 use libcv::capture::{CaptureOptions, Captured};
 use libcv::convert::tar::{ExportOptions, ImportOptions, export, import};
-use libcv::job::Task;
+use libcv::event::Event;
+use libcv::job::{CancelToken, Task};
 use libcv::secrets::{Class, Finding, Policy, RULES};
 use libcv::store::Store;
 use std::collections::BTreeSet;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -342,6 +344,101 @@ fn the_report_in_a_file_is_whole() {
     let before = bed.store.log("base").unwrap().len();
     assert!(bed.store.capture(bed.path("root"), "base", &options, &Task::quiet()).is_err());
     assert_eq!(bed.store.log("base").unwrap().len(), before);
+}
+
+fn report(bed: &Bed) -> serde_json::Value {
+    serde_json::from_slice(&std::fs::read(bed.path("report")).unwrap()).unwrap()
+}
+
+#[test]
+fn the_report_of_a_refused_capture_names_what_was_found() {
+    let bed = Bed::planted();
+    let mut options = bed.options(true, &["/etc/munge"]);
+    options.report = Some(bed.path("report"));
+    let capture = |options: &CaptureOptions| bed.store.capture(bed.path("root"), "base", options, &Task::quiet());
+    assert_eq!(capture(&options).unwrap_err().kind(), ErrorKind::Refused);
+    bed.nothing_is_published();
+    let value = report(&bed);
+    let found = value["secrets"].as_array().unwrap();
+    for (path, rule, line, _) in planted() {
+        let one = found.iter().find(|f| f["path"] == format!("/{path}") && f["rule"] == rule);
+        let one = one.unwrap_or_else(|| panic!("{rule} in {path} is not in {found:#?}"));
+        assert_eq!(one["line"].as_u64().unwrap_or(0), u64::from(line));
+        assert_eq!(one["allowed"], rule == "munge-key");
+    }
+    assert_eq!(value["secrets_count"], found.len());
+    assert!(value["scrubbed"].as_array().unwrap().iter().any(|s| s["path"] == "/tmp/x"));
+    for key in ["generation", "image", "tree", "changed", "entries", "stored_bytes"] {
+        assert!(value[key].is_null(), "{key}");
+    }
+    assert!(!value.to_string().contains("hunter2"));
+    // The next one says what it came to.
+    options.secrets.forbid = false;
+    let done = capture(&options).unwrap();
+    assert_eq!(report(&bed), serde_json::to_value(&done).unwrap());
+}
+
+#[test]
+fn the_report_in_a_file_has_all_secrets() {
+    let bed = Bed::new();
+    let text: String = planted().iter().filter(|p| p.0.starts_with("opt/app/")).map(|p| p.3.clone()).collect();
+    bed.write("srv/1", &text);
+    let rules = bed.capture().secrets_count as usize;
+    assert!(rules >= 4, "{rules}");
+    let files = 10_100 / rules + 1;
+    (0..files).for_each(|n| bed.write(&format!("srv/{n}"), &text));
+    let mut options = bed.options(true, &[]);
+    options.report = Some(bed.path("report"));
+    let e = bed.store.capture(bed.path("root"), "base", &options, &Task::quiet()).unwrap_err();
+    let value = report(&bed);
+    let found = value["secrets"].as_array().unwrap();
+    let different: BTreeSet<String> = found.iter().map(|f| format!("{} {}", f["path"], f["rule"])).collect();
+    assert_eq!((found.len(), different.len()), (files * rules, files * rules));
+    assert_eq!((&value["secrets_count"], &e.facts()["secrets_count"]), (&found.len().into(), &found.len().into()));
+}
+
+#[test]
+fn a_report_that_finds_no_room_is_known_before_anything_is_published() {
+    let bed = Bed::new();
+    let mut options = bed.options(false, &[]);
+    options.report = Some("/dev/full".into());
+    let e = bed.store.capture(bed.path("root"), "base", &options, &Task::quiet()).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Limit);
+    bed.nothing_is_published();
+}
+
+#[test]
+fn a_generation_that_is_there_is_told_whatever_becomes_of_the_report() {
+    let bed = Bed::new();
+    let pipe = bed.path("report");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    // Somebody who reads the lists and goes before the rest comes.
+    let reader = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || std::fs::File::open(pipe).unwrap().read(&mut [0; 65536]).unwrap()
+    });
+    let reader = std::sync::Mutex::new(Some(reader));
+    let listener = move |e: &Event| {
+        if e.to_json()["stage"] == "publish"
+            && let Some(reader) = reader.lock().unwrap().take()
+        {
+            reader.join().unwrap();
+        }
+    };
+    let task = Task::new(CancelToken::default(), Some(Box::new(listener)));
+    let mut options = bed.options(false, &[]);
+    options.report = Some(pipe.clone());
+    let done = bed.store.capture(bed.path("root"), "base", &options, &task).unwrap();
+    assert_eq!(done.generation, bed.store.image("base").unwrap().release().unwrap().generation);
+    assert!(done.notes.last().unwrap().starts_with("the report is not finished: "), "{:?}", done.notes);
+    assert_eq!(task.warnings().last(), done.notes.last());
+    // Who stays gets all of it, of a refusal as well.
+    bed.write("root/.netrc", "machine h login me password hunter2\n");
+    options.secrets.forbid = true;
+    let reader = std::thread::spawn(move || std::fs::read(pipe).unwrap());
+    assert!(bed.store.capture(bed.path("root"), "base", &options, &Task::quiet()).is_err());
+    let value: serde_json::Value = serde_json::from_slice(&reader.join().unwrap()).unwrap();
+    assert_eq!(value["secrets"][0]["path"], "/root/.netrc");
 }
 
 /// A real root has none, or those that were put there.

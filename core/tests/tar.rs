@@ -213,6 +213,21 @@ fn limits_and_cancellation_publish_nothing() {
     let options = ImportOptions { limits: Limits { entries: 1000, ..Limits::default() }, ..ImportOptions::default() };
     let e = import(&store, &pack(&many)[..], "a", &options, &Task::quiet()).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::Limit);
+    // Few entries, but deep ones: the directories that they imply count, too, and their whole paths.
+    let deep = |n: usize, depth: usize| (0..n).map(move |i| format!("{i}{}", "/d".repeat(depth)));
+    let with = |limits, entries: &[_]| {
+        let options = ImportOptions { limits, ..ImportOptions::default() };
+        import(&store, &pack(entries)[..], "a", &options, &Task::quiet()).map_err(|e| e.kind()).map(drop)
+    };
+    let entries = Limits { entries: 1000, ..Limits::default() };
+    let metadata = Limits { metadata: 1 << 20, ..Limits::default() };
+    let names: Vec<_> = deep(3, 400).map(|path| entry(&path, Kind::Fifo)).collect();
+    assert_eq!(with(entries, &names), Err(ErrorKind::Limit));
+    let names: Vec<_> = deep(1, 1500).map(|path| entry(&path, Kind::Fifo)).collect();
+    assert_eq!(with(metadata, &names), Err(ErrorKind::Limit));
+    let mut links = vec![entry("f", Kind::file(0))];
+    links.extend(deep(3, 400).map(|path| entry(&path, Kind::HardLink(b"f".into()))));
+    assert_eq!(with(entries, &links), Err(ErrorKind::Limit));
     let task = Task::quiet();
     task.cancel_token().cancel();
     let e = import(&store, &pack(&many)[..], "a", &ImportOptions::default(), &task).unwrap_err();

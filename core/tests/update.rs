@@ -7,7 +7,8 @@ use common::{Mounted, is_root, noise, odd_tree, run, skip, small_tree, thaw};
 use libcv::capture::CaptureOptions;
 use libcv::event::Event;
 use libcv::job::{CancelToken, Task};
-use libcv::store::{Image, Store};
+use libcv::sign::{Keyring, Signer};
+use libcv::store::{Image, Store, Trust};
 use libcv::sys::confined::Root;
 use libcv::tree::compare::compare;
 use libcv::tree::diff::DiffOptions;
@@ -303,6 +304,29 @@ fn what_changed_in_disguise_is_found_where_the_origin_is_known() {
     assert!(found.iter().any(|c| c.change.path == b"opt/tool"));
     assert_eq!(bed.update(&second, &UpdateOptions { paranoid: true, ..node() }).unwrap().replaced, 1);
     assert_eq!(bed.read("out/opt/tool"), "version 2");
+}
+
+#[test]
+fn the_origin_needs_no_signature_of_a_key_that_the_new_image_needs() {
+    let bed = Bed::deployed();
+    let stamp = |p: &str| run("touch", &["-m", "-d", "2020-01-01 00:00:00 UTC", bed.at(p).to_str().unwrap()]);
+    bed.write("tree/opt/tool", "version 1");
+    bed.write("tree/opt/gone", "");
+    stamp("tree/opt/tool");
+    let first = bed.capture();
+    bed.update(&first, &node()).unwrap();
+    bed.write("tree/opt/tool", "version 2");
+    stamp("tree/opt/tool");
+    std::fs::remove_file(bed.at("tree/opt/gone")).unwrap();
+    bed.capture();
+    let signer = Signer::generate().unwrap();
+    bed.store.signing(signer.clone()).sign("t").unwrap();
+    let believed = bed.store.trusting(Trust::new(Keyring::new(vec![signer.public()]).unwrap()));
+    assert!(believed.image_by_id(first.id()).is_err());
+    let task = Task::quiet();
+    believed.image("t").unwrap().update(bed.at("out"), &node(), &task).unwrap();
+    assert_eq!((bed.read("out/opt/tool").as_str(), task.warnings().len()), ("version 2", 0));
+    assert!(!bed.at("out/opt/gone").exists());
 }
 
 #[test]

@@ -50,7 +50,8 @@ pub struct cv_capture_options {
     pub allow_secrets: *const *const c_char,
     /// How many patterns.
     pub allow_secrets_count: usize,
-    /// Write what was done into this file: the result, with every entry that was left out or generalised. Or NULL.
+    /// Write what was done into this file: the result, with every entry that was left out or generalised and every
+    /// secret, also when they are refused. Or NULL.
     pub report: *const c_char,
     /// Not 0: publish nothing when a secret is found that is not wanted.
     pub forbid_secrets: u8,

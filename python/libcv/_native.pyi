@@ -193,7 +193,7 @@ class Store:
         `forbid_secrets` raises `Refused` before anything is published when a secret is found in a file that none of
         the patterns `allow_secrets` fits.
         What the capture did is in `report` of the image, and in the file `report` with every entry that was left out
-        or generalised.
+        or generalised and every secret, also when they are refused.
         """
     def capture_job(
         self,

@@ -14,6 +14,7 @@ mod error;
 mod image;
 mod job;
 mod layout;
+mod options;
 mod plan;
 mod sign;
 mod store;

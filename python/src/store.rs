@@ -4,19 +4,17 @@ use crate::convert::{FileLike, Reference, SystemPath, to_python};
 use crate::error::{OrRaise, raise};
 use crate::image::{Change, Image};
 use crate::job::Job;
+use crate::options::{Span, capture_options, collect_options, import_options, limits, secrets};
 use crate::wait;
-use libcv::capture::CaptureOptions;
-use libcv::convert::tar::{self, Limits};
-use libcv::convert::{self, ImportOptions};
+use libcv::capture::{CaptureOptions, Captured};
+use libcv::convert::tar;
+use libcv::convert::{self, ImportOptions, Imported};
 use libcv::job::Task;
-use libcv::secrets::Policy;
 use libcv::sign::{Keyring, Signer};
-use libcv::store::collect::CollectOptions;
 use libcv::store::{SyncOptions, Trust};
 use libcv::{Error, ErrorKind};
 use pyo3::prelude::*;
 use std::sync::{PoisonError, RwLock};
-use std::time::Duration;
 
 /// A store.
 #[pyclass(frozen, module = "libcv._native")]
@@ -52,44 +50,40 @@ fn generation(store: &libcv::store::Store, name: &str, number: u64) -> libcv::Re
     store.image(&format!("{name}@{number}"))
 }
 
-/// A span of time: text with a unit, or seconds.
-#[derive(FromPyObject)]
-enum Span {
-    Text(String),
-    Seconds(f64),
-}
-
-fn collect_options(
-    py: Python<'_>,
-    keep_last: Option<u64>,
-    grace: Option<Span>,
-    dry_run: bool,
-    threads: usize,
-) -> PyResult<CollectOptions> {
-    let mut options = CollectOptions { keep_last, dry_run, threads, ..CollectOptions::default() };
-    if let Some(grace) = grace {
-        let negative = |_| Error::invalid("grace is not a number of seconds");
-        options.grace = match grace {
-            Span::Text(text) => libcv::units::duration(&text),
-            Span::Seconds(s) => Duration::try_from_secs_f64(s).map_err(negative),
-        }
-        .or_raise(py)?;
+/// What a capture does, with or without a job.
+fn capturing(
+    store: libcv::store::Store,
+    root: SystemPath,
+    name: String,
+    options: CaptureOptions,
+) -> impl FnOnce(&Task) -> libcv::Result<(libcv::store::Image, Captured)> + Send + 'static {
+    move |t| {
+        let done = store.capture(root.0, &name, &options, t)?;
+        Ok((generation(&store, &done.name, done.generation)?, done))
     }
-    Ok(options)
 }
 
-/// What is done about secrets.
-fn secrets(forbid: bool, allow: Option<Vec<String>>) -> Policy {
-    Policy { forbid, allow: allow.unwrap_or_default() }
+fn importing_tar(
+    store: libcv::store::Store,
+    file: FileLike,
+    name: String,
+    options: ImportOptions,
+) -> impl FnOnce(&Task) -> libcv::Result<(libcv::store::Image, Imported)> + Send + 'static {
+    move |t| {
+        let done = tar::import(&store, file.reader()?, &name, &options, t)?;
+        Ok((generation(&store, &done.name, done.generation)?, done))
+    }
 }
 
-/// Limits of an import, where they are not the usual ones.
-fn limits(entries: Option<u64>, metadata: Option<u64>, data: Option<u64>) -> Limits {
-    let usual = Limits::default();
-    Limits {
-        entries: entries.unwrap_or(usual.entries),
-        metadata: metadata.unwrap_or(usual.metadata),
-        data: data.unwrap_or(usual.data),
+fn importing(
+    store: libcv::store::Store,
+    path: SystemPath,
+    name: String,
+    options: ImportOptions,
+) -> impl FnOnce(&Task) -> libcv::Result<(libcv::store::Image, Imported)> + Send + 'static {
+    move |t| {
+        let done = convert::import(&store, path.0, &name, &options, t)?;
+        Ok((generation(&store, &done.name, done.generation)?, done))
     }
 }
 
@@ -300,10 +294,8 @@ impl Store {
         report: Option<SystemPath>,
         progress: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Image> {
-        let (exclude, keep) = (exclude.unwrap_or_default(), keep.unwrap_or_default());
-        let (state, secrets) = (state.map(|s| s.0), secrets(forbid_secrets, allow_secrets));
-        let report = report.map(|r| r.0);
-        let options = CaptureOptions {
+        let secrets = secrets(forbid_secrets, allow_secrets);
+        let options = capture_options(
             exclude,
             keep,
             exact,
@@ -316,12 +308,9 @@ impl Store {
             expect_parent,
             secrets,
             report,
-        };
-        let store = self.get(py)?;
-        let (image, done) = wait::run(py, "capture", progress, move |t| {
-            let done = store.capture(root.0, &name, &options, t)?;
-            Ok((generation(&store, &done.name, done.generation)?, done))
-        })?;
+        );
+        let work = capturing(self.get(py)?, root, name, options);
+        let (image, done) = wait::run(py, "capture", progress, work)?;
         Image::made(py, image, &done)
     }
 
@@ -348,10 +337,8 @@ impl Store {
         allow_secrets: Option<Vec<String>>,
         report: Option<SystemPath>,
     ) -> PyResult<Job> {
-        let (exclude, keep) = (exclude.unwrap_or_default(), keep.unwrap_or_default());
-        let (state, secrets) = (state.map(|s| s.0), secrets(forbid_secrets, allow_secrets));
-        let report = report.map(|r| r.0);
-        let options = CaptureOptions {
+        let secrets = secrets(forbid_secrets, allow_secrets);
+        let options = capture_options(
             exclude,
             keep,
             exact,
@@ -364,12 +351,8 @@ impl Store {
             expect_parent,
             secrets,
             report,
-        };
-        let store = self.get(py)?;
-        let work = move |t: &Task| {
-            let done = store.capture(root.0, &name, &options, t)?;
-            Ok((generation(&store, &done.name, done.generation)?, done))
-        };
+        );
+        let work = capturing(self.get(py)?, root, name, options);
         Job::start(py, "capture", work, |py, (image, done)| Ok(Py::new(py, Image::made(py, image, &done)?)?.into_any()))
     }
 
@@ -395,13 +378,8 @@ impl Store {
         progress: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Image> {
         let (limits, secrets) = (limits(max_entries, max_metadata, max_data), secrets(forbid_secrets, allow_secrets));
-        let options =
-            ImportOptions { tag, level, threads, exact, limits, expect_parent, secrets, ..ImportOptions::default() };
-        let store = self.get(py)?;
-        let work = move |t: &Task| {
-            let done = tar::import(&store, file.reader()?, &name, &options, t)?;
-            Ok((generation(&store, &done.name, done.generation)?, done))
-        };
+        let options = import_options(tag, level, threads, exact, expect_parent, limits, secrets);
+        let work = importing_tar(self.get(py)?, file, name, options);
         let (image, done) = wait::run(py, "import", progress, work)?;
         Image::made(py, image, &done)
     }
@@ -427,13 +405,8 @@ impl Store {
         allow_secrets: Option<Vec<String>>,
     ) -> PyResult<Job> {
         let (limits, secrets) = (limits(max_entries, max_metadata, max_data), secrets(forbid_secrets, allow_secrets));
-        let options =
-            ImportOptions { tag, level, threads, exact, limits, expect_parent, secrets, ..ImportOptions::default() };
-        let store = self.get(py)?;
-        let work = move |t: &Task| {
-            let done = tar::import(&store, file.reader()?, &name, &options, t)?;
-            Ok((generation(&store, &done.name, done.generation)?, done))
-        };
+        let options = import_options(tag, level, threads, exact, expect_parent, limits, secrets);
+        let work = importing_tar(self.get(py)?, file, name, options);
         Job::start(py, "import", work, |py, (image, done)| Ok(Py::new(py, Image::made(py, image, &done)?)?.into_any()))
     }
 
@@ -461,12 +434,8 @@ impl Store {
         progress: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Image> {
         let (limits, secrets) = (limits(max_entries, max_metadata, max_data), secrets(forbid_secrets, allow_secrets));
-        let options = ImportOptions { tag, level, threads, exact, limits, expect_parent, secrets, platform, reference };
-        let store = self.get(py)?;
-        let work = move |t: &Task| {
-            let done = convert::import(&store, path.0, &name, &options, t)?;
-            Ok((generation(&store, &done.name, done.generation)?, done))
-        };
+        let options = import_options(tag, level, threads, exact, expect_parent, limits, secrets);
+        let work = importing(self.get(py)?, path, name, ImportOptions { platform, reference, ..options });
         let (image, done) = wait::run(py, "import", progress, work)?;
         Image::made(py, image, &done)
     }
@@ -494,12 +463,8 @@ impl Store {
         allow_secrets: Option<Vec<String>>,
     ) -> PyResult<Job> {
         let (limits, secrets) = (limits(max_entries, max_metadata, max_data), secrets(forbid_secrets, allow_secrets));
-        let options = ImportOptions { tag, level, threads, exact, limits, expect_parent, secrets, platform, reference };
-        let store = self.get(py)?;
-        let work = move |t: &Task| {
-            let done = convert::import(&store, path.0, &name, &options, t)?;
-            Ok((generation(&store, &done.name, done.generation)?, done))
-        };
+        let options = import_options(tag, level, threads, exact, expect_parent, limits, secrets);
+        let work = importing(self.get(py)?, path, name, ImportOptions { platform, reference, ..options });
         Job::start(py, "import", work, |py, (image, done)| Ok(Py::new(py, Image::made(py, image, &done)?)?.into_any()))
     }
 

@@ -13,7 +13,10 @@ use std::path::Path;
 
 const MAGIC: &[u8; 4] = b"CVSC";
 const VERSION: u8 = 2;
-const LIMIT: u64 = 8 << 30;
+/// Most bytes of a cache, and those that a row has on average at most: a record of up to 26, mostly 10, and what was found
+/// in it of up to 13 each. It is read whole before its seal says whether it is ours, and the store may be anybody's.
+const LIMIT: u64 = 1 << 30;
+const ROW_LIMIT: u64 = 64;
 /// Two clock ticks of the slowest kernel (100 Hz): a file whose ctime is nearer to the start of the capture than this
 /// may have changed again within the same ctime.
 const RACY_NS: i64 = 20_000_000;
@@ -134,6 +137,11 @@ impl Cache {
     }
 }
 
+/// Most bytes of the cache of so many rows.
+fn limit(rows: u64) -> u64 {
+    rows.saturating_mul(ROW_LIMIT).saturating_add(4096).min(LIMIT)
+}
+
 /// The place of the caches of one host in a store.
 pub struct CacheFile {
     key: [u8; 32],
@@ -152,19 +160,23 @@ impl CacheFile {
         Ok(Self { key, object: format!("cache/{host}/{name}") })
     }
 
-    /// The cache, unless there is none or it cannot be trusted.
+    /// The cache of an image with so many rows, unless there is none or it cannot be trusted.
     #[must_use]
-    pub fn load(&self, store: &Store) -> Option<Cache> {
-        let bytes = store.blobs().get(&self.object, LIMIT).ok()?;
+    pub fn load(&self, store: &Store, rows: u64) -> Option<Cache> {
+        let bytes = store.blobs().get(&self.object, limit(rows)).ok()?;
         Cache::decode(&bytes, &self.key).ok()
     }
 
     /// Replaces the cache.
     ///
     /// # Errors
-    /// Those of the backend.
+    /// `Limit` when it is larger than one that is believed; those of the backend.
     pub fn save(&self, store: &Store, cache: &Cache) -> Result<()> {
-        store.blobs().put(&self.object, &cache.encode(&self.key))
+        let bytes = cache.encode(&self.key);
+        if bytes.len() as u64 > limit(cache.seen.len() as u64) {
+            return Err(Error::limit("what is to be kept in mind of this tree is too much for a stat cache"));
+        }
+        store.blobs().put(&self.object, &bytes)
     }
 }
 
@@ -229,6 +241,22 @@ mod tests {
         let cache = sample();
         let rules = |row| cache.found_in(row).map(|h| h.rule).collect::<Vec<_>>();
         assert_eq!((rules(2), rules(3), rules(4), rules(90), rules(99)), (vec![], vec![0, 1], vec![], vec![2], vec![]));
+    }
+
+    #[test]
+    fn what_is_too_long_for_its_rows_is_neither_read_nor_written() {
+        let tmp = tempfile::tempdir().unwrap();
+        let store = Store::init(tmp.path().join("store")).unwrap();
+        let file = CacheFile::open(&tmp.path().join("state"), "base").unwrap();
+        let mut cache = sample();
+        file.save(&store, &cache).unwrap();
+        assert_eq!(file.load(&store, 100).unwrap(), cache);
+        // A good seal does not help.
+        cache.found = vec![(3, Hit { rule: 0, line: u32::MAX }); 2000];
+        assert_eq!(file.save(&store, &cache).unwrap_err().kind(), ErrorKind::Limit);
+        store.blobs().put(&file.object, &cache.encode(&file.key)).unwrap();
+        assert!(file.load(&store, 100).is_none() && file.load(&store, 1000).is_some());
+        assert_eq!(limit(u64::MAX), LIMIT);
     }
 
     #[test]

@@ -63,7 +63,8 @@ pub struct CaptureOptions {
     /// What is done about secrets.
     pub secrets: Policy,
     /// Write what was done into this file as JSON: as [`Captured`], but with every entry that was left out or
-    /// generalised, whatever their number.
+    /// generalised and every secret, whatever their number. When nothing is published, because secrets are forbidden or
+    /// for another reason, what is only known then is `null`.
     pub report: Option<PathBuf>,
 }
 
@@ -130,9 +131,9 @@ impl Store {
     ///
     /// # Errors
     /// `Invalid` for a bad name or pattern; `Io` when an entry cannot be read; `Conflict` with `strict` when a file
-    /// changed while it was read; `Limit` when the store is full; `Refused` when secrets are forbidden and there are some; `Cancelled`. The
-    /// store is then as before, but for chunks that the next capture finds and uses; a full one gets their room back, unless
-    /// somebody else is at work.
+    /// changed while it was read; `Limit` when the store, or the disk of the report, is full; `Refused` when secrets are
+    /// forbidden and there are some; `Cancelled`. The store is then as before, but for chunks that the next capture finds
+    /// and uses; a full one gets their room back, unless somebody else is at work.
     pub fn capture(
         &self,
         root: impl AsRef<Path>,
@@ -176,8 +177,11 @@ fn capture(session: &Session<'_>, path: &Path, name: &str, options: &CaptureOpti
     let parent = parent_image(store, name)?;
     let identity = (tree.device.0, tree.device.1, tree.entry(0).ino);
     let cache_file = CacheFile::open(&options.state.clone().unwrap_or_else(state::directory), name);
-    let cache = match &cache_file {
-        Ok(f) if !options.paranoid => f.load(store).filter(|c| c.root == identity && belongs(c, parent.as_ref())),
+    let cache = match (&cache_file, &parent) {
+        (Ok(f), Some(parent)) if !options.paranoid => {
+            let rows = parent.manifest().totals.rows;
+            f.load(store, rows).filter(|c| c.root == identity && belongs(c, parent))
+        }
         _ => None,
     };
     let plan = match plan::Plan::make(&tree, &order, parent.as_ref(), cache.as_ref(), session, task) {
@@ -188,17 +192,41 @@ fn capture(session: &Session<'_>, path: &Path, name: &str, options: &CaptureOpti
 
     task.stage("read", plan.bytes, Unit::Bytes);
     let read = read::read(&root, &tree, &plan, session, options, threads, task)?;
-    for path in &read.torn_paths {
-        if options.strict {
-            return Err(Error::new(ErrorKind::Conflict, format!("{path} changed while it was read"))
-                .hint("capture again while it is quiet, leave it out, or do without --strict"));
-        }
-        task.warn(format!("{path} changed while it was read and is kept as it was found"));
-    }
 
     let found = found(&plan, &read);
-    let secrets = wanted.judge(&in_order(&tree, &order, &read, &found));
-    secrets.enforce(options.secrets.forbid, task)?;
+    let in_order = in_order(&tree, &order, &read, &found);
+    let secrets = wanted.judge(&in_order);
+    let (scrubbed, scrubbed_count) = selection.report();
+    let note = |n: walk::Note| format!("/{} {}", n.path, n.what);
+    // What it came to is put in once it is known.
+    let mut done = Captured {
+        name: name.to_owned(),
+        generation: 0,
+        image: Hash([0; 32]),
+        tree: Hash([0; 32]),
+        changed: false,
+        entries: 0,
+        read: plan.todo.len() as u64,
+        read_bytes: read.bytes,
+        stored_bytes: 0,
+        amplification: None,
+        torn: read.torn_paths.clone(),
+        scrubbed,
+        scrubbed_count,
+        secrets: secrets.list.clone(),
+        secrets_count: secrets.count,
+        notes: notes.into_iter().map(note).chain(read.notes.iter().cloned()).collect(),
+    };
+    let report = selection.into_report_file();
+    let report = report.map(|file| file.lists(&done.scrubbed, wanted.each(&in_order))).transpose()?;
+    report.iter().try_for_each(|r| r.draft(&done.rest(false)))?;
+    if let Err(e) =
+        steady(&done.torn, options.strict, task).and_then(|()| secrets.enforce(options.secrets.forbid, task))
+    {
+        // The error counts; the draft stands there in any case, but in a pipe.
+        report.iter().for_each(|r| r.finish(&done.rest(false)).unwrap_or_default());
+        return Err(e);
+    }
 
     task.stage("store", 0, Unit::Entries);
     let emitted = emit::emit(&tree, &order, &plan, &read, &found, parent.as_ref(), session, options, task)?;
@@ -210,14 +238,13 @@ fn capture(session: &Session<'_>, path: &Path, name: &str, options: &CaptureOpti
         unchanged = None;
     }
 
-    let amplification = match unchanged {
+    done.amplification = match unchanged {
         Some(_) => None,
         None => Some(session.bound_amplification(&emitted.pages, options.level, threads, task)?.percent()),
     };
-    let stored_bytes = session.finish()?;
+    done.stored_bytes = session.finish()?;
     task.check()?;
     task.stage("publish", 1, Unit::Steps);
-    let (scrubbed, scrubbed_count) = selection.report();
     let image = match unchanged {
         Some(parent) => parent.clone(),
         None => {
@@ -225,13 +252,13 @@ fn capture(session: &Session<'_>, path: &Path, name: &str, options: &CaptureOpti
                 pages: emitted.pages,
                 totals: emitted.totals,
                 policy: Some(json!({
-                    "amplification": amplification,
+                    "amplification": done.amplification,
                     "exact": options.exact,
                     "exclude": shown(&options.exclude),
                     "keep": shown(&options.keep),
-                    "scrubbed": scrubbed,
-                    "scrubbed_count": scrubbed_count,
-                    "torn": read.torn_paths,
+                    "scrubbed": done.scrubbed,
+                    "scrubbed_count": done.scrubbed_count,
+                    "torn": done.torn,
                 })),
                 facts: Some(facts(&root)),
                 parent: parent.as_ref().map(Image::id),
@@ -252,29 +279,43 @@ fn capture(session: &Session<'_>, path: &Path, name: &str, options: &CaptureOpti
         task,
     );
     task.advance(1);
-    let note = |n: walk::Note| format!("/{} {}", n.path, n.what);
-    let done = Captured {
-        name: name.to_owned(),
-        generation,
-        image: image.id(),
-        tree: image.tree_id(),
-        changed: unchanged.is_none(),
-        entries: emitted.totals.rows,
-        read: plan.todo.len() as u64,
-        read_bytes: read.bytes,
-        stored_bytes,
-        amplification,
-        torn: read.torn_paths,
-        scrubbed,
-        scrubbed_count,
-        secrets: secrets.list,
-        secrets_count: secrets.count,
-        notes: notes.into_iter().map(note).chain(read.notes).collect(),
-    };
-    if let Some(file) = selection.into_report_file() {
-        file.finish(&Captured { scrubbed: Vec::new(), ..done.clone() }, &done.scrubbed)?;
+    (done.generation, done.image, done.tree) = (generation, image.id(), image.tree_id());
+    (done.changed, done.entries) = (unchanged.is_none(), emitted.totals.rows);
+    // The generation is there: a report that cannot be finished does not undo it.
+    if let Some(Err(e)) = report.map(|r| r.finish(&done.rest(true))) {
+        let note = format!("the report is not finished: {e}");
+        task.warn(note.clone());
+        done.notes.push(note);
     }
     Ok(done)
+}
+
+impl Captured {
+    /// The report but for its lists; before an image is published, without what is known only then.
+    fn rest(&self, published: bool) -> serde_json::Value {
+        let mut out = json!(Self { scrubbed: Vec::new(), secrets: Vec::new(), ..self.clone() });
+        if let Some(members) = out.as_object_mut() {
+            members.retain(|key, _| key != "scrubbed" && key != "secrets");
+            if !published {
+                for key in ["generation", "image", "tree", "changed", "entries", "stored_bytes"] {
+                    members.insert(key.to_owned(), serde_json::Value::Null);
+                }
+            }
+        }
+        out
+    }
+}
+
+/// What changed while it was read is an error, or a warning.
+fn steady(torn: &[String], strict: bool, task: &Task) -> Result<()> {
+    for path in torn {
+        if strict {
+            return Err(Error::new(ErrorKind::Conflict, format!("{path} changed while it was read"))
+                .hint("capture again while it is quiet, leave it out, or do without --strict"));
+        }
+        task.warn(format!("{path} changed while it was read and is kept as it was found"));
+    }
+    Ok(())
 }
 
 /// What was found by this capture in what it read, and by the last one in what it did not: by entry.
@@ -309,8 +350,8 @@ fn parent_image(store: &Store, name: &str) -> Result<Option<Image>> {
     }
 }
 
-fn belongs(cache: &Cache, parent: Option<&Image>) -> bool {
-    parent.is_some_and(|p| p.id() == cache.image && p.manifest().totals.rows == cache.seen.len() as u64)
+fn belongs(cache: &Cache, parent: &Image) -> bool {
+    parent.id() == cache.image && parent.manifest().totals.rows == cache.seen.len() as u64
 }
 
 fn save_cache(store: &Store, file: Result<CacheFile>, cache: &Cache, task: &Task) {

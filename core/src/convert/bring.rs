@@ -139,6 +139,7 @@ impl Tree<'_, '_> {
     }
 
     fn entries<R: Read>(&mut self, reader: &mut Reader<R>, layer: bool) -> Result<()> {
+        reader.stop_with(self.task.cancel_token());
         while let Some(entry) = reader.next_entry()? {
             self.task.check()?;
             let path = entry.path.clone();
@@ -165,7 +166,7 @@ impl Tree<'_, '_> {
         let Self { builder, content, pool, task, .. } = self;
         let (mut data, mut secrets) = (0, Vec::new());
         let (bits, kind) = match entry.kind {
-            Kind::HardLink(target) => return builder.link(&entry.path, &target),
+            Kind::HardLink(target) => return builder.link(&entry.path, &target, |n, bytes| reader.charge(n, bytes)),
             Kind::Directory => (DIRECTORY, RowKind::Directory),
             Kind::Fifo => (FIFO, RowKind::Fifo),
             Kind::Link(target) => (LINK, RowKind::Link(target)),
@@ -209,7 +210,7 @@ impl Tree<'_, '_> {
             secrets,
             implied: false,
         };
-        builder.add(&entry.path, node)
+        builder.add(&entry.path, node, |n, bytes| reader.charge(n, bytes))
     }
 }
 

@@ -154,13 +154,14 @@ impl Builder {
         self.names.get(&Key(path.to_vec())).map(|&n| &self.nodes[n])
     }
 
-    /// Adds an entry; one of the same name gives way.
-    pub(super) fn add(&mut self, path: &[u8], node: Node) -> Result<()> {
+    /// Adds an entry; one of the same name gives way. `charge` is asked for the directories above it that have to be
+    /// made, with their number and the bytes of their paths, before they are: a short name may be very deep.
+    pub(super) fn add(&mut self, path: &[u8], node: Node, charge: impl FnOnce(u64, u64) -> Result<()>) -> Result<()> {
         path::check(path)?;
         if path.is_empty() && !node.is_directory() {
             return Err(unsafe_entry(path, "the root is a directory"));
         }
-        self.parents(path)?;
+        self.parents(path, charge)?;
         if node.is_directory()
             && let Some(&n) = self.names.get(&Key(path.to_vec()))
             && self.nodes[n].is_directory()
@@ -175,8 +176,13 @@ impl Builder {
         Ok(())
     }
 
-    /// Gives the entry at `target` another name.
-    pub(super) fn link(&mut self, path: &[u8], target: &[u8]) -> Result<()> {
+    /// Gives the entry at `target` another name; `charge` as for [`Builder::add`].
+    pub(super) fn link(
+        &mut self,
+        path: &[u8],
+        target: &[u8],
+        charge: impl FnOnce(u64, u64) -> Result<()>,
+    ) -> Result<()> {
         path::check(path)?;
         let key = Key(target.to_vec());
         let Some(&n) = self.names.get(&key).or_else(|| self.lower.get(&key)) else {
@@ -188,7 +194,7 @@ impl Builder {
         if path == target {
             return Ok(());
         }
-        self.parents(path)?;
+        self.parents(path, charge)?;
         self.make_room(path)?;
         self.names.insert(Key(path.to_vec()), n);
         Ok(())
@@ -210,7 +216,7 @@ impl Builder {
     }
 
     /// The directories above an entry: what is no directory is an error, what is missing is made.
-    fn parents(&mut self, path: &[u8]) -> Result<()> {
+    fn parents(&mut self, path: &[u8], charge: impl FnOnce(u64, u64) -> Result<()>) -> Result<()> {
         let mut missing = Vec::new();
         let mut at = path;
         while !at.is_empty() {
@@ -221,6 +227,7 @@ impl Builder {
                 None => missing.push(at),
             }
         }
+        charge(missing.len() as u64, missing.iter().map(|dir| dir.len() as u64).sum())?;
         for dir in missing {
             self.implied += 1;
             self.names.insert(Key(dir.to_vec()), self.nodes.len());
@@ -333,7 +340,7 @@ impl Builder {
     /// Ends the tree: rows become pages.
     pub(super) fn rows(&mut self, pool: &mut ChunkPool<'_>, task: &Task) -> Result<Built> {
         if !self.names.contains_key(&Key(Vec::new())) {
-            self.parents(b"x")?;
+            self.parents(b"x", |_, _| Ok(()))?;
         }
         // Nodes with several names, and the group that the first of them names.
         let mut count = vec![0u32; self.nodes.len()];

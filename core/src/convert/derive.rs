@@ -186,7 +186,7 @@ fn through_a_file(
     let tmp = || std::env::var_os("TMPDIR").map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from);
     let work = options.work.clone().unwrap_or_else(tmp);
     let file = Aside::new(&work.join(format!("cv-derive-{:016x}", clock::random_u64())))?;
-    let done = squashfs::write(image, file.path(), options.compression(), 0, task)?;
+    let done = squashfs::write(image, file.for_program()?, options.compression(), 0, task)?;
     copy(file.path(), cutter, task)?;
     Ok(done)
 }

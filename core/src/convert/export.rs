@@ -152,7 +152,7 @@ pub fn export(image: &Image, path: impl AsRef<Path>, options: &ExportOptions, ta
     let path = path.as_ref();
     let aside = Aside::new(path)?;
     let done = match options.format {
-        Format::Oci => oci::export::directory(image, aside.path(), options, task)?,
+        Format::Oci => oci::export::directory(image, aside.create_directory()?, options, task)?,
         Format::OciArchive => oci::export::archive(image, &aside, options, task)?,
         Format::Squashfs => squashfs::export(image, &aside, options, task)?,
         Format::Tar | Format::Erofs | Format::Cpio => {

@@ -35,7 +35,7 @@ const KEEP: Keep = Keep { xattr: holds, entry: |_| Ok(()), seconds: Some(SECONDS
 /// # Errors
 /// `Unsupported` when the program is missing, or asked for what it has not; `Integrity`, `Cancelled`.
 pub(super) fn export(image: &Image, aside: &Aside, options: &ExportOptions, task: &Task) -> Result<Exported> {
-    write(image, aside.path(), options.compression.unwrap_or_default(), options.level, task)
+    write(image, aside.for_program()?, options.compression.unwrap_or_default(), options.level, task)
 }
 
 /// The same, to a path that is nobody else's.

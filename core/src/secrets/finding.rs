@@ -71,26 +71,33 @@ impl Wanted {
     #[must_use]
     pub fn judge<P: AsRef<[u8]>, H: AsRef<[Hit]>>(&self, found: &[(P, H)]) -> Findings {
         let mut out = Findings::default();
-        for (path, hits) in found {
-            let path = path.as_ref();
-            let allowed = pattern::fits_or_beneath(&self.0, path);
-            for hit in hits.as_ref() {
-                let rule = &RULES[hit.rule as usize];
-                out.count += 1;
-                out.unwanted += u64::from(rule.class == Class::Secret && !allowed);
-                if out.list.len() < REPORT_LIMIT {
-                    out.list.push(Finding {
-                        path: format!("/{}", show(path)),
-                        line: (hit.line > 0).then_some(hit.line),
-                        rule: rule.id,
-                        class: rule.class,
-                        what: rule.what,
-                        allowed,
-                    });
-                }
+        for finding in self.each(found) {
+            out.count += 1;
+            out.unwanted += u64::from(finding.class == Class::Secret && !finding.allowed);
+            if out.list.len() < REPORT_LIMIT {
+                out.list.push(finding);
             }
         }
         out
+    }
+
+    /// The same one by one, whatever their number.
+    pub fn each<P: AsRef<[u8]>, H: AsRef<[Hit]>>(&self, found: &[(P, H)]) -> impl Iterator<Item = Finding> {
+        found.iter().flat_map(|(path, hits)| {
+            let path = path.as_ref();
+            let allowed = pattern::fits_or_beneath(&self.0, path);
+            hits.as_ref().iter().map(move |hit| {
+                let rule = &RULES[hit.rule as usize];
+                Finding {
+                    path: format!("/{}", show(path)),
+                    line: (hit.line > 0).then_some(hit.line),
+                    rule: rule.id,
+                    class: rule.class,
+                    what: rule.what,
+                    allowed,
+                }
+            })
+        })
     }
 }
 

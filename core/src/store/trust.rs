@@ -1,9 +1,12 @@
 //! Whom a handle of a store believes, and in whose name it speaks.
 //!
 //! ```text
-//!  release ── signed by one of the keys? ── of this store? ── not older than what was seen? ──> its image may be opened
-//!              no: Integrity (14)            no: Integrity     no: Stale (20)
+//!  release ── signed by one of the keys? ── not older than what was seen? ──> its image may be opened
+//!              no: Integrity (14)            no: Stale (20)
 //! ```
+//!
+//! A copy holds the releases of its origin as they are. So it is not asked whether a release is of this store; what was
+//! seen is kept in mind by the store that signed it.
 //!
 //! Both belong to the handle and not to a call, so that nothing that opens or publishes can leave them out.
 
@@ -66,7 +69,7 @@ impl Store {
     }
 
     /// A handle that neither signs nor asks.
-    pub(super) fn plain(&self) -> Self {
+    pub(crate) fn plain(&self) -> Self {
         Self(self.0.clone(), Standing::default())
     }
 

@@ -1,30 +1,52 @@
-//! The report of a capture as a file, whole: what is in memory names 10,000 entries, the file names all of them.
+//! The report of a capture as a file, whole: what is in memory names 10,000 entries and secrets, the file names all of them.
 //!
-//! Entries beyond that go into a file without a name as they are met, and from there into the report, so that the memory
-//! of a capture does not grow with what it leaves out.
+//! ```text
+//!  begin: can it be written? ──> lists: all entries, all secrets ──> draft ──────────> finish: what it came to
+//!           └ more: an entry that has no place in memory               └ what stands there when nothing is published
+//! ```
+//!
+//! The lists, and a draft of the rest that takes more space than it, are written before anything is published: then a full
+//! disk is no surprise for later. A capture that is refused leaves the draft: it says what was found.
+//!
+//! Entries beyond the limit go into a file without a name as they are met, and from there into the report, so that the
+//! memory of a capture does not grow with what it leaves out.
 
 use super::select::Scrubbed;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::sys::clock;
 use serde::Serialize;
+use serde_json::Value;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, BufWriter, Seek, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+/// More than the numbers and hashes take that a draft does not know.
+const ROOM: usize = 1024;
+
 /// A report that will be written.
 pub(crate) struct ReportFile {
+    file: File,
     path: PathBuf,
     /// What is beyond the limit, a line of JSON each; made when it is needed.
     more: Mutex<std::io::Result<Option<BufWriter<File>>>>,
 }
 
+/// A report with its lists.
+pub(crate) struct Draft {
+    file: File,
+    path: PathBuf,
+    /// Where the lists end; `None` for a pipe, which is written once.
+    end: Option<u64>,
+}
+
 impl ReportFile {
-    /// Opens the file now: that it cannot be written is no surprise for later.
+    /// Opens the file now: that it cannot be written is no surprise for later. A report that is there stays until then.
     pub(crate) fn begin(path: &Path) -> Result<Self> {
-        let opened = OpenOptions::new().append(true).create(true).open(path);
-        opened.map_err(|e| Error::io("write", path.display(), e))?;
-        Ok(Self { path: path.to_owned(), more: Mutex::new(Ok(None)) })
+        let opened = OpenOptions::new().write(true).create(true).truncate(false).open(path);
+        let file = opened.map_err(|e| Error::io("write", path.display(), e))?;
+        Ok(Self { file, path: path.to_owned(), more: Mutex::new(Ok(None)) })
     }
 
     /// Takes an entry that has no place in memory.
@@ -42,39 +64,88 @@ impl ReportFile {
         });
     }
 
-    /// Writes the report.
-    ///
-    /// `frame` is the report with an empty `scrubbed`, and `scrubbed` what is in memory of it.
-    pub(crate) fn finish(self, frame: &impl Serialize, scrubbed: &[Scrubbed]) -> Result<()> {
-        let failed = |e| Error::io("write", self.path.display(), e);
-        let more = self.more.into_inner().unwrap_or_else(PoisonError::into_inner).map_err(failed)?;
-        let text = serde_json::to_string_pretty(frame).unwrap_or_default();
-        // A newline in a path is escaped: this is the one line of that name.
-        let line = "\n  \"scrubbed\": []";
-        let (front, back) =
-            text.split_once(line).ok_or_else(|| Error::new(ErrorKind::Bug, "a report has no entries"))?;
-        let write = || -> std::io::Result<()> {
-            let mut w = BufWriter::new(File::create(&self.path)?);
-            write!(w, "{front}{}", line.trim_end_matches(']'))?;
-            let mut first = true;
-            let mut entry = |w: &mut BufWriter<File>, text: &str| {
-                let comma = if std::mem::replace(&mut first, false) { "" } else { "," };
-                write!(w, "{comma}\n    {text}")
-            };
-            for s in scrubbed {
-                entry(&mut w, &serde_json::to_string(s)?)?;
+    /// Writes the lists: `scrubbed` is what is in memory of the entries.
+    pub(crate) fn lists(self, scrubbed: &[Scrubbed], secrets: impl Iterator<Item = impl Serialize>) -> Result<Draft> {
+        let Self { file, path, more } = self;
+        let more = more.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let write = || -> std::io::Result<Option<u64>> {
+            if file.metadata()?.is_file() {
+                file.set_len(0)?;
             }
-            if let Some(more) = more {
+            let mut w = BufWriter::new(&file);
+            let mut list = List::begin(&mut w, "{\n  \"scrubbed\": [")?;
+            for s in scrubbed {
+                list.add(&serde_json::to_string(s)?)?;
+            }
+            if let Some(more) = more? {
                 let mut file = more.into_inner().map_err(std::io::IntoInnerError::into_error)?;
                 file.rewind()?;
                 for line in BufReader::new(file).lines() {
-                    entry(&mut w, &line?)?;
+                    list.add(&line?)?;
                 }
             }
-            writeln!(w, "{}]{back}", if first { "" } else { "\n  " })?;
-            w.flush()
+            list.end()?;
+            let mut list = List::begin(&mut w, ",\n  \"secrets\": [")?;
+            for s in secrets {
+                list.add(&serde_json::to_string(&s)?)?;
+            }
+            list.end()?;
+            w.flush()?;
+            drop(w);
+            Ok((&file).stream_position().ok())
         };
-        write().map_err(failed)
+        let end = write().map_err(|e| Error::io("write", path.display(), e))?;
+        Ok(Draft { file, path, end })
+    }
+}
+
+impl Draft {
+    /// Writes what is known so far of the rest, an object without the lists.
+    pub(crate) fn draft(&self, rest: &Value) -> Result<()> {
+        let Some(end) = self.end else { return Ok(()) };
+        let text = tail(rest) + &" ".repeat(ROOM) + "\n";
+        self.file.write_all_at(text.as_bytes(), end).map_err(|e| Error::io("write", self.path.display(), e))
+    }
+
+    /// Writes the rest, over the draft.
+    pub(crate) fn finish(&self, rest: &Value) -> Result<()> {
+        let text = tail(rest);
+        let written = match self.end {
+            Some(end) => self.file.write_all_at(text.as_bytes(), end).and_then(|()| {
+                let is_file = self.file.metadata()?.is_file();
+                if is_file { self.file.set_len(end + text.len() as u64) } else { Ok(()) }
+            }),
+            None => (&self.file).write_all(text.as_bytes()),
+        };
+        written.map_err(|e| Error::io("write", self.path.display(), e))
+    }
+}
+
+/// The members of an object, as they follow others.
+fn tail(rest: &Value) -> String {
+    let text = serde_json::to_string_pretty(rest).unwrap_or_default();
+    format!(",{}\n", text.strip_prefix('{').unwrap_or("}"))
+}
+
+/// A list in JSON, a line for each of its values.
+struct List<'w, W: Write> {
+    out: &'w mut W,
+    empty: bool,
+}
+
+impl<'w, W: Write> List<'w, W> {
+    fn begin(out: &'w mut W, front: &str) -> std::io::Result<Self> {
+        out.write_all(front.as_bytes())?;
+        Ok(Self { out, empty: true })
+    }
+
+    fn add(&mut self, value: &str) -> std::io::Result<()> {
+        let comma = if std::mem::replace(&mut self.empty, false) { "" } else { "," };
+        write!(self.out, "{comma}\n    {value}")
+    }
+
+    fn end(self) -> std::io::Result<()> {
+        self.out.write_all(if self.empty { b"]" } else { b"\n  ]" })
     }
 }
 

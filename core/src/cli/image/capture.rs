@@ -49,7 +49,8 @@ pub(crate) struct Capture {
     /// Where this host keeps the key of its stat cache
     #[arg(long, env = "CV_STATE", value_name = "DIR")]
     state: Option<PathBuf>,
-    /// Write what was done into this file as JSON: all that was left out or generalised, and why; all secrets
+    /// Write what was done into this file as JSON: all that was left out or generalised, and why; all secrets, also
+    /// when they are refused
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
 }

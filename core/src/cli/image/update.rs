@@ -37,7 +37,7 @@ enum Fate {
 }
 
 pub(super) fn update(args: &Extract, session: &Session) -> Result<()> {
-    let image = session.store()?.image(&args.image)?;
+    let image = args.trust.store(session)?.image(&args.image)?;
     let options = UpdateOptions {
         local: if matches!(args.how.local, Some(Fate::Delete)) { Local::Delete } else { Local::Keep },
         dry_run: args.how.dry_run,

@@ -38,7 +38,7 @@ struct Documents {
     digest: Digest,
 }
 
-/// Writes a layout into the directory `path`, which it makes.
+/// Writes a layout into the directory `path`, which is empty.
 ///
 /// # Errors
 /// As [`crate::convert::export`].
@@ -49,7 +49,7 @@ pub(in crate::convert) fn directory(
     task: &Task,
 ) -> Result<Exported> {
     let blobs = path.join("blobs/sha256");
-    for dir in [path, &path.join("blobs"), &blobs] {
+    for dir in [&path.join("blobs"), &blobs] {
         std::fs::create_dir(dir).map_err(|e| Error::io("create", dir.display(), e))?;
     }
     let part = blobs.join("layer");

@@ -99,9 +99,9 @@ pub struct Segment {
 /// How much of an archive is believed.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Most entries.
+    /// Most entries; directories that only the paths of others name count, too.
     pub entries: u64,
-    /// Most bytes of names, targets and attributes in all.
+    /// Most bytes of names, targets and attributes in all; of those directories the whole paths.
     pub metadata: u64,
     /// Most bytes of data in all; holes do not count.
     pub data: u64,

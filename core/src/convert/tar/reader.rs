@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::image::FormatError;
 use crate::image::page::TARGET_LIMIT;
 use crate::image::path::PATH_LIMIT;
+use crate::job::CancelToken;
 use crate::sys::confined::show;
 use std::io::{BufRead, BufReader, Read};
 
@@ -16,6 +17,8 @@ use std::io::{BufRead, BufReader, Read};
 const EXTENSION_LIMIT: usize = 64;
 /// Most bytes after the end of an archive that are read, so that the checksum of a compression is seen.
 const TRAILER_LIMIT: u64 = 64 << 20;
+/// Bytes that are passed over before it is asked whether to go on.
+const PIECE: u64 = 1 << 20;
 /// Most notes that are kept.
 const NOTE_LIMIT: usize = 1000;
 
@@ -33,6 +36,8 @@ pub struct Reader<R: Read> {
     left: u64,
     padding: u64,
     done: bool,
+    /// Asks for the end while it is at work.
+    stop: CancelToken,
     /// Somebody else knows whether the archive is whole.
     open_end: bool,
     notes: Vec<String>,
@@ -69,6 +74,7 @@ impl<R: Read> Reader<R> {
             left: 0,
             padding: 0,
             done: false,
+            stop: CancelToken::default(),
             open_end: false,
             notes: Vec::new(),
         }
@@ -79,6 +85,11 @@ impl<R: Read> Reader<R> {
     #[must_use]
     pub(in crate::convert) fn open_end(self) -> Self {
         Self { open_end: true, ..self }
+    }
+
+    /// Ends with `Cancelled` once `stop` says so: data that nobody wants may be terabytes of a small archive.
+    pub(in crate::convert) fn stop_with(&mut self, stop: CancelToken) {
+        self.stop = stop;
     }
 
     /// The next entry; the data of the one before that were not read are skipped. `None` at the end.
@@ -194,6 +205,9 @@ impl<R: Read> Reader<R> {
         let named = |e: Error| e.fact("entry", show(&path[..path.len().min(512)]).into_owned());
         let entry = self.describe(raw, &pax, ext.link_name.as_deref(), &name, path.clone()).map_err(named)?;
         self.count(&entry).map_err(named)?;
+        if !matches!(entry.kind, Kind::File { .. }) {
+            self.skip()?;
+        }
         Ok(entry)
     }
 
@@ -221,10 +235,9 @@ impl<R: Read> Reader<R> {
             }
             b'5' => Kind::Directory,
             b'6' => Kind::Fifo,
-            // GNU's incremental dumps: a directory whose data are the names that were in it.
+            // GNU's incremental dumps: a directory whose data are the names that were in it. They count, and are skipped.
             b'D' => {
                 (self.left, self.padding) = (stored, padding(stored));
-                self.skip()?;
                 Kind::Directory
             }
             other => {
@@ -288,6 +301,7 @@ impl<R: Read> Reader<R> {
                 let size = s.size.ok_or(malformed("a sparse file has no size"))?;
                 let mut lines = Lines::default();
                 loop {
+                    self.charge(0, BLOCK as u64)?;
                     stored = stored.checked_sub(BLOCK as u64).ok_or(malformed("a sparse map is cut off"))?;
                     if lines.block(&self.block()?).map_err(|e| of(path, e))? {
                         break;
@@ -313,6 +327,7 @@ impl<R: Read> Reader<R> {
         sparse::header_pairs(&mut map, &gnu.sparse).map_err(|e| of(path, e))?;
         let mut more = gnu.isextended[0] != 0;
         while more {
+            self.charge(0, BLOCK as u64)?;
             let mut block = tar::GnuExtSparseHeader::new();
             block.as_mut_bytes().copy_from_slice(&self.block()?);
             sparse::header_pairs(&mut map, &block.sparse).map_err(|e| of(path, e))?;
@@ -342,18 +357,24 @@ impl<R: Read> Reader<R> {
         Ok(set.into_iter().collect())
     }
 
-    fn count(&mut self, entry: &Entry) -> Result<()> {
-        self.entries += 1;
+    /// Counts entries, and bytes of names and attributes, against the limits.
+    pub(in crate::convert) fn charge(&mut self, entries: u64, metadata: u64) -> Result<()> {
+        self.entries = self.entries.saturating_add(entries);
         if self.entries > self.limits.entries {
             return Err(limit("the number of entries", self.limits.entries));
         }
-        let link = if let Kind::Link(l) | Kind::HardLink(l) = &entry.kind { l.len() } else { 0 };
-        let attributes: usize = entry.xattrs.iter().map(|(n, v)| n.len() + v.len()).sum();
-        let segments = if let Kind::File { segments, .. } = &entry.kind { segments.len() * 16 } else { 0 };
-        self.metadata += (entry.path.len() + link + attributes + segments) as u64;
+        self.metadata = self.metadata.saturating_add(metadata);
         if self.metadata > self.limits.metadata {
             return Err(limit("names and attributes", self.limits.metadata));
         }
+        Ok(())
+    }
+
+    fn count(&mut self, entry: &Entry) -> Result<()> {
+        let link = if let Kind::Link(l) | Kind::HardLink(l) = &entry.kind { l.len() } else { 0 };
+        let attributes: usize = entry.xattrs.iter().map(|(n, v)| n.len() + v.len()).sum();
+        let segments = if let Kind::File { segments, .. } = &entry.kind { segments.len() * 16 } else { 0 };
+        self.charge(1, (entry.path.len() + link + attributes + segments) as u64)?;
         self.data = self.data.saturating_add(self.left);
         if self.data > self.limits.data {
             return Err(limit("the data of an archive", self.limits.data));
@@ -361,7 +382,12 @@ impl<R: Read> Reader<R> {
         Ok(())
     }
 
+    fn check(&self) -> Result<()> {
+        if self.stop.is_cancelled() { Err(Error::cancelled()) } else { Ok(()) }
+    }
+
     fn block(&mut self) -> Result<[u8; BLOCK]> {
+        self.check()?;
         let mut block = [0; BLOCK];
         self.exact(&mut block)?;
         Ok(block)
@@ -399,11 +425,19 @@ impl<R: Read> Reader<R> {
     }
 
     /// Passes over so many bytes; false when there are fewer.
-    fn pass(&mut self, bytes: u64) -> Result<bool> {
-        let passed = std::io::copy(&mut (&mut self.input).take(bytes), &mut std::io::sink());
-        let n = passed.map_err(|e| wrong(e, self.at))?;
-        self.at += n;
-        Ok(n == bytes)
+    fn pass(&mut self, mut bytes: u64) -> Result<bool> {
+        while bytes > 0 {
+            self.check()?;
+            let piece = bytes.min(PIECE);
+            let passed = std::io::copy(&mut (&mut self.input).take(piece), &mut std::io::sink());
+            let n = passed.map_err(|e| wrong(e, self.at))?;
+            self.at += n;
+            bytes -= n;
+            if n < piece {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Reads to the end of the input: a compression has its checksum there, and a pipe wants to be emptied.

@@ -4,7 +4,7 @@ mod gnu;
 mod hostile;
 
 use super::*;
-use crate::ErrorKind::{self, Integrity, Limit, UnsafeInput, Unsupported};
+use crate::ErrorKind::{self, Cancelled, Integrity, Limit, UnsafeInput, Unsupported};
 use crate::sys::xattr::{self, Of};
 use proptest::prelude::*;
 use std::ffi::CString;

@@ -30,19 +30,24 @@ pub(super) fn running(root: &Root, when: When) -> Vec<Process> {
 /// Those that have files of the tree at `path` mapped; with `machine` only those with that root.
 fn select(all: &[process::Process], path: &[u8], machine: Option<(u64, u64)>, when: When) -> Vec<Process> {
     let inner = |mapped: &process::Mapped| {
-        let rest = mapped.path.strip_prefix(path)?;
-        let rest = if path == b"/" { rest } else { rest.strip_prefix(b"/")? };
+        let rest = inside(mapped, path)?;
         (mapped.deleted == (when == When::After)).then(|| show(rest).into_owned())
     };
     let mine = |p: &&process::Process| machine.is_none_or(|root| p.root == Some(root));
     all.iter()
         .filter(mine)
         .filter_map(|p| {
-            let on_it = p.mapped.iter().any(|m| m.path.starts_with(path));
+            let on_it = p.mapped.iter().any(|m| inside(m, path).is_some());
             let files: Vec<_> = p.mapped.iter().filter_map(inner).collect();
             on_it.then(|| Process { pid: p.pid, name: p.name.clone(), unit: service_of(&p.cgroup), files })
         })
         .collect()
+}
+
+/// The part of a path beneath `path`: `/srv/treetop` is not in `/srv/tree`.
+fn inside<'m>(mapped: &'m process::Mapped, path: &[u8]) -> Option<&'m [u8]> {
+    let rest = mapped.path.strip_prefix(path)?;
+    if path == b"/" { Some(rest) } else { rest.strip_prefix(b"/") }
 }
 
 #[cfg(test)]
@@ -63,6 +68,7 @@ mod tests {
             process(1, machine, &[("/usr/bin/a", true), ("/usr/bin/b", false)]),
             process(2, other, &[("/usr/bin/a", true)]),
             process(3, machine, &[("/srv/tree/bin/a", true), ("/srv/treetop/x", true)]),
+            process(4, other, &[("/srv/treetop/x", true)]),
         ];
         let found = |path: &str, machine, when| {
             let found = select(&all, path.as_bytes(), machine, when);

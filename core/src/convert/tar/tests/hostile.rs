@@ -2,6 +2,7 @@
 
 use super::gnu::{gnu_tar, sample_tree};
 use super::*;
+use crate::job::CancelToken;
 
 /// A header block with a right checksum.
 fn header(name: &[u8], kind: u8, size: u64, fill: impl FnOnce(&mut [u8; BLOCK])) -> Vec<u8> {
@@ -172,6 +173,15 @@ fn sparse_maps_that_lie() {
     assert_eq!(kind_of(&old("00000000100", &[("00000001000", "00000001000")])), Integrity);
     assert_eq!(kind_of(&old("00000002000", &[("00000001000", "00000000777")])), Integrity);
     assert_eq!(kind_of(&old("00000002000", &[("77777777777", "77777777777")])), Integrity);
+    // One that goes on and on, and says nothing.
+    let endless = |b: &mut [u8; BLOCK]| {
+        b[257..265].copy_from_slice(b"ustar  \0");
+        b[482] = 1;
+    };
+    let mut nothing = vec![0; BLOCK];
+    nothing[504] = 1;
+    assert_eq!(kind_of(&archive(&[header(b"a", b'S', 0, endless), nothing.repeat(4000)])), Limit);
+    assert_eq!(kind_of(&sparse(&new, vec![b'0'; 2 << 20])), Limit);
 }
 
 #[test]
@@ -209,6 +219,47 @@ fn bombs_are_over_a_limit() {
     let began = Instant::now();
     assert_eq!(endless.next_entry().unwrap_err().kind(), Limit);
     assert!(began.elapsed() < Duration::from_secs(5));
+}
+
+/// Zeros, so many; at the first byte the end is asked for.
+struct Zeros(u64, CancelToken);
+
+impl Read for Zeros {
+    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        self.1.cancel();
+        let n = buf.len().min(self.0 as usize);
+        buf[..n].fill(0);
+        self.0 -= n as u64;
+        Ok(n)
+    }
+}
+
+#[test]
+fn what_is_passed_over_can_be_cancelled() {
+    let length = 1 << 30;
+    let unwanted = |kind, fill: fn(&mut [u8; BLOCK])| {
+        let (stop, front) = (CancelToken::default(), header(b"a", kind, length, fill));
+        let mut reader = Reader::new(front.chain(Zeros(length, stop.clone())), Limits::default());
+        reader.stop_with(stop);
+        let error = loop {
+            match reader.next_entry() {
+                Ok(entry) => assert!(entry.is_some()),
+                Err(e) => break e.kind(),
+            }
+        };
+        assert!(reader.position() < 4 << 20, "{} bytes were read", reader.position());
+        error
+    };
+    assert_eq!(unwanted(b'0', |_| {}), Cancelled);
+    assert_eq!(unwanted(b'D', |_| {}), Cancelled);
+}
+
+#[test]
+fn names_of_an_incremental_dump_count_as_data() {
+    let dump = [header(b"d", b'D', 8 * BLOCK as u64, |_| {}), vec![0; 8 * BLOCK]].concat();
+    let limits = Limits { data: 12 * BLOCK as u64, ..Limits::default() };
+    assert_eq!(read_all(&archive(std::slice::from_ref(&dump)), limits).unwrap()[0].0.kind, Kind::Directory);
+    assert_eq!(read_all(&archive(&[dump.clone(), dump]), limits).unwrap_err().kind(), Limit);
 }
 
 #[test]

@@ -1,0 +1,98 @@
+//! What calls of a store are given as keywords, as the library takes it.
+
+use crate::convert::SystemPath;
+use crate::error::OrRaise;
+use libcv::Error;
+use libcv::capture::CaptureOptions;
+use libcv::convert::ImportOptions;
+use libcv::convert::tar::Limits;
+use libcv::secrets::Policy;
+use libcv::store::collect::CollectOptions;
+use pyo3::prelude::*;
+use std::time::Duration;
+
+/// A span of time: text with a unit, or seconds.
+#[derive(FromPyObject)]
+pub(crate) enum Span {
+    Text(String),
+    Seconds(f64),
+}
+
+pub(crate) fn collect_options(
+    py: Python<'_>,
+    keep_last: Option<u64>,
+    grace: Option<Span>,
+    dry_run: bool,
+    threads: usize,
+) -> PyResult<CollectOptions> {
+    let mut options = CollectOptions { keep_last, dry_run, threads, ..CollectOptions::default() };
+    if let Some(grace) = grace {
+        let negative = |_| Error::invalid("grace is not a number of seconds");
+        options.grace = match grace {
+            Span::Text(text) => libcv::units::duration(&text),
+            Span::Seconds(s) => Duration::try_from_secs_f64(s).map_err(negative),
+        }
+        .or_raise(py)?;
+    }
+    Ok(options)
+}
+
+/// What is done about secrets.
+pub(crate) fn secrets(forbid: bool, allow: Option<Vec<String>>) -> Policy {
+    Policy { forbid, allow: allow.unwrap_or_default() }
+}
+
+/// Limits of an import, where they are not the usual ones.
+pub(crate) fn limits(entries: Option<u64>, metadata: Option<u64>, data: Option<u64>) -> Limits {
+    let usual = Limits::default();
+    Limits {
+        entries: entries.unwrap_or(usual.entries),
+        metadata: metadata.unwrap_or(usual.metadata),
+        data: data.unwrap_or(usual.data),
+    }
+}
+
+#[allow(clippy::too_many_arguments)] // they are keywords
+pub(crate) fn capture_options(
+    exclude: Option<Vec<String>>,
+    keep: Option<Vec<String>>,
+    exact: bool,
+    strict: bool,
+    paranoid: bool,
+    tag: Option<String>,
+    level: i32,
+    threads: usize,
+    state: Option<SystemPath>,
+    expect_parent: Option<u64>,
+    secrets: Policy,
+    report: Option<SystemPath>,
+) -> CaptureOptions {
+    let (exclude, keep) = (exclude.unwrap_or_default(), keep.unwrap_or_default());
+    let (state, report) = (state.map(|s| s.0), report.map(|r| r.0));
+    CaptureOptions {
+        exclude,
+        keep,
+        exact,
+        strict,
+        paranoid,
+        tag,
+        level,
+        threads,
+        state,
+        expect_parent,
+        secrets,
+        report,
+    }
+}
+
+pub(crate) fn import_options(
+    tag: Option<String>,
+    level: i32,
+    threads: usize,
+    exact: bool,
+    expect_parent: Option<u64>,
+    limits: Limits,
+    secrets: Policy,
+) -> ImportOptions {
+    ImportOptions { tag, level, threads, exact, limits, expect_parent, secrets, ..ImportOptions::default() }
+}
