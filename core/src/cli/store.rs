@@ -54,11 +54,16 @@ pub(super) struct Gc {
     #[arg(long)]
     dry_run: bool,
     /// How long what nobody needs stays, for those who are just reading it
-    #[arg(long, default_value = "7d", value_name = "TIME", value_parser = units::duration)]
+    #[arg(long, default_value = "7d", value_name = "TIME", value_parser = time)]
     grace: Duration,
     /// Threads; 0 is one for each core
     #[arg(long, default_value_t = 0, value_name = "N")]
     threads: usize,
+}
+
+/// The hint belongs to what a wrong call is told.
+fn time(text: &str) -> std::result::Result<Duration, String> {
+    units::duration(text).map_err(|e| format!("{}: {}", e.message(), e.hint_text().unwrap_or_default()))
 }
 
 pub(super) fn run(verb: Verb, session: &Session) -> Result<()> {
@@ -116,16 +121,17 @@ fn gc(args: &Gc, session: &Session) -> Result<()> {
     let store = session.store()?;
     let done = session.run("store gc", |task| store.collect(&options, task))?;
     session.print(&done, |w| {
-        done.removed.iter().try_for_each(|g| writeln!(w, "removed {g}"))?;
+        let would = if done.dry_run { "would be " } else { "" };
+        done.removed.iter().try_for_each(|g| writeln!(w, "{g} {would}removed"))?;
         let (deleted, found, waiting) = (human(done.deleted_bytes), human(done.found_bytes), human(done.waiting_bytes));
-        writeln!(w, "{} objects deleted with {deleted}", done.deleted)?;
+        writeln!(w, "{} objects {would}deleted, with {deleted}", done.deleted)?;
         writeln!(
             w,
             "{} found that nobody needs, with {found}; {} wait since earlier, with {waiting}",
             done.found, done.waiting
         )?;
         if done.repacked > 0 {
-            writeln!(w, "{} packs stored anew as {}", done.repacked, human(done.repacked_bytes))?;
+            writeln!(w, "{} packs {would}stored anew as {}", done.repacked, human(done.repacked_bytes))?;
         }
         done.held_by.iter().try_for_each(|h| writeln!(w, "held up by {h}"))?;
         done.notes.iter().try_for_each(|n| writeln!(w, "note: {n}"))?;

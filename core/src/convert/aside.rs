@@ -22,10 +22,12 @@ impl Aside {
         if target.symlink_metadata().is_ok() {
             return Err(Error::refused(format!("{} exists already", target.display())).hint("give another name"));
         }
+        // A program that writes it has a working directory of its own.
+        let target = std::path::absolute(target).map_err(|e| Error::io("find", target.display(), e))?;
         // No number of a process: in containers that is the same each time, and one that was killed leaves its file.
         let mut name = target.as_os_str().to_owned();
         name.push(format!(".cv-{:016x}", clock::random_u64()));
-        Ok(Self { target: target.to_owned(), path: name.into(), made: Cell::new(false) })
+        Ok(Self { target, path: name.into(), made: Cell::new(false) })
     }
 
     /// Where it stands meanwhile.

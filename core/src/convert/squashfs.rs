@@ -28,6 +28,9 @@ fn holds(x: &Xattr) -> bool {
     [&b"user."[..], b"trusted.", b"security."].contains(&class(&x.name))
 }
 
+/// A disk with less than this is full: what could not be written is gone again, but for a little.
+const ROOM: u64 = 256 << 10;
+
 const KEEP: Keep = Keep { xattr: holds, entry: |_| Ok(()), seconds: Some(SECONDS), flags: false, holes: false };
 
 /// Writes the filesystem to where `aside` stands.
@@ -54,11 +57,19 @@ pub(super) fn write(image: &Image, path: &Path, compression: Compression, level:
     // The time of the filesystem itself; those of the entries are their own.
     let call = call.env("SOURCE_DATE_EPOCH", newest(image, task)?.to_string()).arg(path);
     let stop = || task.check().is_err();
-    let mut done = call.feed(&stop, |pipe| Ok(archive(image, pipe, KEEP, task)?.1))?;
+    let mut done =
+        call.feed(&stop, |pipe| Ok(archive(image, pipe, KEEP, task)?.1)).map_err(|e| full_disk(path).unwrap_or(e))?;
     let file = File::open(path).map_err(|e| Error::io("open", path.display(), e))?;
     super::export::sync(&file, path)?;
     done.format = Format::Squashfs;
     Ok(done)
+}
+
+/// The program says of a full disk what it says of a broken one.
+fn full_disk(path: &Path) -> Option<Error> {
+    let left = rustix::fs::statvfs(path.parent()?).ok()?;
+    let full = left.f_bavail.saturating_mul(left.f_frsize) < ROOM;
+    full.then(|| Error::limit(format!("there is no room for {}", path.display())))
 }
 
 /// The newest time of the tree, within what the format holds: a time that is the image's own.

@@ -2,7 +2,7 @@
 
 use super::Session;
 use crate::cli::output::{self, Format, table};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::image::{Kind, Manifest, Row};
 use crate::store::{Change, ChangeKind, Image, Logged, Tag};
 use crate::sys::clock;
@@ -141,12 +141,19 @@ pub(super) fn diff(args: &Diff, session: &Session) -> Result<()> {
         return diff_tree(args, session);
     }
     let Some(to) = args.to.to_str() else { return Err(Error::invalid("the second REF is not UTF-8")) };
-    if args.exact || !args.protect.is_empty() {
+    if (args.exact || !args.protect.is_empty()) && session.store()?.image(to).is_ok() {
         return Err(Error::invalid("--exact and --protect are for comparing an image with a tree")
             .hint(format!("a directory is written with a slash: ./{to}")));
     }
     let store = session.store()?;
-    let (a, b) = (store.image(&args.from)?, store.image(to)?);
+    let a = store.image(&args.from)?;
+    let b = match store.image(to) {
+        // An image of that name comes first.
+        Err(e) if e.kind() == ErrorKind::NotFound && std::path::Path::new(to).is_dir() => {
+            return diff_tree(args, session);
+        }
+        b => b?,
+    };
     let changes = session.run("image diff", |task| store.diff(&a, &b, task))?;
     let all = || changes.iter().map(Change::to_json).collect::<Vec<_>>();
     session.print(&json!({ "from": a.id(), "to": b.id(), "changes": all() }), |w| {
@@ -154,7 +161,7 @@ pub(super) fn diff(args: &Diff, session: &Session) -> Result<()> {
     })
 }
 
-/// Whether the second argument of diff is a directory: a REF has no slash, and is neither `.` nor `..`.
+/// Whether the second argument of diff can only be a directory: a REF has no slash, and is neither `.` nor `..`.
 fn means_directory(argument: &OsStr) -> bool {
     argument.as_bytes().contains(&b'/') || argument == "." || argument == ".."
 }

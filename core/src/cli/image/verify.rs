@@ -9,6 +9,7 @@ use clap::Args;
 use std::path::PathBuf;
 
 #[derive(Args)]
+#[command(override_usage = "cvctl image verify [OPTIONS] <REF> [--key <FILE.pub>...]")]
 pub(crate) struct Verify {
     /// The image
     #[arg(value_name = "REF")]
