@@ -43,6 +43,7 @@ mod repair;
 pub mod session;
 pub mod source;
 mod sync;
+pub mod tag;
 mod transfer;
 mod trash;
 mod trust;
@@ -57,11 +58,12 @@ pub use location::Location;
 pub use lookup::{Logged, NameInfo};
 pub use memory::Memory;
 pub use name::Ref;
-pub use release::{Reason, Release, SignedRelease, Tag};
+pub use release::{Reason, Release, SignedRelease};
 pub use repair::Repaired;
 pub use session::{Claim, Session};
 pub use source::{BlockFeed, ChunkSource, Origin};
 pub use sync::{SyncOptions, Synced};
+pub use tag::Tag;
 pub use trust::Trust;
 pub use verify::Verified;
 pub use writer::ChunkWriter;
@@ -299,9 +301,9 @@ impl Store {
         let generation = match image.release() {
             Some(r) if r.name == name => r.generation,
             _ => {
-                let log = self.log(name)?;
-                let found = log.iter().find(|l| l.release.image == Some(image.id()));
-                found.map(|l| l.release.generation).ok_or_else(|| {
+                let releases = self.releases(name)?;
+                let found = releases.iter().find(|r| r.image == Some(image.id()));
+                found.map(|r| r.generation).ok_or_else(|| {
                     Error::invalid(format!("{reference} is not a generation of {name}"))
                         .hint(format!("cvctl image log {name} lists them"))
                 })?
@@ -340,7 +342,10 @@ impl Store {
         let lease = Lease::begin(self, &format!("removal of {reference}"))?;
         match parsed {
             Ref::Tag(name, tag) => {
-                self.image(&format!("{name}:{tag}"))?;
+                // One whose record is damaged can be removed, too.
+                if !refs.tag(&name, &tag).is_err_and(|e| e.kind() == ErrorKind::Integrity) {
+                    self.image(&format!("{name}:{tag}"))?;
+                }
                 refs.set_tag(&name, &tag, None)
             }
             Ref::Generation(name, generation) => {
