@@ -7,7 +7,7 @@ use libcv::ErrorKind;
 use libcv::capture::CaptureOptions;
 use libcv::job::Task;
 use libcv::sign::{Keyring, Signer};
-use libcv::store::{Store, Trust};
+use libcv::store::{Store, SyncOptions, Trust};
 use libcv::tree::extract::ExtractOptions;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -55,6 +55,13 @@ fn trust(signers: &[&Signer]) -> Trust {
 
 fn kind<T>(result: libcv::Result<T>) -> ErrorKind {
     result.err().expect("it must fail").kind()
+}
+
+/// A document that was changed, with the sum that it then has.
+fn with_right_sum(text: &str) -> String {
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    lines[2] = format!("blake3 {}", libcv::image::Hash::of(format!("{}\n{}\n", lines[0], lines[1]).as_bytes()));
+    format!("{}\n", lines.join("\n"))
 }
 
 #[test]
@@ -112,11 +119,9 @@ fn nothing_unsigned_changed_or_of_another_key_is_opened() {
     // The signed release is made to point to another image, with a right sum; then with the signature alone left over.
     let text = std::fs::read_to_string(bed.release(1)).unwrap();
     let changed = text.replace(&ids[0].to_string(), &ids[1].to_string());
-    let mut lines: Vec<String> = changed.lines().map(str::to_owned).collect();
-    lines[2] = format!("blake3 {}", libcv::image::Hash::of(format!("{}\n{}\n", lines[0], lines[1]).as_bytes()));
     std::fs::write(bed.release(1), &changed).unwrap();
     assert!(message("base@1").contains("changed"));
-    std::fs::write(bed.release(1), format!("{}\n", lines.join("\n"))).unwrap();
+    std::fs::write(bed.release(1), with_right_sum(&changed)).unwrap();
     assert!(message("base@1").contains("changed after it was signed"), "{}", message("base@1"));
     std::fs::write(bed.release(1), &text).unwrap();
     believed.image("base@1").unwrap();
@@ -246,6 +251,50 @@ fn keys_are_changed_without_a_gap() {
     assert_eq!(kind(bed.store.signing(new).sign(&id)), ErrorKind::Invalid);
     assert_eq!(kind(bed.store.sign("base@1")), ErrorKind::Misuse);
     assert!(bed.store.check(true, &Task::quiet()).unwrap().faults.is_empty());
+}
+
+#[test]
+fn a_copy_has_the_signatures_of_both_sides() {
+    let bed = Bed::new();
+    let [a, b, c] = std::array::from_fn(|_| Signer::generate().unwrap());
+    for content in ["one", "two"] {
+        bed.capture(&bed.store.signing(a.clone()), content);
+    }
+    let there = Store::init(bed.path("there")).unwrap();
+    let sync = || bed.store.sync(&there, &SyncOptions::default(), &Task::quiet()).unwrap();
+    sync();
+    // As many there as here, of other keys.
+    for generation in ["base@1", "base@2"] {
+        there.signing(c.clone()).sign(generation).unwrap();
+        bed.store.signing(b.clone()).sign(generation).unwrap();
+    }
+    let origin = [1, 2].map(|n| std::fs::read(bed.release(n)).unwrap());
+    sync();
+    for generation in ["base@1", "base@2"] {
+        for signer in [&a, &b, &c] {
+            there.trusting(trust(&[signer])).image(generation).unwrap();
+        }
+        assert_eq!(kind(bed.store.trusting(trust(&[&c])).image(generation)), ErrorKind::Integrity);
+    }
+    assert_eq!(origin, [1, 2].map(|n| std::fs::read(bed.release(n)).unwrap()));
+    // Again it is as it was; and in the other direction, too.
+    let copied = bed.path("there/refs/base/0000000000000001");
+    let before = std::fs::read(&copied).unwrap();
+    sync();
+    assert_eq!(std::fs::read(&copied).unwrap(), before);
+    there.sync(&bed.store, &SyncOptions::default(), &Task::quiet()).unwrap();
+    assert_eq!(std::fs::read(bed.release(1)).unwrap(), before);
+    // More than there may be.
+    for _ in 0..13 {
+        bed.store.signing(Signer::generate().unwrap()).sign("base@1").unwrap();
+    }
+    there.signing(Signer::generate().unwrap()).sign("base@1").unwrap();
+    let e = bed.store.sync(&there, &SyncOptions::default(), &Task::quiet()).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Limit);
+    assert!(e.message().contains("generation 1 of base"), "{e}");
+    for store in [&bed.store, &there] {
+        assert!(store.check(true, &Task::quiet()).unwrap().faults.is_empty());
+    }
 }
 
 /// The commands of `core/docs/signing.md`, as they stand there: each block of `sh` in a shell of its own, one after the

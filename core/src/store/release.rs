@@ -2,7 +2,7 @@
 
 use super::blob::BlobStore;
 use super::name::check_name;
-use super::sealed::{add, front, seal_signed, unseal_signed};
+use super::sealed::{add, front, merge, seal_signed, unseal_signed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{FormatError, Hash};
 use crate::sign::{KeyId, Keyring, Signature, Signer};
@@ -111,6 +111,14 @@ impl SignedRelease {
     pub fn sign(&mut self, signer: &Signer) -> Result<()> {
         let signature = signer.sign(front(KIND, &self.release).as_bytes());
         Ok(add(&mut self.signatures, signature)?)
+    }
+
+    /// Adds what others signed of the same release; says whether that is more than was there.
+    ///
+    /// # Errors
+    /// `Limit` when together they are more than there may be.
+    pub(super) fn merge(&mut self, other: &Self) -> Result<bool> {
+        Ok(merge(&mut self.signatures, &other.signatures)?)
     }
 }
 
@@ -346,6 +354,30 @@ mod tests {
         assert_eq!(r.sign(&many[16]).unwrap_err().kind(), ErrorKind::Limit);
         r.sign(&many[0]).unwrap();
         assert_eq!(SignedRelease::decode(&r.encode()).unwrap(), r);
+        let (full, one) = (r.clone(), SignedRelease::new(sample(), Some(&many[16])));
+        assert_eq!(r.merge(&one).unwrap_err().kind(), ErrorKind::Limit);
+        let mut r = one;
+        assert_eq!(r.merge(&full).unwrap_err().kind(), ErrorKind::Limit);
+    }
+
+    #[test]
+    fn together_they_have_the_signatures_of_both() {
+        let keys: Vec<_> = (0..3).map(|_| Signer::generate().unwrap()).collect();
+        let signed = |by: &[usize]| {
+            let mut r = SignedRelease::new(sample(), None);
+            by.iter().for_each(|&n| r.sign(&keys[n]).unwrap());
+            r
+        };
+        for (mine, theirs, more) in [(&[2][..], &[0, 1][..], true), (&[0, 1, 2], &[1], false), (&[], &[], false)] {
+            let mut r = signed(mine);
+            assert_eq!(r.merge(&signed(theirs)).unwrap(), more);
+            assert_eq!(r.encode(), signed(&[mine, theirs].concat()).encode());
+            assert_eq!(SignedRelease::decode(&r.encode()).unwrap(), r);
+        }
+        // A line that says it is of the same key takes nobody's place.
+        let (mut r, mut forged) = (signed(&[0]), signed(&[]));
+        forged.signatures.push(Signature::new(keys[0].public().id(), [1; 64]));
+        assert!(!r.merge(&forged).unwrap() && r == signed(&[0]));
     }
 
     #[test]
