@@ -234,7 +234,7 @@ impl<'c> Collection<'c> {
             })?;
         }
         for (id, name) in self.store.all_derived()?.into_iter().filter(|(id, _)| roots.images.contains(id)) {
-            let done = self.store.derived(&id, &name).and_then(|d| d.map_or(Ok(()), |d| mark.derived(&d)));
+            let done = self.store.any_derived(&id, &name).and_then(|d| d.map_or(Ok(()), |d| mark.derived(&d)));
             match done {
                 // It can be made again.
                 Err(e) if e.kind() == ErrorKind::Integrity => {
