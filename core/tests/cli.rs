@@ -548,6 +548,10 @@ fn only_what_is_signed_is_used() {
     bed.ok(&["layout", "plan", file, disk, place, "--image", "base", "--key", &key]);
     bed.ok(&["image", "extract", "base", &bed.text("out"), "--key", &key]);
     bed.ok(&["image", "export", "base", "--format", "tar", "--output", &archive, "--key", &key]);
+    let derive = |how: [&str; 2]| bed.ok(&[&["image", "derive", "base", "--kind", "cpio"][..], &how].concat());
+    bed.fails(14, &["image", "derive", "base", "--kind", "cpio", "--key", &other]);
+    assert!(derive(["--sign-key", &bed.text("key")]).ends_with(", made\n"));
+    assert!(derive(["--key", &key]).ends_with(", was there\n"));
     // A store of an earlier day; and the release changed.
     common::run("cp", &["-a", &bed.text("store"), &bed.text("mirror")]);
     std::fs::write(bed.path("root/etc/motd"), "two\n").unwrap();

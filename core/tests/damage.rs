@@ -299,6 +299,24 @@ fn what_two_writers_stored_at_once_is_extracted() {
 }
 
 #[test]
+fn a_tag_with_a_damaged_record_is_set_anew_or_removed() {
+    let s = sample();
+    let store = Store::open(s.store()).unwrap();
+    for (number, reference) in [(1, "t@1"), (2, &s.image)] {
+        flip(&s.store().join(format!("tags/t/stable/{number:016}")), 30);
+        assert_eq!(store.image("t:stable").map(drop).unwrap_err().kind(), ErrorKind::Integrity);
+        assert_eq!(s.look(false).faults.len(), 1);
+        store.tag(reference, "t", "stable").unwrap();
+        assert_eq!(store.image("t:stable").unwrap().id().to_string(), s.image);
+    }
+    flip(&s.store().join(format!("tags/t/stable/{:016}", 3)), 30);
+    store.remove("t:stable").unwrap();
+    assert_eq!(store.image("t:stable").map(drop).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(store.remove("t:stable").unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(s.check().faults, []);
+}
+
+#[test]
 fn damage_is_never_extracted() {
     let s = sample();
     let pack = &s.objects("packs")[0];

@@ -5,12 +5,19 @@ mod common;
 
 use libcv::ErrorKind;
 use libcv::capture::CaptureOptions;
+use libcv::convert::tar::Compression;
+use libcv::convert::{Derivation, DeriveKind, DeriveOptions, derive};
 use libcv::job::Task;
 use libcv::sign::{Keyring, Signer};
-use libcv::store::{Store, Trust};
+use libcv::store::blob::{BlobStore, BlobWriter, Meta};
+use libcv::store::collect::CollectOptions;
+use libcv::store::derived::Name;
+use libcv::store::local::LocalDir;
+use libcv::store::{Store, SyncOptions, Trust};
 use libcv::tree::extract::ExtractOptions;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 struct Bed {
     dir: tempfile::TempDir,
@@ -55,6 +62,13 @@ fn trust(signers: &[&Signer]) -> Trust {
 
 fn kind<T>(result: libcv::Result<T>) -> ErrorKind {
     result.err().expect("it must fail").kind()
+}
+
+/// A document that was changed, with the sum that it then has.
+fn with_right_sum(text: &str) -> String {
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    lines[2] = format!("blake3 {}", libcv::image::Hash::of(format!("{}\n{}\n", lines[0], lines[1]).as_bytes()));
+    format!("{}\n", lines.join("\n"))
 }
 
 #[test]
@@ -112,11 +126,9 @@ fn nothing_unsigned_changed_or_of_another_key_is_opened() {
     // The signed release is made to point to another image, with a right sum; then with the signature alone left over.
     let text = std::fs::read_to_string(bed.release(1)).unwrap();
     let changed = text.replace(&ids[0].to_string(), &ids[1].to_string());
-    let mut lines: Vec<String> = changed.lines().map(str::to_owned).collect();
-    lines[2] = format!("blake3 {}", libcv::image::Hash::of(format!("{}\n{}\n", lines[0], lines[1]).as_bytes()));
     std::fs::write(bed.release(1), &changed).unwrap();
     assert!(message("base@1").contains("changed"));
-    std::fs::write(bed.release(1), format!("{}\n", lines.join("\n"))).unwrap();
+    std::fs::write(bed.release(1), with_right_sum(&changed)).unwrap();
     assert!(message("base@1").contains("changed after it was signed"), "{}", message("base@1"));
     std::fs::write(bed.release(1), &text).unwrap();
     believed.image("base@1").unwrap();
@@ -246,6 +258,256 @@ fn keys_are_changed_without_a_gap() {
     assert_eq!(kind(bed.store.signing(new).sign(&id)), ErrorKind::Invalid);
     assert_eq!(kind(bed.store.sign("base@1")), ErrorKind::Misuse);
     assert!(bed.store.check(true, &Task::quiet()).unwrap().faults.is_empty());
+}
+
+/// Two generations and the derived file of the second, as a reader finds it.
+struct DerivedBed {
+    bed: Bed,
+    ours: Signer,
+    document: PathBuf,
+    image: libcv::image::Hash,
+    evil: libcv::image::Hash,
+}
+
+impl DerivedBed {
+    fn new() -> Self {
+        let (bed, ours) = (Bed::new(), Signer::generate().unwrap());
+        let signing = bed.store.signing(ours.clone());
+        for content in ["evil", "good"] {
+            bed.capture(&signing, content);
+        }
+        let [evil, image] = ["base@1", "base@2"].map(|r| bed.store.image(r).unwrap().id());
+        let document = bed.path(&format!("store/blobs/{image}/cpio-plain"));
+        Self { bed, ours, document, image, evil }
+    }
+
+    fn derive(&self, store: &Store, reference: &str) -> libcv::Result<Derivation> {
+        let options = DeriveOptions { compression: Some(Compression::None), ..DeriveOptions::new(DeriveKind::Cpio) };
+        let (derived, done) = derive(&store.image(reference).unwrap(), &options, &Task::quiet())?;
+        let mut bytes = Vec::new();
+        derived.write_to(&mut bytes, &Task::quiet())?;
+        assert_eq!((libcv::image::Hash::of(&bytes), bytes.len() as u64), (done.hash, done.size));
+        Ok(done)
+    }
+
+    /// Whether it had to be made.
+    fn made(&self, store: &Store) -> bool {
+        self.derive(store, "base@2").unwrap().made
+    }
+
+    fn stored(&self, store: &Store) -> libcv::Result<bool> {
+        let name = Name { kind: "cpio".into(), params: "plain".into() };
+        store.derived(&self.image, &name).map(|d| d.is_some())
+    }
+
+    fn text(&self) -> String {
+        std::fs::read_to_string(&self.document).unwrap()
+    }
+
+    fn signatures(&self) -> usize {
+        self.text().lines().count() - 3
+    }
+
+    /// Puts the file of another image in the place of this one's, signed by `signer`; gives its hash.
+    fn forge(&self, signer: Option<&Signer>) -> libcv::image::Hash {
+        let _ = std::fs::remove_dir_all(self.bed.path(&format!("store/blobs/{}", self.evil)));
+        let evil = self.derive(&self.bed.store, "base@1").unwrap();
+        let text = std::fs::read_to_string(self.bed.path(&format!("store/blobs/{}/cpio-plain", self.evil))).unwrap();
+        let mut text = with_right_sum(&text.replace(&self.evil.to_string(), &self.image.to_string()));
+        if let Some(signer) = signer {
+            let front = text.split_inclusive('\n').take(2).collect::<String>();
+            text += &format!("{}\n", signer.sign(front.as_bytes()));
+        }
+        std::fs::write(&self.document, text).unwrap();
+        evil.hash
+    }
+
+    fn check(&self) {
+        assert_eq!(self.bed.store.check(true, &Task::quiet()).unwrap().faults, []);
+    }
+}
+
+#[test]
+fn a_derived_file_is_taken_only_if_one_of_the_keys_signed_it() {
+    let b = DerivedBed::new();
+    let other = Signer::generate().unwrap();
+    let (plain, believed) = (&b.bed.store, b.bed.store.trusting(trust(&[&b.ours])));
+    let signing = plain.signing(b.ours.clone());
+    // Unsigned: never handed out, made again each time, and not worse for others.
+    assert!(b.made(plain) && !b.made(plain));
+    let unsigned = b.text();
+    assert_eq!(kind(b.stored(&believed)), ErrorKind::Integrity);
+    assert!(b.made(&believed) && b.made(&believed));
+    assert!(b.text() == unsigned && !b.made(plain));
+    b.check();
+    // Who signs makes it again before it is signed, and finds the same.
+    assert!(b.made(&signing) && !b.made(&signing));
+    assert!(b.text().starts_with(&unsigned) && b.signatures() == 1);
+    assert!(b.stored(&believed).unwrap() && !b.made(&believed) && !b.made(plain));
+    b.check();
+    // Another key beside it; and one that signs what it believes without making it.
+    let others = plain.trusting(trust(&[&other]));
+    assert_eq!(kind(b.stored(&others)), ErrorKind::Integrity);
+    assert!(b.made(&plain.signing(other.clone())) && b.signatures() == 2);
+    let third = Signer::generate().unwrap();
+    assert!(!b.made(&believed.signing(third.clone())) && b.signatures() == 3);
+    for signer in [&b.ours, &other, &third] {
+        assert!(b.stored(&plain.trusting(trust(&[signer]))).unwrap());
+    }
+    assert!(!b.made(&believed));
+    b.check();
+    // It was signed from the beginning.
+    std::fs::remove_file(&b.document).unwrap();
+    assert!(b.made(&signing) && b.signatures() == 1 && !b.made(&believed));
+    b.check();
+}
+
+#[test]
+fn a_forged_derived_file_is_neither_taken_nor_signed() {
+    let b = DerivedBed::new();
+    let other = Signer::generate().unwrap();
+    let (plain, believed) = (&b.bed.store, b.bed.store.trusting(trust(&[&b.ours])));
+    let signing = plain.signing(b.ours.clone());
+    let good = b.derive(&signing, "base@2").unwrap().hash;
+    let whole = b.text();
+    for signer in [None, Some(&other)] {
+        for handle in [&believed, &signing, &believed.signing(b.ours.clone())] {
+            let evil = b.forge(signer);
+            // Who asks nobody gets it, and a check has nothing to say: this is what the signature is for.
+            assert!(evil != good && b.derive(plain, "base@2").unwrap().hash == evil);
+            b.check();
+            assert_eq!(kind(b.stored(&believed)), ErrorKind::Integrity);
+            let done = b.derive(handle, "base@2").unwrap();
+            assert!(done.made && done.hash == good);
+            assert!(whole.starts_with(&b.text()));
+            b.check();
+        }
+    }
+    // The signature of the good one under the forged one.
+    b.forge(None);
+    std::fs::write(&b.document, b.text() + whole.lines().last().unwrap() + "\n").unwrap();
+    assert_eq!(b.signatures(), 1);
+    assert_eq!(kind(b.stored(&believed)), ErrorKind::Integrity);
+    assert_eq!(b.derive(&signing, "base@2").unwrap().hash, good);
+    assert_eq!(b.text(), whole);
+    assert!(b.stored(&believed).unwrap());
+}
+
+#[test]
+fn whom_a_handle_believes_takes_nothing_from_a_store() {
+    let b = DerivedBed::new();
+    let believed = b.bed.store.trusting(trust(&[&b.ours]));
+    assert!(b.made(&b.bed.store));
+    let before = b.text();
+    let collect = CollectOptions { grace: Duration::ZERO, ..CollectOptions::default() };
+    (0..2).for_each(|_| drop(believed.collect(&collect, &Task::quiet()).unwrap()));
+    assert_eq!(b.text(), before);
+    b.check();
+    assert!(!b.made(&b.bed.store));
+    // A repair has something to do, and leaves the file alone.
+    std::fs::write(b.bed.path("store/refs/base/HEAD"), "x").unwrap();
+    let done = believed.repair(&Store::init(b.bed.path("empty")).unwrap(), &Task::quiet()).unwrap();
+    assert_eq!((done.faults.as_slice(), done.healed.as_slice()), (&[][..], &["refs/base/HEAD".to_owned()][..]));
+    assert_eq!(b.text(), before);
+}
+
+/// A directory that nobody may write to; permissions do not tell that to root.
+struct ReadOnly(LocalDir);
+
+fn denied<T>() -> libcv::Result<T> {
+    Err(libcv::Error::io("write", "the store", std::io::Error::from_raw_os_error(libc::EROFS)))
+}
+
+impl BlobStore for ReadOnly {
+    fn get(&self, key: &str, limit: u64) -> libcv::Result<Vec<u8>> {
+        self.0.get(key, limit)
+    }
+    fn get_range(&self, key: &str, offset: u64, buf: &mut [u8]) -> libcv::Result<()> {
+        self.0.get_range(key, offset, buf)
+    }
+    fn stat(&self, key: &str) -> libcv::Result<Option<Meta>> {
+        self.0.stat(key)
+    }
+    fn put(&self, _: &str, _: &[u8]) -> libcv::Result<()> {
+        denied()
+    }
+    fn create(&self, _: &str, _: &[u8]) -> libcv::Result<()> {
+        denied()
+    }
+    fn writer(&self) -> libcv::Result<Box<dyn BlobWriter>> {
+        denied()
+    }
+    fn list(&self, prefix: &str) -> libcv::Result<Vec<String>> {
+        self.0.list(prefix)
+    }
+    fn walk(&self, prefix: &str) -> libcv::Result<Vec<(String, Meta)>> {
+        self.0.walk(prefix)
+    }
+    fn delete_all(&self, _: &[String]) -> libcv::Result<()> {
+        denied()
+    }
+    fn place(&self) -> String {
+        self.0.place()
+    }
+}
+
+#[test]
+fn a_derived_file_that_is_not_believed_and_cannot_be_made_is_an_error() {
+    let b = DerivedBed::new();
+    let dir = LocalDir::open(&b.bed.path("store")).unwrap();
+    let read_only = Store::with_backend(Box::new(ReadOnly(dir))).unwrap();
+    let believed = read_only.trusting(trust(&[&b.ours]));
+    assert!(b.made(&b.bed.store));
+    let e = b.derive(&believed, "base@2").unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Integrity);
+    assert!(e.message().contains("is not signed") && e.hint_text().unwrap().contains("cannot be made again"), "{e:?}");
+    // Nothing is wrong with one that is not there.
+    assert_eq!(kind(b.derive(&believed, "base@1")), ErrorKind::Io);
+    assert!(!b.made(&read_only) && b.made(&b.bed.store.signing(b.ours.clone())) && !b.made(&believed));
+}
+
+#[test]
+fn a_copy_has_the_signatures_of_both_sides() {
+    let bed = Bed::new();
+    let [a, b, c] = std::array::from_fn(|_| Signer::generate().unwrap());
+    for content in ["one", "two"] {
+        bed.capture(&bed.store.signing(a.clone()), content);
+    }
+    let there = Store::init(bed.path("there")).unwrap();
+    let sync = || bed.store.sync(&there, &SyncOptions::default(), &Task::quiet()).unwrap();
+    sync();
+    // As many there as here, of other keys.
+    for generation in ["base@1", "base@2"] {
+        there.signing(c.clone()).sign(generation).unwrap();
+        bed.store.signing(b.clone()).sign(generation).unwrap();
+    }
+    let origin = [1, 2].map(|n| std::fs::read(bed.release(n)).unwrap());
+    sync();
+    for generation in ["base@1", "base@2"] {
+        for signer in [&a, &b, &c] {
+            there.trusting(trust(&[signer])).image(generation).unwrap();
+        }
+        assert_eq!(kind(bed.store.trusting(trust(&[&c])).image(generation)), ErrorKind::Integrity);
+    }
+    assert_eq!(origin, [1, 2].map(|n| std::fs::read(bed.release(n)).unwrap()));
+    // Again it is as it was; and in the other direction, too.
+    let copied = bed.path("there/refs/base/0000000000000001");
+    let before = std::fs::read(&copied).unwrap();
+    sync();
+    assert_eq!(std::fs::read(&copied).unwrap(), before);
+    there.sync(&bed.store, &SyncOptions::default(), &Task::quiet()).unwrap();
+    assert_eq!(std::fs::read(bed.release(1)).unwrap(), before);
+    // More than there may be.
+    for _ in 0..13 {
+        bed.store.signing(Signer::generate().unwrap()).sign("base@1").unwrap();
+    }
+    there.signing(Signer::generate().unwrap()).sign("base@1").unwrap();
+    let e = bed.store.sync(&there, &SyncOptions::default(), &Task::quiet()).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Limit);
+    assert!(e.message().contains("generation 1 of base"), "{e}");
+    for store in [&bed.store, &there] {
+        assert!(store.check(true, &Task::quiet()).unwrap().faults.is_empty());
+    }
 }
 
 /// The commands of `core/docs/signing.md`, as they stand there: each block of `sh` in a shell of its own, one after the

@@ -113,19 +113,23 @@ pub struct Derivation {
 
 /// Makes the file that the options describe, unless the store has it. The same image and options give the same bytes.
 ///
+/// A handle of the store that trusts takes none that no key of its signed, and one that signs none that it did not make or
+/// believe: these are made again.
+///
 /// # Errors
-/// `Unsupported` when a program is missing or the format cannot hold the image; `Integrity`, `Limit`, `Cancelled`.
+/// `Unsupported` when a program is missing or the format cannot hold the image; `Integrity` also when the file that is
+/// there is not to be used and nothing may be written; `Limit`, `Cancelled`.
 pub fn derive(image: &Image, options: &DeriveOptions, task: &Task) -> Result<(Derived, Derivation)> {
     let (store, name) = (image.store(), options.name());
-    let found = match store.derived(&image.id(), &name) {
+    let (found, fault) = match store.derived(&image.id(), &name) {
         Err(e) if e.kind() == ErrorKind::Integrity => {
             task.warn(format!("{e}; it is made again"));
-            None
+            (None, Some(e))
         }
-        found => found?,
+        found => (found?, None),
     };
     let there = match found {
-        Some(d) if d.is_whole()? => Some(d),
+        Some(d) if d.is_whole()? && store.vouch_for(&d)? => Some(d),
         _ => None,
     };
     let made = there.is_none();
@@ -133,11 +137,12 @@ pub fn derive(image: &Image, options: &DeriveOptions, task: &Task) -> Result<(De
         Some(there) => (there, 0),
         None => {
             let threads = crate::job::threads(options.threads);
-            store.store_derived(&image.id(), &name, 3, threads, task, |cutter| {
+            let made = store.store_derived(&image.id(), &name, 3, threads, task, |cutter| {
                 let done = make(image, options, cutter, task)?;
                 done.warn(task);
                 Ok(done.losses)
-            })?
+            });
+            made.map_err(|e| not_made(e, fault))?
         }
     };
     let done = Derivation {
@@ -151,6 +156,15 @@ pub fn derive(image: &Image, options: &DeriveOptions, task: &Task) -> Result<(De
         losses: derived.losses().to_vec(),
     };
     Ok((derived, done))
+}
+
+/// Where nothing may be written, what is wrong with the file that is there says more.
+fn not_made(e: Error, fault: Option<Error>) -> Error {
+    let read_only = e.kind() == ErrorKind::Denied || e.facts().get("errno").is_some_and(|n| *n == libc::EROFS);
+    match fault.filter(|_| read_only) {
+        Some(fault) => fault.hint(format!("it cannot be made again: {e}")).cause(e),
+        None => e,
+    }
 }
 
 fn make(image: &Image, options: &DeriveOptions, cutter: &mut Cutter<'_, '_>, task: &Task) -> Result<Exported> {

@@ -410,7 +410,7 @@ impl<'s> Checker<'s> {
                 self.fault(object, format!("its image {id} is missing"), touched);
                 continue;
             }
-            let chunks = match self.store.derived(&id, &name).and_then(|d| d.map(|d| d.chunks()).transpose()) {
+            let chunks = match self.store.any_derived(&id, &name).and_then(|d| d.map(|d| d.chunks()).transpose()) {
                 Ok(Some(chunks)) => chunks,
                 Ok(None) => continue,
                 Err(e) => {

@@ -1,7 +1,8 @@
 //! What is in a store: names, generations, and the image that a REF means.
 
 use super::name::{self, Ref};
-use super::release::{Release, Tag};
+use super::release::Release;
+use super::tag::Tag;
 use super::{Image, Store};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::Hash;
@@ -143,16 +144,22 @@ impl Store {
     /// `NotFound` for a name that never was.
     pub fn log(&self, name: &str) -> Result<Vec<Logged>> {
         let name = name::check_name(name)?;
+        let (releases, tags) = (self.releases(name)?, self.refs().tags(name)?);
+        let tagged = |generation| tags.iter().filter(|t| t.generation == generation).map(|t| t.tag.clone()).collect();
+        Ok(releases.into_iter().map(|r| Logged { tags: tagged(r.generation), release: r }).collect())
+    }
+
+    /// What [`Store::log`] lists, whatever the tags say.
+    pub(super) fn releases(&self, name: &str) -> Result<Vec<Release>> {
         let refs = self.refs();
-        let (mut out, tags) = (Vec::new(), refs.tags(name)?);
         let generations = refs.generations(name)?;
         if generations.is_empty() {
             return Err(self.no_name(name));
         }
+        let mut out = Vec::new();
         for generation in generations.into_iter().rev() {
             if !refs.is_buried(name, generation)? {
-                let tags = tags.iter().filter(|t| t.generation == generation).map(|t| t.tag.clone()).collect();
-                out.push(Logged { release: refs.release(name, generation)?, tags });
+                out.push(refs.release(name, generation)?);
             }
         }
         Ok(out)

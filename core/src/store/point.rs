@@ -2,7 +2,8 @@
 
 use super::lease::Lease;
 use super::name::{self, Ref};
-use super::release::{Reason, Release, SignedRelease, Tag};
+use super::release::{Reason, Release, SignedRelease};
+use super::tag::Tag;
 use super::{Image, Store, image_key};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::manifest::BYTE_LIMIT as MANIFEST_LIMIT;
@@ -111,9 +112,9 @@ impl Store {
         let generation = match image.release() {
             Some(r) if r.name == name => r.generation,
             _ => {
-                let log = self.log(name)?;
-                let found = log.iter().find(|l| l.release.image == Some(image.id()));
-                found.map(|l| l.release.generation).ok_or_else(|| {
+                let releases = self.releases(name)?;
+                let found = releases.iter().find(|r| r.image == Some(image.id()));
+                found.map(|r| r.generation).ok_or_else(|| {
                     Error::invalid(format!("{reference} is not a generation of {name}"))
                         .hint(format!("cvctl image log {name} lists them"))
                 })?
@@ -167,7 +168,10 @@ impl Store {
         let lease = Lease::begin(self, &format!("removal of {reference}"))?;
         match parsed {
             Ref::Tag(name, tag) => {
-                self.image(&format!("{name}:{tag}"))?;
+                // One whose record is damaged can be removed, too.
+                if !refs.tag(&name, &tag).is_err_and(|e| e.kind() == ErrorKind::Integrity) {
+                    self.image(&format!("{name}:{tag}"))?;
+                }
                 refs.set_tag(&name, &tag, None)
             }
             Ref::Generation(name, generation) => {

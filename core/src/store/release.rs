@@ -1,17 +1,17 @@
-//! Releases and tags: names are pointers, generations never go back (`store-format.md` §2, §3).
+//! Releases: names are pointers, generations never go back (`store-format.md` §2).
 
 use super::blob::BlobStore;
 use super::name::check_name;
-use super::sealed::{add, front, seal, seal_signed, unseal, unseal_signed};
+use super::sealed::{add, front, merge, seal_signed, unseal_signed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{FormatError, Hash};
 use crate::sign::{KeyId, Keyring, Signature, Signer};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-const LIMIT: u64 = 64 << 10;
+pub(super) const LIMIT: u64 = 64 << 10;
 /// The last generation, and the last record of a tag: 16 digits.
-const LAST: u64 = 9_999_999_999_999_999;
+pub(super) const LAST: u64 = 9_999_999_999_999_999;
 
 /// Why a generation was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,28 +112,19 @@ impl SignedRelease {
         let signature = signer.sign(front(KIND, &self.release).as_bytes());
         Ok(add(&mut self.signatures, signature)?)
     }
-}
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TagRecord {
-    generation: Option<u64>,
-    name: String,
-    tag: String,
-}
-
-/// A tag of a name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Tag {
-    /// The tag.
-    pub tag: String,
-    /// The generation that it points to.
-    pub generation: u64,
+    /// Adds what others signed of the same release; says whether that is more than was there.
+    ///
+    /// # Errors
+    /// `Limit` when together they are more than there may be.
+    pub(super) fn merge(&mut self, other: &Self) -> Result<bool> {
+        Ok(merge(&mut self.signatures, &other.signatures)?)
+    }
 }
 
 /// The names, generations and tags of a store.
 pub struct Refs<'s> {
-    blobs: &'s dyn BlobStore,
+    pub(super) blobs: &'s dyn BlobStore,
 }
 
 pub(super) fn head_key(name: &str) -> String {
@@ -150,7 +141,7 @@ pub(super) fn release_key(name: &str, generation: u64) -> String {
     format!("refs/{name}/{generation:016}")
 }
 
-fn numbers(names: &[String]) -> impl DoubleEndedIterator<Item = u64> {
+pub(super) fn numbers(names: &[String]) -> impl DoubleEndedIterator<Item = u64> {
     let digits = |n: &&String| n.len() == 16 && n.bytes().all(|b| b.is_ascii_digit());
     names.iter().filter(digits).filter_map(|n| n.parse().ok())
 }
@@ -324,89 +315,6 @@ impl<'s> Refs<'s> {
     pub fn is_buried(&self, name: &str, generation: u64) -> Result<bool> {
         Ok(self.blobs.size(&format!("{}.removed", release_key(name, generation)))?.is_some())
     }
-
-    /// The tags of a name, sorted.
-    ///
-    /// # Errors
-    /// Those of the backend.
-    pub fn tags(&self, name: &str) -> Result<Vec<Tag>> {
-        let mut out = Vec::new();
-        for tag in self.blobs.list(&format!("tags/{name}"))? {
-            if check_name(&tag).is_ok()
-                && let Some(generation) = self.tag(name, &tag)?
-            {
-                out.push(Tag { tag, generation });
-            }
-        }
-        Ok(out)
-    }
-
-    /// The generation that a tag points to.
-    ///
-    /// # Errors
-    /// `Integrity` when the record is damaged.
-    pub fn tag(&self, name: &str, tag: &str) -> Result<Option<u64>> {
-        let dir = format!("tags/{name}/{tag}");
-        let Some(last) = numbers(&self.blobs.list(&dir)?).next_back() else { return Ok(None) };
-        let key = format!("{dir}/{last:016}");
-        let bytes = self.blobs.get(&key, LIMIT)?;
-        let record: TagRecord =
-            unseal("tag", &bytes).map_err(|e| Error::from(e).context(&key).fact("object", key.clone()))?;
-        if (record.name.as_str(), record.tag.as_str()) != (name, tag) {
-            return Err(Error::integrity(format!("{key} is the record of another tag")).fact("object", key));
-        }
-        Ok(record.generation)
-    }
-
-    /// Points a tag to a generation that was just made, unless a newer one has it: of two that are made at once the newer
-    /// one keeps the tag, whoever comes last.
-    ///
-    /// # Errors
-    /// As [`Refs::set_tag`].
-    pub fn advance_tag(&self, name: &str, tag: &str, generation: u64) -> Result<()> {
-        self.put_tag(name, tag, Some(generation), |there| there < Some(generation))
-    }
-
-    /// Points a tag to a generation, or removes it with `None`.
-    ///
-    /// # Errors
-    /// Those of the backend. A race is decided by the order of the records: the later one counts.
-    pub fn set_tag(&self, name: &str, tag: &str, generation: Option<u64>) -> Result<()> {
-        self.put_tag(name, tag, generation, |_| true)
-    }
-
-    /// Writes the last record of a tag anew, which cannot be read.
-    pub(super) fn replace_tag(&self, name: &str, tag: &str, generation: u64) -> Result<()> {
-        let dir = format!("tags/{name}/{tag}");
-        let last = numbers(&self.blobs.list(&dir)?).next_back().unwrap_or(1);
-        let record = TagRecord { generation: Some(generation), name: name.to_owned(), tag: tag.to_owned() };
-        self.blobs.put(&format!("{dir}/{last:016}"), &seal("tag", &record))
-    }
-
-    fn put_tag(
-        &self,
-        name: &str,
-        tag: &str,
-        generation: Option<u64>,
-        wanted: impl Fn(Option<u64>) -> bool,
-    ) -> Result<()> {
-        let dir = format!("tags/{name}/{tag}");
-        let record = seal("tag", &TagRecord { generation, name: name.to_owned(), tag: tag.to_owned() });
-        loop {
-            // The number first: what comes after it is seen when the record is made.
-            let next = numbers(&self.blobs.list(&dir)?).next_back().unwrap_or(0) + 1;
-            if !wanted(self.tag(name, tag)?) {
-                return Ok(());
-            }
-            if next > LAST {
-                return Err(Error::integrity(format!("no record of {name}:{tag} can follow the last one")));
-            }
-            match self.blobs.create(&format!("{dir}/{next:016}"), &record) {
-                Err(e) if e.kind() == ErrorKind::Conflict => {}
-                done => return done,
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -466,6 +374,30 @@ mod tests {
         assert_eq!(r.sign(&many[16]).unwrap_err().kind(), ErrorKind::Limit);
         r.sign(&many[0]).unwrap();
         assert_eq!(SignedRelease::decode(&r.encode()).unwrap(), r);
+        let (full, one) = (r.clone(), SignedRelease::new(sample(), Some(&many[16])));
+        assert_eq!(r.merge(&one).unwrap_err().kind(), ErrorKind::Limit);
+        let mut r = one;
+        assert_eq!(r.merge(&full).unwrap_err().kind(), ErrorKind::Limit);
+    }
+
+    #[test]
+    fn together_they_have_the_signatures_of_both() {
+        let keys: Vec<_> = (0..3).map(|_| Signer::generate().unwrap()).collect();
+        let signed = |by: &[usize]| {
+            let mut r = SignedRelease::new(sample(), None);
+            by.iter().for_each(|&n| r.sign(&keys[n]).unwrap());
+            r
+        };
+        for (mine, theirs, more) in [(&[2][..], &[0, 1][..], true), (&[0, 1, 2], &[1], false), (&[], &[], false)] {
+            let mut r = signed(mine);
+            assert_eq!(r.merge(&signed(theirs)).unwrap(), more);
+            assert_eq!(r.encode(), signed(&[mine, theirs].concat()).encode());
+            assert_eq!(SignedRelease::decode(&r.encode()).unwrap(), r);
+        }
+        // A line that says it is of the same key takes nobody's place.
+        let (mut r, mut forged) = (signed(&[0]), signed(&[]));
+        forged.signatures.push(Signature::new(keys[0].public().id(), [1; 64]));
+        assert!(!r.merge(&forged).unwrap() && r == signed(&[0]));
     }
 
     #[test]
@@ -500,24 +432,5 @@ mod tests {
                 proptest::prop_assert!(read.signatures().is_sorted_by(|a, b| a.key() < b.key()));
             }
         }
-    }
-
-    #[test]
-    fn a_tag_goes_forward_when_captures_set_it_and_anywhere_when_a_person_does() {
-        let dir = tempfile::tempdir().unwrap();
-        let blobs = super::super::local::LocalDir::open(dir.path()).unwrap();
-        let refs = Refs::new(&blobs);
-        let tag = || refs.tag("n", "t").unwrap();
-        refs.advance_tag("n", "t", 2).unwrap();
-        refs.advance_tag("n", "t", 1).unwrap();
-        assert_eq!(tag(), Some(2));
-        refs.advance_tag("n", "t", 3).unwrap();
-        assert_eq!(tag(), Some(3));
-        refs.set_tag("n", "t", Some(1)).unwrap();
-        assert_eq!(tag(), Some(1));
-        refs.set_tag("n", "t", None).unwrap();
-        assert_eq!(tag(), None);
-        refs.advance_tag("n", "t", 1).unwrap();
-        assert_eq!(refs.tags("n").unwrap(), [Tag { tag: "t".into(), generation: 1 }]);
     }
 }

@@ -305,7 +305,7 @@ impl Repair<'_> {
     /// Derived files that are damaged go: they are made again when somebody wants them.
     fn derived(&mut self) -> Result<()> {
         for (id, name) in self.store.all_derived()? {
-            let whole = self.store.derived(&id, &name).and_then(|d| d.map_or(Ok(true), |d| d.is_whole()));
+            let whole = self.store.any_derived(&id, &name).and_then(|d| d.map_or(Ok(true), |d| d.is_whole()));
             if !whole.or_else(|e| if e.kind() == ErrorKind::Integrity { Ok(false) } else { Err(e) })? {
                 let key = name.key(&id);
                 self.store.blobs().delete(&key)?;

@@ -88,3 +88,18 @@ pub(super) fn add(signatures: &mut Vec<Signature>, signature: Signature) -> Resu
     signatures.sort_unstable();
     Ok(())
 }
+
+/// Adds those signatures of the same document whose keys have not signed it here; says whether there were any. Of two
+/// that are said to be of one key the one here stays, for nobody can tell without the key which of them is good.
+///
+/// # Errors
+/// `Limit` when together they are more than there may be.
+pub(super) fn merge(signatures: &mut Vec<Signature>, others: &[Signature]) -> Result<bool, FormatError> {
+    let before = signatures.len();
+    for other in others {
+        if signatures.iter().all(|s| s.key() != other.key()) {
+            add(signatures, *other)?;
+        }
+    }
+    Ok(signatures.len() > before)
+}

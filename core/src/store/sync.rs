@@ -4,12 +4,13 @@
 //!  names ──> generations that the copy lacks ──> their images ──> chunks ──> manifests ──> releases ──> tags
 //! ```
 //!
-//! Releases are copied byte by byte, with their signatures, so that a name means in the copy what it means here. A copy
-//! only goes forward: where it has generations of its own, it is none, and nothing is written. What was removed here
-//! stays there; a name that was removed as a whole is removed there by the generation that says so.
+//! Releases are copied byte by byte, with their signatures, so that a name means in the copy what it means here; to one
+//! that is there already the signatures are added that it has not. A copy only goes forward: where it has generations of
+//! its own, it is none, and nothing is written. What was removed here stays there; a name that was removed as a whole is
+//! removed there by the generation that says so.
 
 use super::needs::Needs;
-use super::release::{head_key, release_key};
+use super::release::{LIMIT, head_key, release_key};
 use super::transfer::{Transfer, transfer};
 use super::{Image, Session, SignedRelease, Store};
 use crate::error::{Error, ErrorKind, Result};
@@ -136,18 +137,22 @@ impl Sync<'_> {
         if let Some(g) = there.sizes.keys().find(|g| !here.sizes.contains_key(g) && !here.buried.contains(g)) {
             return Err(other(*g));
         }
-        // Of those that both have the sizes tell, and of the newest the bytes.
+        // Of those that both have the bytes of the newest tell, and the sizes. As many signatures of other keys have the
+        // same size: where those of the newest differ, all are looked at, for one request each when nothing changed
+        // would be too many.
         let newest = there.sizes.keys().rev().find(|g| here.sizes.contains_key(g));
+        let differs = |g: &u64| Ok::<_, Error>(self.read(self.from, name, *g)?.1 != self.read(self.to, name, *g)?.1);
+        let look = newest.map_or(Ok(false), differs)?;
         for (&g, size) in &here.sizes {
             let key = release_key(name, g);
             match there.sizes.get(&g) {
-                Some(same) if same == size && newest != Some(&g) => {}
+                Some(same) if same == size && !look => {}
                 Some(_) => {
-                    let ((ours, bytes), (theirs, _)) = (self.read(self.from, name, g)?, self.read(self.to, name, g)?);
-                    if ours.release != theirs.release {
+                    let ((ours, bytes), (mut both, _)) = (self.read(self.from, name, g)?, self.read(self.to, name, g)?);
+                    if ours.release != both.release {
                         return Err(other(g));
                     }
-                    if ours.signatures().len() > theirs.signatures().len() {
+                    if both.merge(&ours).map_err(|e| e.context(format!("generation {g} of {name}")))? {
                         lack.objects.push((key, bytes));
                     }
                 }
@@ -212,15 +217,20 @@ impl Sync<'_> {
                         self.to.refs().put_hint(&lack.name, 1)?;
                     }
                 }
-                // More signatures, or a run before this one was killed in between, or another is at it.
+                // Other signatures, or a run before this one was killed in between, or another is at it.
                 Err(e) if e.kind() == ErrorKind::Conflict => {
-                    let there = blobs.get(key, 64 << 10)?;
-                    let release = |bytes: &[u8]| SignedRelease::decode(bytes).map(|s| s.release).ok();
-                    if there != *bytes && (release(&there) != release(bytes) || release(bytes).is_none()) {
+                    let there = blobs.get(key, LIMIT)?;
+                    if there == *bytes {
+                        continue;
+                    }
+                    let (Ok(mut both), Ok(ours)) = (SignedRelease::decode(&there), SignedRelease::decode(bytes)) else {
+                        return Err(e);
+                    };
+                    if both.release != ours.release {
                         return Err(e);
                     }
-                    if there.len() < bytes.len() {
-                        blobs.put(key, bytes)?;
+                    if both.merge(&ours)? {
+                        blobs.put(key, &both.encode())?;
                     }
                 }
                 Err(e) => return Err(e),

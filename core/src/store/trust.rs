@@ -10,6 +10,7 @@
 //!
 //! Both belong to the handle and not to a call, so that nothing that opens or publishes can leave them out.
 
+use super::derived::SignedDocument;
 use super::lease::Lease;
 use super::memory::Memory;
 use super::name::Ref;
@@ -51,7 +52,8 @@ pub(super) struct Standing {
 }
 
 impl Store {
-    /// A handle of the same store that signs each release it publishes: captures, imports, roll backs, removals.
+    /// A handle of the same store that signs each release it publishes: captures, imports, roll backs, removals; and
+    /// the files that it derives.
     #[must_use]
     pub fn signing(&self, signer: Signer) -> Self {
         let mut handle = self.clone();
@@ -60,7 +62,7 @@ impl Store {
     }
 
     /// A handle of the same store that opens only images whose release is signed by a key of `trust`. An image by id
-    /// must have such a release, too.
+    /// must have such a release, too; a derived file that no such key signed is made again.
     #[must_use]
     pub fn trusting(&self, trust: Trust) -> Self {
         let mut handle = self.clone();
@@ -118,6 +120,17 @@ impl Store {
             memory.accept(&signed.release.store, &signed.release.name, tag, signed.release.generation)?;
         }
         Ok(Some(key))
+    }
+
+    /// Whether this handle believes the document of a derived file. `None` when it does not ask.
+    pub(super) fn believe_derived(&self, signed: &SignedDocument) -> Result<Option<KeyId>> {
+        self.1.trust.as_ref().map(|t| signed.verify(&t.keys)).transpose()
+    }
+
+    /// Whether the document of a derived file has the signature of this handle's key, if there is one.
+    pub(super) fn has_signed_derived(&self, signed: &SignedDocument) -> Result<bool> {
+        let Some(signer) = self.signer() else { return Ok(true) };
+        Ok(signed.verify(&Keyring::new(vec![signer.public()])?).is_ok())
     }
 
     /// The key that signed a release with this image; `None` when the handle does not ask.

@@ -9,6 +9,7 @@ use crate::convert::{
 };
 use crate::error::{Error, Result};
 use crate::image::Loss;
+use crate::sign::Signer;
 use crate::units::human;
 use clap::{Args, ValueEnum};
 use std::io::Write;
@@ -66,6 +67,11 @@ pub(in crate::cli) struct Derive {
     /// The image
     #[arg(value_name = "REF")]
     image: String,
+    #[command(flatten)]
+    trust: TrustArgs,
+    /// Sign the file in the store with this private key
+    #[arg(long, value_name = "FILE")]
+    sign_key: Option<PathBuf>,
     /// What to make
     #[arg(long, value_enum)]
     kind: Kind,
@@ -210,7 +216,9 @@ pub(in crate::cli) fn derive(args: &Derive, session: &Session) -> Result<()> {
         Kind::Erofs => DeriveKind::Erofs,
         Kind::Cpio => DeriveKind::Cpio,
     };
-    let image = session.store()?.image(&args.image)?;
+    let signer = args.sign_key.as_ref().map(Signer::read).transpose()?;
+    let store = args.trust.store(session)?;
+    let image = signer.map_or(store.clone(), |s| store.signing(s)).image(&args.image)?;
     let options = DeriveOptions { compression: args.compression.map(Into::into), ..DeriveOptions::new(kind) };
     let done = session.run("image derive", |task| {
         let (derived, done) = derive_file(&image, &options, task)?;

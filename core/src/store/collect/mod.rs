@@ -292,7 +292,7 @@ impl<'c> Collection<'c> {
         }
         for (id, name) in self.store.all_derived()?.into_iter().filter(|(id, _)| staying.contains(id)) {
             let kept = roots.images.contains(&id);
-            let done = self.store.derived(&id, &name).and_then(|d| d.map_or(Ok(()), |d| mark.derived(&d, kept)));
+            let done = self.store.any_derived(&id, &name).and_then(|d| d.map_or(Ok(()), |d| mark.derived(&d, kept)));
             match done {
                 // It can be made again.
                 Err(e) if e.kind() == ErrorKind::Integrity => {
