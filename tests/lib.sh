@@ -56,10 +56,12 @@ each() {
   [ -n "$any" ] || skip "$GROUP" "there are no tests of this group yet"
 }
 
-# Builds cvctl and exports CVCTL; what is in CVCTL already is taken as it is.
+# Builds cvctl and exports CVCTL, unless this run has built one; what is in CVCTL already is taken as it is.
 need_cvctl() {
   if [ -n "${CVCTL:-}" ]; then
     [ -x "$CVCTL" ] || { fail "cvctl" "CVCTL is $CVCTL, which is no program"; return 1; }
+  elif [ -s "$LOGS/cvctl" ]; then
+    CVCTL=$(< "$LOGS/cvctl")
   else
     CVCTL=$(realpath -m "${CARGO_TARGET_DIR:-target}/release/cvctl")
     local before=$FAILED

@@ -19,6 +19,7 @@ done
 [ ${#groups[@]} -gt 0 ] || groups=("${ALL[@]}")
 LOGS=$(realpath -m "$LOGS")
 mkdir -p "$LOGS"
+rm -f "$LOGS/cvctl"      # of this run only
 full=()
 [ "$FULL" = 0 ] || full=(--full)
 tests/setup.sh "${full[@]}" "${groups[@]}" || echo "run.sh: not all could be set up; tests that need it will say so"

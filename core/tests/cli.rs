@@ -358,9 +358,9 @@ fn a_tree_is_updated_and_compared() {
     assert!(bed.ok(&update(&["--local", "delete"])).contains("deleted, local: 1: /srv\n"));
     let at = bed.command(&["image", "diff", "base", "."]).current_dir(bed.path("out")).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&at.stdout).lines().last(), Some("+ /etc/hostname (name of the node)"));
-    // A REF has no slash: what stands there is not asked for.
-    let out = bed.command(&["image", "diff", "base", "out"]).current_dir(bed.dir.path()).output().unwrap();
-    assert_eq!(out.status.code(), Some(10));
+    // Where no image has that name, a directory may have one without a slash.
+    let at = bed.command(&["image", "diff", "base", "out"]).current_dir(bed.dir.path()).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&at.stdout).lines().last(), Some("+ /etc/hostname (name of the node)"));
     bed.fails(10, &["image", "diff", "base", "./nowhere"]);
     bed.fails(2, &["image", "diff", "base", "base", "--exact"]);
     bed.fails(2, &["image", "extract", "base", "x", "--dry-run"]);
