@@ -6,11 +6,12 @@ mod common;
 use libcv::capture::CaptureOptions;
 use libcv::convert::tar::{Compression, Entry, Kind, Writer};
 use libcv::convert::{
-    DeriveKind, DeriveOptions, ExportOptions, Exported, Format, ImportOptions, derive, export, export_to, import,
-    write_derived,
+    DeriveKind, DeriveOptions, ExportOptions, Exported, Format, ImportOptions, derive, derive_to, export, export_to,
+    import, write_derived,
 };
+use libcv::image::Hash;
 use libcv::job::Task;
-use libcv::store::{Image, Store};
+use libcv::store::{Image, Store, SyncOptions};
 use libcv::sys::confined::Root;
 use libcv::tree::compare::compare;
 use libcv::{ErrorKind, Result};
@@ -413,6 +414,29 @@ fn damage_to_a_derived_file_is_found_told_and_healed() {
     let healed = again();
     assert!(healed.made && healed.hash == first.hash);
     assert_eq!(faults(), [] as [String; 0]);
+    // Damage that nobody has noticed yet: the file is made again when it is written out.
+    let flip = || {
+        for pack in packs().difference(&before) {
+            let mut bytes = std::fs::read(pack).unwrap();
+            bytes[36] ^= 0xff;
+            std::fs::write(pack, bytes).unwrap();
+        }
+    };
+    let copy = Store::init(bed.path("copy")).unwrap();
+    let store = Store::open(bed.path("store")).unwrap();
+    store.sync(&copy, &SyncOptions::default(), &task).unwrap();
+    flip();
+    let store = Store::open(bed.path("store")).unwrap();
+    let out = bed.path("out.cpio");
+    let healed = derive_to(&store.image("a").unwrap(), &options, &out, &task).unwrap();
+    assert!(healed.made && healed.hash == Hash::of(&std::fs::read(&out).unwrap()));
+    assert_eq!(store.check(true, &task).unwrap().faults, []);
+    // A store that has no such file: it is removed, and made again when somebody wants it.
+    flip();
+    let store = Store::open_to_repair(bed.path("store")).unwrap();
+    assert_eq!(store.repair(&copy, &task).unwrap().faults, []);
+    let again = again();
+    assert!(again.made && again.hash == first.hash);
 }
 
 #[test]

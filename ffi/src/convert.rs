@@ -331,9 +331,10 @@ fn derive_options(kind: &str, p: *const cv_derive_options) -> Result<DeriveOptio
 
 /// Derives, and writes the file where one is named.
 fn derived(image: &Image, options: &DeriveOptions, path: Option<&PathBuf>, task: &Task) -> Result<Derivation> {
-    let (derived, done) = convert::derive(image, options, task)?;
-    path.map_or(Ok(()), |p| convert::write_derived(&derived, p, task))?;
-    Ok(done)
+    match path {
+        Some(path) => convert::derive_to(image, options, path, task),
+        None => convert::derive(image, options, task).map(|(_, done)| done),
+    }
 }
 
 /// Imports what is at `path` as the next generation of `name`: a tar archive, an OCI image layout (a directory, or one in

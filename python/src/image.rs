@@ -403,9 +403,10 @@ fn derived(
     path: Option<SystemPath>,
     task: &Task,
 ) -> libcv::Result<convert::Derivation> {
-    let (derived, done) = convert::derive(image, options, task)?;
-    path.map_or(Ok(()), |p| convert::write_derived(&derived, p.0, task))?;
-    Ok(done)
+    match path {
+        Some(path) => convert::derive_to(image, options, path.0, task),
+        None => convert::derive(image, options, task).map(|(_, done)| done),
+    }
 }
 
 fn local_files(name: &str) -> libcv::Result<Local> {

@@ -253,6 +253,24 @@ impl Sink for Stream<'_, '_, '_> {
     }
 }
 
+/// Derives, and writes the file to `path`, which must not exist. One in the store of which a part turns out to be damaged
+/// is made again.
+///
+/// # Errors
+/// As [`derive`] and [`write_derived`].
+pub fn derive_to(image: &Image, options: &DeriveOptions, path: impl AsRef<Path>, task: &Task) -> Result<Derivation> {
+    let (derived, done) = derive(image, options, task)?;
+    match write_derived(&derived, &path, task) {
+        Err(e) if e.kind() == ErrorKind::Integrity && !done.made && image.store().note_damage(&e)? => {
+            task.warn(format!("{e}; it is made again"));
+            let (derived, done) = derive(image, options, task)?;
+            write_derived(&derived, path, task)?;
+            Ok(done)
+        }
+        written => written.map(|()| done),
+    }
+}
+
 /// Writes a derived file to `path`, which must not exist, and which has its name only when it is whole.
 ///
 /// # Errors

@@ -25,6 +25,6 @@ mod squashfs;
 pub mod tar;
 
 pub use bring::{ImportOptions, Imported};
-pub use derive::{Derivation, DeriveKind, DeriveOptions, derive, write_derived};
+pub use derive::{Derivation, DeriveKind, DeriveOptions, derive, derive_to, write_derived};
 pub use export::{ExportOptions, Exported, Format, export, export_to};
 pub use input::import;

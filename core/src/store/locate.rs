@@ -131,6 +131,18 @@ impl Store {
         self.blobs().put(BAD, lines.concat().as_bytes())
     }
 
+    /// Notes the block that an error of reading names as damaged: what is in it is stored again by whoever has it. Whether it
+    /// named one.
+    pub(crate) fn note_damage(&self, e: &Error) -> Result<bool> {
+        let pack = e.facts().get("pack").and_then(|p| p.as_str()?.parse::<Hash>().ok());
+        let Some(block) = pack.zip(e.facts().get("offset").and_then(serde_json::Value::as_u64)) else {
+            return Ok(false);
+        };
+        let mut bad = self.bad_blocks()?;
+        bad.insert(block);
+        self.note_bad_blocks(&bad).map(|()| true)
+    }
+
     /// Takes back that blocks of these packs are damaged: they were just written anew. The same content in the same order
     /// has the same name.
     pub(super) fn forgive(&self, packs: &[Hash]) -> Result<()> {

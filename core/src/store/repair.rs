@@ -265,6 +265,16 @@ impl Repair<'_> {
                 }
             }
         }
+        // Of files that were derived from them, too: else they are made again.
+        for (id, name) in self.store.all_derived()? {
+            let Ok(Some(derived)) = self.store.any_derived(&id, &name) else { continue };
+            let Ok(chunks) = derived.chunks() else { continue };
+            for (hash, length) in chunks.chunks() {
+                if !self.session.holds(hash)? {
+                    wanted.insert(*hash, *length);
+                }
+            }
+        }
         self.task.stage("repair", wanted.chunks().iter().map(|c| u64::from(c.1)).sum(), Unit::Bytes);
         // What is whole in a pack that cannot be read otherwise may be nowhere else.
         for source in [self.store, self.from] {

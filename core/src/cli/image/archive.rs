@@ -4,8 +4,8 @@ use super::super::key::{SignArgs, TrustArgs};
 use super::super::{Session, output};
 use crate::convert::tar::Compression;
 use crate::convert::{
-    DeriveKind, DeriveOptions, ExportOptions, Exported, Format, ImportOptions, derive as derive_file,
-    export as write_file, export_to, import as read_file, write_derived,
+    DeriveKind, DeriveOptions, ExportOptions, Exported, Format, ImportOptions, derive as derive_file, derive_to,
+    export as write_file, export_to, import as read_file,
 };
 use crate::error::{Error, Result};
 use crate::image::Loss;
@@ -221,11 +221,10 @@ pub(in crate::cli) fn derive(args: &Derive, session: &Session) -> Result<()> {
     let image = signer.map_or(store.clone(), |s| store.signing(s)).image(&args.image)?;
     let options = DeriveOptions { compression: args.compression.map(Into::into), ..DeriveOptions::new(kind) };
     let done = session.run("image derive", |task| {
-        let (derived, done) = derive_file(&image, &options, task)?;
-        if let Some(file) = &args.file {
-            write_derived(&derived, file, task)?;
+        match &args.file {
+            Some(file) => derive_to(&image, &options, file, task),
+            None => derive_file(&image, &options, task).map(|(_, done)| done),
         }
-        Ok(done)
     })?;
     session.print(&done, |w| {
         done.losses.iter().try_for_each(|l| writeln!(w, "{}", lost(l)))?;
