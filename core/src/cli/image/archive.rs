@@ -220,11 +220,9 @@ pub(in crate::cli) fn derive(args: &Derive, session: &Session) -> Result<()> {
     let store = args.trust.store(session)?;
     let image = signer.map_or(store.clone(), |s| store.signing(s)).image(&args.image)?;
     let options = DeriveOptions { compression: args.compression.map(Into::into), ..DeriveOptions::new(kind) };
-    let done = session.run("image derive", |task| {
-        match &args.file {
-            Some(file) => derive_to(&image, &options, file, task),
-            None => derive_file(&image, &options, task).map(|(_, done)| done),
-        }
+    let done = session.run("image derive", |task| match &args.file {
+        Some(file) => derive_to(&image, &options, file, task),
+        None => derive_file(&image, &options, task).map(|(_, done)| done),
     })?;
     session.print(&done, |w| {
         done.losses.iter().try_for_each(|l| writeln!(w, "{}", lost(l)))?;
