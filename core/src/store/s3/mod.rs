@@ -15,7 +15,8 @@
 //!   Each call marks its object with a random number: when the answer to the first attempt was lost and the second is told
 //!   that there is an object, the mark says whose it is.
 //! - What is replaced in place (HEAD, CURRENT, BAD, stat caches) is a hint that a listing completes, or a cache: an old
-//!   answer to a read, or an old write that arrives late, costs time and no image.
+//!   answer to a read, or an old write that arrives late, costs time and no image. A release with one more signature, and
+//!   the document of a derived file that is made again, may lose to a late old one: they are signed or made once more.
 //! - An answer counts when all its bytes came; one that is cut off is asked for again. That they are the right bytes is
 //!   checked above, by hash.
 //!
