@@ -345,19 +345,27 @@ fn a_lost_index_is_rebuilt_from_the_packs() {
     assert_eq!(s.check().faults, []);
 }
 
-#[test]
-fn a_full_disk_is_a_limit_and_leaves_the_store_clean() {
+/// Does something where a small disk is mounted beneath `dir`.
+fn on_a_disk_of(size: &str, dir: &Path, work: impl FnOnce(&Path) + std::panic::UnwindSafe) {
     if !is_root() {
         eprintln!("skipped: needs root");
         return;
     }
-    let dir = tempfile::tempdir().unwrap();
-    let (mnt, tree) = (dir.path().join("mnt"), dir.path().join("tree"));
+    let mnt = dir.join("mnt");
     std::fs::create_dir(&mnt).unwrap();
+    run("mount", &["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs", mnt.to_str().unwrap()]);
+    let outcome = std::panic::catch_unwind(|| work(&mnt));
+    run("umount", &[mnt.to_str().unwrap()]);
+    outcome.unwrap();
+}
+
+#[test]
+fn a_full_disk_is_a_limit_and_leaves_the_store_clean() {
+    let dir = tempfile::tempdir().unwrap();
+    let tree = dir.path().join("tree");
     std::fs::create_dir(&tree).unwrap();
     small_tree(&tree);
-    run("mount", &["-t", "tmpfs", "-o", "size=8m", "tmpfs", mnt.to_str().unwrap()]);
-    let outcome = std::panic::catch_unwind(|| {
+    on_a_disk_of("8m", dir.path(), |mnt| {
         let store = Store::init(mnt.join("store")).unwrap();
         store.capture(&tree, "t", &options(dir.path()), &Task::quiet()).unwrap();
         std::fs::write(tree.join("much"), noise(20 << 20, 1)).unwrap();
@@ -376,23 +384,15 @@ fn a_full_disk_is_a_limit_and_leaves_the_store_clean() {
         let full = roomy.image("t").unwrap().extract(out, &ExtractOptions::default(), &Task::quiet()).unwrap_err();
         assert_eq!(full.kind(), ErrorKind::Limit, "{full:?}");
     });
-    run("umount", &[mnt.to_str().unwrap()]);
-    outcome.unwrap();
 }
 
 #[test]
 fn a_full_disk_gets_back_what_a_capture_stored_in_vain() {
-    if !is_root() {
-        eprintln!("skipped: needs root");
-        return;
-    }
     let dir = tempfile::tempdir().unwrap();
-    let (mnt, tree) = (dir.path().join("mnt"), dir.path().join("tree"));
-    std::fs::create_dir(&mnt).unwrap();
+    let tree = dir.path().join("tree");
     std::fs::create_dir(&tree).unwrap();
     std::fs::write(tree.join("little"), noise(200_000, 1)).unwrap();
-    run("mount", &["-t", "tmpfs", "-o", "size=90m", "tmpfs", mnt.to_str().unwrap()]);
-    let outcome = std::panic::catch_unwind(|| {
+    on_a_disk_of("90m", dir.path(), |mnt| {
         let store = Store::init(mnt.join("store")).unwrap();
         store.capture(&tree, "t", &options(dir.path()), &Task::quiet()).unwrap();
         let packs = || store.blobs().walk("packs").unwrap().len();
@@ -411,8 +411,6 @@ fn a_full_disk_gets_back_what_a_capture_stored_in_vain() {
         store.collect(&now, &Task::quiet()).unwrap();
         assert_eq!(packs(), 1);
     });
-    run("umount", &[mnt.to_str().unwrap()]);
-    outcome.unwrap();
 }
 
 #[test]

@@ -11,6 +11,7 @@
 //! is written for most that need not be read (`store-format.md` §11).
 
 use super::anew::{Anew, Source, Wanted};
+use super::index::Index;
 use super::needs::Needs;
 use super::usage::{BlockUse, Usage};
 use super::{Claim, Image, Session, Store};
@@ -62,7 +63,7 @@ impl Store {
     /// # Errors
     /// `Integrity` when a page or list is missing or damaged.
     pub fn amplification(&self, image: &Image) -> Result<Amplification> {
-        let mut index = super::index::Index::of_all_places();
+        let mut index = Index::of_all_places();
         self.each_segment(&mut |_| true, &mut |segment| index.add(segment))?;
         index.settle();
         let mut needed = vec![false; index.len()];
@@ -127,7 +128,7 @@ impl Session<'_> {
 type Chosen = ((u32, u32), Source);
 
 /// The blocks whose chunks are stored once more, in their order; `amplification` becomes what it is afterwards.
-fn choose(index: &super::index::Index, usage: &Usage, amplification: &mut Amplification) -> Vec<Chosen> {
+fn choose(index: &Index, usage: &Usage, amplification: &mut Amplification) -> Vec<Chosen> {
     if !amplification.is_much() {
         return Vec::new();
     }

@@ -34,7 +34,7 @@ pub(super) struct Usage {
 impl Usage {
     /// What a reader of the chunks that are `needed` takes from each block. The index must be settled.
     pub(super) fn of_reader(index: &Index, needed: impl Fn(usize) -> bool) -> Self {
-        Self::of(index, needed, u64::MAX)
+        Self::of_many(index, needed, u64::MAX)
     }
 
     /// Gives each chunk of an index the place from which a reader of all of them takes it.
@@ -47,10 +47,6 @@ impl Usage {
     /// What is to be kept of each block for the chunks that are `needed`. One that lies in several counts in each of which
     /// at least `dense` percent are needed, or else in the one that a reader would take. The index must be settled.
     pub(super) fn of_many(index: &Index, needed: impl Fn(usize) -> bool, dense: u64) -> Self {
-        Self::of(index, needed, dense)
-    }
-
-    fn of(index: &Index, needed: impl Fn(usize) -> bool, dense: u64) -> Self {
         let (mut out, several) = Self::of_all_places(index, &needed);
         let is_dense = |b: &BlockUse| b.live.saturating_mul(100) >= b.raw.saturating_mul(dense);
         let dense: HashSet<_> = out.blocks.iter().filter(|(_, b)| is_dense(b)).map(|(at, _)| *at).collect();
