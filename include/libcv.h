@@ -951,8 +951,8 @@ int32_t cv_key_generate(const char *file,
                         char **key_id);
 
 /**
- * Opens a store once more, as one that signs each generation it makes (captures, imports, roll backs, removals) with
- * the private key in `key_file`. Both handles are freed.
+ * Opens a store once more, as one that signs each generation it makes (captures, imports, roll backs, removals), and
+ * each file that it derives, with the private key in `key_file`. Both handles are freed.
  */
 int32_t cv_store_signing(const cv_store *store,
                          const char *key_file,

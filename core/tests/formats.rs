@@ -435,8 +435,15 @@ fn damage_to_a_derived_file_is_found_told_and_healed() {
     flip();
     let store = Store::open_to_repair(bed.path("store")).unwrap();
     assert_eq!(store.repair(&copy, &task).unwrap().faults, []);
-    let again = again();
-    assert!(again.made && again.hash == first.hash);
+    let made = again();
+    assert!(made.made && made.hash == first.hash);
+    // One that has it: it is fetched.
+    common::run("cp", &["-a", bed.path("store").to_str().unwrap(), bed.path("twin").to_str().unwrap()]);
+    flip();
+    let store = Store::open_to_repair(bed.path("store")).unwrap();
+    let done = store.repair(&Store::open(bed.path("twin")).unwrap(), &task).unwrap();
+    assert!(done.faults.is_empty() && done.chunks > 0, "{done:?}");
+    assert!(!again().made);
 }
 
 #[test]

@@ -21,8 +21,8 @@ pub unsafe extern "C" fn cv_key_generate(file: *const c_char, key_id: *mut *mut 
     })
 }
 
-/// Opens a store once more, as one that signs each generation it makes (captures, imports, roll backs, removals) with
-/// the private key in `key_file`. Both handles are freed.
+/// Opens a store once more, as one that signs each generation it makes (captures, imports, roll backs, removals), and
+/// each file that it derives, with the private key in `key_file`. Both handles are freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cv_store_signing(
     store: *const cv_store,

@@ -108,12 +108,13 @@ class Store:
     def diff_job(self, before: Union[str, Image], after: Union[str, Image]) -> Job[list[Change]]:
         """`diff` in the background."""
     def signing(self, key: _StrPath) -> Store:
-        """The same store, as one that signs each generation it makes with the private key in the file `key`."""
+        """The same store, as one that signs generations and derived files with the private key in `key`."""
     def trusting(self, keys: Sequence[_StrPath], *, state: Optional[_StrPath] = None) -> Store:
         """The same store, as one that opens only images whose generation one of the public keys in these files signed.
 
         With `state`, a directory, it keeps in mind the highest generation of a name or tag that it believed. Its
-        `image` raises `Integrity` for what is not signed, and `Stale` for an older generation than was seen before.
+        `image` raises `Integrity` for what is not signed, and `Stale` for an older generation than was seen before. A
+        derived file that none of the keys signed is made again.
         """
     def sign(self, reference: str) -> Release:
         """Adds the signature of this store's key, which `signing` gave it, to a generation that is there."""
