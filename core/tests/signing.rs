@@ -3,13 +3,13 @@
 
 mod common;
 
+use common::watched::{Watched, reads_only};
 use libcv::ErrorKind;
 use libcv::capture::CaptureOptions;
 use libcv::convert::tar::Compression;
 use libcv::convert::{Derivation, DeriveKind, DeriveOptions, derive};
 use libcv::job::Task;
 use libcv::sign::{Keyring, Signer};
-use libcv::store::blob::{BlobStore, BlobWriter, Meta};
 use libcv::store::collect::CollectOptions;
 use libcv::store::derived::Name;
 use libcv::store::local::LocalDir;
@@ -411,51 +411,11 @@ fn whom_a_handle_believes_takes_nothing_from_a_store() {
     assert_eq!(b.text(), before);
 }
 
-/// A directory that nobody may write to; permissions do not tell that to root.
-struct ReadOnly(LocalDir);
-
-fn denied<T>() -> libcv::Result<T> {
-    Err(libcv::Error::io("write", "the store", std::io::Error::from_raw_os_error(libc::EROFS)))
-}
-
-impl BlobStore for ReadOnly {
-    fn get(&self, key: &str, limit: u64) -> libcv::Result<Vec<u8>> {
-        self.0.get(key, limit)
-    }
-    fn get_range(&self, key: &str, offset: u64, buf: &mut [u8]) -> libcv::Result<()> {
-        self.0.get_range(key, offset, buf)
-    }
-    fn stat(&self, key: &str) -> libcv::Result<Option<Meta>> {
-        self.0.stat(key)
-    }
-    fn put(&self, _: &str, _: &[u8]) -> libcv::Result<()> {
-        denied()
-    }
-    fn create(&self, _: &str, _: &[u8]) -> libcv::Result<()> {
-        denied()
-    }
-    fn writer(&self) -> libcv::Result<Box<dyn BlobWriter>> {
-        denied()
-    }
-    fn list(&self, prefix: &str) -> libcv::Result<Vec<String>> {
-        self.0.list(prefix)
-    }
-    fn walk(&self, prefix: &str) -> libcv::Result<Vec<(String, Meta)>> {
-        self.0.walk(prefix)
-    }
-    fn delete_all(&self, _: &[String]) -> libcv::Result<()> {
-        denied()
-    }
-    fn place(&self) -> String {
-        self.0.place()
-    }
-}
-
 #[test]
 fn a_derived_file_that_is_not_believed_and_cannot_be_made_is_an_error() {
     let b = DerivedBed::new();
     let dir = LocalDir::open(&b.bed.path("store")).unwrap();
-    let read_only = Store::with_backend(Box::new(ReadOnly(dir))).unwrap();
+    let read_only = Store::with_backend(Box::new(Watched { dir, before: reads_only })).unwrap();
     let believed = read_only.trusting(trust(&[&b.ours]));
     assert!(b.made(&b.bed.store));
     let e = b.derive(&believed, "base@2").unwrap_err();

@@ -214,18 +214,24 @@ impl<'s> Refs<'s> {
         }
     }
 
-    /// What HEAD says: a lower bound of the highest generation. 0 when it says nothing.
+    /// What HEAD says: a lower bound of the highest generation. `None` without HEAD, 0 when it is damaged.
     ///
     /// # Errors
     /// `Network` when it cannot be asked.
-    pub(super) fn hint(&self, name: &str) -> Result<u64> {
+    pub(super) fn said(&self, name: &str) -> Result<Option<u64>> {
         let text = match self.blobs.get(&head_key(name), 32) {
             Err(e) if e.kind() == ErrorKind::Network => return Err(e),
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
             text => text.unwrap_or_default(),
         };
         let said = String::from_utf8_lossy(&text);
         let number = said.split_once(' ').and_then(|(digits, _)| digits.parse().ok());
-        Ok(number.filter(|n| *n <= LAST && head_text(name, *n) == said).unwrap_or(0))
+        Ok(Some(number.filter(|n| *n <= LAST && head_text(name, *n) == said).unwrap_or(0)))
+    }
+
+    /// [`Refs::said`], 0 when it says nothing.
+    pub(super) fn hint(&self, name: &str) -> Result<u64> {
+        Ok(self.said(name)?.unwrap_or(0))
     }
 
     /// Writes HEAD.
@@ -256,13 +262,15 @@ impl<'s> Refs<'s> {
     /// # Errors
     /// `Integrity` when all are lost; those of the backend.
     pub fn highest(&self, name: &str) -> Result<Option<u64>> {
-        let mut at = self.generations(name)?.last().copied().unwrap_or(0).max(self.hint(name)?);
+        // HEAD is written last and read first: what it knew must be there, whatever others publish meanwhile.
+        let said = self.said(name)?;
+        let mut at = self.generations(name)?.last().copied().max(said).unwrap_or(0);
         // A backend that cannot list.
         while at < LAST && self.blobs.size(&release_key(name, at + 1))?.is_some() {
             at += 1;
         }
         // A name that has nothing but HEAD lost all its generations: their numbers must not be given again.
-        if at == 0 && self.blobs.size(&head_key(name))?.is_some() {
+        if at == 0 && said.is_some() {
             return Err(Error::integrity(format!("all generations of {name} are lost, and its HEAD is damaged"))
                 .hint("repair the store from another: cvctl store repair --from STORE"));
         }
