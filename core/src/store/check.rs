@@ -121,7 +121,7 @@ impl<'s> Checker<'s> {
         // Before the packs: an image that comes meanwhile may be in packs that come meanwhile.
         let ids = self.store.image_ids()?;
         self.trailers()?;
-        self.segments()?;
+        self.segments(ids.is_empty())?;
         let bad = if read_data { Some(self.blocks()?) } else { None };
         let why = self.places(bad)?;
         self.live = self.live()?;
@@ -213,12 +213,13 @@ impl<'s> Checker<'s> {
         Ok(found)
     }
 
-    fn segments(&mut self) -> Result<()> {
+    /// `began_empty`: no image was there when the check began.
+    fn segments(&mut self, began_empty: bool) -> Result<()> {
         match self.store.current() {
             Err(e) if ends(&e) => return Err(e),
             Ok(_) => {}
             // A first writer that was killed has not come so far.
-            Err(e) if e.kind() == ErrorKind::NotFound && self.store.image_ids()?.is_empty() => {}
+            Err(e) if e.kind() == ErrorKind::NotFound && began_empty => {}
             Err(e) => self.fault(super::locate::CURRENT, e.to_string(), Vec::new()),
         }
         for name in self.store.segment_names()? {
