@@ -307,9 +307,10 @@ impl<'s> Checker<'s> {
         for p in &manifest.pages {
             self.task.check()?;
             self.need(id, &p.hash, &mut lost);
-            for row in image.page(p)? {
-                let counts = rules.row(&row)?;
-                self.row(id, &row, counts, &mut rules, &mut lost)?;
+            let mut rows = image.open_page(p)?;
+            while let Some(row) = rows.read()? {
+                let counts = rules.row(row)?;
+                self.row(id, row, counts, &mut rules, &mut lost)?;
             }
         }
         if rules.finish()? != manifest.totals {
