@@ -142,7 +142,7 @@ fn choose(index: &Index, usage: &Usage, amplification: &mut Amplification) -> Ve
         if let Some(left) = budget.checked_sub(b.needed()) {
             budget = left;
             amplification.read -= u64::from(b.stored) - b.needed();
-            let source = Source { pack: index.packs()[pack as usize], offset, stored: b.stored, live: 0, whole: false };
+            let source = Source { pack: index.packs()[pack as usize], offset, stored: b.stored, live: 0 };
             out.push(((pack, offset), source));
         }
     }

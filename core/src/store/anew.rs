@@ -1,9 +1,9 @@
 //! Chunks of blocks that are there are stored once more, side by side with others that are needed.
 
-use super::{ChunkWriter, Session, pack_key};
+use super::{ChunkWriter, Session, Store, pack_key};
 use crate::error::{Error, Result};
 use crate::image::Hash;
-use crate::image::block::{Block, BlockOpener};
+use crate::image::block::{Block, BlockInfo, BlockOpener, parse};
 
 /// A block in a pack of the session's store.
 #[derive(Clone, Copy, Debug)]
@@ -14,8 +14,6 @@ pub(super) struct Source {
     pub(super) stored: u32,
     /// Bytes of the chunks that are wanted.
     pub(super) live: u64,
-    /// Nearly all of it is: then it stays as it is, with the rest.
-    pub(super) whole: bool,
 }
 
 /// What becomes of a chunk.
@@ -42,32 +40,50 @@ impl<'a> Anew<'a> {
         Ok(Self { session, content, pages, opener: BlockOpener::new()?, stored: Vec::new() })
     }
 
+    /// Where it stores.
+    pub(super) fn store(&self) -> &'a Store {
+        self.session.store()
+    }
+
     /// Stores the chunks of a block that are wanted.
     ///
     /// # Errors
     /// `Integrity` when the block is damaged, or has less of them than was said; what the session returns.
     pub(super) fn block(&mut self, block: &Source, wanted: &dyn Fn(&Hash) -> Wanted) -> Result<()> {
-        self.stored.resize(block.stored as usize, 0);
-        self.session.store().blobs().get_range(&pack_key(&block.pack), u64::from(block.offset), &mut self.stored)?;
+        self.read(block)?;
         let (content, pages, mut found) = (&mut self.content, &mut self.pages, 0);
-        let info = self.opener.open(&self.stored, |hash, bytes| {
+        self.opener.open(&self.stored, |hash, bytes| {
             let wanted = wanted(&hash);
             found += if wanted == Wanted::No { 0 } else { bytes.len() as u64 };
             match wanted {
-                Wanted::Content if !block.whole => content.add(hash, bytes),
-                Wanted::Page if !block.whole => pages.add(hash, bytes),
-                _ => Ok(()),
+                Wanted::Content => content.add(hash, bytes),
+                Wanted::Page => pages.add(hash, bytes),
+                Wanted::No => Ok(()),
             }
         })?;
         // One that holds the same chunk twice holds more than is counted.
-        if found < block.live {
-            let what = format!("the block at {} of pack {} is not what the index says", block.offset, block.pack);
-            return Err(Error::integrity(what));
+        if found < block.live { Err(differs(block)) } else { Ok(()) }
+    }
+
+    /// Stores a block as it is. `info` is what the trailer of its pack says; the checksum of the bytes must agree.
+    ///
+    /// # Errors
+    /// As [`Anew::block`].
+    pub(super) fn copy(&mut self, block: &Source, info: BlockInfo, wanted: &dyn Fn(&Hash) -> Wanted) -> Result<()> {
+        self.read(block)?;
+        let head = parse(&self.stored)?;
+        let found = info.chunks.iter().filter(|(hash, _)| wanted(hash) != Wanted::No).map(|(_, n)| u64::from(*n));
+        let as_said = (head.crc, head.codec, head.raw) == (info.crc, info.codec, info.raw)
+            && head.lengths.iter().eq(info.chunks.iter().map(|(_, n)| n));
+        if !as_said || found.sum::<u64>() < block.live {
+            return Err(differs(block));
         }
-        if block.whole {
-            self.session.add(Block { info, bytes: &self.stored })?;
-        }
-        Ok(())
+        self.session.add(Block { info, bytes: &self.stored })
+    }
+
+    fn read(&mut self, block: &Source) -> Result<()> {
+        self.stored.resize(block.stored as usize, 0);
+        self.store().blobs().get_range(&pack_key(&block.pack), u64::from(block.offset), &mut self.stored)
     }
 
     /// Ends the blocks that were begun.
@@ -75,4 +91,8 @@ impl<'a> Anew<'a> {
         self.content.close()?;
         self.pages.close()
     }
+}
+
+fn differs(block: &Source) -> Error {
+    Error::integrity(format!("the block at {} of pack {} is not what the index says", block.offset, block.pack))
 }

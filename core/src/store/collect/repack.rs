@@ -7,7 +7,8 @@ use crate::image::Hash;
 use crate::job::{Failure, Task, threads};
 use crate::store::Session;
 use crate::store::anew::{Anew, Source};
-use std::collections::HashSet;
+use crate::store::usage::BlockUse;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -56,11 +57,20 @@ pub(super) fn repack(
 }
 
 fn store_pack(anew: &mut Anew<'_>, mark: &Mark, pack: &PackUse, task: &Task) -> Result<()> {
+    let is_whole = |used: &BlockUse| used.live * 100 >= used.raw * WHOLE_PERCENT;
+    // The trailer names the chunks of a block that is not opened.
+    let mut trailer = match pack.blocks.iter().any(|(_, used)| is_whole(used)) {
+        true => anew.store().read_trailer(&pack.id)?.into_iter().collect(),
+        false => HashMap::new(),
+    };
     for (offset, used) in &pack.blocks {
         task.check()?;
-        let (live, whole) = (used.live, used.live * 100 >= used.raw * WHOLE_PERCENT);
-        let block = Source { pack: pack.id, offset: *offset, stored: used.stored, live, whole };
-        anew.block(&block, &|hash| mark.wanted(hash, &pack.id, *offset))?;
+        let block = Source { pack: pack.id, offset: *offset, stored: used.stored, live: used.live };
+        let wanted = |hash: &Hash| mark.wanted(hash, &pack.id, *offset);
+        match trailer.remove(&u64::from(*offset)).filter(|_| is_whole(used)) {
+            Some(info) => anew.copy(&block, info, &wanted)?,
+            None => anew.block(&block, &wanted)?,
+        }
         task.advance(used.needed());
     }
     Ok(())
