@@ -28,7 +28,7 @@ use crate::store::{Image, Reason, Session, Store};
 use crate::sys::clock;
 use crate::sys::confined::{Root, show};
 use crate::sys::state;
-use crate::tree::report::ReportFile;
+use crate::tree::report::{self, ReportFile};
 use crate::tree::{Tree, walk};
 use cache::{Cache, CacheFile};
 use select::Selection;
@@ -293,16 +293,8 @@ fn capture(session: &Session<'_>, path: &Path, name: &str, options: &CaptureOpti
 impl Captured {
     /// The report but for its lists; before an image is published, without what is known only then.
     fn rest(&self, published: bool) -> serde_json::Value {
-        let mut out = json!(Self { scrubbed: Vec::new(), secrets: Vec::new(), ..self.clone() });
-        if let Some(members) = out.as_object_mut() {
-            members.retain(|key, _| key != "scrubbed" && key != "secrets");
-            if !published {
-                for key in ["generation", "image", "tree", "changed", "entries", "stored_bytes"] {
-                    members.insert(key.to_owned(), serde_json::Value::Null);
-                }
-            }
-        }
-        out
+        let unknown = ["generation", "image", "tree", "changed", "entries", "stored_bytes"];
+        report::rest(self, if published { &[] } else { &unknown })
     }
 }
 
