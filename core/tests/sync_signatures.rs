@@ -203,6 +203,29 @@ fn far_away_no_generation_is_read_twice() {
     check(&bed.there);
 }
 
+/// Which of both is damaged, and what to do, is in the error; and nothing newer goes over unseen.
+#[test]
+fn a_damaged_release_is_told_with_its_store() {
+    let bed = Bed::new(3, &Signer::generate().unwrap());
+    bed.sync();
+    for (store, other) in [("here", "there"), ("there", "here")] {
+        let path = bed.path(store).join("refs/t/0000000000000002");
+        let whole = std::fs::read(&path).unwrap();
+        let mut damaged = whole.clone();
+        damaged[40] ^= 1;
+        std::fs::write(&path, damaged).unwrap();
+        let e = bed.here.sync(&bed.there, &SyncOptions::default(), &Task::quiet()).unwrap_err();
+        assert_eq!(e.kind(), libcv::ErrorKind::Integrity);
+        assert!(e.message().starts_with(bed.path(store).to_str().unwrap()), "{e}");
+        assert!(e.hint_text().is_some_and(|h| h.contains("store repair")));
+        let healer = if other == "here" { &bed.here } else { &bed.there };
+        let done = Store::open_to_repair(bed.path(store)).unwrap().repair(healer, &Task::quiet()).unwrap();
+        assert_eq!((done.healed, done.faults.len()), (vec!["refs/t/0000000000000002".to_owned()], 0));
+        assert_eq!(std::fs::read(&path).unwrap(), whole);
+        bed.sync();
+    }
+}
+
 /// Two that sync into one store do not take from each other what they know.
 #[test]
 fn what_is_known_is_known_of_one_origin() {

@@ -174,7 +174,7 @@ fn capture(session: &Session<'_>, path: &Path, name: &str, options: &CaptureOpti
     let (tree, notes) = walk::walk(&root, threads, &|p, mode| selection.choose(p, mode), task)?;
     let order = tree.order();
 
-    let parent = parent_image(store, name)?;
+    let parent = store.base(name)?;
     let identity = (tree.device.0, tree.device.1, tree.entry(0).ino);
     let cache_file = CacheFile::open(&options.state.clone().unwrap_or_else(state::directory), name);
     let cache = match (&cache_file, &parent) {
@@ -331,15 +331,6 @@ fn in_order<'f>(
     }
     let there = order.iter().filter(|n| !read.vanished.contains(n));
     there.filter_map(|n| Some((tree.path(*n), found.get(n)?.as_slice()))).collect()
-}
-
-/// The newest image of the name, if it has one. One that is damaged is no base to build on, and no reason to stop.
-fn parent_image(store: &Store, name: &str) -> Result<Option<Image>> {
-    match store.image(name) {
-        Ok(image) => Ok(image.release().is_some().then_some(image)),
-        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::Conflict | ErrorKind::Integrity) => Ok(None),
-        Err(e) => Err(e),
-    }
 }
 
 fn belongs(cache: &Cache, parent: &Image) -> bool {

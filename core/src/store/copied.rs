@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 const KIND: &str = "copied";
-/// More than ten times the generations of a name that were ever seen.
+/// A million generations; of a name with more all are read.
 const LIMIT: u64 = 64 << 20;
 
 /// Of each generation size and time here and there, as they were when the copy lacked none of its signatures.

@@ -63,7 +63,8 @@ impl Store {
     ///
     /// # Errors
     /// `NotFound` for a name that is not here; `Conflict` when `to` has other generations of a name, `Integrity` when
-    /// something is damaged here. Generations are published last, so that `to` is whole at any time.
+    /// something is damaged here, or a release there that is compared. Generations are published last, so that `to` is
+    /// whole at any time.
     pub fn sync(&self, to: &Store, options: &SyncOptions, task: &Task) -> Result<Synced> {
         if self.uuid() == to.uuid() {
             return Err(Error::invalid("this is the same store, or a copy of its files"));
@@ -206,7 +207,13 @@ impl Sync<'_> {
     }
 
     fn read(&self, store: &Store, name: &str, generation: u64) -> Result<(SignedRelease, Vec<u8>)> {
-        store.refs().read(name, generation)
+        store.refs().read(name, generation).map_err(|e| match e.kind() {
+            ErrorKind::Integrity => {
+                let place = store.blobs().place();
+                e.context(&place).hint(format!("repair it: cvctl --store {place} store repair --from STORE"))
+            }
+            _ => e,
+        })
     }
 
     /// Brings the images over that the generations point to; all is durable when it returns.
