@@ -179,7 +179,7 @@ impl<'i> OldRows<'i> {
             let Some(image) = self.image else { return Ok(false) };
             if self.page == 0 {
                 // Looks all pages up at once.
-                drop(image.pages()?);
+                image.expect_pages()?;
             }
             let Some(page) = image.manifest().pages.get(self.page) else { return Ok(false) };
             self.before += self.rows.len();

@@ -3,7 +3,7 @@
 mod read;
 mod write;
 
-pub use read::{decode, decode_list};
+pub use read::{Rows, decode, decode_list};
 pub use write::{Page, PageWriter, begins_page, encode_list, row_digest};
 
 /// Version byte of a page.

@@ -15,7 +15,12 @@ pub const NAME_LIMIT: usize = 255;
 #[must_use]
 pub fn compare(a: &[u8], b: &[u8]) -> Ordering {
     let shared = shared_prefix(a, b);
-    match (a.get(shared), b.get(shared)) {
+    compare_rest(&a[shared..], &b[shared..])
+}
+
+/// Compares two paths of which the front, up to the first byte in which they differ, was taken off.
+pub(super) fn compare_rest(a: &[u8], b: &[u8]) -> Ordering {
+    match (a.first(), b.first()) {
         (None, None) => Ordering::Equal,
         (None, Some(_)) => Ordering::Less,
         (Some(_), None) => Ordering::Greater,
@@ -59,6 +64,11 @@ pub fn name(path: &[u8]) -> &[u8] {
 /// # Errors
 /// `Unsafe` for an absolute path, `.`, `..`, an empty component or a NUL; `Limit` beyond the limits.
 pub fn check(path: &[u8]) -> Result<(), FormatError> {
+    check_after(path, 0)
+}
+
+/// [`check`] of a path whose first `shared` bytes begin a path that was checked.
+pub(super) fn check_after(path: &[u8], shared: usize) -> Result<(), FormatError> {
     if path.is_empty() {
         return Ok(());
     }
@@ -66,11 +76,13 @@ pub fn check(path: &[u8]) -> Result<(), FormatError> {
     if path.len() > PATH_LIMIT {
         return Err(FormatError::Limit { what: "a path", limit: PATH_LIMIT as u64 });
     }
-    if path.contains(&0) {
+    let start = path[..shared].iter().rposition(|&c| c == b'/').map_or(0, |slash| slash + 1);
+    let (known, new) = path.split_at(start);
+    if new.contains(&0) {
         return bad("a path holds no NUL byte");
     }
-    let mut depth = 0;
-    for part in path.split(|&c| c == b'/') {
+    let mut depth = known.iter().filter(|&&c| c == b'/').count();
+    for part in new.split(|&c| c == b'/') {
         depth += 1;
         match part {
             b"" => return bad("a path is relative, without empty components"),
@@ -108,6 +120,17 @@ mod tests {
         fn order_is_that_of_components(a in "[a./-]{0,12}", b in "[a./-]{0,12}") {
             let parts = |p: &str| p.split('/').map(|c| c.as_bytes().to_vec()).collect::<Vec<_>>();
             prop_assert_eq!(compare(a.as_bytes(), b.as_bytes()), parts(&a).cmp(&parts(&b)));
+        }
+    }
+
+    proptest! {
+        /// Invariant: what two paths share at the front needs no second look.
+        #[test]
+        fn a_part_is_checked_as_the_whole(a in "[a./\0]{0,12}", b in "[a./\0]{0,12}") {
+            let (a, b) = (a.as_bytes(), b.as_bytes());
+            if check(a).is_ok() {
+                prop_assert_eq!(check_after(b, shared_prefix(a, b)).is_ok(), check(b).is_ok());
+            }
         }
     }
 

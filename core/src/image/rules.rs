@@ -44,7 +44,9 @@ impl Rules {
         }
         let counts = self.group(row)?;
         self.count(row, counts);
-        self.last = Some(row.path.clone());
+        let last = self.last.get_or_insert_default();
+        last.clear();
+        last.extend_from_slice(&row.path);
         Ok(counts)
     }
 

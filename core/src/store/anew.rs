@@ -14,7 +14,7 @@ pub(super) struct Source {
     pub(super) stored: u32,
     /// Bytes of the chunks that are wanted.
     pub(super) live: u64,
-    /// All of its chunks are: then it can stay as it is.
+    /// Nearly all of it is: then it stays as it is, with the rest.
     pub(super) whole: bool,
 }
 

@@ -1,5 +1,6 @@
 //! What differs between two images: a walk over both in path order, where pages that both have are not even read.
 
+use super::rows::RowCursor;
 use super::{ChunkSource, Image, Store};
 use crate::error::Result;
 use crate::event::Unit;
@@ -117,12 +118,12 @@ impl Store {
     /// `Integrity` when a page is missing or damaged; `Cancelled`.
     pub fn diff(&self, a: &Image, b: &Image, task: &Task) -> Result<Vec<Change>> {
         let mut out = Vec::new();
-        let single = |row: Row, kind| Change { path: row.path, kind, fields: Vec::new() };
+        let single = |row: &Row, kind| Change { path: row.path.clone(), kind, fields: Vec::new() };
         self.each_pair(a, b, task, &mut |x, y| match (x, y) {
             (Some(x), Some(y)) => {
-                let fields = fields(&x, &y);
+                let fields = fields(x, y);
                 if !fields.is_empty() {
-                    out.push(Change { path: x.path, kind: ChangeKind::Changed, fields });
+                    out.push(Change { path: x.path.clone(), kind: ChangeKind::Changed, fields });
                 }
             }
             (Some(x), None) => out.push(single(x, ChangeKind::Removed)),
@@ -138,7 +139,7 @@ impl Store {
         a: &Image,
         b: &Image,
         task: &Task,
-        give: &mut dyn FnMut(Option<Row>, Option<Row>),
+        give: &mut dyn FnMut(Option<&Row>, Option<&Row>),
     ) -> Result<()> {
         let pages = |i: &Image| i.manifest().pages.iter().map(|p| p.hash).collect::<HashSet<_>>();
         let (of_a, of_b) = (pages(a), pages(b));
@@ -150,9 +151,9 @@ impl Store {
         }
         self.expect(&set)?;
         task.stage("diff", (a.manifest().pages.len() + b.manifest().pages.len()) as u64, Unit::Steps);
-        let (mut a, mut b) = (Side::new(a), Side::new(b));
+        let (mut a, mut b) = (RowCursor::new(a, 0), RowCursor::new(b, 0));
         loop {
-            if a.skip_equal(&mut b) {
+            if skip_equal(&mut a, &mut b) {
                 task.advance(2);
                 continue;
             }
@@ -162,57 +163,33 @@ impl Store {
                 (None, Some(_)) => Ordering::Greater,
                 (Some(x), Some(y)) => path::compare(x, y),
             };
-            match order {
-                Ordering::Less => give(a.take(task)?, None),
-                Ordering::Greater => give(None, b.take(task)?),
-                Ordering::Equal => give(a.take(task)?, b.take(task)?),
+            let pages =
+                u64::from(order.is_le() && a.at_page().is_some()) + u64::from(order.is_ge() && b.at_page().is_some());
+            if pages > 0 {
+                task.check()?;
+                task.advance(pages);
+            }
+            let old = if order.is_le() { Some(a.get()?) } else { None };
+            let new = if order.is_ge() { Some(b.get()?) } else { None };
+            give(old, new);
+            if order.is_le() {
+                a.pass()?;
+            }
+            if order.is_ge() {
+                b.pass()?;
             }
         }
     }
 }
 
-/// One image on its way: the rows of the page that is open, and the next page.
-struct Side<'i> {
-    image: &'i Image,
-    next: usize,
-    rows: std::vec::IntoIter<Row>,
-}
-
-impl<'i> Side<'i> {
-    fn new(image: &'i Image) -> Self {
-        Self { image, next: 0, rows: Vec::new().into_iter() }
+/// Steps over a page that is next on both sides.
+fn skip_equal(a: &mut RowCursor<'_>, b: &mut RowCursor<'_>) -> bool {
+    let equal = matches!((a.at_page(), b.at_page()), (Some(x), Some(y)) if x.hash == y.hash);
+    if equal {
+        a.skip_page();
+        b.skip_page();
     }
-
-    /// The page that is next, when none is open.
-    fn at_page(&self) -> Option<&'i crate::image::manifest::PageRef> {
-        if self.rows.as_slice().is_empty() { self.image.manifest().pages.get(self.next) } else { None }
-    }
-
-    /// Steps over a page that is next on both sides.
-    fn skip_equal(&mut self, other: &mut Side<'_>) -> bool {
-        let equal = matches!((self.at_page(), other.at_page()), (Some(x), Some(y)) if x.hash == y.hash);
-        if equal {
-            self.next += 1;
-            other.next += 1;
-        }
-        equal
-    }
-
-    /// The path that is next. A page tells its first one without being read.
-    fn path(&self) -> Option<&[u8]> {
-        let open = self.rows.as_slice().first().map(|r| r.path.as_slice());
-        open.or_else(|| self.at_page().map(|p| p.first.as_slice()))
-    }
-
-    fn take(&mut self, task: &Task) -> Result<Option<Row>> {
-        if let Some(page) = self.at_page() {
-            task.check()?;
-            self.rows = self.image.page(page)?.into_iter();
-            self.next += 1;
-            task.advance(1);
-        }
-        Ok(self.rows.next())
-    }
+    equal
 }
 
 fn fields(a: &Row, b: &Row) -> Vec<Field> {

@@ -5,9 +5,9 @@ use super::source::ChunkSource;
 use super::{Store, image_key};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::block::checksum;
-use crate::image::manifest::{BYTE_LIMIT, PageRef, Totals};
+use crate::image::manifest::{BYTE_LIMIT, Totals};
 use crate::image::page::{self, LIST_ITEMS};
-use crate::image::{ChunkSet, Content, Hash, Item, Kind, Manifest, Row, path};
+use crate::image::{Content, Hash, Item, Kind, Manifest, Row, path};
 use crate::sign::KeyId;
 use crate::sys::confined::show;
 use std::io::Write;
@@ -134,44 +134,6 @@ impl Image {
             pages: m.pages.len(),
             layout: m.layout.as_ref().map(|l| String::from_utf8_lossy(l).into_owned()),
         })
-    }
-
-    /// The rows in path order. The rules that span pages are for [`crate::image::rules::Rules`].
-    ///
-    /// # Errors
-    /// Each item may fail with `Integrity`; the iterator then ends.
-    pub fn rows(&self) -> Result<impl Iterator<Item = Result<Row>> + '_> {
-        Ok(self.pages()?.flat_map(|page| match page {
-            Ok(rows) => rows.into_iter().map(Ok).collect::<Vec<_>>(),
-            Err(e) => vec![Err(e)],
-        }))
-    }
-
-    /// The rows of each page, in order.
-    ///
-    /// # Errors
-    /// Each item may fail with `Integrity`.
-    pub fn pages(&self) -> Result<impl Iterator<Item = Result<Vec<Row>>> + '_> {
-        let mut set = ChunkSet::default();
-        for p in &self.manifest.pages {
-            set.insert(p.hash, p.bytes);
-        }
-        self.store.expect(&set)?;
-        Ok(self.manifest.pages.iter().map(|p| self.page(p)))
-    }
-
-    /// The rows of one page.
-    ///
-    /// # Errors
-    /// `Integrity` when it is damaged or is not what the page table says.
-    pub fn page(&self, page: &PageRef) -> Result<Vec<Row>> {
-        let named = |e: Error| e.fact("page", page.hash.to_string()).fact("images", vec![self.id.to_string()]);
-        let bytes = self.store.chunk(&page.hash, page.bytes).map_err(named)?;
-        let rows = page::decode(&bytes).map_err(|e| named(e.into()))?;
-        if rows.len() != page.rows as usize || rows[0].path != page.first {
-            return Err(named(Error::integrity(format!("page {} is not what the page table says", page.hash))));
-        }
-        Ok(rows)
     }
 
     /// The row of one path, without leading slash.

@@ -40,6 +40,7 @@ mod presence;
 pub mod release;
 #[cfg(feature = "s3")]
 pub mod s3;
+mod rows;
 mod sealed;
 mod repair;
 pub mod session;
@@ -62,6 +63,8 @@ pub use memory::Memory;
 pub use name::Ref;
 pub use release::{Reason, Release, SignedRelease};
 pub use repair::Repaired;
+pub use rows::PageRows;
+pub(crate) use rows::RowCursor;
 pub use session::{Claim, Session};
 pub use source::{BlockFeed, ChunkSource, Origin};
 pub use sync::{SyncOptions, Synced};

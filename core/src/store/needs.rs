@@ -3,21 +3,27 @@
 use super::image::each_item;
 use super::{Image, Store};
 use crate::error::{Error, Result};
+use crate::image::manifest::PageRef;
 use crate::image::row::Value;
 use crate::image::rules::Rules;
 use crate::image::{Content, Hash, Item, Kind, Row};
 use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Tells what images need, of several images each page once.
+/// Tells what images need, of several images each page once. Several threads may ask.
 #[derive(Default)]
 pub(super) struct Needs {
-    pages: HashSet<Hash>,
+    pages: Mutex<HashSet<Hash>>,
 }
 
 impl Needs {
     /// Whether this is a page of one of the images.
     pub(super) fn has_page(&self, hash: &Hash) -> bool {
-        self.pages.contains(hash)
+        self.pages().contains(hash)
+    }
+
+    fn pages(&self) -> MutexGuard<'_, HashSet<Hash>> {
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Calls `f` with the name and length of each chunk of the image, as often as it occurs, but for what is in pages of
@@ -25,19 +31,25 @@ impl Needs {
     ///
     /// # Errors
     /// `Integrity` when a page or list is missing or damaged, and what `f` returns.
-    pub(super) fn of(&mut self, image: &Image, f: &mut dyn FnMut(&Hash, u32) -> Result<()>) -> Result<()> {
+    pub(super) fn of(&self, image: &Image, f: &mut dyn FnMut(&Hash, u32) -> Result<()>) -> Result<()> {
         for page in &image.manifest().pages {
-            if self.pages.contains(&page.hash) {
+            if !self.pages().insert(page.hash) {
                 continue;
             }
-            f(&page.hash, page.bytes)?;
-            for row in image.page(page)? {
-                of_row(image.store(), &row, f)?;
-            }
-            self.pages.insert(page.hash);
+            // Another store may have it whole: what could not be read to its end was not seen.
+            of_page(image, page, f).inspect_err(|_| _ = self.pages().remove(&page.hash))?;
         }
         Ok(())
     }
+}
+
+fn of_page(image: &Image, page: &PageRef, f: &mut dyn FnMut(&Hash, u32) -> Result<()>) -> Result<()> {
+    f(&page.hash, page.bytes)?;
+    let mut rows = image.open_page(page)?;
+    while let Some(row) = rows.read()? {
+        of_row(image.store(), row, f)?;
+    }
+    Ok(())
 }
 
 /// Calls `f` with the name and length of each chunk that a row needs.

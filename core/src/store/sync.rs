@@ -219,7 +219,7 @@ impl Sync<'_> {
     /// Brings the images over that the generations point to; all is durable when it returns.
     fn images(&mut self, lacks: &[Lack], session: &Session<'_>) -> Result<()> {
         let ids: BTreeSet<Hash> = lacks.iter().flat_map(|l| l.images.iter().copied()).collect();
-        let (mut needs, mut wanted, mut images) = (Needs::default(), ChunkSet::default(), Vec::new());
+        let (needs, mut wanted, mut images) = (Needs::default(), ChunkSet::default(), Vec::new());
         for id in ids {
             self.task.check()?;
             let image = self.from.image_by_id(id)?;

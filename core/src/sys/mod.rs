@@ -3,6 +3,7 @@
 pub mod block;
 pub mod clock;
 pub mod confined;
+pub mod cwd;
 pub mod descriptor;
 pub mod identity;
 pub mod inode;

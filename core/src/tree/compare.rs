@@ -56,15 +56,15 @@ pub fn compare(
     let groups = Mutex::new(HashMap::new());
     let next = AtomicUsize::new(0);
     // Pages are looked up together once.
-    drop(image.pages()?);
+    image.expect_pages()?;
     let pages = &image.manifest().pages;
     let work = || -> Result<()> {
         let mut buffer = vec![0; 1 << 20];
         while let Some(page) = pages.get(next.fetch_add(1, Ordering::Relaxed)) {
-            for row in image.page(page)? {
+            let mut rows = image.open_page(page)?;
+            while let Some(row) = rows.read()? {
                 task.check()?;
-                let mut c =
-                    Comparison { row: &row, source, medium, found: &found, groups: &groups, buffer: &mut buffer };
+                let mut c = Comparison { row, source, medium, found: &found, groups: &groups, buffer: &mut buffer };
                 c.entry(root)?;
             }
         }
@@ -92,7 +92,11 @@ fn extra(image: &Image, root: &Root, threads: usize, task: &Task, out: &mut Vec<
     if tree.len() as u64 == image.manifest().totals.rows && !out.iter().any(|d| d.field == "missing") {
         return Ok(());
     }
-    let known: HashSet<Hash> = image.rows()?.map(|r| r.map(|r| Hash::of(&r.path))).collect::<Result<_>>()?;
+    let mut known = HashSet::new();
+    image.each_row(|row| {
+        known.insert(Hash::of(&row.path));
+        Ok(())
+    })?;
     for n in tree.order() {
         let path = tree.path(n);
         if !known.contains(&Hash::of(&path)) && out.len() < LIMIT {

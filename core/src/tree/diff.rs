@@ -3,6 +3,7 @@
 
 use super::entry::{EMPTIED, LINKED};
 use super::examine::{Fields, Found, Look, Seen, examine};
+use super::history::Earlier;
 use super::mounts::Mounts;
 use super::select::Selection;
 use super::update::protect::Protection;
@@ -84,19 +85,30 @@ pub fn diff(
     let quiet = Task::new(task.cancel_token(), None);
     let (tree, _) = walk::walk(&root, threads, &|p, mode| selection.choose(p, mode), &quiet)?;
     let mounts = Mounts::beneath(&root);
-    let look =
-        Look { image, source, root: &root, mounts: &mounts, by_content: &|_, _| true, medium: false, threads, task };
+    let look = Look {
+        image,
+        source,
+        root: &root,
+        mounts: &mounts,
+        earlier: &Earlier::default(),
+        by_content: &|_| true,
+        medium: false,
+        threads,
+        task,
+    };
     let seen = examine(&look, tree)?;
     let groups = groups(&seen);
     let mut out = Vec::new();
     let mut left_out: Option<Vec<u8>> = None;
-    for (row, s) in image.rows()?.zip(seen.rows()) {
-        let row = row?;
-        if let Some((kind, fields)) = row_change(&row, &s, &groups, &selection, &mut left_out) {
+    let mut rows = seen.rows();
+    image.each_row(|row| {
+        let change = rows.next().and_then(|s| row_change(row, &s, &groups, &selection, &mut left_out));
+        if let Some((kind, fields)) = change {
             let kept = protection.of(&row.path, row.mode).map(|(_, why)| why);
-            out.push(TreeChange { change: Change { path: row.path, kind, fields }, kept });
+            out.push(TreeChange { change: Change { path: row.path.clone(), kind, fields }, kept });
         }
-    }
+        Ok(())
+    })?;
     for n in seen.extra() {
         let path = seen.tree.path(n);
         let kept = protection.of(&path, seen.tree.entry(n).mode.into()).map(|(_, why)| why);

@@ -12,6 +12,7 @@
 use super::compare::first_difference;
 use super::entry::{EMPTIED, Entry, MOUNT, Tree};
 use super::extract::metadata::is_label;
+use super::history::{Earlier, Gone, Span};
 use super::mounts::Mounts;
 use super::walk;
 use crate::error::{Error, Result};
@@ -21,11 +22,13 @@ use crate::image::{Hash, path};
 use crate::job::{Failure, Task};
 use crate::store::{ChunkSource, Field, Image};
 use crate::sys::confined::{Links, Root, proc_path, split};
+use crate::sys::cwd::Cwd;
 use crate::sys::inode;
 use crate::sys::xattr::{self, Of};
 use rustix::fs::{Advice, AtFlags, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 use std::cmp::Ordering;
+use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering as Sync_};
@@ -99,6 +102,8 @@ struct PageMarks {
     apart: Vec<(Entry, (u32, u32))>,
     /// Entries of the walk that have a row.
     met: Vec<u32>,
+    /// What earlier images had from here to the next page, and this one has not.
+    gone: Vec<Gone>,
 }
 
 /// A tree beside an image.
@@ -129,6 +134,11 @@ impl Examined {
         Seen { found, differs: mark.differs }
     }
 
+    /// What earlier images had and this one has not.
+    pub(super) fn gone(&mut self) -> impl Iterator<Item = Gone> {
+        self.pages.iter_mut().flat_map(|page| std::mem::take(&mut page.gone))
+    }
+
     /// The entries of the walk that have no row, in path order.
     pub(super) fn extra(&self) -> impl DoubleEndedIterator<Item = u32> + '_ {
         self.order.iter().copied().filter(|&n| !self.met[n as usize])
@@ -141,8 +151,10 @@ pub(super) struct Look<'a> {
     pub(super) source: &'a dyn ChunkSource,
     pub(super) root: &'a Root,
     pub(super) mounts: &'a Mounts,
+    /// The images that the tree was made from.
+    pub(super) earlier: &'a Earlier,
     /// Whether the content of a file is compared although size and time are equal.
-    pub(super) by_content: &'a (dyn Fn(&Row, &Entry) -> bool + Sync),
+    pub(super) by_content: &'a (dyn Fn(&Entry) -> bool + Sync),
     /// Content comes from the medium, not from what the kernel holds.
     pub(super) medium: bool,
     pub(super) threads: usize,
@@ -157,16 +169,17 @@ pub(super) fn examine(look: &Look<'_>, tree: Tree) -> Result<Examined> {
     let order = tree.order();
     let pages = &look.image.manifest().pages;
     // Pages are looked up together once.
-    drop(look.image.pages()?);
+    look.image.expect_pages()?;
     let (next, failure) = (AtomicUsize::new(0), Failure::default());
     let done = Mutex::new((0..pages.len()).map(|_| PageMarks::default()).collect::<Vec<_>>());
     failure.on_threads(look.threads, || {
-        let mut eye = Eye { look, tree: &tree, order: &order, directory: None, buffer: Vec::new() };
+        let cwd = Cwd::of_thread();
+        let mut eye = Eye { look, tree: &tree, order: &order, directory: None, cwd, buffer: Vec::new() };
         loop {
             let n = next.fetch_add(1, Sync_::Relaxed);
             let Some(page) = pages.get(n) else { return Ok(()) };
             failure.check(look.task)?;
-            let marks = eye.page(page)?;
+            let marks = eye.page(page, look.earlier.span(pages, n))?;
             look.task.advance(marks.rows.len() as u64);
             if let Ok(mut done) = done.lock() {
                 done[n] = marks;
@@ -186,17 +199,19 @@ struct Eye<'a> {
     order: &'a [u32],
     /// The directory that was used last.
     directory: Option<(Vec<u8>, OwnedFd)>,
+    /// The thread's working directory, which is that one.
+    cwd: Option<Cwd>,
     buffer: Vec<u8>,
 }
 
 impl Eye<'_> {
-    fn page(&mut self, page: &PageRef) -> Result<PageMarks> {
-        let rows = self.look.image.page(page)?;
-        let mut out = PageMarks { rows: Vec::with_capacity(rows.len()), ..PageMarks::default() };
+    fn page(&mut self, page: &PageRef, mut span: Span<'_>) -> Result<PageMarks> {
+        let mut rows = self.look.image.open_page(page)?;
+        let mut out = PageMarks { rows: Vec::with_capacity(page.rows as usize), ..PageMarks::default() };
         let before = |n: &u32| path::compare(&self.tree.path(*n), &page.first).is_lt();
         let mut at = self.order.partition_point(before);
         let mut here = self.order.get(at).map(|&n| self.tree.path(n)).unwrap_or_default();
-        for row in &rows {
+        while let Some(row) = rows.read()? {
             // Along with the walk: both are in path order.
             let mut number = None;
             while let Some(&n) = self.order.get(at) {
@@ -215,13 +230,22 @@ impl Eye<'_> {
                 }
             }
             out.met.extend(number);
-            let mark = self.row(row, number, &mut out.apart)?;
+            let disguised = span.beside(row)?;
+            let mark = self.row(row, number, disguised, &mut out.apart)?;
             out.rows.push(mark);
         }
+        out.gone = span.finish()?;
         Ok(out)
     }
 
-    fn row(&mut self, row: &Row, number: Option<u32>, apart: &mut Vec<(Entry, (u32, u32))>) -> Result<Mark> {
+    /// `disguised`: size and time say nothing about the content.
+    fn row(
+        &mut self,
+        row: &Row,
+        number: Option<u32>,
+        disguised: bool,
+        apart: &mut Vec<(Entry, (u32, u32))>,
+    ) -> Result<Mark> {
         let bare = |at| Mark { at, differs: Fields::default() };
         let mounts = self.look.mounts;
         let entry = match number {
@@ -240,7 +264,7 @@ impl Eye<'_> {
         if entry.has(MOUNT) || mounts.at(&row.path) {
             return Ok(bare(at));
         }
-        let differs = self.fields(row, &entry).map_err(|e| match e {
+        let differs = self.fields(row, &entry, disguised).map_err(|e| match e {
             Failed::Errno(e) => Error::io("read", self.look.root.name_of(&row.path), e),
             Failed::Error(e) => e,
         })?;
@@ -268,13 +292,16 @@ impl Eye<'_> {
             let flags = OFlags::PATH | OFlags::DIRECTORY;
             self.directory = None;
             let fd = self.look.root.open_at(parent, flags, Mode::empty(), Links::Refuse)?;
+            if self.cwd.as_ref().is_some_and(|cwd| cwd.enter(fd.as_fd()).is_err()) {
+                self.cwd = None;
+            }
             self.directory = Some((parent.to_vec(), fd));
         }
         let (_, fd) = self.directory.as_ref().ok_or(Errno::BADF)?;
         Ok((fd.as_fd(), if name.is_empty() { b"." } else { name }))
     }
 
-    fn fields(&mut self, row: &Row, e: &Entry) -> Result<Fields, Failed> {
+    fn fields(&mut self, row: &Row, e: &Entry, disguised: bool) -> Result<Fields, Failed> {
         let mut out = Fields::default();
         let same_kind = e.kind() == row.kind_bits();
         let fat = self.look.mounts.is_fat(&row.path);
@@ -299,7 +326,7 @@ impl Eye<'_> {
             _ if !same_kind => {}
             Kind::File { size: wanted, .. } => {
                 note(size != *wanted, Field::Size);
-                let by_content = late || (self.look.by_content)(row, e);
+                let by_content = late || disguised || (self.look.by_content)(e);
                 if size != *wanted || (by_content && *wanted > 0 && !self.same_content(row)?) {
                     out.add(Field::Content);
                 }
@@ -324,8 +351,12 @@ impl Eye<'_> {
     }
 
     fn same_attributes(&mut self, row: &Row) -> Result<bool, Errno> {
+        let here = self.cwd.is_some();
         let (dir, name) = self.at(&row.path)?;
-        let there = xattr::list(Of::Path(&proc_path(dir, name)))?;
+        let there = match CString::new(name) {
+            Ok(name) if here => xattr::list(Of::Path(&name))?,
+            _ => xattr::list(Of::Path(&proc_path(dir, name)))?,
+        };
         if there.is_empty() && row.xattrs.is_empty() {
             return Ok(true);
         }

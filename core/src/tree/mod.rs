@@ -5,6 +5,7 @@ pub mod diff;
 pub mod entry;
 mod examine;
 pub mod extract;
+mod history;
 mod mounts;
 pub mod pattern;
 pub mod read;

@@ -9,7 +9,6 @@
 //! neither overwritten nor deleted; an update that was killed at any moment is finished by repeating it.
 
 mod apply;
-mod history;
 mod journal;
 mod plan;
 mod processes;
@@ -21,6 +20,7 @@ pub use verdict::{Need, Reason, Service, Straggler, Verdict};
 use super::examine::{Look, examine};
 use super::extract::plan::Plan;
 use super::extract::{self, Extraction, Loss, capability, finish, over, target};
+use super::history::{Earlier, History};
 use super::mounts::Mounts;
 use super::select::Selection;
 use super::walk::{self, Choice};
@@ -33,7 +33,6 @@ use crate::store::{ChunkSource, Field, Image};
 use crate::sys::confined::{Links, Root, show};
 use crate::sys::lock::Lock;
 use crate::sys::{clock, inode, process};
-use history::History;
 use journal::Journal;
 use plan::{Planned, Planner, Policy};
 use processes::{When, is_machine, running};
@@ -325,22 +324,21 @@ impl Survey<'_> {
         let (tree, _) = walk::walk(root, threads, &choose, &quiet)?;
         let mounts = Mounts::beneath(root);
         let images = before.map_or_else(|| target::noted(root).into_iter().collect(), |j| j.images.clone());
-        let history = History::of(&images, image, task)?;
+        let earlier = Earlier::new(&images, image)?;
         let look = Look {
             image,
             source,
             root,
             mounts: &mounts,
-            by_content: &|row, e| {
-                by_content
-                    || history.disguised.contains(&row.path)
-                    || before.is_some_and(|j| j.may_be_half((e.ctime_s, e.ctime_ns)))
-            },
+            earlier: &earlier,
+            by_content: &|e| by_content || before.is_some_and(|j| j.may_be_half((e.ctime_s, e.ctime_ns))),
             medium,
             threads,
             task,
         };
-        let seen = examine(&look, tree)?;
+        let mut seen = examine(&look, tree)?;
+        earlier.warn(task);
+        let history = History::new(seen.gone());
         let mut planner = Planner::new(&policy, &history, left_out.into_inner().unwrap_or_default());
         let mut rows = seen.rows();
         let plan = Plan::of(image, source, task, &mut |row, first| {

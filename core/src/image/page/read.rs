@@ -10,54 +10,145 @@ use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// The rows of a page.
+/// The rows of a page, all at once.
 ///
 /// # Errors
 /// Any [`FormatError`]: the bytes may come from anywhere.
 pub fn decode(bytes: &[u8]) -> Result<Vec<Row>, FormatError> {
-    if bytes.len() > BYTE_LIMIT {
-        return Err(FormatError::Limit { what: "a page", limit: BYTE_LIMIT as u64 });
+    let mut rows = Rows::new(bytes)?;
+    let mut out = Vec::with_capacity(rows.left);
+    while let Some(row) = rows.read()? {
+        out.push(row.clone());
     }
-    let mut r = Reader::new("page", bytes);
-    r.magic(MAGIC, VERSION)?;
-    let count = r.count(ROW_LIMIT, "the number of rows of a page")?;
-    if count == 0 {
-        return r.bad("a page has at least one row");
-    }
-    // A row takes at least ten bytes, so that a lying count allocates nothing much.
-    let mut rows = Vec::with_capacity(count.min(bytes.len() / 10 + 1));
-    let mut sets = Sets::default();
-    for _ in 0..count {
-        let row = read_row(&mut r, rows.last(), &mut sets)?;
-        rows.push(row);
-    }
-    r.end()?;
-    Ok(rows)
+    Ok(out)
 }
 
+/// The rows of a page, one after the other. They are read into the same place, so that a page of a thousand rows takes
+/// no thousand allocations.
+pub struct Rows<B> {
+    bytes: B,
+    at: usize,
+    left: usize,
+    sets: Sets,
+    /// The row that was read last; without path before the first.
+    row: Row,
+    begun: bool,
+    spare: Spare,
+}
+
+/// Memory of the pieces and the link target of rows before.
 #[derive(Default)]
+struct Spare {
+    items: Vec<Item>,
+    target: Vec<u8>,
+}
+
+impl<B: AsRef<[u8]>> Rows<B> {
+    /// Before the first row.
+    ///
+    /// # Errors
+    /// Any [`FormatError`].
+    pub fn new(bytes: B) -> Result<Self, FormatError> {
+        let whole = bytes.as_ref();
+        if whole.len() > BYTE_LIMIT {
+            return Err(FormatError::Limit { what: "a page", limit: BYTE_LIMIT as u64 });
+        }
+        let mut r = Reader::new("page", whole);
+        r.magic(MAGIC, VERSION)?;
+        let left = r.count(ROW_LIMIT, "the number of rows of a page")?;
+        if left == 0 {
+            return r.bad("a page has at least one row");
+        }
+        let (at, sets) = (whole.len() - r.left(), Sets::default());
+        let row = Row {
+            path: Vec::new(),
+            mode: 0,
+            uid: 0,
+            gid: 0,
+            mtime: (0, 0),
+            xattrs: sets.none.clone(),
+            inode_flags: 0,
+            torn: false,
+            group: None,
+            kind: Kind::Fifo,
+        };
+        Ok(Self { bytes, at, left, sets, row, begun: false, spare: Spare::default() })
+    }
+
+    /// How many rows are still to be read.
+    #[must_use]
+    pub fn left(&self) -> usize {
+        self.left
+    }
+
+    /// The row that was read last.
+    #[must_use]
+    pub fn row(&self) -> &Row {
+        &self.row
+    }
+
+    /// The next row; `None` at the end.
+    ///
+    /// # Errors
+    /// Any [`FormatError`]; after one the rest is not to be read.
+    pub fn read(&mut self) -> Result<Option<&Row>, FormatError> {
+        let whole = self.bytes.as_ref();
+        let mut r = Reader::new("page", &whole[self.at..]);
+        if self.left == 0 {
+            r.end()?;
+            return Ok(None);
+        }
+        self.left -= 1;
+        match std::mem::replace(&mut self.row.kind, Kind::Fifo) {
+            Kind::File { content: Content::Near(items), .. } => self.spare.items = items,
+            Kind::Link(target) => self.spare.target = target,
+            _ => {}
+        }
+        read_row(&mut r, self.begun, &mut self.row, &mut self.sets, &mut self.spare)?;
+        self.begun = true;
+        self.at = whole.len() - r.left();
+        Ok(Some(&self.row))
+    }
+}
+
 struct Sets {
     known: Vec<Xattrs>,
     distinct: HashSet<Xattrs>,
+    none: Xattrs,
 }
 
-fn read_row(r: &mut Reader<'_>, previous: Option<&Row>, sets: &mut Sets) -> Result<Row, FormatError> {
-    let path = read_path(r, previous)?;
-    let mode = r.leb_max(0xffff, "a mode")? as u32;
-    let uid = r.leb_max(u64::from(u32::MAX), "a uid")? as u32;
-    let gid = r.leb_max(u64::from(u32::MAX), "a gid")? as u32;
-    let seconds = r.signed()?.wrapping_add(previous.map_or(0, |p| p.mtime.0));
+impl Default for Sets {
+    fn default() -> Self {
+        Self { known: Vec::new(), distinct: HashSet::new(), none: Arc::new([]) }
+    }
+}
+
+/// Reads a row over the one before it.
+fn read_row(
+    r: &mut Reader<'_>,
+    begun: bool,
+    row: &mut Row,
+    sets: &mut Sets,
+    spare: &mut Spare,
+) -> Result<(), FormatError> {
+    read_path(r, begun, &mut row.path)?;
+    row.mode = r.leb_max(0xffff, "a mode")? as u32;
+    row.uid = r.leb_max(u64::from(u32::MAX), "a uid")? as u32;
+    row.gid = r.leb_max(u64::from(u32::MAX), "a gid")? as u32;
+    let seconds = r.signed()?.wrapping_add(if begun { row.mtime.0 } else { 0 });
     let nanos = r.leb()?;
     if nanos >= 1_000_000_000 {
         return r.bad("nanoseconds are under a second");
     }
+    row.mtime = (seconds, nanos as u32);
     let flags = r.leb()?;
     if flags & !(HAS_GROUP | HAS_XATTRS | HAS_INODE_FLAGS | TORN) != 0 {
         return r.bad("unknown row flags are set");
     }
-    let group = if flags & HAS_GROUP != 0 { Some(r.array()?) } else { None };
-    let xattrs = if flags & HAS_XATTRS != 0 { read_xattrs(r, sets)? } else { Arc::new([]) };
-    let inode_flags = if flags & HAS_INODE_FLAGS != 0 {
+    row.torn = flags & TORN != 0;
+    row.group = if flags & HAS_GROUP != 0 { Some(r.array()?) } else { None };
+    row.xattrs = if flags & HAS_XATTRS != 0 { read_xattrs(r, sets)? } else { sets.none.clone() };
+    row.inode_flags = if flags & HAS_INODE_FLAGS != 0 {
         let f = r.leb()?;
         if f == 0 || f & !u64::from(row::INODE_FLAGS) != 0 {
             return r.bad("inode flags are none of those kept");
@@ -66,8 +157,8 @@ fn read_row(r: &mut Reader<'_>, previous: Option<&Row>, sets: &mut Sets) -> Resu
     } else {
         0
     };
-    let kind = match mode & row::KIND_MASK {
-        row::REGULAR => read_file(r)?,
+    row.kind = match row.mode & row::KIND_MASK {
+        row::REGULAR => read_file(r, &mut spare.items)?,
         row::DIRECTORY => Kind::Directory,
         row::FIFO => Kind::Fifo,
         row::LINK => {
@@ -75,7 +166,10 @@ fn read_row(r: &mut Reader<'_>, previous: Option<&Row>, sets: &mut Sets) -> Resu
             if target.is_empty() || target.contains(&0) {
                 return r.bad("a link target is empty or holds a NUL");
             }
-            Kind::Link(target.to_vec())
+            let mut whole = std::mem::take(&mut spare.target);
+            whole.clear();
+            whole.extend_from_slice(target);
+            Kind::Link(whole)
         }
         row::CHARACTER | row::BLOCK => Kind::Device {
             major: r.leb_max(u64::from(u32::MAX), "a device number")? as u32,
@@ -83,33 +177,37 @@ fn read_row(r: &mut Reader<'_>, previous: Option<&Row>, sets: &mut Sets) -> Resu
         },
         _ => return r.bad("a mode of a kind that images do not hold"),
     };
-    if kind == Kind::Directory && group.is_some() {
+    if row.is_directory() && row.group.is_some() {
         return r.bad("a directory is in a hard link group");
     }
-    if path.is_empty() && kind != Kind::Directory {
+    if row.path.is_empty() && !row.is_directory() {
         return r.bad("the root is not a directory");
     }
-    let torn = flags & TORN != 0;
-    Ok(Row { path, mode, uid, gid, mtime: (seconds, nanos as u32), xattrs, inode_flags, torn, group, kind })
+    Ok(())
 }
 
-fn read_path(r: &mut Reader<'_>, previous: Option<&Row>) -> Result<Vec<u8>, FormatError> {
+/// Turns the path of the row before into that of this one.
+fn read_path(r: &mut Reader<'_>, begun: bool, path: &mut Vec<u8>) -> Result<(), FormatError> {
     let shared = r.count(path::PATH_LIMIT, "a path")?;
     let suffix = r.str(path::PATH_LIMIT, "a path")?;
-    let before: &[u8] = previous.map_or(&[], |p| &p.path);
-    let Some(head) = before.get(..shared) else { return r.bad("a path shares more than the one before it has") };
-    if before.get(shared).is_some_and(|c| suffix.first() == Some(c)) {
+    if shared > path.len() {
+        return r.bad("a path shares more than the one before it has");
+    }
+    if path.get(shared).is_some_and(|c| suffix.first() == Some(c)) {
         return r.bad("a path shares more with the one before it than it says");
     }
-    let whole = [head, suffix].concat();
-    path::check(&whole)?;
-    if previous.is_some() && path::compare(before, &whole) != Ordering::Less {
+    // Up to what both share they are equal, so that the rest decides on the order.
+    let after = begun && path::compare_rest(&path[shared..], suffix).is_ge();
+    path.truncate(shared);
+    path.extend_from_slice(suffix);
+    path::check_after(path, shared)?;
+    if after {
         return Err(FormatError::Unsafe {
-            path: show(&whole).into_owned(),
+            path: show(path).into_owned(),
             rule: "paths are in order, and none occurs twice",
         });
     }
-    Ok(whole)
+    Ok(())
 }
 
 fn read_xattrs(r: &mut Reader<'_>, sets: &mut Sets) -> Result<Xattrs, FormatError> {
@@ -157,7 +255,7 @@ fn read_xattrs(r: &mut Reader<'_>, sets: &mut Sets) -> Result<Xattrs, FormatErro
     Ok(set)
 }
 
-fn read_file(r: &mut Reader<'_>) -> Result<Kind, FormatError> {
+fn read_file(r: &mut Reader<'_>, spare: &mut Vec<Item>) -> Result<Kind, FormatError> {
     let size = r.leb_max(i64::MAX as u64, "the size of a file")?;
     let tag = r.leb()?;
     let count = tag >> 1;
@@ -168,7 +266,8 @@ fn read_file(r: &mut Reader<'_>) -> Result<Kind, FormatError> {
         if count > NEAR_ITEMS as u64 {
             return r.bad("more items in a row than belong there");
         }
-        let items = read_items(r, count as usize)?;
+        let mut items = std::mem::take(spare);
+        read_items(r, count as usize, &mut items)?;
         check_sum(r, &items, size)?;
         Content::Near(items)
     } else {
@@ -192,8 +291,9 @@ fn read_file(r: &mut Reader<'_>) -> Result<Kind, FormatError> {
     Ok(Kind::File { size, content })
 }
 
-fn read_items(r: &mut Reader<'_>, count: usize) -> Result<Vec<Item>, FormatError> {
-    let mut items = Vec::with_capacity(count.min(r.left()));
+fn read_items(r: &mut Reader<'_>, count: usize, items: &mut Vec<Item>) -> Result<(), FormatError> {
+    items.clear();
+    items.reserve(count.min(r.left()));
     for _ in 0..count {
         let tag = r.leb()?;
         let length = tag >> 1;
@@ -212,7 +312,7 @@ fn read_items(r: &mut Reader<'_>, count: usize) -> Result<Vec<Item>, FormatError
             Item::Chunk { length: length as u32, hash: r.hash()? }
         });
     }
-    Ok(items)
+    Ok(())
 }
 
 fn check_sum(r: &Reader<'_>, items: &[Item], size: u64) -> Result<(), FormatError> {
@@ -226,7 +326,8 @@ fn check_sum(r: &Reader<'_>, items: &[Item], size: u64) -> Result<(), FormatErro
 /// Any [`FormatError`].
 pub fn decode_list(bytes: &[u8], count: usize) -> Result<Vec<Item>, FormatError> {
     let mut r = Reader::new("content list", bytes);
-    let items = read_items(&mut r, count)?;
+    let mut items = Vec::new();
+    read_items(&mut r, count, &mut items)?;
     r.end()?;
     Ok(items)
 }

@@ -61,8 +61,9 @@ impl Checker<'_> {
         for p in &manifest.pages {
             self.task.check()?;
             self.need(id, &p.hash, &mut lost);
-            for row in image.page(p)? {
-                of_row_by_rules(store, &row, &mut rules, &mut |hash, _| {
+            let mut rows = image.open_page(p)?;
+            while let Some(row) = rows.read()? {
+                of_row_by_rules(store, row, &mut rules, &mut |hash, _| {
                     self.need(id, hash, &mut lost);
                     Ok(())
                 })?;

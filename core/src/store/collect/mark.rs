@@ -11,9 +11,14 @@ use crate::store::trash::Trash;
 use crate::store::usage::{BlockUse, Usage};
 use crate::store::{Image, Store, pack_key};
 use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A pack of which less than this share (of 100) is needed is stored anew.
-const SPARSE_PERCENT: u64 = 60;
+const SPARSE_PERCENT: u64 = 80;
+/// A chunk that lies in several blocks is kept in each of which this share is needed: a version may have stored it once
+/// more to read less.
+const DENSE_PERCENT: u64 = 90;
 /// Packs under this size are put together when there are [`MANY`] of them.
 const SMALL: u64 = 4 << 20;
 const MANY: usize = 16;
@@ -28,12 +33,11 @@ pub(super) struct Mark {
     /// Where a chunk lies, in what is no fossil if it is there.
     index: Index,
     /// For each chunk what needs it: [`ROOT`], [`STAYS`].
-    needed: Vec<u8>,
+    needed: Vec<AtomicU8>,
     usage: Usage,
     fossils: HashSet<Hash>,
     needs: Needs,
-    /// Chunks that an image needs and no sound pack has.
-    pub(super) missing: HashSet<Hash>,
+    missing: Mutex<HashSet<Hash>>,
 }
 
 /// How much of a pack is needed.
@@ -64,36 +68,41 @@ impl Mark {
             index.add_packs(&segment, |id| fossils.contains(id));
         })?;
         index.settle();
-        let needed = vec![0; index.len()];
-        Ok(Self { index, needed, usage: Usage::default(), fossils, needs: Needs::default(), missing: HashSet::new() })
+        let needed = (0..index.len()).map(|_| AtomicU8::new(0)).collect();
+        let missing = Mutex::default();
+        Ok(Self { index, needed, usage: Usage::default(), fossils, needs: Needs::default(), missing })
     }
 
-    /// Marks what an image needs that is kept. All of them come before those that only stay.
-    pub(super) fn image(&mut self, image: &Image) -> Result<()> {
+    /// Marks what an image needs that is kept. All of them come before those that only stay. Several threads may mark.
+    pub(super) fn image(&self, image: &Image) -> Result<()> {
         self.mark(image, ROOT)
     }
 
     /// Marks what an image needs that is not deleted yet.
-    pub(super) fn staying(&mut self, image: &Image) -> Result<()> {
+    pub(super) fn staying(&self, image: &Image) -> Result<()> {
         self.mark(image, STAYS)
     }
 
-    fn mark(&mut self, image: &Image, why: u8) -> Result<()> {
-        let Self { index, needed, needs, missing, .. } = self;
-        needs.of(image, &mut |hash, _| {
-            match index.position(hash) {
-                Some(n) => needed[n] |= why,
-                None => _ = missing.insert(*hash),
-            }
+    fn mark(&self, image: &Image, why: u8) -> Result<()> {
+        self.needs.of(image, &mut |hash, _| {
+            match self.index.position(hash) {
+                Some(n) => self.needed[n].fetch_or(why, Relaxed),
+                None => u8::from(self.missing().insert(*hash)),
+            };
             Ok(())
         })
     }
 
+    /// Chunks that an image needs and no sound pack has.
+    pub(super) fn missing(&self) -> MutexGuard<'_, HashSet<Hash>> {
+        self.missing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Marks what a file needs that was derived from an image, which is kept or only stays.
-    pub(super) fn derived(&mut self, derived: &Derived, kept: bool) -> Result<()> {
+    pub(super) fn derived(&self, derived: &Derived, kept: bool) -> Result<()> {
         for (hash, _) in derived.chunks()?.chunks() {
             if let Some(n) = self.index.position(hash) {
-                self.needed[n] |= if kept { ROOT } else { STAYS };
+                self.needed[n].fetch_or(if kept { ROOT } else { STAYS }, Relaxed);
             }
         }
         Ok(())
@@ -102,12 +111,12 @@ impl Mark {
     /// Sums up, when all images are marked.
     pub(super) fn finish(&mut self) {
         let Self { index, needed, usage, .. } = self;
-        *usage = Usage::of_many(index, |n| needed[n] & ROOT != 0, SPARSE_PERCENT);
+        *usage = Usage::of_many(index, |n| needed[n].load(Relaxed) & ROOT != 0, DENSE_PERCENT);
     }
 
     /// Whether a chunk is needed, and taken from this block.
     pub(super) fn wanted(&self, hash: &Hash, pack: &Hash, offset: u32) -> Wanted {
-        let chunk = self.index.position(hash).filter(|n| self.needed[*n] & ROOT != 0);
+        let chunk = self.index.position(hash).filter(|n| self.needed[*n].load(Relaxed) & ROOT != 0);
         match chunk.zip(self.index.pack_number(pack)) {
             Some((n, pack)) if self.usage.takes(n as u32, pack, offset) => match self.needs.has_page(hash) {
                 true => Wanted::Page,
@@ -133,7 +142,7 @@ impl Mark {
 
     /// The packs of which something is needed, if only by what stays.
     pub(super) fn live_packs(&self) -> HashSet<Hash> {
-        let all = Usage::of_many(&self.index, |n| self.needed[n] != 0, SPARSE_PERCENT);
+        let all = Usage::of_many(&self.index, |n| self.needed[n].load(Relaxed) != 0, DENSE_PERCENT);
         let used = |usage: &Usage| {
             let live = usage.blocks.iter().filter(|(_, b)| b.live > 0);
             live.map(|((pack, _), _)| self.index.packs()[*pack as usize]).collect::<Vec<_>>()
@@ -151,7 +160,8 @@ impl Mark {
     pub(super) fn is_useless(&self, id: &Hash, trailer: &[(u64, BlockInfo)]) -> bool {
         let number = self.index.pack_number(id);
         let counts = self.usage.blocks.keys().any(|(pack, _)| Some(*pack) == number);
-        !counts && !trailer.iter().flat_map(|(_, b)| &b.chunks).any(|(hash, _)| self.missing.contains(hash))
+        let missing = self.missing();
+        !counts && !trailer.iter().flat_map(|(_, b)| &b.chunks).any(|(hash, _)| missing.contains(hash))
     }
 
     /// The packs that are worth being stored anew, but for fossils.

@@ -20,12 +20,13 @@ use super::{Session, Store, image_key, pack_key, pack_of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Unit;
 use crate::image::Hash;
-use crate::job::Task;
+use crate::job::{Failure, Task, threads};
 use mark::Mark;
 use roots::Roots;
 use serde::Serialize;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// The clocks of a store's servers may differ by so much.
@@ -126,7 +127,7 @@ impl Store {
         let kept = collection.begin_sweeps(&ripe)?;
         let roots = roots::roots(self, None)?;
         let staying = collection.staying(&ripe, &kept, &roots)?;
-        let mark = collection.mark(&roots, &kept, &staying)?;
+        let mark = collection.mark(&roots, &ripe, &kept, &staying)?;
         collection.sweep(&ripe, &kept, &staying, &mark)?;
         self.compact_index()
     }
@@ -166,7 +167,7 @@ impl<'c> Collection<'c> {
         let roots = roots::roots(self.store, self.options.keep_last)?;
         self.remove(&roots)?;
         let staying = self.staying(&ripe, &kept, &roots)?;
-        let mark = self.mark(&roots, &kept, &staying)?;
+        let mark = self.mark(&roots, &ripe, &kept, &staying)?;
         self.out.images = roots.images.len() as u64;
 
         self.task.stage("delete", ripe.len() as u64, Unit::Steps);
@@ -265,15 +266,14 @@ impl<'c> Collection<'c> {
         Ok(self.store.image_ids()?.into_iter().filter(stays).collect())
     }
 
-    fn mark(&mut self, roots: &Roots, kept: &HashSet<String>, staying: &HashSet<Hash>) -> Result<Mark> {
+    fn mark(&mut self, roots: &Roots, ripe: &[u64], kept: &HashSet<String>, staying: &HashSet<Hash>) -> Result<Mark> {
         let mut mark = Mark::load(self.store, &self.trash)?;
         self.task.stage("mark", roots.images.len() as u64, Unit::Steps);
-        for id in &roots.images {
-            self.task.check()?;
+        let ids: Vec<Hash> = roots.images.iter().copied().collect();
+        self.each_image(&ids, &|id| {
             let image = self.store.image_by_id(*id);
-            image.and_then(|i| mark.image(&i)).map_err(|e| unknown_needs(e, id))?;
-            self.task.advance(1);
-        }
+            image.and_then(|i| mark.image(&i)).map_err(|e| unknown_needs(e, id))
+        })?;
         // A writer is about to point to them, or to write them again: then what is missing is not missed.
         for id in kept.iter().filter_map(|key| image_of(key)) {
             let done = self.store.image_by_id(id).and_then(|i| mark.image(&i));
@@ -282,14 +282,18 @@ impl<'c> Collection<'c> {
                 _ => Err(e),
             })?;
         }
-        // What is damaged and not needed may have lost what it counted on.
-        for id in staying.iter().filter(|id| !roots.images.contains(id)) {
+        // Where nothing is deleted, nothing that stays loses anything.
+        let deletes = !ripe.is_empty() || !self.store.bad_blocks()?.is_empty();
+        let stays = |id: &&Hash| deletes && !roots.images.contains(id);
+        let others: Vec<Hash> = staying.iter().filter(stays).copied().collect();
+        self.each_image(&others, &|id| {
             let done = self.store.image_by_id(*id).and_then(|i| mark.staying(&i));
+            // What is damaged and not needed may have lost what it counted on.
             done.or_else(|e| match e.kind() {
                 ErrorKind::Integrity | ErrorKind::NotFound => Ok(()),
                 _ => Err(e),
-            })?;
-        }
+            })
+        })?;
         for (id, name) in self.store.all_derived()?.into_iter().filter(|(id, _)| staying.contains(id)) {
             let kept = roots.images.contains(&id);
             let done = self.store.any_derived(&id, &name).and_then(|d| d.map_or(Ok(()), |d| mark.derived(&d, kept)));
@@ -302,11 +306,24 @@ impl<'c> Collection<'c> {
             }
         }
         mark.finish();
-        if !mark.missing.is_empty() {
-            let n = mark.missing.len();
+        let n = mark.missing().len();
+        if n > 0 {
             self.out.notes.push(format!("{n} chunks that images need are missing; cvctl store check names the images"));
         }
         Ok(mark)
+    }
+
+    /// Looks at images on all threads.
+    fn each_image(&self, ids: &[Hash], look: &(dyn Fn(&Hash) -> Result<()> + Sync)) -> Result<()> {
+        let (next, failure) = (AtomicUsize::new(0), Failure::default());
+        failure.on_threads(threads(self.options.threads).min(ids.len()), || {
+            while let Some(id) = ids.get(next.fetch_add(1, Ordering::Relaxed)) {
+                failure.check(self.task)?;
+                look(id)?;
+                self.task.advance(1);
+            }
+            Ok(())
+        })
     }
 
     /// Deletes the fossils of these collections, but for what is needed again.

@@ -11,6 +11,10 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+/// A block of which this share (of 100) is needed is copied as it is: to compress it again would cost more than its rest.
+/// More than makes a pack sparse, so that no pack is stored anew over and over.
+const WHOLE_PERCENT: u64 = 85;
+
 /// What was done.
 #[derive(Default)]
 pub(super) struct Repacked {
@@ -54,7 +58,7 @@ pub(super) fn repack(
 fn store_pack(anew: &mut Anew<'_>, mark: &Mark, pack: &PackUse, task: &Task) -> Result<()> {
     for (offset, used) in &pack.blocks {
         task.check()?;
-        let (live, whole) = (used.live, used.live == used.raw);
+        let (live, whole) = (used.live, used.live * 100 >= used.raw * WHOLE_PERCENT);
         let block = Source { pack: pack.id, offset: *offset, stored: used.stored, live, whole };
         anew.block(&block, &|hash| mark.wanted(hash, &pack.id, *offset))?;
         task.advance(used.needed());

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::image::row::{Group, Kind, Row, Value, Xattr, Xattrs};
 use crate::image::rules::Rules;
-use crate::image::{ChunkSet, Item, path};
+use crate::image::{ChunkSet, Content, Item, path};
 use crate::job::Task;
 use crate::store::image::each_item;
 use crate::store::{ChunkSource, Image};
@@ -141,14 +141,12 @@ impl Plan {
             groups: HashMap::new(),
         };
         let mut rules = Rules::default();
-        for rows in image.pages()? {
+        image.each_row(|row| {
             task.check()?;
-            for row in rows? {
-                let counts = rules.row(&row)?;
-                let make = choose(&row, counts)?;
-                b.row(row, counts, make, &mut rules)?;
-            }
-        }
+            let counts = rules.row(row)?;
+            let make = choose(row, counts)?;
+            b.row(row, counts, make, &mut rules)
+        })?;
         let totals = rules.finish()?;
         if totals != image.manifest().totals {
             return Err(Error::integrity("the totals of the manifest are not those of its rows")
@@ -210,80 +208,105 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    fn row(&mut self, row: Row, counts: bool, make: Make, rules: &mut Rules) -> Result<()> {
-        let meta = self.meta(&row)?;
-        let directory = self.parent(&row.path);
-        let Row { path, group, kind, .. } = row;
+    fn row(&mut self, row: &Row, counts: bool, make: Make, rules: &mut Rules) -> Result<()> {
+        let path = &row.path;
         if path == path::MARKER || path == path::UPDATE_MARKER {
             return Err(Error::unsafe_input("the image has an entry of the name that marks unfinished work")
-                .fact("path", show(&path).into_owned()));
+                .fact("path", show(path).into_owned()));
         }
-        if let Some(group) = group {
-            if !counts {
-                if make != Make::New {
-                    return Ok(());
+        let directory = self.parent(path);
+        let what = match (&row.kind, row.group) {
+            (_, Some(group)) if !counts => What::Name(self.groups.get(&group).cloned().unwrap_or_default()),
+            (kind, group) => {
+                if let Some(group) = group {
+                    self.groups.insert(group, path.clone());
                 }
-                let first = self.groups.get(&group).cloned().unwrap_or_default();
-                self.plan.others.push(Other { path, directory, meta, what: What::Name(first) });
-                return Ok(());
+                match kind {
+                    Kind::Directory => return self.directory(row, directory, make),
+                    Kind::File { size, content } => return self.file(row, *size, content, directory, make, rules),
+                    Kind::Link(target) => What::Link(target.clone()),
+                    Kind::Device { major, minor } => What::Device(*major, *minor),
+                    Kind::Fifo => What::Fifo,
+                }
             }
-            self.groups.insert(group, path.clone());
+        };
+        match (make, &what) {
+            (Make::New, _) => {
+                let meta = self.meta(row)?;
+                self.plan.others.push(Other { path: path.clone(), directory, meta, what });
+                Ok(())
+            }
+            // A further name has the metadata of the first.
+            (Make::Metadata, What::Name(_)) => Ok(()),
+            _ => self.changed(row, make),
         }
+    }
+
+    fn directory(&mut self, row: &Row, parent: u32, make: Make) -> Result<()> {
+        self.parents.push(self.plan.directories.len() as u32);
+        let (made, due) = (AtomicBool::new(make != Make::New), make != Make::Nothing);
+        let (path, meta) = (row.path.clone(), self.meta(row)?);
+        self.plan.directories.push(Directory { path, parent, meta, made, due });
+        Ok(())
+    }
+
+    fn file(
+        &mut self,
+        row: &Row,
+        size: u64,
+        content: &Content,
+        directory: u32,
+        make: Make,
+        rules: &mut Rules,
+    ) -> Result<()> {
         let skipped = make != Make::New;
-        if make == Make::Metadata && !matches!(kind, Kind::Directory) {
-            self.plan.changed.push(Changed { path: path.clone(), meta });
+        if skipped {
+            self.changed(row, make)?;
         }
-        match kind {
-            Kind::File { content: crate::image::Content::Near(_), .. } if skipped => {}
-            Kind::Link(_) | Kind::Device { .. } | Kind::Fifo if skipped => {}
-            Kind::Directory => {
-                self.parents.push(self.plan.directories.len() as u32);
-                let (made, due) = (AtomicBool::new(skipped), make != Make::Nothing);
-                self.plan.directories.push(Directory { path, parent: directory, meta, made, due });
-            }
-            Kind::File { size, content } => {
-                let file = self.plan.files.len() as u32;
-                let (mut offset, mut pieces) = (0u64, 0u32);
-                let far = matches!(content, crate::image::Content::Far { .. });
-                each_item(self.source, &content, |item| {
-                    if let Item::Chunk { length, hash } = item
-                        && !skipped
-                    {
-                        let chunk = self.plan.chunks.insert(*hash, *length);
-                        if self.plan.chunks.chunks()[chunk as usize].1 != *length {
-                            return Err(Error::integrity(format!("chunk {hash} has two lengths in one image")));
-                        }
-                        self.plan.uses.push(Use { chunk, file, offset });
-                        self.plan.bytes += u64::from(*length);
-                        pieces += 1;
-                    }
-                    offset = offset.saturating_add(item.length());
-                    if far {
-                        rules.list(std::slice::from_ref(item));
-                    }
-                    Ok(())
-                })?;
-                if offset != size {
-                    return Err(Error::integrity(format!(
-                        "the pieces of /{} do not add up to its size",
-                        crate::sys::confined::show(&path)
-                    )));
+        let far = matches!(content, Content::Far { .. });
+        if skipped && !far {
+            return Ok(());
+        }
+        let file = self.plan.files.len() as u32;
+        let (mut offset, mut pieces) = (0u64, 0u32);
+        each_item(self.source, content, |item| {
+            if let Item::Chunk { length, hash } = item
+                && !skipped
+            {
+                let chunk = self.plan.chunks.insert(*hash, *length);
+                if self.plan.chunks.chunks()[chunk as usize].1 != *length {
+                    return Err(Error::integrity(format!("chunk {hash} has two lengths in one image")));
                 }
-                if skipped {
-                    return Ok(());
-                }
-                let name = path::name(&path);
-                let name_at = self.plan.names.len() as u32;
-                self.plan.names.extend_from_slice(name);
-                let (name_len, left) = (name.len() as u8, AtomicU32::new(pieces));
-                self.plan.files.push(File { name_at, name_len, directory, meta, size, left });
+                self.plan.uses.push(Use { chunk, file, offset });
+                self.plan.bytes += u64::from(*length);
+                pieces += 1;
             }
-            Kind::Link(target) => self.plan.others.push(Other { path, directory, meta, what: What::Link(target) }),
-            Kind::Device { major, minor } => {
-                let what = What::Device(major, minor);
-                self.plan.others.push(Other { path, directory, meta, what });
+            offset = offset.saturating_add(item.length());
+            if far {
+                rules.list(std::slice::from_ref(item));
             }
-            Kind::Fifo => self.plan.others.push(Other { path, directory, meta, what: What::Fifo }),
+            Ok(())
+        })?;
+        if offset != size {
+            let path = show(&row.path);
+            return Err(Error::integrity(format!("the pieces of /{path} do not add up to its size")));
+        }
+        if skipped {
+            return Ok(());
+        }
+        let name = path::name(&row.path);
+        let name_at = self.plan.names.len() as u32;
+        self.plan.names.extend_from_slice(name);
+        let (name_len, left, meta) = (name.len() as u8, AtomicU32::new(pieces), self.meta(row)?);
+        self.plan.files.push(File { name_at, name_len, directory, meta, size, left });
+        Ok(())
+    }
+
+    /// An entry that is there, and no directory.
+    fn changed(&mut self, row: &Row, make: Make) -> Result<()> {
+        if make == Make::Metadata {
+            let meta = self.meta(row)?;
+            self.plan.changed.push(Changed { path: row.path.clone(), meta });
         }
         Ok(())
     }

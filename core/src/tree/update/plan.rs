@@ -8,7 +8,6 @@
 //! Hard links are decided here, too: of all names of a group the first decides, and an inode belongs to the first row
 //! that stays with it.
 
-use super::history::History;
 use super::protect::{Keep, Protection};
 use super::{Action, Listed, Local, What};
 use crate::image::row::{DIRECTORY, Group, Row};
@@ -18,6 +17,7 @@ use crate::tree::Entry;
 use crate::tree::entry::{LINKED, MOUNT, STORE};
 use crate::tree::examine::{Fields, Found, Seen};
 use crate::tree::extract::plan::Make;
+use crate::tree::history::History;
 use crate::tree::select::Selection;
 use crate::tree::walk::Choice;
 use std::collections::{HashMap, HashSet};

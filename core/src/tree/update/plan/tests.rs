@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::image::row::{Content, Kind, REGULAR};
-use crate::tree::update::history::Brought;
+use crate::tree::history::Brought;
 use std::collections::HashSet;
 
 fn policy(local: Local) -> Policy {
