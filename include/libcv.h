@@ -517,6 +517,10 @@ typedef struct {
      * Of an OCI layout for several machines: which, such as `linux/arm64`; NULL is this one.
      */
     const char *platform;
+    /**
+     * Write what was done into this file: the result, with every secret, also when they are refused. Or NULL.
+     */
+    const char *report;
 } cv_tar_import_options;
 
 /**
@@ -854,8 +858,8 @@ int32_t cv_store_sync_start(const cv_store *store,
 int32_t cv_store_open_to_repair(const char *directory, cv_store **store);
 
 /**
- * Heals what is damaged or lost in a store from the store `from`. The result is a JSON object `{found, healed, chunks,
- * stored_bytes, faults}`, whose array `faults` says what is left. `on_event` may be NULL.
+ * Heals what is damaged or lost in a store from the store `from`. The result is a JSON object `{found, healed,
+ * removed, chunks, stored_bytes, faults}`, whose array `faults` says what is left. `on_event` may be NULL.
  */
 int32_t cv_store_repair(const cv_store *store,
                         const cv_store *from,

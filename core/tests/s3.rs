@@ -15,8 +15,9 @@ use common::{noise, skip, small_tree};
 use libcv::capture::CaptureOptions;
 use libcv::convert::tar::{Compression, ExportOptions, ImportOptions, export, import};
 use libcv::job::Task;
-use libcv::store::Store;
+use libcv::sign::{Keyring, Signer};
 use libcv::store::s3::{Keys, S3, S3Options};
+use libcv::store::{Store, SyncOptions, Trust};
 use libcv::sys::confined::Root;
 use libcv::tree::compare::compare;
 use libcv::tree::extract::ExtractOptions;
@@ -279,6 +280,44 @@ fn an_asynchronous_caller_is_no_trouble() {
             drop(store);
         });
     }
+}
+
+/// From a directory into S3 and back: signatures of an older generation go over, and an idle sync reads none of them.
+#[test]
+fn a_sync_of_many_generations_merges_signatures_and_asks_little() {
+    let Some(bed) = remote("a_sync_of_many_generations_merges_signatures_and_asks_little") else { return };
+    let (here, there) = (Store::init(bed.path("here")).unwrap(), Store::init(&bed.place).unwrap());
+    let tree = bed.path("small");
+    std::fs::create_dir(&tree).unwrap();
+    for n in 0..100 {
+        std::fs::write(tree.join("file"), format!("version {n:09}")).unwrap();
+        here.capture(&tree, "t", &bed.options(), &Task::quiet()).unwrap();
+    }
+    let sync = |from: &Store, to: &Store| {
+        let began = Instant::now();
+        let done = from.sync(to, &SyncOptions::default(), &Task::quiet()).unwrap();
+        (began.elapsed(), done)
+    };
+    let (first, done) = sync(&here, &there);
+    assert_eq!(done.generations.len(), 100);
+    let (idle, done) = sync(&here, &there);
+    assert!(done.generations.is_empty() && idle < Duration::from_millis(500), "{idle:?}");
+    let [a, b] = std::array::from_fn(|_| Signer::generate().unwrap());
+    here.signing(a.clone()).sign("t@50").unwrap();
+    there.signing(b.clone()).sign("t@50").unwrap();
+    sync(&here, &there);
+    for (store, signers) in [(&there, &[&a, &b][..]), (&here, &[&a])] {
+        for signer in signers {
+            let trust = Trust::new(Keyring::new(vec![signer.public()]).unwrap());
+            store.trusting(trust).image("t@50").unwrap();
+        }
+    }
+    let (back, _) = sync(&there, &here);
+    let (idle_back, _) = sync(&there, &here);
+    assert_eq!(here.refs().signed("t", 50).unwrap(), there.refs().signed("t", 50).unwrap());
+    assert!(idle_back < Duration::from_millis(500), "{idle_back:?}");
+    eprintln!("100 generations into S3: {first:?}, idle {idle:?}; back: {back:?}, idle {idle_back:?}");
+    assert_eq!(check(&there), []);
 }
 
 fn cvctl(place: &str, args: &[&str], variables: &[(&str, &str)]) -> (i32, String) {

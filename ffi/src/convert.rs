@@ -66,6 +66,8 @@ pub struct cv_tar_import_options {
     pub reference: *const c_char,
     /// Of an OCI layout for several machines: which, such as `linux/arm64`; NULL is this one.
     pub platform: *const c_char,
+    /// Write what was done into this file: the result, with every secret, also when they are refused. Or NULL.
+    pub report: *const c_char,
 }
 
 impl Default for cv_tar_import_options {
@@ -87,6 +89,7 @@ impl Default for cv_tar_import_options {
             reserved_too: [0; 7],
             reference: std::ptr::null(),
             platform: std::ptr::null(),
+            report: std::ptr::null(),
         }
     }
 }
@@ -140,6 +143,7 @@ fn read_import(p: *const cv_tar_import_options) -> Result<ImportOptions> {
         secrets: crate::capture::secrets(o.forbid_secrets, o.allow_secrets, o.allow_secrets_count)?,
         reference: optional_text(o.reference, "options.reference")?.map(str::to_owned),
         platform: optional_text(o.platform, "options.platform")?.map(str::to_owned),
+        report: optional_path(o.report, "options.report")?.map(Path::to_owned),
     })
 }
 

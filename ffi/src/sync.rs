@@ -57,8 +57,8 @@ pub unsafe extern "C" fn cv_store_open_to_repair(directory: *const c_char, store
     })
 }
 
-/// Heals what is damaged or lost in a store from the store `from`. The result is a JSON object `{found, healed, chunks,
-/// stored_bytes, faults}`, whose array `faults` says what is left. `on_event` may be NULL.
+/// Heals what is damaged or lost in a store from the store `from`. The result is a JSON object `{found, healed,
+/// removed, chunks, stored_bytes, faults}`, whose array `faults` says what is left. `on_event` may be NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cv_store_repair(
     store: *const cv_store,

@@ -231,12 +231,14 @@ class Store:
         max_data: Optional[int] = None,
         forbid_secrets: bool = False,
         allow_secrets: Optional[Sequence[str]] = None,
+        report: Optional[_StrPath] = None,
         progress: _Progress = None,
     ) -> Image:
         """Imports an archive, compressed or not, as the next generation of `name`.
 
         What the import did is in `report` of the image. Raises `Integrity` for a damaged archive, `UnsafeInput` for an
-        entry that breaks a rule, `Limit` beyond `max_entries`, `max_metadata` or `max_data`. Secrets are as in `capture`.
+        entry that breaks a rule, `Limit` beyond `max_entries`, `max_metadata` or `max_data`. Secrets are as in `capture`,
+        and the file `report` has all of them, also when they are refused.
         """
     def import_tar_job(
         self,
@@ -253,6 +255,7 @@ class Store:
         max_data: Optional[int] = None,
         forbid_secrets: bool = False,
         allow_secrets: Optional[Sequence[str]] = None,
+        report: Optional[_StrPath] = None,
     ) -> Job[Image]:
         """`import_tar` in the background."""
     def import_image(
@@ -272,13 +275,15 @@ class Store:
         max_data: Optional[int] = None,
         forbid_secrets: bool = False,
         allow_secrets: Optional[Sequence[str]] = None,
+        report: Optional[_StrPath] = None,
         progress: _Progress = None,
     ) -> Image:
         """Imports what is at `path` as the next generation of `name`; what it is is told by its content.
 
         That is a tar archive, an OCI layout (a directory, or one in a plain tar archive), an archive of `docker save`,
         or a squashfs. Of a layout with several images, `reference` is the name of one, and `platform` such as
-        `linux/arm64`; else the one for this machine is taken. What the import did is in `report` of the image.
+        `linux/arm64`; else the one for this machine is taken. What the import did is in `report` of the image, and in the
+        file `report` with all secrets, also when they are refused.
         Raises `Integrity` for a wrong digest, `UnsafeInput` for what breaks a rule, `Unsupported` for what is not read.
         """
     def import_image_job(
@@ -298,6 +303,7 @@ class Store:
         max_data: Optional[int] = None,
         forbid_secrets: bool = False,
         allow_secrets: Optional[Sequence[str]] = None,
+        report: Optional[_StrPath] = None,
     ) -> Job[Image]:
         """`import_image` in the background."""
     def __enter__(self) -> Self: ...

@@ -123,6 +123,7 @@ class Repaired(TypedDict):
 
     found: int
     healed: list[str]
+    removed: list[str]
     chunks: int
     stored_bytes: int
     faults: list[Fault]

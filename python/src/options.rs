@@ -85,6 +85,7 @@ pub(crate) fn capture_options(
     }
 }
 
+#[allow(clippy::too_many_arguments)] // they are keywords
 pub(crate) fn import_options(
     tag: Option<String>,
     level: i32,
@@ -93,6 +94,8 @@ pub(crate) fn import_options(
     expect_parent: Option<u64>,
     limits: Limits,
     secrets: Policy,
+    report: Option<SystemPath>,
 ) -> ImportOptions {
-    ImportOptions { tag, level, threads, exact, limits, expect_parent, secrets, ..ImportOptions::default() }
+    let report = report.map(|r| r.0);
+    ImportOptions { tag, level, threads, exact, limits, expect_parent, secrets, report, ..ImportOptions::default() }
 }

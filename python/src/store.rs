@@ -358,7 +358,7 @@ impl Store {
 
     #[pyo3(signature = (file, name, *, tag=None, level=3, threads=0, exact=false, expect_parent=None,
                         max_entries=None, max_metadata=None, max_data=None, forbid_secrets=false,
-                        allow_secrets=None, progress=None))]
+                        allow_secrets=None, report=None, progress=None))]
     #[allow(clippy::too_many_arguments)] // they are keywords
     fn import_tar(
         &self,
@@ -375,10 +375,11 @@ impl Store {
         max_data: Option<u64>,
         forbid_secrets: bool,
         allow_secrets: Option<Vec<String>>,
+        report: Option<SystemPath>,
         progress: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Image> {
         let (limits, secrets) = (limits(max_entries, max_metadata, max_data), secrets(forbid_secrets, allow_secrets));
-        let options = import_options(tag, level, threads, exact, expect_parent, limits, secrets);
+        let options = import_options(tag, level, threads, exact, expect_parent, limits, secrets, report);
         let work = importing_tar(self.get(py)?, file, name, options);
         let (image, done) = wait::run(py, "import", progress, work)?;
         Image::made(py, image, &done)
@@ -386,7 +387,7 @@ impl Store {
 
     #[pyo3(signature = (file, name, *, tag=None, level=3, threads=0, exact=false, expect_parent=None,
                         max_entries=None, max_metadata=None, max_data=None, forbid_secrets=false,
-                        allow_secrets=None))]
+                        allow_secrets=None, report=None))]
     #[allow(clippy::too_many_arguments)] // they are keywords
     fn import_tar_job(
         &self,
@@ -403,16 +404,17 @@ impl Store {
         max_data: Option<u64>,
         forbid_secrets: bool,
         allow_secrets: Option<Vec<String>>,
+        report: Option<SystemPath>,
     ) -> PyResult<Job> {
         let (limits, secrets) = (limits(max_entries, max_metadata, max_data), secrets(forbid_secrets, allow_secrets));
-        let options = import_options(tag, level, threads, exact, expect_parent, limits, secrets);
+        let options = import_options(tag, level, threads, exact, expect_parent, limits, secrets, report);
         let work = importing_tar(self.get(py)?, file, name, options);
         Job::start(py, "import", work, |py, (image, done)| Ok(Py::new(py, Image::made(py, image, &done)?)?.into_any()))
     }
 
     #[pyo3(signature = (path, name, *, tag=None, level=3, threads=0, exact=false, expect_parent=None,
                         reference=None, platform=None, max_entries=None, max_metadata=None, max_data=None,
-                        forbid_secrets=false, allow_secrets=None, progress=None))]
+                        forbid_secrets=false, allow_secrets=None, report=None, progress=None))]
     #[allow(clippy::too_many_arguments)] // they are keywords
     fn import_image(
         &self,
@@ -431,10 +433,11 @@ impl Store {
         max_data: Option<u64>,
         forbid_secrets: bool,
         allow_secrets: Option<Vec<String>>,
+        report: Option<SystemPath>,
         progress: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Image> {
         let (limits, secrets) = (limits(max_entries, max_metadata, max_data), secrets(forbid_secrets, allow_secrets));
-        let options = import_options(tag, level, threads, exact, expect_parent, limits, secrets);
+        let options = import_options(tag, level, threads, exact, expect_parent, limits, secrets, report);
         let work = importing(self.get(py)?, path, name, ImportOptions { platform, reference, ..options });
         let (image, done) = wait::run(py, "import", progress, work)?;
         Image::made(py, image, &done)
@@ -442,7 +445,7 @@ impl Store {
 
     #[pyo3(signature = (path, name, *, tag=None, level=3, threads=0, exact=false, expect_parent=None,
                         reference=None, platform=None, max_entries=None, max_metadata=None, max_data=None,
-                        forbid_secrets=false, allow_secrets=None))]
+                        forbid_secrets=false, allow_secrets=None, report=None))]
     #[allow(clippy::too_many_arguments)] // they are keywords
     fn import_image_job(
         &self,
@@ -461,9 +464,10 @@ impl Store {
         max_data: Option<u64>,
         forbid_secrets: bool,
         allow_secrets: Option<Vec<String>>,
+        report: Option<SystemPath>,
     ) -> PyResult<Job> {
         let (limits, secrets) = (limits(max_entries, max_metadata, max_data), secrets(forbid_secrets, allow_secrets));
-        let options = import_options(tag, level, threads, exact, expect_parent, limits, secrets);
+        let options = import_options(tag, level, threads, exact, expect_parent, limits, secrets, report);
         let work = importing(self.get(py)?, path, name, ImportOptions { platform, reference, ..options });
         Job::start(py, "import", work, |py, (image, done)| Ok(Py::new(py, Image::made(py, image, &done)?)?.into_any()))
     }

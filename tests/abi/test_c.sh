@@ -82,6 +82,8 @@ check "the example links statically" \
 check "the static example runs" run "$work/static"
 check "null.c compiles" cc -std=c11 $strict -o "$work/null" "$top/tests/abi/null.c" $link
 check "NULL is an error, never a crash" run "$work/null"
+check "derived.c compiles" cc -std=c99 $strict -o "$work/derived" "$top/tests/abi/derived.c" $link
+check "derived files are signed, imports report, repairs tell" run "$work/derived"
 check "deploy.c compiles" cc -std=c99 $strict -o "$work/deploy" "$top/tests/abi/deploy.c" $link
 if [ "$(id -u)" = 0 ] && [ -e /dev/loop-control ] && command -v mkfs.ext4 >/dev/null; then
     check "a plan from C is for one image, and is deployed" run "$work/deploy"
@@ -99,6 +101,8 @@ if cc $asan -o "$work/h" "$work/h.c" -I"$top/include" $link 2>/dev/null; then
         check "deploy.c compiles for AddressSanitizer" cc -std=c99 $asan $strict -o "$work/da" "$top/tests/abi/deploy.c" $link
         check "deploy.c runs under AddressSanitizer" run "$work/da"
     fi
+    check "derived.c compiles for AddressSanitizer" cc -std=c99 $asan $strict -o "$work/dea" "$top/tests/abi/derived.c" $link
+    check "derived.c runs under AddressSanitizer" run "$work/dea"
     check "null.c compiles for AddressSanitizer" cc -std=c11 $asan $strict -o "$work/na" "$top/tests/abi/null.c" $link
     check "null.c runs under AddressSanitizer" run "$work/na"
 else

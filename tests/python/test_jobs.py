@@ -110,8 +110,9 @@ def test_other_threads_run_meanwhile(store: cv.Store, tmp_path: Path) -> None:
 
 
 CTRL_C = """
-import sys, time
+import signal, sys, time
 import libcv as cv
+signal.signal(signal.SIGINT, signal.default_int_handler)
 store = cv.Store.init(sys.argv[1] + "/store")
 print("ready", flush=True)
 began = None
@@ -167,7 +168,8 @@ def test_ctrl_c_ends_what_is_stuck_in_the_system(tmp_path: Path) -> None:
     image = cv.Store.init(tmp_path / "store").capture(tree, "node", state=tmp_path / "state")
     del image
     code = (
-        "import os, sys, time, libcv\nimage = libcv.Store.open(sys.argv[1]).image('node')\nprint('reading', flush=True)\n"
+        "import os, signal, sys, time, libcv\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "image = libcv.Store.open(sys.argv[1]).image('node')\nprint('reading', flush=True)\n"
         "try:\n    image.cat_to('/big', os.pipe()[1])\n"
         "except KeyboardInterrupt:\n    print('interrupted', time.time(), flush=True); os._exit(0)\n"
     )

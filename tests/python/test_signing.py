@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import stat
 from pathlib import Path
@@ -47,6 +48,38 @@ def test_signed_images_only(store: cv.Store, tree: Path, tmp_path: Path) -> None
     assert mirror.image("node@1") == image
 
 
+def test_derived_files_are_signed(store: cv.Store, tree: Path, tmp_path: Path) -> None:
+    """Who believes a key is given none that it did not sign, and who signs has made what it signs."""
+    for name in ("ours", "other"):
+        cv.generate_key(tmp_path / name)
+    ours, other = store.signing(tmp_path / "ours"), store.signing(tmp_path / "other")
+    believing = store.trusting([tmp_path / "ours.pub"])
+    ours.capture(tree, "node", state=tmp_path / "state")
+
+    def made(handle: cv.Store) -> bool:
+        return handle.image("node").derive("cpio", compression="none")["made"]
+
+    def signatures() -> int:
+        (document,) = (tmp_path / "store" / "blobs").rglob("cpio-plain")
+        return len(document.read_text().splitlines()) - 3
+
+    assert made(store) and not made(store) and signatures() == 0
+    # It is made again each time until somebody signs it; it stays what it is.
+    assert made(believing) and made(believing) and signatures() == 0
+    assert made(ours) and signatures() == 1
+    assert not made(ours) and not made(believing) and not made(store)
+    assert made(other) and signatures() == 2 and not made(believing)
+    with pytest.raises(cv.Integrity):
+        made(store.trusting([tmp_path / "other.pub"]))
+    # One that was changed, with a sum that is right: taken by who believes nobody.
+    (document,) = (tmp_path / "store" / "blobs").rglob("cpio-plain")
+    whole = document.read_text()
+    document.write_text("\n".join(whole.splitlines()[:3]) + "\n")
+    assert not made(store) and made(believing)
+    done = ours.image("node").derive_job("cpio", compression="none").result()
+    assert done["made"] and signatures() == 1
+
+
 def test_secrets(store: cv.Store, tree: Path, tmp_path: Path, capture: Capture) -> None:
     (tree / "etc" / "munge").mkdir()
     (tree / "etc" / "munge" / "munge.key").write_bytes(bytes(range(128)))
@@ -63,3 +96,10 @@ def test_secrets(store: cv.Store, tree: Path, tmp_path: Path, capture: Capture) 
         store.import_tar(tmp_path / "a.tar", "tar", forbid_secrets=True)
     again = store.import_tar(tmp_path / "a.tar", "tar")
     assert again.report is not None and again.report["secrets_count"] == 1
+    report = tmp_path / "report"
+    with pytest.raises(cv.Refused):
+        store.import_image(tmp_path / "a.tar", "new", forbid_secrets=True, report=report)
+    refused = json.loads(report.read_text())
+    assert refused["secrets"] == again.report["secrets"] and refused["image"] is None
+    done = store.import_tar_job(tmp_path / "a.tar", "new", report=report).result()
+    assert json.loads(report.read_text()) == done.report

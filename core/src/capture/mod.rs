@@ -28,7 +28,7 @@ use crate::store::{Image, Reason, Session, Store};
 use crate::sys::clock;
 use crate::sys::confined::{Root, show};
 use crate::sys::state;
-use crate::tree::report::ReportFile;
+use crate::tree::report::{self, ReportFile};
 use crate::tree::{Tree, walk};
 use cache::{Cache, CacheFile};
 use select::Selection;
@@ -174,7 +174,7 @@ fn capture(session: &Session<'_>, path: &Path, name: &str, options: &CaptureOpti
     let (tree, notes) = walk::walk(&root, threads, &|p, mode| selection.choose(p, mode), task)?;
     let order = tree.order();
 
-    let parent = parent_image(store, name)?;
+    let parent = store.base(name)?;
     let identity = (tree.device.0, tree.device.1, tree.entry(0).ino);
     let cache_file = CacheFile::open(&options.state.clone().unwrap_or_else(state::directory), name);
     let cache = match (&cache_file, &parent) {
@@ -293,16 +293,8 @@ fn capture(session: &Session<'_>, path: &Path, name: &str, options: &CaptureOpti
 impl Captured {
     /// The report but for its lists; before an image is published, without what is known only then.
     fn rest(&self, published: bool) -> serde_json::Value {
-        let mut out = json!(Self { scrubbed: Vec::new(), secrets: Vec::new(), ..self.clone() });
-        if let Some(members) = out.as_object_mut() {
-            members.retain(|key, _| key != "scrubbed" && key != "secrets");
-            if !published {
-                for key in ["generation", "image", "tree", "changed", "entries", "stored_bytes"] {
-                    members.insert(key.to_owned(), serde_json::Value::Null);
-                }
-            }
-        }
-        out
+        let unknown = ["generation", "image", "tree", "changed", "entries", "stored_bytes"];
+        report::rest(self, if published { &[] } else { &unknown })
     }
 }
 
@@ -339,15 +331,6 @@ fn in_order<'f>(
     }
     let there = order.iter().filter(|n| !read.vanished.contains(n));
     there.filter_map(|n| Some((tree.path(*n), found.get(n)?.as_slice()))).collect()
-}
-
-/// The newest image of the name, if it has one. One that is damaged is no base to build on, and no reason to stop.
-fn parent_image(store: &Store, name: &str) -> Result<Option<Image>> {
-    match store.image(name) {
-        Ok(image) => Ok(image.release().is_some().then_some(image)),
-        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::Conflict | ErrorKind::Integrity) => Ok(None),
-        Err(e) => Err(e),
-    }
 }
 
 fn belongs(cache: &Cache, parent: &Image) -> bool {

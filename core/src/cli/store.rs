@@ -102,6 +102,7 @@ fn repair(from: &Path, session: &Session) -> Result<()> {
     let done = session.run("store repair", |task| store.repair(&from, task))?;
     session.print(&done, |w| {
         done.healed.iter().try_for_each(|h| writeln!(w, "healed {h}"))?;
+        done.removed.iter().try_for_each(|r| writeln!(w, "removed {r}"))?;
         done.faults.iter().try_for_each(|f| writeln!(w, "{}: {}", f.object, f.message))?;
         let stored = human(done.stored_bytes);
         writeln!(

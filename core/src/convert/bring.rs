@@ -14,9 +14,11 @@ use crate::store::content::{ChunkPool, ContentWriter, with_pool};
 use crate::store::name::check_name;
 use crate::store::{Session, Store};
 use crate::sys::confined::show;
+use crate::tree::report::{self, ReportFile};
 use serde::Serialize;
 use serde_json::json;
 use std::io::Read;
+use std::path::PathBuf;
 
 /// How to import.
 #[derive(Clone, Debug)]
@@ -35,6 +37,9 @@ pub struct ImportOptions {
     pub expect_parent: Option<u64>,
     /// What is done about secrets.
     pub secrets: Policy,
+    /// Write what was done into this file as JSON: as [`Imported`], but with every secret, whatever their number. When
+    /// nothing is published, because secrets are forbidden or for another reason, what is only known then is `null`.
+    pub report: Option<PathBuf>,
     /// Of an OCI layout with images for several: `os/architecture[/variant]`; else that of this machine.
     pub platform: Option<String>,
     /// Of an OCI layout with several images: the name of one.
@@ -51,6 +56,7 @@ impl Default for ImportOptions {
             limits: Limits::default(),
             expect_parent: None,
             secrets: Policy::default(),
+            report: None,
             platform: None,
             reference: None,
         }
@@ -245,6 +251,7 @@ fn bring_into(
 ) -> Result<Imported> {
     let store = session.store();
     let wanted = options.secrets.wanted()?;
+    let report = options.report.as_deref().map(ReportFile::begin).transpose()?;
     task.stage("read", 0, Unit::Bytes);
     let threads = crate::job::threads(options.threads);
     let (mut builder, built, read_bytes) = with_pool(session, options.level, threads, |pool| {
@@ -259,27 +266,13 @@ fn bring_into(
     let stored_bytes = session.finish()?;
     task.check()?;
     let secrets = wanted.judge(&builder.secrets());
-    secrets.enforce(options.secrets.forbid, task)?;
-    task.stage("publish", 1, Unit::Steps);
-    let notes: Vec<String> = builder.notes.drain(..).collect();
-    notes.iter().for_each(|n| task.warn(n.clone()));
-    let about = About {
-        policy: json!({"amplification": amplification.percent(), "exact": options.exact, "imported": origin.format,
-                       "notes": notes}),
-        fact: origin.oci.map(|oci| ("oci", oci)),
-    };
-    let (image, changed) = builder.publish(session, name, built, about, options.expect_parent)?;
-    let generation = image.release().map_or(0, |r| r.generation);
-    if let Some(tag) = &options.tag {
-        store.advance_tag(name, tag, generation)?;
-    }
-    task.advance(1);
-    Ok(Imported {
+    // What it came to is put in once it is known.
+    let mut done = Imported {
         name: name.to_owned(),
-        generation,
-        image: image.id(),
-        tree: image.tree_id(),
-        changed,
+        generation: 0,
+        image: Hash([0; 32]),
+        tree: Hash([0; 32]),
+        changed: false,
         format: origin.format,
         layers: origin.layers,
         entries: builder.len(),
@@ -288,10 +281,45 @@ fn bring_into(
         implied: builder.implied,
         replaced: builder.replaced,
         removed: builder.removed,
-        secrets: secrets.list,
+        secrets: secrets.list.clone(),
         secrets_count: secrets.count,
-        notes,
-    })
+        notes: std::mem::take(&mut builder.notes),
+    };
+    let report = report.map(|file| file.secrets(wanted.each(&builder.secrets()))).transpose()?;
+    report.iter().try_for_each(|r| r.draft(&done.rest(false)))?;
+    if let Err(e) = secrets.enforce(options.secrets.forbid, task) {
+        // The error counts; the draft stands there in any case, but in a pipe.
+        report.iter().for_each(|r| r.finish(&done.rest(false)).unwrap_or_default());
+        return Err(e);
+    }
+    task.stage("publish", 1, Unit::Steps);
+    done.notes.iter().for_each(|n| task.warn(n.clone()));
+    let about = About {
+        policy: json!({"amplification": amplification.percent(), "exact": options.exact, "imported": origin.format,
+                       "notes": done.notes}),
+        fact: origin.oci.map(|oci| ("oci", oci)),
+    };
+    let (image, changed) = builder.publish(session, name, built, about, options.expect_parent)?;
+    let generation = image.release().map_or(0, |r| r.generation);
+    if let Some(tag) = &options.tag {
+        store.advance_tag(name, tag, generation)?;
+    }
+    task.advance(1);
+    (done.generation, done.image, done.tree, done.changed) = (generation, image.id(), image.tree_id(), changed);
+    // The generation is there: a report that cannot be finished does not undo it.
+    if let Some(Err(e)) = report.map(|r| r.finish(&done.rest(true))) {
+        let note = format!("the report is not finished: {e}");
+        task.warn(note.clone());
+        done.notes.push(note);
+    }
+    Ok(done)
+}
+
+impl Imported {
+    /// The report but for its list; before an image is published, without what is known only then.
+    fn rest(&self, published: bool) -> serde_json::Value {
+        report::rest(self, if published { &[] } else { &["generation", "image", "tree", "changed"] })
+    }
 }
 
 /// An image of containers that was taken for a plain archive, because it came compressed or through a pipe.

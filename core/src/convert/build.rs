@@ -396,10 +396,7 @@ impl Builder {
         expect: Option<u64>,
     ) -> Result<(Image, bool)> {
         let store = session.store();
-        let newest = match store.image(name) {
-            Ok(image) => image.release().is_some().then_some(image),
-            Err(_) => None,
-        };
+        let newest = store.base(name)?;
         if let Some(same) = newest.as_ref().filter(|n| n.manifest().pages == built.pages)
             && let Some(release) = same.release()
             && store.has_signed(release)?

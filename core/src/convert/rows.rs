@@ -3,9 +3,10 @@
 
 use crate::error::Result;
 use crate::image::row::{Group, Value, Xattrs};
-use crate::image::{ChunkSet, Content, Item, Kind, Row};
+use crate::image::{ChunkSet, Content, Item, Row};
 use crate::job::Task;
 use crate::store::image::each_item;
+use crate::store::needs::named;
 use crate::store::{ChunkSource, Image};
 use std::collections::HashMap;
 use std::io::Write;
@@ -19,35 +20,13 @@ pub(super) fn expect(image: &Image, task: &Task, mut each: impl FnMut(&Row) -> R
     for row in image.rows()? {
         task.check()?;
         let row = row?;
-        need(&row, &mut needed);
+        named(&row, &mut |hash, length| {
+            needed.insert(*hash, length);
+            Ok(())
+        })?;
         each(&row)?;
     }
     image.store().expect(&needed)
-}
-
-/// The chunks of a row as far as the row names them.
-fn need(row: &Row, set: &mut ChunkSet) {
-    if let Kind::File { content, .. } = &row.kind {
-        match content {
-            Content::Near(items) => {
-                for item in items {
-                    if let Item::Chunk { hash, length } = item {
-                        set.insert(*hash, *length);
-                    }
-                }
-            }
-            Content::Far { lists, .. } => {
-                for (bytes, hash) in lists {
-                    set.insert(*hash, *bytes);
-                }
-            }
-        }
-    }
-    for x in row.xattrs.iter() {
-        if let Value::Far { length, hash } = x.value {
-            set.insert(hash, length);
-        }
-    }
 }
 
 /// The attributes with their values.

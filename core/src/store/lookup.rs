@@ -95,6 +95,17 @@ impl Store {
         Image::open(self.clone(), id, Some(release), key)
     }
 
+    /// The newest image of a name, for its next generation to build on, if it has one. One that is damaged is no base, and no
+    /// reason to stop.
+    pub(crate) fn base(&self, name: &str) -> Result<Option<Image>> {
+        match self.image(name) {
+            // The name may be the front of an id.
+            Ok(image) => Ok(image.release().is_some().then_some(image)),
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::Conflict | ErrorKind::Integrity) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
     /// Opens an image by its id.
     ///
     /// # Errors

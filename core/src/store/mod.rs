@@ -21,6 +21,7 @@ pub mod check;
 mod choice;
 pub mod collect;
 pub mod content;
+mod copied;
 mod cover;
 pub mod derived;
 pub mod diff;

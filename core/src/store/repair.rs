@@ -23,8 +23,10 @@ use std::path::Path;
 pub struct Repaired {
     /// Faults that there were.
     pub found: u64,
-    /// Objects that were written anew or removed.
+    /// Objects that were written anew.
     pub healed: Vec<String>,
+    /// Objects that were removed, because what is in them cannot be had, and is not needed or was stored anew elsewhere.
+    pub removed: Vec<String>,
     /// Chunks that were fetched.
     pub chunks: u64,
     /// Bytes that were stored for them.
@@ -301,12 +303,17 @@ impl Repair<'_> {
 
     /// Removes packs; what was in them and is needed has been stored anew.
     fn remove(&mut self, packs: &[Hash]) -> Result<()> {
-        self.out.healed.extend(packs.iter().map(pack_key));
-        // The same content in the same order has the same name, and took the place of what was damaged.
-        for id in packs.iter().filter(|id| !self.session.wrote(id)) {
-            // Another writer may have done so meanwhile.
-            if self.store.read_trailer(id).is_err_and(|e| e.kind() == ErrorKind::Integrity) {
-                self.store.blobs().delete(&pack_key(id))?;
+        for id in packs {
+            let key = pack_key(id);
+            // The same content in the same order has the same name, and took the place of what was damaged; another writer
+            // may have done so meanwhile.
+            let stays =
+                self.session.wrote(id) || !self.store.read_trailer(id).is_err_and(|e| e.kind() == ErrorKind::Integrity);
+            if stays {
+                self.out.healed.push(key);
+            } else {
+                self.store.blobs().delete(&key)?;
+                self.out.removed.push(key);
             }
         }
         Ok(())
@@ -319,7 +326,7 @@ impl Repair<'_> {
             if !whole.or_else(|e| if e.kind() == ErrorKind::Integrity { Ok(false) } else { Err(e) })? {
                 let key = name.key(&id);
                 self.store.blobs().delete(&key)?;
-                self.out.healed.push(key);
+                self.out.removed.push(key);
             }
         }
         Ok(())

@@ -9,6 +9,8 @@
 //! its own, it is none, and nothing is written. What was removed here stays there; a name that was removed as a whole is
 //! removed there by the generation that says so.
 
+use super::blob::Meta;
+use super::copied::Copied;
 use super::needs::Needs;
 use super::release::{LIMIT, head_key, release_key};
 use super::transfer::{Transfer, transfer};
@@ -61,7 +63,8 @@ impl Store {
     ///
     /// # Errors
     /// `NotFound` for a name that is not here; `Conflict` when `to` has other generations of a name, `Integrity` when
-    /// something is damaged here. Generations are published last, so that `to` is whole at any time.
+    /// something is damaged here, or a release there that is compared. Generations are published last, so that `to` is
+    /// whole at any time.
     pub fn sync(&self, to: &Store, options: &SyncOptions, task: &Task) -> Result<Synced> {
         if self.uuid() == to.uuid() {
             return Err(Error::invalid("this is the same store, or a copy of its files"));
@@ -82,6 +85,10 @@ struct Sync<'s> {
 #[derive(Default)]
 struct Lack {
     name: String,
+    here: Listing,
+    /// What was known of the releases that both have, and what is known now.
+    known: Copied,
+    same: Copied,
     /// Keys of objects with their bytes, in the order in which they are to be written.
     objects: Vec<(String, Vec<u8>)>,
     generations: Vec<u64>,
@@ -97,21 +104,30 @@ impl Sync<'_> {
         let mut lacks = Vec::new();
         for name in &names {
             self.task.check()?;
-            let lack = self.lack(name)?;
-            if !lack.objects.is_empty() {
-                lacks.push(lack);
-            }
+            lacks.push(self.lack(name)?);
         }
-        if !lacks.is_empty() {
+        let lacking = || lacks.iter().filter(|lack| !lack.objects.is_empty());
+        if lacking().count() > 0 {
             let session = self.to.session(&format!("sync from {}", self.from.blobs().place()))?;
             self.images(&lacks, &session)?;
-            self.task.stage("publish", lacks.len() as u64, Unit::Steps);
-            lacks.iter().try_for_each(|lack| self.publish(lack, &session))?;
+            self.task.stage("publish", lacking().count() as u64, Unit::Steps);
+            lacking().try_for_each(|lack| self.publish(lack, &session))?;
         }
         for name in &names {
             self.tags(name)?;
         }
+        if self.is_remote() {
+            for lack in lacks {
+                let name = lack.name.clone();
+                self.remember(lack).unwrap_or_else(|e| self.task.log(format!("{name} is compared once more: {e}")));
+            }
+        }
         Ok(self.out)
+    }
+
+    /// Whether reading a release is a request.
+    fn is_remote(&self) -> bool {
+        self.from.blobs().is_remote() || self.to.blobs().is_remote()
     }
 
     fn names(&self) -> Result<Vec<String>> {
@@ -125,7 +141,8 @@ impl Sync<'_> {
     /// Compares the generations of a name here and there.
     fn lack(&self, name: &str) -> Result<Lack> {
         let (here, there) = (Listing::of(self.from, name)?, Listing::of(self.to, name)?);
-        let mut lack = Lack { name: name.to_owned(), ..Lack::default() };
+        let known = if self.is_remote() { Copied::load(self.from, self.to, name) } else { Copied::default() };
+        let mut lack = Lack { name: name.to_owned(), known, ..Lack::default() };
         let other = |g: u64| {
             Error::new(
                 ErrorKind::Conflict,
@@ -134,26 +151,23 @@ impl Sync<'_> {
             .hint("a copy has no generations of its own: sync into another store, or under another name")
             .fact("generation", g)
         };
-        if let Some(g) = there.sizes.keys().find(|g| !here.sizes.contains_key(g) && !here.buried.contains(g)) {
+        if let Some(g) = there.releases.keys().find(|g| !here.releases.contains_key(g) && !here.buried.contains(g)) {
             return Err(other(*g));
         }
-        // Of those that both have the bytes of the newest tell, and the sizes. As many signatures of other keys have the
-        // same size: where those of the newest differ, all are looked at, for one request each when nothing changed
-        // would be too many.
-        let newest = there.sizes.keys().rev().find(|g| here.sizes.contains_key(g));
-        let differs = |g: &u64| Ok::<_, Error>(self.read(self.from, name, *g)?.1 != self.read(self.to, name, *g)?.1);
-        let look = newest.map_or(Ok(false), differs)?;
-        for (&g, size) in &here.sizes {
+        for (&g, &meta) in &here.releases {
             let key = release_key(name, g);
-            match there.sizes.get(&g) {
-                Some(same) if same == size && !look => {}
-                Some(_) => {
+            match there.releases.get(&g) {
+                Some(&copy) if lack.known.has(g, meta, copy) => lack.same.note(g, meta, copy),
+                // The bytes tell: signatures of other keys may be as many, and as long.
+                Some(&copy) => {
                     let ((ours, bytes), (mut both, _)) = (self.read(self.from, name, g)?, self.read(self.to, name, g)?);
                     if ours.release != both.release {
                         return Err(other(g));
                     }
                     if both.merge(&ours).map_err(|e| e.context(format!("generation {g} of {name}")))? {
                         lack.objects.push((key, bytes));
+                    } else {
+                        lack.same.note(g, meta, copy);
                     }
                 }
                 None => {
@@ -166,17 +180,40 @@ impl Sync<'_> {
                 }
             }
         }
-        let highest = here.sizes.keys().chain(&here.buried).max().copied().unwrap_or(0);
-        for &g in here.buried.iter().filter(|g| !there.buried.contains(g) && !there.sizes.contains_key(g)) {
+        for &g in here.buried.iter().filter(|g| !there.buried.contains(g) && !there.releases.contains_key(g)) {
             // The tombstone first: the release must not be seen without it.
             lack.objects.insert(0, (format!("{}.removed", release_key(name, g)), Vec::new()));
         }
-        lack.highest = highest;
+        lack.highest = here.releases.keys().chain(&here.buried).max().copied().unwrap_or(0);
+        lack.here = here;
         Ok(lack)
     }
 
+    /// Has the copy keep in mind which releases lack nothing.
+    fn remember(&self, lack: Lack) -> Result<()> {
+        let Lack { name, here, known, mut same, generations, .. } = lack;
+        if !generations.is_empty() {
+            // A release that went over is there as it was here; one that was met there on the way is compared next time.
+            let there = Listing::of(self.to, &name)?;
+            for g in generations {
+                if let (Some(&ours), Some(&copy)) = (here.releases.get(&g), there.releases.get(&g))
+                    && ours.size == copy.size
+                {
+                    same.note(g, ours, copy);
+                }
+            }
+        }
+        if same == known { Ok(()) } else { same.save(self.from, self.to, &name) }
+    }
+
     fn read(&self, store: &Store, name: &str, generation: u64) -> Result<(SignedRelease, Vec<u8>)> {
-        store.refs().read(name, generation)
+        store.refs().read(name, generation).map_err(|e| match e.kind() {
+            ErrorKind::Integrity => {
+                let place = store.blobs().place();
+                e.context(&place).hint(format!("repair it: cvctl --store {place} store repair --from STORE"))
+            }
+            _ => e,
+        })
     }
 
     /// Brings the images over that the generations point to; all is durable when it returns.
@@ -263,22 +300,22 @@ impl Sync<'_> {
 }
 
 /// The generations of a name in one store.
+#[derive(Default)]
 struct Listing {
-    /// Bytes of each release.
-    sizes: BTreeMap<u64, u64>,
+    releases: BTreeMap<u64, Meta>,
     buried: BTreeSet<u64>,
 }
 
 impl Listing {
     fn of(store: &Store, name: &str) -> Result<Self> {
-        let mut out = Self { sizes: BTreeMap::new(), buried: BTreeSet::new() };
+        let mut out = Self::default();
         let prefix = format!("refs/{name}");
         for (key, meta) in store.blobs().walk(&prefix)? {
             let Some(name) = key.strip_prefix(&prefix).and_then(|k| k.strip_prefix('/')) else { continue };
             let (digits, buried) = name.strip_suffix(".removed").map_or((name, false), |d| (d, true));
             match digits.parse::<u64>().ok().filter(|_| digits.len() == 16) {
                 Some(g) if buried => _ = out.buried.insert(g),
-                Some(g) => _ = out.sizes.insert(g, meta.size),
+                Some(g) => _ = out.releases.insert(g, meta),
                 None => {}
             }
         }

@@ -1,15 +1,14 @@
 //! Verifying one image from its manifest down to the last byte: every page and list, every chunk read, decompressed and
 //! hashed, on all cores. [`Store::check`] looks at a whole store; this is for whoever is about to use one image.
 
-use super::image::each_item;
+use super::needs::of_row_by_rules;
 use super::source::missing;
 use super::{ChunkSource, Image, Store};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Unit;
 use crate::image::block::BlockOpener;
-use crate::image::row::{Kind, Value};
 use crate::image::rules::Rules;
-use crate::image::{ChunkSet, Content, Hash, Item, Row};
+use crate::image::{ChunkSet, Hash};
 use crate::job::{Failure, Task};
 use crate::sign::KeyId;
 use serde::Serialize;
@@ -75,9 +74,10 @@ impl Image {
         }
         for row in self.rows()? {
             task.check()?;
-            let row = row?;
-            let counts = rules.row(&row)?;
-            need(self.store(), &row, counts, &mut set, &mut rules)?;
+            of_row_by_rules(self.store(), &row?, &mut rules, &mut |hash, length| {
+                set.insert(*hash, length);
+                Ok(())
+            })?;
             task.advance(1);
         }
         if rules.finish()? == self.manifest().totals {
@@ -86,36 +86,6 @@ impl Image {
             Err(Error::integrity("the totals of the manifest are not those of its rows"))
         }
     }
-}
-
-fn need(store: &Store, row: &Row, counts: bool, set: &mut ChunkSet, rules: &mut Rules) -> Result<()> {
-    for x in row.xattrs.iter() {
-        if let Value::Far { length, hash } = x.value {
-            set.insert(hash, length);
-        }
-    }
-    let Kind::File { content, size } = &row.kind else { return Ok(()) };
-    if !counts {
-        return Ok(());
-    }
-    let far = matches!(content, Content::Far { .. });
-    if let Content::Far { lists, .. } = content {
-        for (bytes, hash) in lists {
-            set.insert(*hash, *bytes);
-        }
-    }
-    let mut sum = 0u64;
-    each_item(store, content, |item| {
-        sum = sum.saturating_add(item.length());
-        if far {
-            rules.list(std::slice::from_ref(item));
-        }
-        if let Item::Chunk { hash, length } = *item {
-            set.insert(hash, length);
-        }
-        Ok(())
-    })?;
-    if sum == *size { Ok(()) } else { Err(Error::integrity("the pieces of a file do not add up to its size")) }
 }
 
 /// Reads every block that holds a chunk of the set, and gives how many there were.

@@ -1,4 +1,5 @@
-//! The report of a capture as a file, whole: what is in memory names 10,000 entries and secrets, the file names all of them.
+//! The report of a capture or an import as a file, whole: what is in memory names 10,000 entries and secrets, the file names
+//! all of them.
 //!
 //! ```text
 //!  begin: can it be written? ──> lists: all entries, all secrets ──> draft ──────────> finish: what it came to
@@ -66,6 +67,15 @@ impl ReportFile {
 
     /// Writes the lists: `scrubbed` is what is in memory of the entries.
     pub(crate) fn lists(self, scrubbed: &[Scrubbed], secrets: impl Iterator<Item = impl Serialize>) -> Result<Draft> {
+        self.write(Some(scrubbed), secrets)
+    }
+
+    /// Writes the one list of an import, which leaves nothing out.
+    pub(crate) fn secrets(self, secrets: impl Iterator<Item = impl Serialize>) -> Result<Draft> {
+        self.write(None, secrets)
+    }
+
+    fn write(self, scrubbed: Option<&[Scrubbed]>, secrets: impl Iterator<Item = impl Serialize>) -> Result<Draft> {
         let Self { file, path, more } = self;
         let more = more.into_inner().unwrap_or_else(PoisonError::into_inner);
         let write = || -> std::io::Result<Option<u64>> {
@@ -73,19 +83,23 @@ impl ReportFile {
                 file.set_len(0)?;
             }
             let mut w = BufWriter::new(&file);
-            let mut list = List::begin(&mut w, "{\n  \"scrubbed\": [")?;
-            for s in scrubbed {
-                list.add(&serde_json::to_string(s)?)?;
-            }
-            if let Some(more) = more? {
-                let mut file = more.into_inner().map_err(std::io::IntoInnerError::into_error)?;
-                file.rewind()?;
-                for line in BufReader::new(file).lines() {
-                    list.add(&line?)?;
+            w.write_all(b"{")?;
+            if let Some(scrubbed) = scrubbed {
+                let mut list = List::begin(&mut w, "\n  \"scrubbed\": [")?;
+                for s in scrubbed {
+                    list.add(&serde_json::to_string(s)?)?;
                 }
+                if let Some(more) = more? {
+                    let mut file = more.into_inner().map_err(std::io::IntoInnerError::into_error)?;
+                    file.rewind()?;
+                    for line in BufReader::new(file).lines() {
+                        list.add(&line?)?;
+                    }
+                }
+                list.end()?;
+                w.write_all(b",")?;
             }
-            list.end()?;
-            let mut list = List::begin(&mut w, ",\n  \"secrets\": [")?;
+            let mut list = List::begin(&mut w, "\n  \"secrets\": [")?;
             for s in secrets {
                 list.add(&serde_json::to_string(&s)?)?;
             }
@@ -97,6 +111,18 @@ impl ReportFile {
         let end = write().map_err(|e| Error::io("write", path.display(), e))?;
         Ok(Draft { file, path, end })
     }
+}
+
+/// What a report says beside its lists, of the object that is returned; `unknown` are members that have no value yet.
+pub(crate) fn rest(done: &impl Serialize, unknown: &[&str]) -> Value {
+    let mut out = serde_json::to_value(done).unwrap_or_default();
+    if let Some(members) = out.as_object_mut() {
+        members.retain(|key, _| key != "scrubbed" && key != "secrets");
+        for key in unknown {
+            members.insert((*key).to_owned(), Value::Null);
+        }
+    }
+    out
 }
 
 impl Draft {

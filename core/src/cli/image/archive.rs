@@ -33,6 +33,9 @@ pub(in crate::cli) struct Import {
     sign: SignArgs,
     #[command(flatten)]
     secrets: super::SecretArgs,
+    /// Write what was done into this file as JSON, with all secrets, also when they are refused
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
     /// Of an OCI layout with several images: the name of one
     #[arg(long = "ref", value_name = "NAME")]
     reference: Option<String>,
@@ -137,6 +140,7 @@ pub(in crate::cli) fn import(args: &Import, session: &Session) -> Result<()> {
         expect_parent: args.expect_parent,
         reference: args.reference.clone(),
         secrets: args.secrets.policy(),
+        report: args.report.clone(),
         platform: args.platform.clone(),
         ..ImportOptions::default()
     };

@@ -1,6 +1,7 @@
 //! `cvctl image list|show|log|diff|ls|cat`: what is in the store and in an image.
 
 use super::Session;
+use crate::cli::key::TrustArgs;
 use crate::cli::output::{self, Format, table};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{Kind, Manifest, Row};
@@ -40,6 +41,8 @@ pub(crate) struct Diff {
     /// Another image, or the root of a tree; a directory is written with a slash: ./DIR
     #[arg(value_name = "REF|DIR")]
     to: OsString,
+    #[command(flatten)]
+    trust: TrustArgs,
     /// Leave nothing out: caches, logs and the identity of the machine count, too
     #[arg(long)]
     exact: bool,
@@ -141,11 +144,11 @@ pub(super) fn diff(args: &Diff, session: &Session) -> Result<()> {
         return diff_tree(args, session);
     }
     let Some(to) = args.to.to_str() else { return Err(Error::invalid("the second REF is not UTF-8")) };
-    if (args.exact || !args.protect.is_empty()) && session.store()?.image(to).is_ok() {
+    let store = args.trust.store(session)?;
+    if (args.exact || !args.protect.is_empty()) && store.image(to).is_ok() {
         return Err(Error::invalid("--exact and --protect are for comparing an image with a tree")
             .hint(format!("a directory is written with a slash: ./{to}")));
     }
-    let store = session.store()?;
     let a = store.image(&args.from)?;
     let b = match store.image(to) {
         // An image of that name comes first.
@@ -167,7 +170,7 @@ fn means_directory(argument: &OsStr) -> bool {
 }
 
 fn diff_tree(args: &Diff, session: &Session) -> Result<()> {
-    let image = session.store()?.image(&args.from)?;
+    let image = args.trust.store(session)?.image(&args.from)?;
     let options = DiffOptions { exact: args.exact, protect: args.protect.clone(), threads: args.threads };
     let changes = session.run("image diff", |task| image.diff_tree(&args.to, &options, task))?;
     let all = changes.iter().map(TreeChange::to_json).collect::<Vec<_>>();

@@ -221,7 +221,7 @@ fn config(image: &Image, layer: &Layer, options: &ExportOptions, task: &Task) ->
     let run = Run::from_fact(&facts["oci"]["config"]);
     let created = match options.created {
         Some(seconds) => seconds,
-        None => newest(image, task)?,
+        None => newest(image, task, |_| Ok(()))?,
     };
     let created = clock::rfc3339(created);
     let history =

@@ -344,8 +344,10 @@ impl<'c> Collection<'c> {
             self.out.deleted_bytes += bytes;
             if let Some(lease) = &self.lease {
                 // Who needs before what is needed: a run that ends here leaves no manifest without its chunks.
+                let mut left = keys.clone();
                 for kind in ["blobs/", "images/", ""] {
-                    let now: Vec<String> = keys.iter().filter(|k| k.starts_with(kind)).cloned().collect();
+                    let (now, later) = left.into_iter().partition::<Vec<_>, _>(|k| k.starts_with(kind));
+                    left = later;
                     for some in now.chunks(AT_ONCE) {
                         // One that slept for long may have been replaced by another.
                         lease.confirm()?;
@@ -380,10 +382,13 @@ impl<'c> Collection<'c> {
 
     /// Notes what nobody needs from now on.
     fn find(&mut self, roots: &Roots, mark: &Mark, repacked: &HashSet<Hash>) -> Result<()> {
-        let mut keys = Vec::new();
-        for id in self.store.image_ids()?.iter().filter(|id| !roots.images.contains(id)) {
-            keys.push(image_key(id));
-            keys.extend(self.store.blobs().walk(&format!("blobs/{id}"))?.into_iter().map(|(key, _)| key));
+        let mut images: HashSet<Hash> = self.store.image_ids()?.into_iter().collect();
+        images.retain(|id| !roots.images.contains(id));
+        let mut keys: Vec<String> = images.iter().map(image_key).collect();
+        if !images.is_empty() {
+            // One listing: asking for each image would be a request each.
+            let derived = self.store.blobs().walk("blobs")?.into_iter().map(|(key, _)| key);
+            keys.extend(derived.filter(|key| image_of(key).is_some_and(|id| images.contains(&id))));
         }
         keys.extend(mark.dead_packs().chain(repacked.iter().copied()).map(|id| pack_key(&id)));
         let bad: HashSet<Hash> = self.store.bad_blocks()?.into_iter().map(|(pack, _)| pack).collect();
