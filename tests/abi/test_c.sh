@@ -80,7 +80,7 @@ check "the example of versions runs" run "$work/versions"
 check "the example links statically" \
     cc -std=c99 $strict -o "$work/static" "$example" "$lib/libcv.a" -lgcc_s -lutil -lrt -lpthread -lm -ldl
 check "the static example runs" run "$work/static"
-check "null.c compiles" cc -std=c11 $strict -o "$work/null" "$top/tests/abi/null.c" $link
+check "null/ compiles" cc -std=c11 $strict -o "$work/null" "$top"/tests/abi/null/*.c $link
 check "NULL is an error, never a crash" run "$work/null"
 check "deploy.c compiles" cc -std=c99 $strict -o "$work/deploy" "$top/tests/abi/deploy.c" $link
 if [ "$(id -u)" = 0 ] && [ -e /dev/loop-control ] && command -v mkfs.ext4 >/dev/null; then
@@ -99,8 +99,8 @@ if cc $asan -o "$work/h" "$work/h.c" -I"$top/include" $link 2>/dev/null; then
         check "deploy.c compiles for AddressSanitizer" cc -std=c99 $asan $strict -o "$work/da" "$top/tests/abi/deploy.c" $link
         check "deploy.c runs under AddressSanitizer" run "$work/da"
     fi
-    check "null.c compiles for AddressSanitizer" cc -std=c11 $asan $strict -o "$work/na" "$top/tests/abi/null.c" $link
-    check "null.c runs under AddressSanitizer" run "$work/na"
+    check "null/ compiles for AddressSanitizer" cc -std=c11 $asan $strict -o "$work/na" "$top"/tests/abi/null/*.c $link
+    check "null/ runs under AddressSanitizer" run "$work/na"
 else
     skip "AddressSanitizer" "apt-get install libasan8 libubsan1"
 fi
