@@ -103,10 +103,12 @@ impl Sync<'_> {
             }
         }
         if !lacks.is_empty() {
-            let session = self.to.session(&format!("sync from {}", self.from.blobs().place()))?;
-            self.images(&lacks, &session)?;
-            self.task.stage("publish", lacks.len() as u64, Unit::Steps);
-            lacks.iter().try_for_each(|lack| self.publish(lack, &session))?;
+            let (to, task) = (self.to, self.task);
+            to.in_session(&format!("sync from {}", self.from.blobs().place()), task, |session| {
+                self.images(&lacks, session)?;
+                task.stage("publish", lacks.len() as u64, Unit::Steps);
+                lacks.iter().try_for_each(|lack| self.publish(lack, session))
+            })?;
         }
         for name in &names {
             self.tags(name)?;
