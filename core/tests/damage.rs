@@ -1,9 +1,9 @@
-//! A flipped bit, a missing file, a full disk: found, named, with the images it touches; and healed by a capture.
+//! A flipped bit, a missing file: found, named, with the images it touches; and healed by a capture.
 #![allow(missing_docs)]
 
 mod common;
 
-use common::{is_root, noise, run, small_tree};
+use common::{noise, small_tree};
 use libcv::ErrorKind;
 use libcv::capture::CaptureOptions;
 use libcv::job::{CancelToken, Task};
@@ -343,74 +343,6 @@ fn a_lost_index_is_rebuilt_from_the_packs() {
     let stored = store.capture(&tree, "t", &options(s.dir.path()), &Task::quiet()).unwrap().stored_bytes;
     assert!(stored < 100_000, "{stored}");
     assert_eq!(s.check().faults, []);
-}
-
-/// Does something where a small disk is mounted beneath `dir`.
-fn on_a_disk_of(size: &str, dir: &Path, work: impl FnOnce(&Path) + std::panic::UnwindSafe) {
-    if !is_root() {
-        eprintln!("skipped: needs root");
-        return;
-    }
-    let mnt = dir.join("mnt");
-    std::fs::create_dir(&mnt).unwrap();
-    run("mount", &["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs", mnt.to_str().unwrap()]);
-    let outcome = std::panic::catch_unwind(|| work(&mnt));
-    run("umount", &[mnt.to_str().unwrap()]);
-    outcome.unwrap();
-}
-
-#[test]
-fn a_full_disk_is_a_limit_and_leaves_the_store_clean() {
-    let dir = tempfile::tempdir().unwrap();
-    let tree = dir.path().join("tree");
-    std::fs::create_dir(&tree).unwrap();
-    small_tree(&tree);
-    on_a_disk_of("8m", dir.path(), |mnt| {
-        let store = Store::init(mnt.join("store")).unwrap();
-        store.capture(&tree, "t", &options(dir.path()), &Task::quiet()).unwrap();
-        std::fs::write(tree.join("much"), noise(20 << 20, 1)).unwrap();
-        let full = store.capture(&tree, "t", &options(dir.path()), &Task::quiet()).unwrap_err();
-        assert_eq!(full.kind(), ErrorKind::Limit, "{full:?}");
-        assert!(store.check(true, &Task::quiet()).unwrap().faults.is_empty());
-        assert_eq!(store.image("t").unwrap().release().unwrap().generation, 1);
-        assert_eq!(std::fs::read_dir(mnt.join("store/tmp")).unwrap().count(), 0);
-        std::fs::write(tree.join("much"), "little").unwrap();
-        assert!(store.capture(&tree, "t", &options(dir.path()), &Task::quiet()).unwrap().changed);
-        // A full target.
-        std::fs::write(tree.join("much"), noise(20 << 20, 1)).unwrap();
-        let roomy = Store::init(dir.path().join("roomy")).unwrap();
-        roomy.capture(&tree, "t", &options(dir.path()), &Task::quiet()).unwrap();
-        let out = mnt.join("out");
-        let full = roomy.image("t").unwrap().extract(out, &ExtractOptions::default(), &Task::quiet()).unwrap_err();
-        assert_eq!(full.kind(), ErrorKind::Limit, "{full:?}");
-    });
-}
-
-#[test]
-fn a_full_disk_gets_back_what_a_capture_stored_in_vain() {
-    let dir = tempfile::tempdir().unwrap();
-    let tree = dir.path().join("tree");
-    std::fs::create_dir(&tree).unwrap();
-    std::fs::write(tree.join("little"), noise(200_000, 1)).unwrap();
-    on_a_disk_of("90m", dir.path(), |mnt| {
-        let store = Store::init(mnt.join("store")).unwrap();
-        store.capture(&tree, "t", &options(dir.path()), &Task::quiet()).unwrap();
-        let packs = || store.blobs().walk("packs").unwrap().len();
-        // One pack is finished before the disk is full.
-        std::fs::write(tree.join("much"), noise(120 << 20, 2)).unwrap();
-        for held in [false, true] {
-            let writer = held.then(|| store.session("another writer").unwrap());
-            let full = store.capture(&tree, "t", &options(dir.path()), &Task::quiet()).unwrap_err();
-            assert_eq!(full.kind(), ErrorKind::Limit, "{full:?}");
-            // Who is at work may count on it.
-            assert_eq!(packs(), if held { 2 } else { 1 });
-            assert_eq!(store.check(true, &Task::quiet()).unwrap().faults, []);
-            drop(writer);
-        }
-        let now = CollectOptions { grace: std::time::Duration::ZERO, ..CollectOptions::default() };
-        store.collect(&now, &Task::quiet()).unwrap();
-        assert_eq!(packs(), 1);
-    });
 }
 
 #[test]

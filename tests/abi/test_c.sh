@@ -80,7 +80,7 @@ check "the example of versions runs" run "$work/versions"
 check "the example links statically" \
     cc -std=c99 $strict -o "$work/static" "$example" "$lib/libcv.a" -lgcc_s -lutil -lrt -lpthread -lm -ldl
 check "the static example runs" run "$work/static"
-check "null.c compiles" cc -std=c11 $strict -o "$work/null" "$top/tests/abi/null.c" $link
+check "null/ compiles" cc -std=c11 $strict -o "$work/null" "$top"/tests/abi/null/*.c $link
 check "NULL is an error, never a crash" run "$work/null"
 check "derived.c compiles" cc -std=c99 $strict -o "$work/derived" "$top/tests/abi/derived.c" $link
 check "derived files are signed, imports report, repairs tell" run "$work/derived"
@@ -103,8 +103,8 @@ if cc $asan -o "$work/h" "$work/h.c" -I"$top/include" $link 2>/dev/null; then
     fi
     check "derived.c compiles for AddressSanitizer" cc -std=c99 $asan $strict -o "$work/dea" "$top/tests/abi/derived.c" $link
     check "derived.c runs under AddressSanitizer" run "$work/dea"
-    check "null.c compiles for AddressSanitizer" cc -std=c11 $asan $strict -o "$work/na" "$top/tests/abi/null.c" $link
-    check "null.c runs under AddressSanitizer" run "$work/na"
+    check "null/ compiles for AddressSanitizer" cc -std=c11 $asan $strict -o "$work/na" "$top"/tests/abi/null/*.c $link
+    check "null/ runs under AddressSanitizer" run "$work/na"
 else
     skip "AddressSanitizer" "apt-get install libasan8 libubsan1"
 fi

@@ -91,14 +91,7 @@ impl Lease {
         let bytes = seal("lease", &file);
         // First: of one whose making failed nobody knows whether it is there.
         let mut lease = Self { store: store.clone(), id: id.clone(), began: 0, trash: Trash::empty(store) };
-        match store.blobs().create(&key(&id), &bytes) {
-            // A full store can still be collected: what is cached can go at any time.
-            Err(e) if e.kind() == ErrorKind::Limit => {
-                store.drop_caches()?;
-                store.blobs().create(&key(&id), &bytes)?;
-            }
-            done => done?,
-        }
+        store.create_in_need(&key(&id), &bytes)?;
         lease.began = store.blobs().stat(&key(&lease.id))?.ok_or_else(taken)?.modified;
         // After the lease: a collection either is seen here, or sees the lease.
         lease.trash = Trash::read(store)?;

@@ -85,6 +85,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 const STORE_FILE: &str = "store.json";
 const FORMAT: u32 = 1;
+/// So many bytes are kept free for a session: a disk that it has filled has no room to say what goes.
+const RESERVE: usize = 64 << 10;
 
 /// A store of images. Cheap to clone; may be used from any thread.
 #[derive(Clone)]
@@ -217,17 +219,27 @@ impl Store {
         work: impl FnOnce(&Session<'_>) -> Result<T>,
     ) -> Result<T> {
         let session = self.session(what)?;
+        let mut reserve = self.blobs().writer()?;
+        reserve.append(&[0; RESERVE])?;
         let done = work(&session);
+        drop(reserve);
         if done.as_ref().is_err_and(|e| e.kind() == ErrorKind::Limit) {
             session.give_back(task);
         }
         done
     }
 
-    /// Removes what is cached in the store, which the next captures make again.
-    fn drop_caches(&self) -> Result<()> {
-        let keys: Vec<String> = self.blobs().walk("cache")?.into_iter().map(|(key, _)| key).collect();
-        self.blobs().delete_all(&keys)
+    /// Creates an object without which nothing can be collected. What is cached makes room for it in a full store: the next
+    /// captures make it again.
+    fn create_in_need(&self, key: &str, bytes: &[u8]) -> Result<()> {
+        match self.blobs().create(key, bytes) {
+            Err(e) if e.kind() == ErrorKind::Limit => {
+                let caches: Vec<String> = self.blobs().walk("cache")?.into_iter().map(|(key, _)| key).collect();
+                self.blobs().delete_all(&caches)?;
+                self.blobs().create(key, bytes)
+            }
+            done => done,
+        }
     }
 
     fn open_blocks(&self) -> MutexGuard<'_, source::OpenBlocks> {

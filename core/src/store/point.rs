@@ -21,18 +21,16 @@ impl Store {
         &self,
         lease: &Lease,
         name: &str,
-        manifest: &Manifest,
+        (image, tree): (Hash, Hash),
         reason: Reason,
         expect: Option<u64>,
     ) -> Result<Image> {
-        let name = name::check_name(name)?;
-        let id = self.put_manifest(lease, manifest)?;
-        let release = self.point(lease, name, Some((id, manifest.tree_id())), reason, expect)?;
-        Image::open(self.clone(), id, Some(release), self.signer().map(|s| s.public().id()))
+        let release = self.point(lease, name, Some((image, tree)), reason, expect)?;
+        Image::open(self.clone(), image, Some(release), self.signer().map(|s| s.public().id()))
     }
 
-    /// Writes a manifest, whose chunks must be durable.
-    pub(super) fn put_manifest(&self, lease: &Lease, manifest: &Manifest) -> Result<Hash> {
+    /// Writes a manifest, whose chunks must be durable; says whether it was not there.
+    pub(super) fn put_manifest(&self, lease: &Lease, manifest: &Manifest) -> Result<(Hash, bool)> {
         let bytes = manifest.encode();
         if bytes.len() > MANIFEST_LIMIT {
             return Err(Error::limit("the manifest of this tree is over 64 MiB"));
@@ -40,10 +38,11 @@ impl Store {
         let id = Hash::of(&bytes);
         let key = image_key(&id);
         lease.keep(&key)?;
-        if self.blobs().size(&key)? != Some(bytes.len() as u64) {
+        let new = self.blobs().size(&key)? != Some(bytes.len() as u64);
+        if new {
             self.blobs().put(&key, &bytes)?;
         }
-        Ok(id)
+        Ok((id, new))
     }
 
     /// Adds a generation that points to an image, or away from any.

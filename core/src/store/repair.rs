@@ -94,7 +94,7 @@ impl Store {
     /// `Busy`, `Limit`, `Cancelled`, and what keeps a store from being read at all. What cannot be healed is in the
     /// report.
     pub fn repair(&self, from: &Store, task: &Task) -> Result<Repaired> {
-        let before = self.check(true, task)?;
+        let before = self.check_to_repair(task)?;
         let lost = self.lost_names(from)?;
         let mut out = Repaired { found: (before.faults.len() + lost.len()) as u64, ..Repaired::default() };
         if self.0.adopted && self.uuid() == from.uuid() {

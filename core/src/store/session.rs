@@ -8,8 +8,9 @@ use super::blob::BlobWriter;
 use super::index::{Index, Place, SEGMENT_RECORDS, Segment};
 use super::lease::Lease;
 use super::locate::Gaps;
+use super::name::check_name;
 use super::presence::Presence;
-use super::{Image, Reason, Store, pack_key};
+use super::{Image, Reason, Store, image_key, pack_key};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::block::{Block, BlockInfo};
 use crate::image::chunkset::key;
@@ -40,6 +41,8 @@ pub struct Session<'s> {
     known: OnceLock<Known>,
     claimed: Vec<Mutex<Claimed>>,
     packs: Mutex<Packs>,
+    /// Keys of manifests that were not there before.
+    manifests: Mutex<Vec<String>>,
     stored: AtomicU64,
 }
 
@@ -89,6 +92,7 @@ impl<'s> Session<'s> {
             known: OnceLock::new(),
             claimed: (0..SHARDS).map(|_| Mutex::default()).collect(),
             packs: Mutex::default(),
+            manifests: Mutex::default(),
             stored: AtomicU64::new(0),
         }
     }
@@ -274,17 +278,23 @@ impl<'s> Session<'s> {
 
     /// Ends a session that met a full disk: what it stored is given back, unless somebody may count on it.
     pub(crate) fn give_back(self, task: &Task) {
-        let Self { store, packs, lease, .. } = self;
-        let sealed = packs.into_inner().unwrap_or_else(PoisonError::into_inner).sealed;
+        let Self { store, packs, manifests, lease, .. } = self;
+        let packs = packs.into_inner().unwrap_or_else(PoisonError::into_inner).sealed;
+        let mut keys = manifests.into_inner().unwrap_or_else(PoisonError::into_inner);
+        keys.extend(packs.iter().map(pack_key));
         drop(lease);
-        if let Err(e) = store.give_back(&sealed, task) {
+        if let Err(e) = store.give_back(&keys, task) {
             task.log(format!("what was stored stays until it is collected: {e}"));
         }
     }
 
     /// Writes a manifest, whose chunks must be durable.
     pub(super) fn put_manifest(&self, manifest: &Manifest) -> Result<Hash> {
-        self.store.put_manifest(&self.lease, manifest)
+        let (id, new) = self.store.put_manifest(&self.lease, manifest)?;
+        if new {
+            lock(&self.manifests).push(image_key(&id));
+        }
+        Ok(id)
     }
 
     /// Writes a manifest, whose chunks must be durable, and publishes it as the next generation of `name`.
@@ -293,7 +303,9 @@ impl<'s> Session<'s> {
     /// `Conflict` when `expect` is given and is not the generation that is newest, or when the store was collected while
     /// this writer was asleep; nothing is published then.
     pub fn publish(&self, name: &str, manifest: &Manifest, reason: Reason, expect: Option<u64>) -> Result<Image> {
-        self.store.publish(&self.lease, name, manifest, reason, expect)
+        let name = check_name(name)?;
+        let id = self.put_manifest(manifest)?;
+        self.store.publish(&self.lease, name, (id, manifest.tree_id()), reason, expect)
     }
 }
 

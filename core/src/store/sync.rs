@@ -108,10 +108,12 @@ impl Sync<'_> {
         }
         let lacking = || lacks.iter().filter(|lack| !lack.objects.is_empty());
         if lacking().count() > 0 {
-            let session = self.to.session(&format!("sync from {}", self.from.blobs().place()))?;
-            self.images(&lacks, &session)?;
-            self.task.stage("publish", lacking().count() as u64, Unit::Steps);
-            lacking().try_for_each(|lack| self.publish(lack, &session))?;
+            let (to, task) = (self.to, self.task);
+            to.in_session(&format!("sync from {}", self.from.blobs().place()), task, |session| {
+                self.images(&lacks, session)?;
+                task.stage("publish", lacking().count() as u64, Unit::Steps);
+                lacking().try_for_each(|lack| self.publish(lack, session))
+            })?;
         }
         for name in &names {
             self.tags(name)?;

@@ -112,7 +112,7 @@ impl Trash {
         let bytes = seal("fossils", &Found { keys: keys.to_vec(), leases });
         loop {
             let last = store.blobs().walk(DIR)?.iter().filter_map(|(key, _)| number_of(key)).max().unwrap_or(0);
-            match store.blobs().create(&fossils_key(last + 1), &bytes) {
+            match store.create_in_need(&fossils_key(last + 1), &bytes) {
                 Err(e) if e.kind() == ErrorKind::Conflict => {}
                 done => return done.map(|()| last + 1),
             }

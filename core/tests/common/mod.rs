@@ -202,8 +202,22 @@ impl Mounted {
         Self { dir }
     }
 
+    /// A small one in memory, of so many bytes.
+    pub fn small(size: u64) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path().join("mnt");
+        std::fs::create_dir(&at).unwrap();
+        run("mount", &["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs", at.to_str().unwrap()]);
+        Self { dir }
+    }
+
     pub fn path(&self) -> std::path::PathBuf {
         self.dir.path().join("mnt")
+    }
+
+    /// Bytes that are free.
+    pub fn free(&self) -> u64 {
+        rustix::fs::statvfs(self.path()).map(|s| s.f_bavail * s.f_frsize).unwrap()
     }
 }
 

@@ -76,6 +76,11 @@ impl Store {
         // What is wrong with a store does not depend on whom somebody believes.
         Checker::new(&self.plain(), task).run(read_data)
     }
+
+    /// As [`Store::check`] with all data, for a repair: it goes by what is noted, so that what cannot be is an error.
+    pub(super) fn check_to_repair(&self, task: &Task) -> Result<Report> {
+        Checker { must_note: true, ..Checker::new(&self.plain(), task) }.run(true)
+    }
 }
 
 /// What is no fault of the store, but the end of the check: above all, a block that did not come is not a damaged one.
@@ -97,6 +102,8 @@ struct Checker<'s> {
     harm: BTreeMap<(u32, u64), BTreeSet<Hash>>,
     /// The images that generations lead to.
     live: HashSet<Hash>,
+    /// That damaged blocks cannot be noted ends the check.
+    must_note: bool,
 }
 
 impl<'s> Checker<'s> {
@@ -112,6 +119,7 @@ impl<'s> Checker<'s> {
             hurt: HashMap::new(),
             harm: BTreeMap::new(),
             live: HashSet::new(),
+            must_note: false,
         }
     }
 

@@ -100,9 +100,11 @@ impl Checker<'_> {
         }
         let found = found.unwrap_or_default();
         if known != before {
-            // A store that cannot be written is checked all the same.
-            let noted = self.store.note_bad_blocks(&known);
-            noted.unwrap_or_else(|e| self.task.warn(format!("the damaged blocks could not be noted: {e}")));
+            match self.store.note_bad_blocks(&known) {
+                // A store that cannot be written is checked all the same.
+                Err(e) if !self.must_note => self.task.warn(format!("the damaged blocks could not be noted: {e}")),
+                noted => noted?,
+            }
         }
         let is_bad = |id: &Hash, offset: &u64| known.contains(&(*id, *offset));
         let blocks =

@@ -106,20 +106,19 @@ impl Store {
         Collection::begin(self, options, task)?.run()
     }
 
-    /// Deletes packs that a writer stored who met a full disk, if nobody needs them and nobody else is at work; else a
-    /// later collection does.
+    /// Deletes what a writer stored who met a full disk, packs and manifests, if nobody needs it and nobody else is at
+    /// work; else a later collection does.
     ///
     /// # Errors
     /// As [`Store::collect`].
-    pub(super) fn give_back(&self, packs: &[Hash], task: &Task) -> Result<()> {
-        if packs.is_empty() {
+    pub(super) fn give_back(&self, keys: &[String], task: &Task) -> Result<()> {
+        if keys.is_empty() {
             return Ok(());
         }
         let options = CollectOptions { grace: Duration::ZERO, ..CollectOptions::default() };
         let mut collection = Collection::begin(self, &options, task)?;
-        let keys: Vec<String> = packs.iter().map(pack_key).collect();
         let made = match &collection.lease {
-            Some(lease) => Trash::add(self, &keys, lease)?,
+            Some(lease) => Trash::add(self, keys, lease)?,
             None => return Ok(()),
         };
         collection.trash = Trash::read(self)?;

@@ -31,39 +31,40 @@ impl Store {
         task: &Task,
         write: impl FnOnce(&mut Cutter<'_, '_>) -> Result<Vec<Loss>>,
     ) -> Result<(Derived, u64)> {
-        let session = self.session(&format!("{} of {image}", name.kind))?;
-        let (content, size, hash, losses) = with_pool(&session, level, threads, |pool| {
-            let mut cutter = Cutter::new(pool);
-            let losses = write(&mut cutter)?;
-            let (content, size, hash) = cutter.finish()?;
-            Ok((content, size, hash, losses))
-        })?;
-        let stored = session.finish()?;
-        task.check()?;
-        let (items, chunks, lists) = match content {
-            Content::Near(items) => {
-                let chunk = |i: &Item| match *i {
-                    Item::Chunk { length, hash } => Some((hash, length)),
-                    Item::Hole(_) => None,
-                };
-                (items.len() as u64, items.iter().filter_map(chunk).collect(), Vec::new())
-            }
-            Content::Far { items, lists } => (items, Vec::new(), lists.into_iter().map(|(n, h)| (h, n)).collect()),
-        };
-        let document = Document {
-            chunks,
-            hash,
-            image: *image,
-            items,
-            kind: name.kind.clone(),
-            lists,
-            losses,
-            params: name.params.clone(),
-            size,
-            store: self.uuid().to_owned(),
-        };
-        let document = self.put_derived(session.lease(), SignedDocument::new(document, self.signer()))?;
-        Ok((self.open_derived(document)?, stored))
+        self.in_session(&format!("{} of {image}", name.kind), task, |session| {
+            let (content, size, hash, losses) = with_pool(session, level, threads, |pool| {
+                let mut cutter = Cutter::new(pool);
+                let losses = write(&mut cutter)?;
+                let (content, size, hash) = cutter.finish()?;
+                Ok((content, size, hash, losses))
+            })?;
+            let stored = session.finish()?;
+            task.check()?;
+            let (items, chunks, lists) = match content {
+                Content::Near(items) => {
+                    let chunk = |i: &Item| match *i {
+                        Item::Chunk { length, hash } => Some((hash, length)),
+                        Item::Hole(_) => None,
+                    };
+                    (items.len() as u64, items.iter().filter_map(chunk).collect(), Vec::new())
+                }
+                Content::Far { items, lists } => (items, Vec::new(), lists.into_iter().map(|(n, h)| (h, n)).collect()),
+            };
+            let document = Document {
+                chunks,
+                hash,
+                image: *image,
+                items,
+                kind: name.kind.clone(),
+                lists,
+                losses,
+                params: name.params.clone(),
+                size,
+                store: self.uuid().to_owned(),
+            };
+            let document = self.put_derived(session.lease(), SignedDocument::new(document, self.signer()))?;
+            Ok((self.open_derived(document)?, stored))
+        })
     }
 
     /// Whether a derived file need not be made again for the sake of this handle's signature: it has it, or gets it now,

@@ -1,0 +1,90 @@
+//! Layouts: nothing is destroyed without a yes.
+
+use super::terminal::on_a_terminal;
+use super::{Bed, common, validate};
+use serde_json::Value;
+use std::path::Path;
+
+pub(super) const LAYOUT: &str = "
+schema: cv.layout/v1
+name: small
+disks: {d: {wipe: all}}
+partitions:
+  d/root: {number: 1, type: linux, size: 96MiB}
+  d/rest: {number: 2, type: home, size: rest}
+filesystems:
+  root: {on: d/root, type: ext4, label: root, mount: {at: /}}
+";
+
+/// Writes a layout and an empty disk; gives the arguments that name both.
+pub(super) fn layout(bed: &Bed) -> [String; 3] {
+    std::fs::write(bed.path("small.yaml"), LAYOUT).unwrap();
+    std::fs::File::create(bed.path("disk")).unwrap().set_len(256 << 20).unwrap();
+    [bed.text("small.yaml"), "--disk".to_owned(), format!("d={}", bed.text("disk"))]
+}
+
+/// Whether disks can be written here: root, loop devices, mkfs.ext4.
+pub(super) fn can_apply() -> bool {
+    let able = common::is_root()
+        && Path::new("/dev/loop-control").exists()
+        && ["/usr/sbin/mkfs.ext4", "/sbin/mkfs.ext4"].iter().any(|p| Path::new(p).exists());
+    if !able {
+        eprintln!("skipped: applying a layout: needs root, loop devices and mkfs.ext4");
+    }
+    able
+}
+
+#[test]
+fn nothing_is_destroyed_without_a_yes() {
+    let bed = Bed::captured();
+    let args = layout(&bed);
+    let [file, disk, place] = args.each_ref().map(String::as_str);
+    let apply = |more: &[&'static str]| [&["layout", "apply", file, disk, place], more].concat();
+    let blank = std::fs::metadata(bed.path("disk")).unwrap();
+    // Nobody to ask: the plan is shown, nothing is done.
+    let out = bed.run(&apply(&[]));
+    let stderr = String::from_utf8(out.stderr).unwrap();
+    assert_eq!(out.status.code(), Some(16));
+    assert!(stderr.contains("WHAT IS LOST") || stderr.contains("Steps"), "{stderr}");
+    assert!(stderr.contains("\nhint: look at the plan, then give --confirm "), "{stderr}");
+    let out = bed.run(&apply(&["-o", "json"]));
+    let error: Value = serde_json::from_slice(&out.stderr).unwrap();
+    validate("error", &error);
+    validate("layout-plan", &error["error"]["detail"]["plan"]);
+    assert_eq!(error["error"]["code"], 16);
+    bed.fails(16, &apply(&["--confirm", "of-another-plan"]));
+    bed.fails(2, &apply(&["--yes", "--confirm", "x"]));
+    bed.fails(2, &["layout", "plan", file, "--disk", "d"]);
+    bed.fails(10, &["layout", "check", &bed.text("none.yaml")]);
+    std::fs::write(bed.path("bad.yaml"), LAYOUT.replace("96MiB", "96")).unwrap();
+    let e = bed.fails(2, &["layout", "plan", &bed.text("bad.yaml"), disk, place]);
+    assert_eq!(e["detail"]["code"], "L108");
+    // On a terminal it asks, and another answer is a no.
+    let (code, seen) = on_a_terminal(&bed, &apply(&[]), "yes\n");
+    assert_eq!(code, 16, "{seen}");
+    assert!(seen.contains("type "), "{seen}");
+    let after = std::fs::metadata(bed.path("disk")).unwrap();
+    use std::os::unix::fs::MetadataExt;
+    assert_eq!((after.blocks(), after.modified().unwrap()), (blank.blocks(), blank.modified().unwrap()));
+
+    if can_apply() {
+        let plan = bed.json("layout-plan", &["layout", "plan", file, disk, place, "--image", "base"]);
+        let answer = format!("{}\n", plan["token"].as_str().unwrap());
+        let (code, seen) = on_a_terminal(&bed, &apply(&["--image", "base"]), &answer);
+        assert_eq!(code, 0, "{seen}");
+        assert!(seen.contains("applied small as planned"), "{seen}");
+    }
+}
+
+#[test]
+fn a_token_is_for_one_image() {
+    let bed = Bed::captured();
+    std::fs::write(bed.path("root/more"), "more").unwrap();
+    bed.ok(&["image", "capture", &bed.text("root"), "--name", "other"]);
+    let args = layout(&bed);
+    let [file, disk, place] = args.each_ref().map(String::as_str);
+    let plan = bed.json("layout-plan", &["layout", "plan", file, disk, place, "--image", "base"]);
+    let token = plan["token"].as_str().unwrap();
+    bed.fails(16, &["layout", "apply", file, disk, place, "--image", "other", "--confirm", token]);
+    bed.fails(2, &["layout", "plan", file, disk, place, "--sector", "0"]);
+}

@@ -1,0 +1,135 @@
+/* Other formats in and out. */
+#include "null.h"
+
+void convert_functions(cv_store *store, cv_image *image, const char *dir) {
+    char *s = NULL, path[4200];
+    cv_job *job;
+    cv_tar_import_options in = {0};
+    in.size = sizeof in;
+    cv_export_options to = {0};
+    to.size = sizeof to;
+    cv_derive_options of = {0};
+    of.size = sizeof of;
+    snprintf(path, sizeof path, "%s.oci", dir);
+    NULL_IS_ERROR(cv_image_export, image, cv_image_export(NULL, path, "oci", &to, NULL, NULL, &s));
+    NULL_IS_ERROR(cv_image_export, path, cv_image_export(image, NULL, "oci", &to, NULL, NULL, &s));
+    NULL_IS_ERROR(cv_image_export, format, cv_image_export(image, path, NULL, &to, NULL, NULL, &s));
+    NULL_IS_ERROR(cv_image_export, exported_json, cv_image_export(image, path, "oci", &to, NULL, NULL, NULL));
+    IS(-CV_E_INVALID, cv_image_export(image, path, "zip", &to, NULL, NULL, &s));
+    NULL_IS_FINE(cv_image_export, options, cv_image_export(image, path, "zip", NULL, NULL, NULL, &s));
+    NULL_IS_FINE(cv_image_export, on_event, cv_image_export(image, path, "zip", &to, NULL, NULL, &s));
+    NULL_IS_FINE(cv_image_export, user, cv_image_export(image, path, "zip", &to, refuse, NULL, &s));
+    NULL_IS_ERROR(cv_image_export_start, image, cv_image_export_start(NULL, path, "oci", &to, &job));
+    NULL_IS_ERROR(cv_image_export_start, path, cv_image_export_start(image, NULL, "oci", &to, &job));
+    NULL_IS_ERROR(cv_image_export_start, format, cv_image_export_start(image, path, NULL, &to, &job));
+    NULL_IS_ERROR(cv_image_export_start, job, cv_image_export_start(image, path, "oci", &to, NULL));
+    to.compression = 99;
+    IS(-CV_E_INVALID, cv_image_export(image, path, "oci", &to, NULL, NULL, &s));
+    NULL_IS_FINE(cv_image_export_start, options, cv_image_export_start(image, path, "oci", NULL, &job));
+    IS(0, cv_job_result(job, &s));
+    CHECK(strstr(s, "\"digest\":\"sha256:"));
+    cv_string_free(s);
+    IS(0, cv_job_free(job));
+    IS(-CV_E_REFUSED, cv_image_export(image, path, "oci", NULL, NULL, NULL, &s));
+
+    NULL_IS_ERROR(cv_store_import, store, cv_store_import(NULL, path, "o", &in, NULL, NULL, &s));
+    NULL_IS_ERROR(cv_store_import, path, cv_store_import(store, NULL, "o", &in, NULL, NULL, &s));
+    NULL_IS_ERROR(cv_store_import, name, cv_store_import(store, path, NULL, &in, NULL, NULL, &s));
+    NULL_IS_ERROR(cv_store_import, imported_json, cv_store_import(store, path, "o", &in, NULL, NULL, NULL));
+    NULL_IS_ERROR(cv_store_import_start, store, cv_store_import_start(NULL, path, "o", &in, &job));
+    NULL_IS_ERROR(cv_store_import_start, path, cv_store_import_start(store, NULL, "o", &in, &job));
+    NULL_IS_ERROR(cv_store_import_start, name, cv_store_import_start(store, path, NULL, &in, &job));
+    NULL_IS_ERROR(cv_store_import_start, job, cv_store_import_start(store, path, "o", &in, NULL));
+    NULL_IS_FINE(cv_store_import, options, cv_store_import(store, path, "../o", NULL, NULL, NULL, &s));
+    NULL_IS_FINE(cv_store_import, on_event, cv_store_import(store, path, "../o", &in, NULL, NULL, &s));
+    NULL_IS_FINE(cv_store_import, user, cv_store_import(store, path, "../o", &in, refuse, NULL, &s));
+    in.reference = "another";
+    IS(-CV_E_NOT_FOUND, cv_store_import(store, path, "o", &in, NULL, NULL, &s));
+    NULL_IS_FINE(cv_store_import_start, options, cv_store_import_start(store, path, "o", NULL, &job));
+    IS(0, cv_job_result(job, &s));
+    CHECK(strstr(s, "\"format\":\"oci\""));
+    cv_string_free(s);
+    IS(0, cv_job_free(job));
+
+    snprintf(path, sizeof path, "%s.erofs", dir);
+    NULL_IS_ERROR(cv_image_derive, image, cv_image_derive(NULL, "erofs", NULL, &of, NULL, NULL, &s));
+    NULL_IS_ERROR(cv_image_derive, kind, cv_image_derive(image, NULL, NULL, &of, NULL, NULL, &s));
+    NULL_IS_ERROR(cv_image_derive, derived_json, cv_image_derive(image, "erofs", NULL, &of, NULL, NULL, NULL));
+    IS(-CV_E_INVALID, cv_image_derive(image, "zip", path, &of, NULL, NULL, &s));
+    NULL_IS_FINE(cv_image_derive, options, cv_image_derive(image, "zip", path, NULL, NULL, NULL, &s));
+    NULL_IS_FINE(cv_image_derive, path, cv_image_derive(image, "zip", NULL, &of, NULL, NULL, &s));
+    NULL_IS_FINE(cv_image_derive, on_event, cv_image_derive(image, "zip", path, &of, NULL, NULL, &s));
+    NULL_IS_FINE(cv_image_derive, user, cv_image_derive(image, "zip", path, &of, refuse, NULL, &s));
+    NULL_IS_ERROR(cv_image_derive_start, image, cv_image_derive_start(NULL, "erofs", NULL, &of, &job));
+    NULL_IS_ERROR(cv_image_derive_start, kind, cv_image_derive_start(image, NULL, NULL, &of, &job));
+    NULL_IS_ERROR(cv_image_derive_start, job, cv_image_derive_start(image, "erofs", NULL, &of, NULL));
+    NULL_IS_FINE(cv_image_derive_start, options, cv_image_derive_start(image, "zip", path, NULL, &job));
+    NULL_IS_FINE(cv_image_derive_start, path, cv_image_derive_start(image, "erofs", NULL, &of, &job));
+    IS(0, cv_job_result(job, &s));
+    CHECK(strstr(s, "\"made\":true"));
+    cv_string_free(s);
+    IS(0, cv_job_free(job));
+    IS(0, cv_image_derive(image, "erofs", path, &of, NULL, NULL, &s));
+    CHECK(strstr(s, "\"made\":false"));
+    cv_string_free(s);
+    FILE *f = fopen(path, "r");
+    CHECK(f);
+    if (f) fclose(f);
+}
+
+void tar_functions(cv_store *store, cv_image *image, const char *dir) {
+    char *s = NULL, path[4200];
+    cv_job *job;
+    cv_tar_import_options in = {0};
+    in.size = sizeof in;
+    cv_tar_export_options to = {0};
+    to.size = sizeof to;
+    snprintf(path, sizeof path, "%s.tar", dir);
+    FILE *f = fopen(path, "w+");
+    if (!f) exit(2);
+    int fd = fileno(f);
+    NULL_IS_ERROR(cv_image_export_tar, image, cv_image_export_tar(NULL, fd, &to, NULL, NULL, &s));
+    NULL_IS_ERROR(cv_image_export_tar, exported_json, cv_image_export_tar(image, fd, &to, NULL, NULL, NULL));
+    NULL_IS_FINE(cv_image_export_tar, user, cv_image_export_tar(image, fd, &to, refuse, NULL, &s));
+    NULL_IS_ERROR(cv_image_export_tar_start, image, cv_image_export_tar_start(NULL, fd, &to, &job));
+    NULL_IS_ERROR(cv_image_export_tar_start, job, cv_image_export_tar_start(image, fd, &to, NULL));
+    IS(-CV_E_INVALID, cv_image_export_tar(image, -1, &to, NULL, NULL, &s));
+    to.compression = 99;
+    IS(-CV_E_INVALID, cv_image_export_tar(image, fd, &to, NULL, NULL, &s));
+    if (ftruncate(fd, 0) || lseek(fd, 0, SEEK_SET)) exit(2);
+    NULL_IS_FINE(cv_image_export_tar, options, cv_image_export_tar(image, 1000, NULL, NULL, NULL, &s));
+    NULL_IS_FINE(cv_image_export_tar, on_event, cv_image_export_tar(image, 1000, NULL, NULL, NULL, &s));
+    NULL_IS_FINE(cv_image_export_tar_start, options, cv_image_export_tar_start(image, fd, NULL, &job));
+    IS(0, cv_job_result(job, &s));
+    cv_string_free(s);
+    IS(0, cv_job_free(job));
+
+    lseek(fd, 0, SEEK_SET);
+    NULL_IS_ERROR(cv_store_import_tar, store, cv_store_import_tar(NULL, fd, "t", &in, NULL, NULL, &s));
+    NULL_IS_ERROR(cv_store_import_tar, name, cv_store_import_tar(store, fd, NULL, &in, NULL, NULL, &s));
+    NULL_IS_ERROR(cv_store_import_tar, imported_json, cv_store_import_tar(store, fd, "t", &in, NULL, NULL, NULL));
+    NULL_IS_ERROR(cv_store_import_tar_start, store, cv_store_import_tar_start(NULL, fd, "t", &in, &job));
+    NULL_IS_ERROR(cv_store_import_tar_start, name, cv_store_import_tar_start(store, fd, NULL, &in, &job));
+    NULL_IS_ERROR(cv_store_import_tar_start, job, cv_store_import_tar_start(store, fd, "t", &in, NULL));
+    NULL_IS_FINE(cv_store_import_tar, options, cv_store_import_tar(store, fd, "../t", NULL, NULL, NULL, &s));
+    NULL_IS_FINE(cv_store_import_tar, on_event, cv_store_import_tar(store, fd, "../t", &in, NULL, NULL, &s));
+    NULL_IS_FINE(cv_store_import_tar, user, cv_store_import_tar(store, fd, "../t", &in, refuse, NULL, &s));
+    in.max_entries = 1;
+    IS(-CV_E_LIMIT, cv_store_import_tar(store, fd, "t", &in, NULL, NULL, &s));
+    lseek(fd, 0, SEEK_SET);
+    NULL_IS_FINE(cv_store_import_tar_start, options, cv_store_import_tar_start(store, fd, "t", NULL, &job));
+    fclose(f); /* the job has a copy */
+    s = NULL;
+    IS(0, cv_job_result(job, &s));
+    cv_string_free(s);
+    IS(0, cv_job_free(job));
+    cv_image *imported;
+    char *a = NULL, *b = NULL;
+    IS(0, cv_store_image(store, "t", &imported));
+    IS(0, cv_image_tree_id(imported, &a));
+    IS(0, cv_image_tree_id(image, &b));
+    expect(a && b && !strcmp(a, b), "a tree through tar is the same tree");
+    cv_string_free(a);
+    cv_string_free(b);
+    IS(0, cv_image_free(imported));
+}
