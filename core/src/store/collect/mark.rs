@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A pack of which less than this share (of 100) is needed is stored anew.
-const SPARSE_PERCENT: u64 = 80;
+const SPARSE_PERCENT: u64 = 70;
 /// A chunk that lies in several blocks is kept in each of which this share is needed: a version may have stored it once
 /// more to read less.
 const DENSE_PERCENT: u64 = 90;
@@ -60,13 +60,15 @@ impl Mark {
             fossils.extend(segment.packs.iter().filter(|id| trash.holds(&pack_key(id))).copied());
             index.add_packs(segment, |id| !fossils.contains(id));
         })?;
-        // What lies in both does not count in a fossil.
-        let lasting = index.len();
-        store.each_segment(&mut |_| true, &mut |segment| {
-            let mut segment = segment.clone();
-            segment.records.retain(|(hash, _)| index.position(hash).is_none_or(|n| n >= lasting));
-            index.add_packs(&segment, |id| fossils.contains(id));
-        })?;
+        if !fossils.is_empty() {
+            // What lies in both does not count in a fossil.
+            let lasting = index.len();
+            store.each_segment(&mut |_| true, &mut |segment| {
+                let mut segment = segment.clone();
+                segment.records.retain(|(hash, _)| index.position(hash).is_none_or(|n| n >= lasting));
+                index.add_packs(&segment, |id| fossils.contains(id));
+            })?;
+        }
         index.settle();
         let needed = (0..index.len()).map(|_| AtomicU8::new(0)).collect();
         let missing = Mutex::default();

@@ -14,7 +14,7 @@ use std::sync::{Mutex, PoisonError};
 
 /// A block of which this share (of 100) is needed is copied as it is: to compress it again would cost more than its rest.
 /// More than makes a pack sparse, so that no pack is stored anew over and over.
-const WHOLE_PERCENT: u64 = 85;
+const WHOLE_PERCENT: u64 = 75;
 
 /// What was done.
 #[derive(Default)]
