@@ -11,6 +11,22 @@ import tempfile
 from test_kill import cv, good
 
 
+def two_packs(at: tuple[str, ...]) -> None:
+    """The store opens more files while a tree is looked at, on the same threads: pages that did not change lie in an older
+    pack than those that did."""
+    for first, last, content in ((0, 60, "before"), (50, 60, "after!")):
+        for d in range(first, last):
+            os.makedirs(f"many/{d}", exist_ok=True)
+            for n in range(200):
+                with open(f"many/{d}/{n}", "w", encoding="ascii") as f:
+                    f.write(f"{content} {d} {n}")
+        good(*at, "image", "capture", "many", "--name", "many", "--exact")
+    good(*at, "image", "extract", "many@1", "node")
+    assert len(good(*at, "image", "diff", "many@2", "node")["changes"]) >= 2000
+    assert good(*at, "image", "extract", "many@2", "node", "--update", "--exact")["replaced"] == 2000
+    assert good(*at, "image", "diff", "many@2", "node")["changes"] == []
+
+
 def main() -> None:
     work = tempfile.mkdtemp(prefix="libcv-relative-")
     os.chdir(work)
@@ -38,6 +54,7 @@ def main() -> None:
         assert "to" in good(*at, "image", "diff", "t", "tar")
         assert good(*at, "image", "diff", "t", "./out")["changes"] == []
         assert cv(*at, "image", "diff", "t", "nothing").returncode == 10
+        two_packs(at)
     finally:
         os.chdir("/")
         shutil.rmtree(work)

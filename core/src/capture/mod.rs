@@ -63,8 +63,9 @@ pub struct CaptureOptions {
     /// What is done about secrets.
     pub secrets: Policy,
     /// Write what was done into this file as JSON: as [`Captured`], but with every entry that was left out or
-    /// generalised and every secret, whatever their number. When nothing is published, because secrets are forbidden or
-    /// for another reason, what is only known then is `null`.
+    /// generalised and every secret, whatever their number. When nothing is published although the tree was read whole,
+    /// such as because of secrets, what is only known then is `null`; else there is no report, and what stands in the
+    /// file stays.
     pub report: Option<PathBuf>,
 }
 

@@ -38,7 +38,8 @@ pub struct ImportOptions {
     /// What is done about secrets.
     pub secrets: Policy,
     /// Write what was done into this file as JSON: as [`Imported`], but with every secret, whatever their number. When
-    /// nothing is published, because secrets are forbidden or for another reason, what is only known then is `null`.
+    /// nothing is published although the archive was read whole, such as because of secrets, what is only known then is
+    /// `null`; of one that could not be read there is no report, and what stands in the file stays.
     pub report: Option<PathBuf>,
     /// Of an OCI layout with images for several: `os/architecture[/variant]`; else that of this machine.
     pub platform: Option<String>,

@@ -17,15 +17,14 @@ pub(super) const PATH_MAX: usize = 4095;
 /// Says which chunks will be asked for; `each` sees every row once on the way.
 pub(super) fn expect(image: &Image, task: &Task, mut each: impl FnMut(&Row) -> Result<()>) -> Result<()> {
     let mut needed = ChunkSet::default();
-    for row in image.rows()? {
+    image.each_row(|row| {
         task.check()?;
-        let row = row?;
-        named(&row, &mut |hash, length| {
+        named(row, &mut |hash, length| {
             needed.insert(*hash, length);
             Ok(())
         })?;
-        each(&row)?;
-    }
+        each(row)
+    })?;
     image.store().expect(&needed)
 }
 

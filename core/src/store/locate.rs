@@ -289,7 +289,7 @@ impl Store {
     }
 
     /// The trailer of a pack unless it is damaged.
-    fn whole_trailer(&self, id: &Hash) -> Result<Option<Vec<(u64, BlockInfo)>>> {
+    pub(super) fn whole_trailer(&self, id: &Hash) -> Result<Option<Vec<(u64, BlockInfo)>>> {
         match self.read_trailer(id) {
             // A pack that cannot be reached is not one that holds nothing.
             Err(e) if e.kind() == ErrorKind::Network => Err(e),

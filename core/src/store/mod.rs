@@ -128,6 +128,11 @@ pub(crate) fn is_store_file(bytes: &[u8]) -> bool {
         .is_ok_and(|f| StoreFile::new(f.format, f.store, f.writer).text().as_bytes() == bytes)
 }
 
+/// Whether this is a uuid, written as uuids are.
+fn is_uuid(text: &str) -> bool {
+    uuid::Uuid::parse_str(text).is_ok_and(|id| id.to_string() == text)
+}
+
 fn locked<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
     m.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -180,6 +185,10 @@ impl Store {
         }
         if !is_store_file(&bytes) {
             return Err(Error::integrity(format!("{STORE_FILE} of {} was changed", blobs.place())));
+        }
+        // It becomes a part of keys, and whoever made the store may have made it up.
+        if !is_uuid(&file.store) {
+            return Err(Error::integrity(format!("{STORE_FILE} of {} names no uuid", blobs.place())));
         }
         let (index, blocks) = (Mutex::default(), Mutex::default());
         Ok(Self(Arc::new(Inner { blobs, uuid: file.store, adopted, index, blocks }), trust::Standing::default()))
@@ -272,4 +281,23 @@ fn pack_of(key: &str) -> Option<Hash> {
 
 fn image_key(id: &Hash) -> String {
     format!("images/{id}.cvm")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_has_a_uuid_and_no_path() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path().join("s");
+        let uuid = Store::init(&place).unwrap().uuid().to_owned();
+        for (id, good) in [(uuid.as_str(), true), ("../../etc", false), ("", false), (&uuid.to_uppercase(), false)] {
+            let text = StoreFile::new(FORMAT, id.into(), "somebody".into()).text();
+            std::fs::write(place.join(STORE_FILE), text).unwrap();
+            let opened = Store::open(&place);
+            assert_eq!(opened.is_ok(), good, "{id}");
+            assert!(opened.is_ok() || opened.err().unwrap().kind() == ErrorKind::Integrity);
+        }
+    }
 }

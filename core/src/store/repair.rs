@@ -8,7 +8,7 @@ use super::name::check_name;
 use super::needs::Needs;
 use super::release::{head_key, release_key};
 use super::transfer::{Transfer, transfer};
-use super::{Image, Location, STORE_FILE, Session, Store, StoreFile, is_store_file, pack_key};
+use super::{Image, Location, STORE_FILE, Session, Store, StoreFile, is_store_file, is_uuid, pack_key};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Unit;
 use crate::image::{ChunkSet, Hash};
@@ -71,7 +71,9 @@ impl Store {
         let refs = super::release::Refs::new(blobs.as_ref());
         for name in refs.names()? {
             for generation in refs.generations(&name)? {
-                if let Ok(release) = refs.release(&name, generation) {
+                if let Ok(release) = refs.release(&name, generation)
+                    && is_uuid(&release.store)
+                {
                     *uuids.entry(release.store).or_default() += 1;
                 }
             }

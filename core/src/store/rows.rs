@@ -48,10 +48,15 @@ impl Image {
     /// Those of the backend.
     pub(crate) fn expect_pages(&self) -> Result<()> {
         let mut set = ChunkSet::default();
+        self.need_pages(&mut set);
+        self.store().expect(&set)
+    }
+
+    /// Adds the pages to a set.
+    pub(crate) fn need_pages(&self, set: &mut ChunkSet) {
         for p in &self.manifest().pages {
             set.insert(p.hash, p.bytes);
         }
-        self.store().expect(&set)
     }
 
     /// The rows of one page.

@@ -117,7 +117,7 @@ pub(super) struct OpenBlocks {
 }
 
 /// Most of them; a block has at most 4 MiB.
-const OPEN_BLOCKS: usize = 8;
+pub(super) const OPEN_BLOCKS: usize = 8;
 
 struct OpenBlock {
     origin: Origin,

@@ -69,17 +69,16 @@ impl Image {
     /// The chunks of the image, its rows and lists being read and held against the rules and the totals.
     fn needed(&self, task: &Task) -> Result<ChunkSet> {
         let (mut set, mut rules) = (ChunkSet::default(), Rules::default());
-        for page in &self.manifest().pages {
-            set.insert(page.hash, page.bytes);
-        }
-        for row in self.rows()? {
+        self.need_pages(&mut set);
+        self.each_row(|row| {
             task.check()?;
-            of_row_by_rules(self.store(), &row?, &mut rules, &mut |hash, length| {
+            of_row_by_rules(self.store(), row, &mut rules, &mut |hash, length| {
                 set.insert(*hash, length);
                 Ok(())
             })?;
             task.advance(1);
-        }
+            Ok(())
+        })?;
         if rules.finish()? == self.manifest().totals {
             Ok(set)
         } else {

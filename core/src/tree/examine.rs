@@ -18,13 +18,13 @@ use super::walk;
 use crate::error::{Error, Result};
 use crate::image::manifest::PageRef;
 use crate::image::row::{Kind, Row, Value};
-use crate::image::{Hash, path};
+use crate::image::{ChunkSet, Hash, path};
 use crate::job::{Failure, Task};
 use crate::store::{ChunkSource, Field, Image};
 use crate::sys::confined::{Links, Root, proc_path, split};
 use crate::sys::cwd::Cwd;
 use crate::sys::inode;
-use crate::sys::xattr::{self, Of};
+use crate::sys::xattr::{self, Of, Xattr};
 use rustix::fs::{Advice, AtFlags, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 use std::cmp::Ordering;
@@ -169,7 +169,10 @@ pub(super) fn examine(look: &Look<'_>, tree: Tree) -> Result<Examined> {
     let order = tree.order();
     let pages = &look.image.manifest().pages;
     // Pages are looked up together once.
-    look.image.expect_pages()?;
+    let mut wanted = ChunkSet::default();
+    look.image.need_pages(&mut wanted);
+    look.earlier.need_pages(&mut wanted);
+    look.image.store().expect(&wanted)?;
     let (next, failure) = (AtomicUsize::new(0), Failure::default());
     let done = Mutex::new((0..pages.len()).map(|_| PageMarks::default()).collect::<Vec<_>>());
     failure.on_threads(look.threads, || {
@@ -199,7 +202,7 @@ struct Eye<'a> {
     order: &'a [u32],
     /// The directory that was used last.
     directory: Option<(Vec<u8>, OwnedFd)>,
-    /// The thread's working directory, which is that one.
+    /// For calls that know no directory descriptor.
     cwd: Option<Cwd>,
     buffer: Vec<u8>,
 }
@@ -292,9 +295,6 @@ impl Eye<'_> {
             let flags = OFlags::PATH | OFlags::DIRECTORY;
             self.directory = None;
             let fd = self.look.root.open_at(parent, flags, Mode::empty(), Links::Refuse)?;
-            if self.cwd.as_ref().is_some_and(|cwd| cwd.enter(fd.as_fd()).is_err()) {
-                self.cwd = None;
-            }
             self.directory = Some((parent.to_vec(), fd));
         }
         let (_, fd) = self.directory.as_ref().ok_or(Errno::BADF)?;
@@ -351,12 +351,10 @@ impl Eye<'_> {
     }
 
     fn same_attributes(&mut self, row: &Row) -> Result<bool, Errno> {
-        let here = self.cwd.is_some();
-        let (dir, name) = self.at(&row.path)?;
-        let there = match CString::new(name) {
-            Ok(name) if here => xattr::list(Of::Path(&name))?,
-            _ => xattr::list(Of::Path(&proc_path(dir, name)))?,
-        };
+        let cwd = self.cwd.take();
+        let there = self.at(&row.path).and_then(|(dir, name)| attributes(cwd.as_ref(), dir, name));
+        self.cwd = cwd;
+        let there = there?;
         if there.is_empty() && row.xattrs.is_empty() {
             return Ok(true);
         }
@@ -395,6 +393,15 @@ impl Eye<'_> {
         let difference = first_difference(self.look.source, content, file.as_fd(), &mut self.buffer);
         difference.map(|at| at.is_none()).map_err(Failed::Error)
     }
+}
+
+fn attributes(cwd: Option<&Cwd>, dir: BorrowedFd<'_>, name: &[u8]) -> Result<Vec<Xattr>, Errno> {
+    if let (Some(cwd), Ok(name)) = (cwd, CString::new(name))
+        && let Ok(found) = cwd.within(dir, || xattr::list(Of::Path(&name)))
+    {
+        return found;
+    }
+    xattr::list(Of::Path(&proc_path(dir, name)))
 }
 
 enum Failed {

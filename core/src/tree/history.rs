@@ -13,7 +13,7 @@ use super::entry::Entry;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::manifest::PageRef;
 use crate::image::row::{KIND_MASK, Kind, Row};
-use crate::image::{Hash, path};
+use crate::image::{ChunkSet, Hash, path};
 use crate::job::Task;
 use crate::store::{Image, RowCursor};
 use std::cmp::Ordering;
@@ -87,7 +87,7 @@ impl Earlier {
         // What the tree was made from is found by its hash, and nothing of it is put anywhere: no key has to vouch for it.
         let store = to.store().plain();
         for id in ids.iter().filter(|id| **id != to.id()) {
-            match store.image_by_id(*id).and_then(|image| image.expect_pages().map(|()| image)) {
+            match store.image_by_id(*id) {
                 Ok(image) => out.images.push(image),
                 Err(e) => out.lose(*id, e)?,
             }
@@ -106,6 +106,16 @@ impl Earlier {
 
     fn lost(&self) -> MutexGuard<'_, HashMap<Hash, Error>> {
         self.lost.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds the pages of all of them to a set.
+    pub(super) fn need_pages(&self, set: &mut ChunkSet) {
+        self.images.iter().for_each(|image| image.need_pages(set));
+    }
+
+    /// How many images could not be read. One that is lost on the way was seen in part: who looks again sees nothing of it.
+    pub(super) fn count_lost(&self) -> usize {
+        self.lost().len()
     }
 
     /// Says which images could not be read.

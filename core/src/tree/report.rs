@@ -18,7 +18,7 @@ use crate::sys::clock;
 use serde::Serialize;
 use serde_json::Value;
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, BufWriter, Seek, Write};
+use std::io::{BufRead, BufReader, BufWriter, ErrorKind, Seek, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -30,8 +30,20 @@ const ROOM: usize = 1024;
 pub(crate) struct ReportFile {
     file: File,
     path: PathBuf,
+    made: Made,
     /// What is beyond the limit, a line of JSON each; made when it is needed.
     more: Mutex<std::io::Result<Option<BufWriter<File>>>>,
+}
+
+/// A file that was not there before, and has nothing in it: it goes when nothing is written.
+struct Made(Option<PathBuf>);
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0 {
+            let _ = std::fs::remove_file(path);
+        }
+    }
 }
 
 /// A report with its lists.
@@ -43,11 +55,16 @@ pub(crate) struct Draft {
 }
 
 impl ReportFile {
-    /// Opens the file now: that it cannot be written is no surprise for later. A report that is there stays until then.
+    /// Opens the file now: that it cannot be written is no surprise for later. A report that is there stays until the
+    /// lists are known.
     pub(crate) fn begin(path: &Path) -> Result<Self> {
-        let opened = OpenOptions::new().write(true).create(true).truncate(false).open(path);
+        let new = OpenOptions::new().write(true).create_new(true).open(path);
+        let (opened, made) = match new {
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => (OpenOptions::new().write(true).open(path), None),
+            new => (new, Some(path.to_owned())),
+        };
         let file = opened.map_err(|e| Error::io("write", path.display(), e))?;
-        Ok(Self { file, path: path.to_owned(), more: Mutex::new(Ok(None)) })
+        Ok(Self { file, path: path.to_owned(), made: Made(made), more: Mutex::new(Ok(None)) })
     }
 
     /// Takes an entry that has no place in memory.
@@ -76,12 +93,13 @@ impl ReportFile {
     }
 
     fn write(self, scrubbed: Option<&[Scrubbed]>, secrets: impl Iterator<Item = impl Serialize>) -> Result<Draft> {
-        let Self { file, path, more } = self;
+        let Self { file, path, mut made, more } = self;
         let more = more.into_inner().unwrap_or_else(PoisonError::into_inner);
         let write = || -> std::io::Result<Option<u64>> {
             if file.metadata()?.is_file() {
                 file.set_len(0)?;
             }
+            made.0 = None;
             let mut w = BufWriter::new(&file);
             w.write_all(b"{")?;
             if let Some(scrubbed) = scrubbed {

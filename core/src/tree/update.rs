@@ -336,7 +336,12 @@ impl Survey<'_> {
             threads,
             task,
         };
+        let mut lost = earlier.count_lost();
         let mut seen = examine(&look, tree)?;
+        while earlier.count_lost() > lost {
+            lost = earlier.count_lost();
+            seen = examine(&look, seen.tree)?;
+        }
         earlier.warn(task);
         let history = History::new(seen.gone());
         let mut planner = Planner::new(&policy, &history, left_out.into_inner().unwrap_or_default());

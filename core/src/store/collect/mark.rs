@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A pack of which less than this share (of 100) is needed is stored anew.
-const SPARSE_PERCENT: u64 = 70;
+pub(super) const SPARSE_PERCENT: u64 = 70;
 /// A chunk that lies in several blocks is kept in each of which this share is needed: a version may have stored it once
 /// more to read less.
 const DENSE_PERCENT: u64 = 90;

@@ -15,6 +15,7 @@ mod repack;
 mod roots;
 
 use super::lease::{COLLECTION, Held, Lease};
+use super::source::OPEN_BLOCKS;
 use super::trash::{Fossils, Trash};
 use super::{Session, Store, image_key, pack_key, pack_of};
 use crate::error::{Error, ErrorKind, Result};
@@ -267,8 +268,12 @@ impl<'c> Collection<'c> {
 
     fn mark(&mut self, roots: &Roots, ripe: &[u64], kept: &HashSet<String>, staying: &HashSet<Hash>) -> Result<Mark> {
         let mut mark = Mark::load(self.store, &self.trash)?;
-        self.task.stage("mark", roots.images.len() as u64, Unit::Steps);
+        // Where nothing is deleted, nothing that stays loses anything.
+        let deletes = !ripe.is_empty() || !self.store.bad_blocks()?.is_empty();
+        let stays = |id: &&Hash| deletes && !roots.images.contains(id);
+        let others: Vec<Hash> = staying.iter().filter(stays).copied().collect();
         let ids: Vec<Hash> = roots.images.iter().copied().collect();
+        self.task.stage("mark", (ids.len() + others.len()) as u64, Unit::Steps);
         self.each_image(&ids, &|id| {
             let image = self.store.image_by_id(*id);
             image.and_then(|i| mark.image(&i)).map_err(|e| unknown_needs(e, id))
@@ -281,10 +286,6 @@ impl<'c> Collection<'c> {
                 _ => Err(e),
             })?;
         }
-        // Where nothing is deleted, nothing that stays loses anything.
-        let deletes = !ripe.is_empty() || !self.store.bad_blocks()?.is_empty();
-        let stays = |id: &&Hash| deletes && !roots.images.contains(id);
-        let others: Vec<Hash> = staying.iter().filter(stays).copied().collect();
         self.each_image(&others, &|id| {
             let done = self.store.image_by_id(*id).and_then(|i| mark.staying(&i));
             // What is damaged and not needed may have lost what it counted on.
@@ -315,7 +316,9 @@ impl<'c> Collection<'c> {
     /// Looks at images on all threads.
     fn each_image(&self, ids: &[Hash], look: &(dyn Fn(&Hash) -> Result<()> + Sync)) -> Result<()> {
         let (next, failure) = (AtomicUsize::new(0), Failure::default());
-        failure.on_threads(threads(self.options.threads).min(ids.len()), || {
+        // Each of them goes along another image: with more, they would close each other's blocks.
+        let most = ids.len().min(OPEN_BLOCKS / 2);
+        failure.on_threads(threads(self.options.threads).min(most), || {
             while let Some(id) = ids.get(next.fetch_add(1, Ordering::Relaxed)) {
                 failure.check(self.task)?;
                 look(id)?;

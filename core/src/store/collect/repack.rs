@@ -1,7 +1,7 @@
 //! What is needed of a sparse pack is stored anew.
 
 use super::CollectOptions;
-use super::mark::{Mark, PackUse};
+use super::mark::{Mark, PackUse, SPARSE_PERCENT};
 use crate::error::{ErrorKind, Result};
 use crate::image::Hash;
 use crate::job::{Failure, Task, threads};
@@ -15,6 +15,7 @@ use std::sync::{Mutex, PoisonError};
 /// A block of which this share (of 100) is needed is copied as it is: to compress it again would cost more than its rest.
 /// More than makes a pack sparse, so that no pack is stored anew over and over.
 const WHOLE_PERCENT: u64 = 75;
+const _: () = assert!(WHOLE_PERCENT > SPARSE_PERCENT);
 
 /// What was done.
 #[derive(Default)]
@@ -60,7 +61,8 @@ fn store_pack(anew: &mut Anew<'_>, mark: &Mark, pack: &PackUse, task: &Task) -> 
     let is_whole = |used: &BlockUse| used.live * 100 >= used.raw * WHOLE_PERCENT;
     // The trailer names the chunks of a block that is not opened.
     let mut trailer = match pack.blocks.iter().any(|(_, used)| is_whole(used)) {
-        true => anew.store().read_trailer(&pack.id)?.into_iter().collect(),
+        // Without it, each block is opened.
+        true => anew.store().whole_trailer(&pack.id)?.unwrap_or_default().into_iter().collect(),
         false => HashMap::new(),
     };
     for (offset, used) in &pack.blocks {
