@@ -44,8 +44,13 @@ impl Bed {
     }
 
     fn capture(&self, name: &str) -> u64 {
+        self.capture_by(name, 0)
+    }
+
+    /// One thread puts chunks into blocks in the order of their paths.
+    fn capture_by(&self, name: &str, threads: usize) -> u64 {
         let state = Some(self.dir.path().join("state"));
-        let options = CaptureOptions { exact: true, state, ..CaptureOptions::default() };
+        let options = CaptureOptions { exact: true, state, threads, ..CaptureOptions::default() };
         self.store.capture(self.tree(), name, &options, &Task::quiet()).unwrap().generation
     }
 
@@ -365,6 +370,37 @@ fn sparse_packs_are_stored_anew_and_images_stay_what_they_are() {
     // Nothing is left to do.
     let rest = b.collect_twice();
     assert_eq!((rest.found, rest.deleted, rest.repacked), (0, 0, 0));
+}
+
+#[test]
+fn blocks_that_are_nearly_whole_stay_as_they_are_with_and_without_the_trailer() {
+    for damaged in [false, true] {
+        let b = Bed::new();
+        for n in 0..120 {
+            b.write(&format!("f{n:03}"), 100_000, n);
+        }
+        b.capture_by("big", 1);
+        let pack = objects(&b.dir.path().join("store/packs")).into_keys().next().unwrap();
+        for n in (3..6).chain(41..120) {
+            std::fs::remove_file(b.tree().join(format!("f{n:03}"))).unwrap();
+        }
+        b.capture_by("small", 1);
+        b.store.remove("big").unwrap();
+        if damaged {
+            let mut bytes = std::fs::read(&pack).unwrap();
+            let at = bytes.len() - 300;
+            bytes[at] ^= 1;
+            std::fs::write(&pack, bytes).unwrap();
+        }
+        let found = b.collect(&now());
+        // The first block is copied with the three that nobody needs; opened, they are left out.
+        let most = if damaged { 3_900_000 } else { 4_200_000 };
+        assert!(found.repacked == 1 && (most - 200_000..most).contains(&found.repacked_bytes), "{found:?}");
+        b.collect(&now());
+        b.check();
+        b.extract("small");
+        assert_eq!(b.collect_twice().repacked, 0);
+    }
 }
 
 #[test]

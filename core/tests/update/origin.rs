@@ -52,3 +52,34 @@ fn the_origin_needs_no_signature_of_a_key_that_the_new_image_needs() {
     assert_eq!((bed.read("out/opt/tool").as_str(), task.warnings().len()), ("version 2", 0));
     assert!(!bed.at("out/opt/gone").exists());
 }
+
+#[test]
+fn an_origin_of_which_a_part_is_lost_counts_as_none() {
+    let bed = Bed::new();
+    for d in 0..8 {
+        (0..300).for_each(|n| bed.write(&format!("tree/{d}/{n}"), format!("{d} {n}")));
+    }
+    bed.write("tree/7/gone", "");
+    let first = bed.capture();
+    bed.extract(&bed.at("out"));
+    let packs = || {
+        let keys = bed.store.blobs().walk("packs").unwrap();
+        keys.into_iter().map(|(key, _)| key).collect::<Vec<_>>()
+    };
+    let old = packs();
+    // Each page changes, so that the new image needs none of the old ones.
+    std::fs::remove_file(bed.at("tree/7/gone")).unwrap();
+    run("find", &[bed.at("tree").to_str().unwrap(), "-exec", "touch", "-m", "-d", "2020-01-01", "{}", "+"]);
+    let second = bed.capture();
+    assert!(first.manifest().pages.len() > 2 && packs().len() > old.len());
+    bed.store.blobs().delete_all(&old).unwrap();
+    let store = Store::open(bed.at("store")).unwrap();
+    let image = store.image_by_id(second.id()).unwrap();
+    for dry_run in [true, false] {
+        let task = Task::quiet();
+        let done = image.update(bed.at("out"), &UpdateOptions { dry_run, ..node() }, &task).unwrap();
+        assert_eq!((done.deleted, done.local_kept.paths), (0, vec!["/7/gone".to_owned()]));
+        assert!(task.warnings().iter().any(|w| w.contains("cannot be read")), "{:?}", task.warnings());
+    }
+    assert!(bed.at("out/7/gone").exists());
+}
