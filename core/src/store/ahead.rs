@@ -7,7 +7,7 @@
 //!
 //! Memory: `FETCHERS` spans on their way, as many in the queue, and the one that is handed out.
 
-use super::source::{BlockFeed, Origin};
+use super::source::{BlockFeed, Origin, StoredBlock};
 use super::{Store, pack_key};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::Hash;
@@ -146,14 +146,12 @@ impl Ahead {
 }
 
 impl BlockFeed for Ahead {
-    fn next(&self, buf: &mut Vec<u8>) -> Result<Option<Origin>> {
+    fn next(&self, block: &mut StoredBlock) -> Result<Option<Origin>> {
         let Some(claimed) = self.claim()? else { return Ok(None) };
         let wanted = self.plan.blocks[claimed.block];
         let at = (u64::from(wanted.1) - self.plan.spans[claimed.span].offset) as usize;
-        let stored = claimed.bytes.get(at..at + wanted.2 as usize);
-        let stored = stored.ok_or_else(|| Error::new(ErrorKind::Bug, "a block is not in its span"))?;
-        buf.clear();
-        buf.extend_from_slice(stored);
+        let shared = block.share(claimed.bytes, at..at + wanted.2 as usize);
+        shared.ok_or_else(|| Error::new(ErrorKind::Bug, "a block is not in its span"))?;
         Ok(Some(self.plan.origin(wanted)))
     }
 }

@@ -8,6 +8,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::image::block::BlockOpener;
 use crate::image::{ChunkSet, Hash};
 use std::collections::HashMap;
+use std::ops::{Deref, Range};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Something that delivers chunks by name.
@@ -33,11 +35,45 @@ pub trait ChunkSource: Send + Sync {
 
 /// Blocks on their way; several threads may take from one feed.
 pub trait BlockFeed: Send + Sync {
-    /// Puts the next block, as stored and not verified, into `buf`, and says where it comes from. `None` at the end.
+    /// Puts the next block, as stored and not verified, into `block`, and says where it comes from. `None` at the end.
     ///
     /// # Errors
     /// Whatever keeps the block from coming.
-    fn next(&self, buf: &mut Vec<u8>) -> Result<Option<Origin>>;
+    fn next(&self, block: &mut StoredBlock) -> Result<Option<Origin>>;
+}
+
+/// The bytes of a block: in memory that the next one uses again, or in a part of what came with others.
+#[derive(Default)]
+pub struct StoredBlock {
+    own: Vec<u8>,
+    part: Option<(Arc<Vec<u8>>, Range<usize>)>,
+}
+
+impl StoredBlock {
+    /// Memory for a block of so many bytes.
+    pub fn own(&mut self, bytes: usize) -> &mut [u8] {
+        self.part = None;
+        self.own.resize(bytes, 0);
+        &mut self.own
+    }
+
+    /// Takes a part of what several blocks came in; nothing is copied. `None`, and an empty block, when it reaches beyond.
+    pub fn share(&mut self, whole: Arc<Vec<u8>>, part: Range<usize>) -> Option<()> {
+        self.own.clear();
+        self.part = whole.get(part.clone()).is_some().then_some((whole, part));
+        self.part.as_ref().map(|_| ())
+    }
+}
+
+impl Deref for StoredBlock {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match &self.part {
+            Some((whole, part)) => &whole[part.clone()],
+            None => &self.own,
+        }
+    }
 }
 
 /// Where a block comes from.
@@ -180,13 +216,13 @@ struct LocalFeed<'s> {
 }
 
 impl BlockFeed for LocalFeed<'_> {
-    fn next(&self, buf: &mut Vec<u8>) -> Result<Option<Origin>> {
+    fn next(&self, block: &mut StoredBlock) -> Result<Option<Origin>> {
         let Some(&(pack, offset, stored)) = self.blocks.get(self.next.fetch_add(1, Ordering::Relaxed)) else {
             return Ok(None);
         };
         let origin = Origin { pack: self.packs[pack as usize], offset: u64::from(offset) };
-        buf.resize(stored as usize, 0);
-        let read = self.store.blobs().get_range(&super::pack_key(&origin.pack), origin.offset, buf);
+        let bytes = block.own(stored as usize);
+        let read = self.store.blobs().get_range(&super::pack_key(&origin.pack), origin.offset, bytes);
         read.map(|()| Some(origin)).map_err(|e| origin.gone(e))
     }
 }

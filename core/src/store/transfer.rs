@@ -1,6 +1,6 @@
 //! Chunks from one store into another: whole blocks where all of one is wanted, single chunks otherwise.
 
-use super::{ChunkSource, ChunkWriter, Claim, Session};
+use super::{ChunkSource, ChunkWriter, Claim, Session, StoredBlock};
 use crate::error::{ErrorKind, Result};
 use crate::image::block::{Block, BlockOpener};
 use crate::image::{ChunkSet, Hash};
@@ -39,7 +39,7 @@ pub(super) fn transfer(source: &dyn ChunkSource, wanted: &ChunkSet, how: &Transf
     let feed = source.feed(wanted)?;
     failure.on_threads(threads(workers), || {
         let (mut writer, mut opener) = (ChunkWriter::new(session, level)?, BlockOpener::new()?);
-        let (mut stored, mut raw, mut found) = (Vec::new(), Vec::new(), Vec::<(Hash, usize)>::new());
+        let (mut stored, mut raw, mut found) = (StoredBlock::default(), Vec::new(), Vec::<(Hash, usize)>::new());
         loop {
             failure.check(task)?;
             let origin = match feed.next(&mut stored) {

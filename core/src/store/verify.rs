@@ -3,7 +3,7 @@
 
 use super::needs::of_row_by_rules;
 use super::source::missing;
-use super::{ChunkSource, Image, Store};
+use super::{ChunkSource, Image, Store, StoredBlock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Unit;
 use crate::image::block::BlockOpener;
@@ -93,7 +93,7 @@ fn read(store: &Store, needed: &ChunkSet, threads: usize, task: &Task) -> Result
     let feed = store.feed(needed)?;
     let (failure, blocks) = (Failure::default(), AtomicU64::new(0));
     let work = || -> Result<()> {
-        let (mut opener, mut block) = (BlockOpener::new()?, Vec::new());
+        let (mut opener, mut block) = (BlockOpener::new()?, StoredBlock::default());
         while let Some(origin) = feed.next(&mut block)? {
             failure.check(task)?;
             let opened = opener.open(&block, |hash, bytes| {

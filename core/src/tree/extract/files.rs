@@ -8,7 +8,7 @@ use super::queue::Queue;
 use super::{Extraction, finish};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::block::BlockOpener;
-use crate::store::{BlockFeed, ChunkSource};
+use crate::store::{BlockFeed, ChunkSource, StoredBlock};
 use crate::sys::confined::show;
 use crate::sys::inode;
 use rustix::fs::{Mode, OFlags};
@@ -92,7 +92,7 @@ impl<'a> Worker<'a> {
     fn blocks(&mut self, feed: &dyn BlockFeed) -> Result<()> {
         let (plan, task) = (self.shared.run.plan, self.shared.run.task);
         let mut opener = BlockOpener::new()?;
-        let mut block = Vec::new();
+        let mut block = StoredBlock::default();
         while let Some(origin) = feed.next(&mut block)? {
             self.shared.run.failure.check(task)?;
             let opened = opener.open(&block, |hash, bytes| match plan.chunks.position(&hash) {
