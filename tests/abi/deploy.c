@@ -3,12 +3,11 @@
  *   deploy /tmp/an-empty-directory         as root: it attaches a loop device to a file that it makes
  */
 #define _DEFAULT_SOURCE
-#include <libcv.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "check.h"
 
 static const char *const layout_text =
     "schema: cv.layout/v1\n"
@@ -16,32 +15,6 @@ static const char *const layout_text =
     "disks: {d: {wipe: all}}\n"
     "partitions: {d/root: {type: linux, size: rest}}\n"
     "filesystems: {root: {on: d/root, type: ext4, mount: {at: /}}}\n";
-
-static void must(int32_t code, const char *what) {
-    if (code == CV_OK) return;
-    const cv_error *e = cv_last_error();
-    fprintf(stderr, "%s: %s: %s\n", what, e->name, e->message);
-    exit(1);
-}
-#define MUST(call) must(call, #call)
-
-static void wanted(int ok, const char *what) {
-    if (ok) return;
-    const cv_error *e = cv_last_error();
-    fprintf(stderr, "not so: %s (last error: %s)\n", what, e ? e->json : "none");
-    exit(1);
-}
-#define WANT(condition) wanted(condition, #condition)
-
-static char dir[2048];
-
-static const char *in(const char *name) {
-    static char paths[8][4096];
-    static int next;
-    char *path = paths[next++ % 8];
-    snprintf(path, sizeof paths[0], "%s/%s", dir, name);
-    return path;
-}
 
 static void write_file(const char *path, const char *text) {
     FILE *f = fopen(path, "w");

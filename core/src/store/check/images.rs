@@ -4,10 +4,10 @@ use super::{Checker, ends};
 use crate::error::{Error, Result};
 use crate::event::Unit;
 use crate::image::rules::Rules;
-use crate::image::{ChunkSet, Hash, Manifest};
+use crate::image::{Hash, Manifest};
+use crate::store::image_key;
 use crate::store::needs::of_row_by_rules;
 use crate::store::release::Refs;
-use crate::store::{ChunkSource, image_key};
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 impl Checker<'_> {
@@ -50,13 +50,9 @@ impl Checker<'_> {
 
     /// Reads all pages and lists of an image and looks every chunk up.
     fn tree(&mut self, id: Hash, manifest: &Manifest) -> Result<()> {
-        let mut pages = ChunkSet::default();
-        manifest.pages.iter().for_each(|p| {
-            pages.insert(p.hash, p.bytes);
-        });
         let store = self.store;
-        store.expect(&pages)?;
         let image = store.image_by_id(id)?;
+        image.expect_pages()?;
         let (mut rules, mut lost) = (Rules::default(), BTreeSet::new());
         for p in &manifest.pages {
             self.task.check()?;
