@@ -3,7 +3,7 @@
 sectors are what was asked for; a wrong expectation, a failure text and an early end are told apart, in time; a guest
 never outlives its parent.
 
-Needs: root, and what `tests/setup.sh vm` installs.  Time: 4 guests, 40 s.
+Needs: root, and what `tests/setup.sh vm` installs.  Time: 5 guests, 45 s.
 """
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from typing import Any
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
+import vm  # noqa: E402
 from vm import Guest, GuestError  # noqa: E402
 
 # A login that needs no accounts, then a shell.
@@ -92,6 +93,18 @@ def conversation(boot: dict[str, Any], disk: str, sector: int, bus: str, name: s
         print(f"ok: {bus}, sectors of {sector}: userspace after {g.milestones[0][1]:.1f} s")
 
 
+def dumb(boot: dict[str, Any]) -> None:
+    """A guest that never says a word, as its processors were never started, is tried again, and then given up."""
+    usual, vm.DUMB = vm.DUMB, 1
+    try:
+        with Guest([], extra=["-S"], **boot) as g:
+            expect(3, 20, g, "bed-works", 2)
+            assert g.starts == vm.STARTS, f"{g.starts} starts"
+    finally:
+        vm.DUMB = usual
+    print("ok: a guest that says nothing is started again, and given up")
+
+
 def outlives(boot: dict[str, Any], number: int) -> None:
     """The program is ended by a signal in the middle; its guest must go, too."""
     arguments = [sys.executable, f"{HERE}/vm.py", "--kernel", boot["kernel"], "--initrd", boot["initrd"],
@@ -124,6 +137,7 @@ def main() -> None:
         with Guest([], failure="bed-works", **boot) as g:
             expect(1, 120, g, "never comes", 120)
             print("ok: a failure text fails at once")
+        dumb(boot)
         for number in (signal.SIGKILL, signal.SIGTERM):
             outlives(boot, number)
 
