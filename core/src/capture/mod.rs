@@ -172,7 +172,7 @@ fn capture(session: &Session<'_>, path: &Path, name: &str, options: &CaptureOpti
     let wanted = options.secrets.wanted()?;
 
     task.stage("scan", 0, Unit::Entries);
-    let (tree, notes) = walk::walk(&root, threads, &|p, mode| selection.choose(p, mode), task)?;
+    let (tree, notes) = walk::walk(&root, threads, walk::Ask::Stat, &|p, mode| selection.choose(p, mode), task)?;
     let order = tree.order();
 
     let parent = store.base(name)?;

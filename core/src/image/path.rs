@@ -76,23 +76,29 @@ pub(super) fn check_after(path: &[u8], shared: usize) -> Result<(), FormatError>
     if path.len() > PATH_LIMIT {
         return Err(FormatError::Limit { what: "a path", limit: PATH_LIMIT as u64 });
     }
-    let start = path[..shared].iter().rposition(|&c| c == b'/').map_or(0, |slash| slash + 1);
-    let (known, new) = path.split_at(start);
-    if new.contains(&0) {
-        return bad("a path holds no NUL byte");
-    }
-    let mut depth = known.iter().filter(|&&c| c == b'/').count();
-    for part in new.split(|&c| c == b'/') {
-        depth += 1;
-        match part {
-            b"" => return bad("a path is relative, without empty components"),
-            b"." | b".." => return bad("a path has no component . or .."),
-            p if p.len() > NAME_LIMIT => return Err(FormatError::Limit { what: "a name", limit: NAME_LIMIT as u64 }),
-            _ => {}
-        }
-    }
-    if depth > DEPTH_LIMIT {
+    // Every component takes two bytes, but for the last one: most paths need not be counted.
+    if path.len() >= 2 * DEPTH_LIMIT && path.iter().filter(|&&c| c == b'/').count() >= DEPTH_LIMIT {
         return Err(FormatError::Limit { what: "the depth of a path", limit: DEPTH_LIMIT as u64 });
+    }
+    let start = path[..shared].iter().rposition(|&c| c == b'/').map_or(0, |slash| slash + 1);
+    let (mut begin, mut at) = (start, start);
+    while at <= path.len() {
+        match path.get(at) {
+            Some(0) => return bad("a path holds no NUL byte"),
+            None | Some(b'/') => {
+                match &path[begin..at] {
+                    b"" => return bad("a path is relative, without empty components"),
+                    b"." | b".." => return bad("a path has no component . or .."),
+                    p if p.len() > NAME_LIMIT => {
+                        return Err(FormatError::Limit { what: "a name", limit: NAME_LIMIT as u64 });
+                    }
+                    _ => {}
+                }
+                begin = at + 1;
+            }
+            Some(_) => {}
+        }
+        at += 1;
     }
     Ok(())
 }

@@ -5,8 +5,7 @@ use super::scan::Hit;
 use crate::error::{Error, Result};
 use crate::job::Task;
 use crate::sys::confined::show;
-use crate::tree::pattern;
-use ignore::gitignore::Gitignore;
+use crate::tree::pattern::Patterns;
 use serde::Serialize;
 use serde_json::json;
 
@@ -54,7 +53,7 @@ pub struct Findings {
 }
 
 /// The patterns of what is wanted, compiled.
-pub struct Wanted(Gitignore);
+pub struct Wanted(Patterns);
 
 impl Policy {
     /// Compiles the patterns: before work begins that would be in vain.
@@ -62,7 +61,7 @@ impl Policy {
     /// # Errors
     /// `Invalid` for a pattern that is none.
     pub fn wanted(&self) -> Result<Wanted> {
-        pattern::compile(&self.allow, "--allow-secret").map(Wanted)
+        Patterns::new(&self.allow, "--allow-secret").map(Wanted)
     }
 }
 
@@ -85,7 +84,7 @@ impl Wanted {
     pub fn each<P: AsRef<[u8]>, H: AsRef<[Hit]>>(&self, found: &[(P, H)]) -> impl Iterator<Item = Finding> {
         found.iter().flat_map(|(path, hits)| {
             let path = path.as_ref();
-            let allowed = pattern::fits_or_beneath(&self.0, path);
+            let allowed = self.0.fits_or_beneath(path, false).is_some();
             hits.as_ref().iter().map(move |hit| {
                 let rule = &RULES[hit.rule as usize];
                 Finding {

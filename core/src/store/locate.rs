@@ -11,7 +11,7 @@ use super::usage::Usage;
 use super::{Store, locked, pack_key, session};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::block::BlockInfo;
-use crate::image::{Hash, pack};
+use crate::image::{ChunkSet, Hash, pack};
 use std::collections::{BTreeSet, HashSet};
 
 pub(super) const CURRENT: &str = "idx/CURRENT";
@@ -334,12 +334,13 @@ impl Store {
     }
 
     /// Looks a set of chunks up for [`Store::find`].
-    pub(super) fn warm_index(&self, wanted: impl FnMut(&Hash) -> bool) -> Result<()> {
-        if locked(&self.0.index).complete {
+    pub(super) fn warm_index(&self, wanted: &ChunkSet) -> Result<()> {
+        let known = |c: &CachedIndex| c.complete || wanted.chunks().iter().all(|(h, _)| c.index.get(h).is_some());
+        if known(&locked(&self.0.index)) {
             return Ok(());
         }
-        let (mut wanted, mut index) = (wanted, Index::of_all_places());
-        self.each_segment(&mut wanted, &mut |segment| index.add(segment))?;
+        let mut index = Index::of_all_places();
+        self.each_segment(&mut |h| wanted.contains(h), &mut |segment| index.add(segment))?;
         Usage::choose_places(&mut index);
         let mut cached = locked(&self.0.index);
         if !cached.complete {

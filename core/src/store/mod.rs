@@ -35,6 +35,7 @@ mod lookup;
 mod memory;
 pub mod name;
 pub(crate) mod needs;
+mod opened;
 mod point;
 mod presence;
 pub mod release;
@@ -98,7 +99,7 @@ struct Inner {
     /// `store.json` was made anew, and the uuid is what the releases name.
     adopted: bool,
     index: Mutex<CachedIndex>,
-    blocks: Mutex<source::OpenBlocks>,
+    blocks: opened::OpenBlocks,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -190,7 +191,7 @@ impl Store {
         if !is_uuid(&file.store) {
             return Err(Error::integrity(format!("{STORE_FILE} of {} names no uuid", blobs.place())));
         }
-        let (index, blocks) = (Mutex::default(), Mutex::default());
+        let (index, blocks) = (Mutex::default(), opened::OpenBlocks::default());
         Ok(Self(Arc::new(Inner { blobs, uuid: file.store, adopted, index, blocks }), trust::Standing::default()))
     }
 
@@ -251,8 +252,8 @@ impl Store {
         }
     }
 
-    fn open_blocks(&self) -> MutexGuard<'_, source::OpenBlocks> {
-        locked(&self.0.blocks)
+    fn open_blocks(&self) -> &opened::OpenBlocks {
+        &self.0.blocks
     }
 }
 

@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::image::manifest::PageRef;
 use crate::image::page::Rows;
 use crate::image::{ChunkSet, Row};
+use std::collections::HashSet;
 
 /// The rows of one page, one after the other, each in the place of the one before.
 pub struct PageRows<'i> {
@@ -50,6 +51,20 @@ impl Image {
         let mut set = ChunkSet::default();
         self.need_pages(&mut set);
         self.store().expect(&set)
+    }
+
+    /// Opens the blocks that hold the first pages, so that the threads which read them need not wait for each other.
+    /// What fails here fails again when the pages are read.
+    pub(crate) fn open_first_blocks(&self, count: usize) {
+        let mut opened = HashSet::new();
+        for page in &self.manifest().pages {
+            let Ok(Some((pack, place))) = self.store().find(&page.hash) else { return };
+            if opened.insert((pack, place.offset)) && self.store().chunk(&page.hash, page.bytes).is_err()
+                || opened.len() >= count
+            {
+                return;
+            }
+        }
     }
 
     /// Adds the pages to a set.

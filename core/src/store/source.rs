@@ -5,9 +5,7 @@ use super::ahead::Ahead;
 use super::choice::{Blocks, Choice};
 use super::index::Place;
 use crate::error::{Error, ErrorKind, Result};
-use crate::image::block::BlockOpener;
 use crate::image::{ChunkSet, Hash};
-use std::collections::HashMap;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -115,7 +113,7 @@ impl ChunkSource for Store {
     }
 
     fn expect(&self, chunks: &ChunkSet) -> Result<()> {
-        self.warm_index(|h| chunks.contains(h))
+        self.warm_index(chunks)
     }
 
     fn feed<'a>(&'a self, wanted: &'a ChunkSet) -> Result<Box<dyn BlockFeed + 'a>> {
@@ -133,74 +131,11 @@ impl ChunkSource for Store {
 impl Store {
     fn chunk_at(&self, hash: &Hash, length: u32, pack: Hash, place: Place) -> Result<Vec<u8>> {
         let origin = Origin { pack, offset: u64::from(place.offset) };
-        let mut open = self.open_blocks();
-        let block = open.get(self, origin, place.stored)?;
-        block.chunk(hash).filter(|b| b.len() == length as usize).map(<[u8]>::to_vec).ok_or_else(|| {
+        let found = self.open_blocks().chunk(self, origin, place.stored, hash)?;
+        found.filter(|b| b.len() == length as usize).ok_or_else(|| {
             let e = Error::integrity(format!("chunk {hash} is not where the index says"));
             origin.explain(e.fact("chunk", hash.to_string()))
         })
-    }
-}
-
-/// Blocks that were opened lately. Pages of an image lie side by side, and so do small files of a directory, but not
-/// always in the order in which they are asked for: an archive has its own.
-#[derive(Default)]
-pub(super) struct OpenBlocks {
-    /// The one that was used last is at the end.
-    blocks: Vec<OpenBlock>,
-    opener: Option<BlockOpener>,
-    stored: Vec<u8>,
-}
-
-/// Most of them; a block has at most 4 MiB.
-pub(super) const OPEN_BLOCKS: usize = 8;
-
-struct OpenBlock {
-    origin: Origin,
-    raw: Vec<u8>,
-    /// Where each chunk is in `raw`.
-    chunks: HashMap<Hash, (usize, usize)>,
-}
-
-impl OpenBlocks {
-    fn get(&mut self, store: &Store, origin: Origin, stored: u32) -> Result<&OpenBlock> {
-        if let Some(n) = self.blocks.iter().rposition(|b| b.origin == origin) {
-            let block = self.blocks.remove(n);
-            self.blocks.push(block);
-        } else {
-            self.stored.resize(stored as usize, 0);
-            let read = store.blobs().get_range(&super::pack_key(&origin.pack), origin.offset, &mut self.stored);
-            read.map_err(|e| origin.gone(e))?;
-            // The memory of the one that was used longest ago serves again.
-            let (mut raw, mut chunks) = match self.blocks.len() {
-                OPEN_BLOCKS => {
-                    let old = self.blocks.remove(0);
-                    (old.raw, old.chunks)
-                }
-                _ => Default::default(),
-            };
-            raw.clear();
-            chunks.clear();
-            if self.opener.is_none() {
-                self.opener = Some(BlockOpener::new()?);
-            }
-            if let Some(opener) = &mut self.opener {
-                let keep = |hash, bytes: &[u8]| {
-                    chunks.insert(hash, (raw.len(), bytes.len()));
-                    raw.extend_from_slice(bytes);
-                    Ok(())
-                };
-                opener.open(&self.stored, keep).map_err(|e| origin.explain(e))?;
-            }
-            self.blocks.push(OpenBlock { origin, raw, chunks });
-        }
-        self.blocks.last().ok_or_else(|| Error::integrity("a block was not kept"))
-    }
-}
-
-impl OpenBlock {
-    fn chunk(&self, hash: &Hash) -> Option<&[u8]> {
-        self.chunks.get(hash).map(|&(at, length)| &self.raw[at..at + length])
     }
 }
 

@@ -49,7 +49,7 @@ pub fn list(of: Of<'_>) -> Result<Vec<Xattr>, Errno> {
         names => names?,
     };
     let mut out = Vec::new();
-    for name in names.split(|&c| c == 0).filter(|n| !n.is_empty() && !DOUBLES.contains(n) && *n != NOTE) {
+    for name in listed(&names) {
         match whole(|buf| of.value(name, buf)) {
             Ok(value) => out.push((name.to_vec(), value)),
             Err(Errno::NODATA) => {} // removed between the two calls
@@ -58,6 +58,25 @@ pub fn list(of: Of<'_>) -> Result<Vec<Xattr>, Errno> {
     }
     out.sort_unstable();
     Ok(out)
+}
+
+/// Whether there is an attribute that counts; values are not read.
+///
+/// # Errors
+/// As [`list`].
+pub fn has_any(of: Of<'_>, counts: impl Fn(&[u8]) -> bool) -> Result<bool, Errno> {
+    let mut buf = [0; 1024];
+    match of.names(&mut buf) {
+        Ok(n) => Ok(listed(&buf[..n]).any(counts)),
+        Err(Errno::RANGE) => Ok(true),
+        Err(Errno::NOTSUP) => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+/// The names of a list as the kernel gives it.
+fn listed(names: &[u8]) -> impl Iterator<Item = &[u8]> {
+    names.split(|&c| c == 0).filter(|n| !n.is_empty() && !DOUBLES.contains(n) && *n != NOTE)
 }
 
 /// Asks with a small buffer first, and with the largest that the kernel knows if that is not enough.

@@ -10,7 +10,7 @@ use crate::sys::confined::{Links, Root, proc_path, show};
 use crate::sys::inode;
 use crate::sys::xattr::{self, Of};
 use crate::tree::entry::Entry;
-use crate::tree::walk::{self, Choice};
+use crate::tree::walk::{self, Ask, Choice};
 use rustix::fs::{Advice, AtFlags, Mode, OFlags, SeekFrom, StatxFlags};
 use rustix::io::Errno;
 use std::collections::{HashMap, HashSet};
@@ -88,7 +88,7 @@ pub const EXTRA_DIRECTORY: &str = "extra directory";
 
 /// Entries that the tree has and the image has not.
 fn extra(image: &Image, root: &Root, threads: usize, task: &Task, out: &mut Vec<Difference>) -> Result<()> {
-    let (tree, _) = walk::walk(root, threads, &|_, _| Choice::Take, task)?;
+    let (tree, _) = walk::walk(root, threads, Ask::Stat, &|_, _| Choice::Take, task)?;
     if tree.len() as u64 == image.manifest().totals.rows && !out.iter().any(|d| d.field == "missing") {
         return Ok(());
     }

@@ -3,11 +3,11 @@
 
 use super::entry::{EMPTIED, LINKED};
 use super::examine::{Fields, Found, Look, Seen, examine};
+use super::extract;
 use super::history::Earlier;
 use super::mounts::Mounts;
 use super::select::Selection;
 use super::update::protect::Protection;
-use super::{extract, walk};
 use crate::error::Result;
 use crate::event::Unit;
 use crate::image::row::{Group, Row};
@@ -82,8 +82,6 @@ pub fn diff(
     let selection = Selection::new(&[], &[], options.exact, None)?;
     let protection = Protection::new(&options.protect, options.exact, None)?;
     task.stage("diff", image.manifest().totals.rows, Unit::Entries);
-    let quiet = Task::new(task.cancel_token(), None);
-    let (tree, _) = walk::walk(&root, threads, &|p, mode| selection.choose(p, mode), &quiet)?;
     let mounts = Mounts::beneath(&root);
     let look = Look {
         image,
@@ -96,7 +94,8 @@ pub fn diff(
         threads,
         task,
     };
-    let seen = examine(&look, tree)?;
+    let tree = look.walk(&|p, mode| selection.choose(p, mode))?;
+    let (seen, ()) = examine(&look, tree, |_| Ok(()))?;
     let groups = groups(&seen);
     let mut out = Vec::new();
     let mut left_out: Option<Vec<u8>> = None;

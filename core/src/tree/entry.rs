@@ -16,6 +16,8 @@ pub const EMPTIED: u8 = 16;
 pub const MOUNT: u8 = 32;
 /// It is a store of images; what is in it was not walked.
 pub const STORE: u8 = 64;
+/// It was asked for its attributes, and has none but labels of security modules.
+pub const PLAIN: u8 = 128;
 
 /// What `stat` said of an entry.
 #[derive(Clone, Copy, Debug, Default)]
@@ -142,17 +144,15 @@ impl Tree {
     /// Writes the path of an entry, relative to the root, into `out`.
     pub fn path_into(&self, number: u32, out: &mut Vec<u8>) {
         out.clear();
-        let mut chain = Vec::with_capacity(16);
-        let mut at = number;
-        while at != 0 {
-            chain.push(at);
-            at = self.entry(at).parent;
-        }
-        for n in chain.into_iter().rev() {
-            if !out.is_empty() {
-                out.push(b'/');
-            }
-            out.extend_from_slice(self.name(n));
+        let up = |at: &u32| Some(self.entry(*at).parent).filter(|&parent| parent != 0);
+        let chain = || std::iter::successors(Some(number).filter(|&n| n != 0), up);
+        let length: usize = chain().map(|n| usize::from(self.entry(n).name_len) + 1).sum();
+        // From the name to the root, from the end to the front: without memory for the way.
+        out.resize(length.saturating_sub(1), b'/');
+        let mut end = out.len();
+        for name in chain().map(|n| self.name(n)) {
+            out[end - name.len()..end].copy_from_slice(name);
+            end = (end - name.len()).saturating_sub(1);
         }
     }
 

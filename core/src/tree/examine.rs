@@ -2,20 +2,20 @@
 //!
 //! ```text
 //!  walk (all threads) ──> entries in path order ─┐
-//!                                                ├─> page by page, on all threads: which fields differ
-//!  pages of the image ───────────────────────────┘
+//!                                                ├─> page by page, on all threads: which fields differ ──> along: the
+//!  pages of the image ───────────────────────────┘                                                         rows in order
 //! ```
 //!
 //! The walk does not enter mount points, stores and what the rules leave out. A row that it did not meet is looked at
 //! by itself, so that nothing depends on what was walked.
 
 use super::compare::first_difference;
-use super::entry::{EMPTIED, Entry, MOUNT, Tree};
+use super::entry::{EMPTIED, Entry, MOUNT, PLAIN, Tree};
 use super::extract::metadata::is_label;
 use super::history::{Earlier, Gone, Span};
 use super::mounts::Mounts;
-use super::walk;
-use crate::error::{Error, Result};
+use super::walk::{self, Ask, Chooser};
+use crate::error::{Error, ErrorKind, Result};
 use crate::image::manifest::PageRef;
 use crate::image::row::{Kind, Row, Value};
 use crate::image::{ChunkSet, Hash, path};
@@ -28,10 +28,11 @@ use crate::sys::xattr::{self, Of, Xattr};
 use rustix::fs::{Advice, AtFlags, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 use std::cmp::Ordering;
+use std::collections::HashMap;
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering as Sync_};
+use std::sync::mpsc::{Receiver, channel};
 
 /// A set of fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -106,6 +107,21 @@ struct PageMarks {
     gone: Vec<Gone>,
 }
 
+impl PageMarks {
+    fn seen(&self, mark: Mark, tree: &Tree) -> Seen {
+        let found = match mark.at {
+            NOTHING => Found::Nothing,
+            FOREIGN => Found::Foreign,
+            at if at & APART != 0 => {
+                let (entry, device) = self.apart[(at & !APART) as usize];
+                Found::Entry(entry, device)
+            }
+            at => Found::Entry(*tree.entry(at), tree.device),
+        };
+        Seen { found, differs: mark.differs }
+    }
+}
+
 /// A tree beside an image.
 pub(super) struct Examined {
     pub(super) tree: Tree,
@@ -118,20 +134,7 @@ pub(super) struct Examined {
 impl Examined {
     /// The rows in path order.
     pub(super) fn rows(&self) -> impl Iterator<Item = Seen> + '_ {
-        self.pages.iter().flat_map(move |page| page.rows.iter().map(move |mark| self.seen(page, *mark)))
-    }
-
-    fn seen(&self, page: &PageMarks, mark: Mark) -> Seen {
-        let found = match mark.at {
-            NOTHING => Found::Nothing,
-            FOREIGN => Found::Foreign,
-            at if at & APART != 0 => {
-                let (entry, device) = page.apart[(at & !APART) as usize];
-                Found::Entry(entry, device)
-            }
-            at => Found::Entry(*self.tree.entry(at), self.tree.device),
-        };
-        Seen { found, differs: mark.differs }
+        self.pages.iter().flat_map(move |page| page.rows.iter().map(move |mark| page.seen(*mark, &self.tree)))
     }
 
     /// What earlier images had and this one has not.
@@ -161,38 +164,126 @@ pub(super) struct Look<'a> {
     pub(super) task: &'a Task,
 }
 
-/// Looks at every row of the image, with what the walk met.
+/// Pages whose blocks are opened beforehand, of each image: of two images as many as a store keeps open.
+const FIRST_BLOCKS: usize = 4;
+
+impl Look<'_> {
+    /// Looks the pages up; together, which is quicker than one after the other.
+    fn expect_pages(&self) -> Result<()> {
+        let mut wanted = ChunkSet::default();
+        self.image.need_pages(&mut wanted);
+        self.earlier.need_pages(&mut wanted);
+        self.image.store().expect(&wanted)
+    }
+
+    /// Walks the tree; and meanwhile gets the images ready, for which nobody then has to wait.
+    ///
+    /// # Errors
+    /// As [`walk::walk`].
+    pub(super) fn walk(&self, choose: Chooser<'_>) -> Result<Tree> {
+        let quiet = Task::new(self.task.cancel_token(), None);
+        std::thread::scope(|s| {
+            s.spawn(|| {
+                if self.expect_pages().is_ok() {
+                    self.image.open_first_blocks(FIRST_BLOCKS);
+                    self.earlier.open_first_blocks(FIRST_BLOCKS);
+                }
+            });
+            walk::walk(self.root, self.threads, Ask::Attributes, choose, &quiet).map(|(tree, _)| tree)
+        })
+    }
+}
+
+/// The rows in path order, each as soon as it and all before it were looked at. Ends early when the look fails.
+pub(super) struct Coming<'a> {
+    tree: &'a Tree,
+    looked_at: Receiver<(usize, PageMarks)>,
+    /// Pages that were done before those in front of them.
+    early: HashMap<usize, PageMarks>,
+    /// The pages up to the one that rows are taken from.
+    pages: Vec<PageMarks>,
+    row: usize,
+}
+
+impl Coming<'_> {
+    fn next_page(&mut self) -> Option<&PageMarks> {
+        let number = self.pages.len();
+        while !self.early.contains_key(&number) {
+            let (n, marks) = self.looked_at.recv().ok()?;
+            self.early.insert(n, marks);
+        }
+        self.pages.extend(self.early.remove(&number));
+        self.row = 0;
+        self.pages.last()
+    }
+}
+
+impl Iterator for Coming<'_> {
+    type Item = Seen;
+
+    fn next(&mut self) -> Option<Seen> {
+        loop {
+            let page = match self.pages.last() {
+                Some(page) if self.row < page.rows.len() => page,
+                _ => {
+                    self.next_page()?;
+                    continue;
+                }
+            };
+            self.row += 1;
+            return Some(page.seen(page.rows[self.row - 1], self.tree));
+        }
+    }
+}
+
+/// Looks at every row of the image, with what the walk met; `along` gets the rows meanwhile.
 ///
 /// # Errors
-/// `Io` when the tree cannot be read, `Integrity` when the image cannot; `Cancelled`.
-pub(super) fn examine(look: &Look<'_>, tree: Tree) -> Result<Examined> {
+/// `Io` when the tree cannot be read, `Integrity` when the image cannot; `Cancelled`; what `along` returns.
+pub(super) fn examine<T>(
+    look: &Look<'_>,
+    tree: Tree,
+    along: impl FnOnce(&mut Coming<'_>) -> Result<T>,
+) -> Result<(Examined, T)> {
     let order = tree.order();
     let pages = &look.image.manifest().pages;
-    // Pages are looked up together once.
-    let mut wanted = ChunkSet::default();
-    look.image.need_pages(&mut wanted);
-    look.earlier.need_pages(&mut wanted);
-    look.image.store().expect(&wanted)?;
+    look.expect_pages()?;
     let (next, failure) = (AtomicUsize::new(0), Failure::default());
-    let done = Mutex::new((0..pages.len()).map(|_| PageMarks::default()).collect::<Vec<_>>());
-    failure.on_threads(look.threads, || {
-        let cwd = Cwd::of_thread();
-        let mut eye = Eye { look, tree: &tree, order: &order, directory: None, cwd, buffer: Vec::new() };
-        loop {
-            let n = next.fetch_add(1, Sync_::Relaxed);
-            let Some(page) = pages.get(n) else { return Ok(()) };
-            failure.check(look.task)?;
-            let marks = eye.page(page, look.earlier.span(pages, n))?;
-            look.task.advance(marks.rows.len() as u64);
-            if let Ok(mut done) = done.lock() {
-                done[n] = marks;
+    let (to, looked_at) = channel();
+    let (tree_, order_, failure_) = (&tree, &order, &failure);
+    let eyes = move || {
+        failure_.on_threads(look.threads, || {
+            let cwd = Cwd::of_thread();
+            let mut eye = Eye { look, tree: tree_, order: order_, directory: None, cwd, buffer: Vec::new() };
+            loop {
+                let n = next.fetch_add(1, Sync_::Relaxed);
+                let Some(page) = pages.get(n) else { return Ok(()) };
+                failure_.check(look.task)?;
+                let marks = eye.page(page, look.earlier.span(pages, n))?;
+                look.task.advance(marks.rows.len() as u64);
+                // Nobody takes it any more: whoever went along failed, and says why.
+                if to.send((n, marks)).is_err() {
+                    return Ok(());
+                }
             }
+        })
+    };
+    let (pages, went) = std::thread::scope(|s| -> Result<_> {
+        let eyes = s.spawn(eyes);
+        let mut coming = Coming { tree: &tree, looked_at, early: HashMap::new(), pages: Vec::new(), row: 0 };
+        let went = along(&mut coming);
+        if went.is_ok() {
+            while coming.next_page().is_some() {}
         }
+        let pages = std::mem::take(&mut coming.pages);
+        drop(coming);
+        // When the look failed, whoever went along missed rows: that is not the reason.
+        eyes.join().map_err(|_| Error::new(ErrorKind::Bug, "a thread panicked"))??;
+        Ok((pages, went?))
     })?;
-    let pages = done.into_inner().unwrap_or_default();
     let mut met = vec![false; tree.len()];
     pages.iter().flat_map(|p| &p.met).for_each(|&n| met[n as usize] = true);
-    Ok(Examined { tree, order, pages, met })
+    Ok((Examined { tree, order, pages, met }, went))
 }
 
 /// What one thread looks with.
@@ -340,7 +431,8 @@ impl Eye<'_> {
             Kind::Directory | Kind::Fifo => {}
         }
         if !fat {
-            if !self.same_attributes(row)? {
+            let plain = e.has(PLAIN) && row.xattrs.is_empty();
+            if !plain && !self.same_attributes(row)? {
                 out.add(Field::Xattrs);
             }
             if (row.inode_flags != 0 || e.inode_flags() != 0) && self.flags(&row.path, e)? != row.inode_flags {

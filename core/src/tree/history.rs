@@ -113,6 +113,11 @@ impl Earlier {
         self.images.iter().for_each(|image| image.need_pages(set));
     }
 
+    /// Opens the blocks of their first pages.
+    pub(super) fn open_first_blocks(&self, count: usize) {
+        self.images.iter().for_each(|image| image.open_first_blocks(count));
+    }
+
     /// How many images could not be read. One that is lost on the way was seen in part: who looks again sees nothing of it.
     pub(super) fn count_lost(&self) -> usize {
         self.lost().len()

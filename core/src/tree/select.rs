@@ -3,16 +3,12 @@
 use super::report::ReportFile;
 use super::rules::{Effect, RULES};
 use crate::error::Result;
+use crate::image::path;
 use crate::image::row::{DIRECTORY, KIND_MASK, REGULAR};
 use crate::sys::confined::show;
-use crate::tree::pattern::compile;
+use crate::tree::pattern::Patterns;
 use crate::tree::walk::Choice;
-use ignore::Match;
-use ignore::gitignore::Gitignore;
 use serde::Serialize;
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 /// Most entries a report names; it counts them all.
@@ -41,10 +37,9 @@ struct Verdict {
 
 /// The rules of one capture.
 pub struct Selection {
-    /// All rules of the table as one matcher, which costs the same for one pattern and for a hundred.
-    table: Gitignore,
-    exclude: Gitignore,
-    keep: Gitignore,
+    table: Patterns,
+    exclude: Patterns,
+    keep: Patterns,
     /// Literal fronts of the keep patterns: a directory on the way to one is entered although a rule leaves it out.
     keep_fronts: Vec<Vec<u8>>,
     report: Mutex<(Vec<Scrubbed>, u64)>,
@@ -60,15 +55,15 @@ impl Selection {
     /// `Invalid` for a pattern that is none.
     pub(crate) fn new(exclude: &[String], keep: &[String], exact: bool, file: Option<ReportFile>) -> Result<Self> {
         // The last pattern that fits decides in a gitignore file, the first one in the table.
-        let patterns = RULES.iter().rev().filter(|r| !(exact && r.unless_exact)).map(|r| r.pattern.to_owned());
+        let patterns = RULES.iter().rev().filter(|r| !(exact && r.unless_exact)).map(|r| r.pattern);
         let front = |p: &String| {
             let literal = p.split(['*', '?', '[']).next().unwrap_or("");
             literal.trim_matches('/').as_bytes().to_vec()
         };
         Ok(Self {
-            table: compile(&patterns.collect::<Vec<_>>(), "rule")?,
-            exclude: compile(exclude, "--exclude")?,
-            keep: compile(keep, "--keep")?,
+            table: Patterns::new(&patterns.collect::<Vec<_>>(), "rule")?,
+            exclude: Patterns::new(exclude, "--exclude")?,
+            keep: Patterns::new(keep, "--keep")?,
             keep_fronts: keep.iter().map(front).collect(),
             report: Mutex::default(),
             file,
@@ -78,15 +73,11 @@ impl Selection {
     /// Decides about an entry; the directories above it were taken.
     #[must_use]
     pub fn choose(&self, path: &[u8], mode: u32) -> Choice {
-        let mut absolute = Vec::with_capacity(path.len() + 1);
-        absolute.push(b'/');
-        absolute.extend_from_slice(path);
-        let file = Path::new(OsStr::from_bytes(&absolute));
         let directory = mode & KIND_MASK == DIRECTORY;
-        if !self.keep.is_empty() && self.keep.matched_path_or_any_parents(file, directory).is_ignore() {
+        if self.keep.fits_or_beneath(path, directory).is_some() {
             return Choice::Take;
         }
-        let Some(Verdict { choice, action, rule, why }) = self.rule(file, mode) else { return Choice::Take };
+        let Some(Verdict { choice, action, rule, why }) = self.rule(path, mode) else { return Choice::Take };
         if choice == Choice::Leave && directory && self.leads_to_kept(path) {
             return Choice::Take;
         }
@@ -95,21 +86,15 @@ impl Selection {
     }
 
     /// The rule that decides, if there is one.
-    fn rule(&self, file: &Path, mode: u32) -> Option<Verdict> {
+    fn rule(&self, path: &[u8], mode: u32) -> Option<Verdict> {
         let directory = mode & KIND_MASK == DIRECTORY;
         let regular = mode & KIND_MASK == REGULAR;
         // With --keep beneath a directory that was left out, its other entries are left out by the pattern above them.
-        let find = |g: &Gitignore| -> Option<String> {
-            let found = if self.keep.is_empty() {
-                g.matched(file, directory)
-            } else {
-                g.matched_path_or_any_parents(file, directory)
-            };
-            if let Match::Ignore(glob) = found { Some(glob.original().to_owned()) } else { None }
+        let find = |p: &Patterns| -> Option<String> {
+            let found = if self.keep.is_empty() { p.fits(path, directory) } else { p.fits_or_beneath(path, directory) };
+            found.map(str::to_owned)
         };
-        if !self.exclude.is_empty()
-            && let Some(pattern) = find(&self.exclude)
-        {
+        if let Some(pattern) = find(&self.exclude) {
             let rule = format!("--exclude {pattern}");
             return Some(Verdict { choice: Choice::Leave, action: "left out", rule, why: "as was asked for" });
         }
@@ -118,7 +103,7 @@ impl Selection {
         let (choice, action) = match rule.effect {
             Effect::Leave => (Choice::Leave, "left out"),
             Effect::LeaveFile if regular => (Choice::Leave, "left out"),
-            Effect::CoreDump if regular && is_core_dump(file) => (Choice::Leave, "left out"),
+            Effect::CoreDump if regular && is_core_dump(path::name(path)) => (Choice::Leave, "left out"),
             Effect::Empty if regular => (Choice::Empty, "emptied"),
             Effect::Report => (Choice::Take, "kept"),
             _ => return None,
@@ -130,8 +115,7 @@ impl Selection {
     /// above it is not looked at. Says nothing in the report.
     #[must_use]
     pub fn machine(&self, path: &[u8], mode: u32) -> Option<(Choice, &'static str)> {
-        let absolute = [b"/", path].concat();
-        let verdict = self.rule(Path::new(OsStr::from_bytes(&absolute)), mode)?;
+        let verdict = self.rule(path, mode)?;
         (verdict.choice != Choice::Take).then_some((verdict.choice, verdict.why))
     }
 
@@ -166,9 +150,8 @@ impl Selection {
     }
 }
 
-fn is_core_dump(file: &Path) -> bool {
-    let number = file.extension().map(OsStr::as_bytes).unwrap_or_default();
-    file.file_stem().is_some_and(|s| s == "core") && !number.is_empty() && number.iter().all(u8::is_ascii_digit)
+fn is_core_dump(name: &[u8]) -> bool {
+    name.strip_prefix(b"core.").is_some_and(|number| !number.is_empty() && number.iter().all(u8::is_ascii_digit))
 }
 
 #[cfg(test)]

@@ -17,13 +17,13 @@ mod verdict;
 
 pub use verdict::{Need, Reason, Service, Straggler, Verdict};
 
-use super::examine::{Look, examine};
+use super::examine::{Coming, Look, examine};
 use super::extract::plan::Plan;
 use super::extract::{self, Extraction, Loss, capability, finish, over, target};
 use super::history::{Earlier, History};
 use super::mounts::Mounts;
 use super::select::Selection;
-use super::walk::{self, Choice};
+use super::walk::Choice;
 use crate::error::{Error, Result};
 use crate::event::Unit;
 use crate::image::path;
@@ -320,8 +320,6 @@ impl Survey<'_> {
             // What a capture would empty is whole here, and kept.
             if choice == Choice::Empty { Choice::Take } else { choice }
         };
-        let quiet = Task::new(task.cancel_token(), None);
-        let (tree, _) = walk::walk(root, threads, &choose, &quiet)?;
         let mounts = Mounts::beneath(root);
         let images = before.map_or_else(|| target::noted(root).into_iter().collect(), |j| j.images.clone());
         let earlier = Earlier::new(&images, image)?;
@@ -336,23 +334,28 @@ impl Survey<'_> {
             threads,
             task,
         };
+        let tree = look.walk(&choose)?;
+        let left_out = left_out.into_inner().unwrap_or_default();
+        // What changes is planned while the rest is still looked at.
+        let along = |rows: &mut Coming<'_>| {
+            let mut planner = Planner::new(&policy, left_out.clone());
+            let plan = Plan::of(image, source, task, &mut |row, first| {
+                let seen = rows.next().ok_or_else(|| Error::integrity("the image has more rows than it had before"))?;
+                Ok(planner.row(row, first, seen))
+            })?;
+            Ok((planner, plan))
+        };
         let mut lost = earlier.count_lost();
-        let mut seen = examine(&look, tree)?;
+        let (mut seen, mut made) = examine(&look, tree, along)?;
         while earlier.count_lost() > lost {
             lost = earlier.count_lost();
-            seen = examine(&look, seen.tree)?;
+            (seen, made) = examine(&look, seen.tree, along)?;
         }
         earlier.warn(task);
+        let (mut planner, plan) = made;
         let history = History::new(seen.gone());
-        let mut planner = Planner::new(&policy, &history, left_out.into_inner().unwrap_or_default());
-        let mut rows = seen.rows();
-        let plan = Plan::of(image, source, task, &mut |row, first| {
-            let seen = rows.next().ok_or_else(|| Error::integrity("the image has more rows than it had before"))?;
-            Ok(planner.row(row, first, seen))
-        })?;
-        drop(rows);
         for n in seen.extra().rev() {
-            planner.extra(&seen.tree.path(n), seen.tree.entry(n));
+            planner.extra(&seen.tree.path(n), seen.tree.entry(n), &history);
         }
         let leftovers = leftovers.into_inner().unwrap_or_default();
         Ok(Found { planned: planner.finish(), plan, mounts, leftovers })
@@ -381,7 +384,8 @@ impl Survey<'_> {
         }
         journal.store(root)?;
         let threads = crate::job::threads(options.threads);
-        let over = over::Over::new(id);
+        let in_use = self.is_machine || !running(root, When::Before).is_empty();
+        let over = over::Over::new(id, options.no_sync && !in_use);
         let run = Extraction {
             plan,
             root,

@@ -1,13 +1,17 @@
 //! Walking a tree: directories on several threads, by descriptor, never across a mount point.
 
-use super::entry::{APPEND, Entry, IMMUTABLE, LINKED, MOUNT, SPARSE, STORE, Tree};
+use super::entry::{APPEND, Entry, IMMUTABLE, LINKED, MOUNT, PLAIN, SPARSE, STORE, Tree};
+use super::extract::metadata::is_label;
 use crate::error::{Error, ErrorKind, Result};
+use crate::image::path::NAME_LIMIT;
 use crate::image::row::{BLOCK, CHARACTER, DIRECTORY, KIND_MASK, REGULAR};
 use crate::job::Task;
 use crate::sys::confined::{Links, Root, show};
+use crate::sys::cwd::Cwd;
+use crate::sys::xattr::{self, Of};
 use rustix::fs::{AtFlags, Mode, OFlags, RawDir, Statx, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -29,6 +33,15 @@ pub enum Choice {
 /// Chooses entries by path and mode; called from several threads.
 pub type Chooser<'a> = &'a (dyn Fn(&[u8], u32) -> Choice + Sync);
 
+/// What is asked of each entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// What `stat` says.
+    Stat,
+    /// Also whether it has attributes: [`PLAIN`]. While its directory is at hand that is half as dear as later.
+    Attributes,
+}
+
 /// Something a walk met that a person should know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
@@ -42,6 +55,8 @@ struct Shared {
     tree: Tree,
     todo: Vec<(u32, Vec<u8>)>,
     busy: usize,
+    /// Threads that wait for something to do.
+    idle: usize,
     notes: Vec<Note>,
     failed: Option<Error>,
 }
@@ -50,19 +65,21 @@ struct Shared {
 ///
 /// # Errors
 /// `Io` when a directory cannot be read; `Cancelled`.
-pub fn walk(root: &Root, threads: usize, choose: Chooser<'_>, task: &Task) -> Result<(Tree, Vec<Note>)> {
+pub fn walk(root: &Root, threads: usize, ask: Ask, choose: Chooser<'_>, task: &Task) -> Result<(Tree, Vec<Note>)> {
     let st = stat(root.as_fd(), c"").map_err(|e| Error::io("look at", "the root of the tree", e))?;
     let mut tree = Tree::default();
     tree.device = (st.stx_dev_major, st.stx_dev_minor);
     tree.add_root(entry(&st));
     let mount = mount_id(&st);
-    let state = Mutex::new(Shared { tree, todo: vec![(0, Vec::new())], busy: 0, notes: Vec::new(), failed: None });
+    let state =
+        Mutex::new(Shared { tree, todo: vec![(0, Vec::new())], busy: 0, idle: 0, notes: Vec::new(), failed: None });
     let (state, wake) = (&state, &Condvar::new());
     std::thread::scope(|s| {
         for _ in 0..threads.max(1) {
             s.spawn(move || {
+                let cwd = if ask == Ask::Attributes { Cwd::of_thread() } else { None };
                 while let Some((number, path)) = take(state, wake) {
-                    let found = task.check().and_then(|()| list(root, &path, mount, choose));
+                    let found = task.check().and_then(|()| list(root, &path, mount, choose, cwd.as_ref()));
                     put(state, wake, number, &path, found, task);
                 }
             });
@@ -92,7 +109,9 @@ fn take(state: &Mutex<Shared>, wake: &Condvar) -> Option<(u32, Vec<u8>)> {
         if s.busy == 0 {
             return None;
         }
+        s.idle += 1;
         s = wake.wait(s).unwrap_or_else(PoisonError::into_inner);
+        s.idle -= 1;
     }
 }
 
@@ -119,8 +138,11 @@ fn put(state: &Mutex<Shared>, wake: &Condvar, number: u32, path: &[u8], found: R
         }
         Err(e) => s.failed = s.failed.take().or(Some(e)),
     }
+    // Waking somebody costs more than listing a small directory.
+    let (idle, over) = (s.idle, s.failed.is_some() || (s.busy == 0 && s.todo.is_empty()));
+    let wanted = if over { idle } else { idle.min(s.todo.len()) };
     drop(s);
-    wake.notify_all();
+    (0..wanted).for_each(|_| wake.notify_one());
 }
 
 #[derive(Default)]
@@ -131,7 +153,7 @@ struct Listing {
     notes: Vec<Note>,
 }
 
-fn list(root: &Root, path: &[u8], mount: (u32, u32, u64), choose: Chooser<'_>) -> Result<Listing> {
+fn list(root: &Root, path: &[u8], mount: (u32, u32, u64), choose: Chooser<'_>, cwd: Option<&Cwd>) -> Result<Listing> {
     let mut out = Listing::default();
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOATIME;
     let opened = root.open_at(path, flags, Mode::empty(), Links::Refuse);
@@ -157,14 +179,17 @@ fn list(root: &Root, path: &[u8], mount: (u32, u32, u64), choose: Chooser<'_>) -
     }
     // In inode order the inode tables are read from front to back.
     names.sort_unstable_by_key(|(ino, _)| *ino);
+    out.entries.reserve(names.len());
+    let mut whole = join(path, b"");
+    let front = whole.len();
     for (_, name) in names {
-        let bytes = name.as_bytes();
+        whole.truncate(front);
+        whole.extend_from_slice(name.as_bytes());
         let st = match stat(fd.as_fd(), &name) {
             Ok(st) => st,
             Err(Errno::NOENT) => continue,
-            Err(e) => return Err(Error::io("look at", root.name_of(&join(path, bytes)), e)),
+            Err(e) => return Err(Error::io("look at", root.name_of(&whole), e)),
         };
-        let whole = join(path, bytes);
         let mut e = entry(&st);
         match choose(&whole, u32::from(e.mode)) {
             Choice::Take => {}
@@ -183,10 +208,24 @@ fn list(root: &Root, path: &[u8], mount: (u32, u32, u64), choose: Chooser<'_>) -
             out.notes.push(Note { path: show(&whole).into_owned(), what: "is a mount point: its content is left out" });
             e.flags |= MOUNT;
         }
-        out.entries.push((bytes.to_vec(), e));
+        out.entries.push((name.into_bytes(), e));
+    }
+    if let Some(cwd) = cwd {
+        // What cannot be asked is not plain; whoever has to know asks again.
+        let _ = cwd.within(fd.as_fd(), || out.entries.iter_mut().for_each(|(name, e)| mark_plain(name, e)));
     }
     out.entries.sort_unstable_by(|a, b| a.0.cmp(&b.0));
     Ok(out)
+}
+
+/// Marks an entry of the working directory that has no attribute.
+fn mark_plain(name: &[u8], e: &mut Entry) {
+    let mut buf = [0; NAME_LIMIT + 1];
+    buf[..name.len()].copy_from_slice(name);
+    let Ok(name) = CStr::from_bytes_until_nul(&buf) else { return };
+    if !e.has(MOUNT) && xattr::has_any(Of::Path(name), |name| !is_label(name)) == Ok(false) {
+        e.flags |= PLAIN;
+    }
 }
 
 pub(crate) fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
@@ -289,10 +328,12 @@ mod tests {
         std::fs::hard_link(tmp.path().join("a/x"), tmp.path().join("z/x")).unwrap();
         let root = Root::open(tmp.path()).unwrap();
         let choose = |p: &[u8], _| if p == b"top" { Choice::Leave } else { Choice::Take };
-        let (tree, notes) = walk(&root, 2, &choose, &Task::quiet()).unwrap();
+        let (tree, notes) = walk(&root, 2, Ask::Attributes, &choose, &Task::quiet()).unwrap();
         let paths: Vec<String> = tree.order().into_iter().map(|n| String::from_utf8(tree.path(n)).unwrap()).collect();
         assert_eq!(paths, ["", "a", "a/b", "a/b/f", "a/x", "a.c", "a.c/y", "z", "z/x"]);
         assert!(notes.is_empty());
+        // The root is not asked for its attributes.
+        assert!(tree.order().into_iter().skip(1).all(|n| tree.entry(n).has(PLAIN)));
         let linked = tree.order().into_iter().filter(|&n| tree.entry(n).has(LINKED)).count();
         assert_eq!(linked, 2);
         assert_eq!(std::mem::size_of::<Entry>(), 64);

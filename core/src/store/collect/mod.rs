@@ -15,7 +15,7 @@ mod repack;
 mod roots;
 
 use super::lease::{COLLECTION, Held, Lease};
-use super::source::OPEN_BLOCKS;
+use super::opened::OPEN_BLOCKS;
 use super::trash::{Fossils, Trash};
 use super::{Session, Store, image_key, pack_key, pack_of};
 use crate::error::{Error, ErrorKind, Result};

@@ -2,7 +2,6 @@
 
 use super::directories::Directories;
 use super::metadata::{self, Bearer, Before};
-use super::over;
 use super::plan::{File, Meta, Other, What};
 use super::queue::Queue;
 use super::{Extraction, finish};
@@ -209,11 +208,9 @@ impl<'a> Worker<'a> {
         }
         metadata::set(Bearer::Open(fd), &before, run.plan, &file.meta, run.lost)
             .map_err(|u| run.unset(&run.plan.path(file), u))?;
-        if run.over.is_none() {
-            return Ok(());
-        }
+        let Some(over) = run.over else { return Ok(()) };
         let name = working_name(run, number, file);
-        let placed = self.directories.get(file.directory).and_then(|d| over::place(d, &name, run.plan.name(file)));
+        let placed = self.directories.get(file.directory).and_then(|d| over.place(d, &name, run.plan.name(file)));
         placed.map_err(|e| self.failed("replace", file, e))
     }
 }

@@ -3,7 +3,6 @@
 use super::Extraction;
 use super::directories::Directories;
 use super::metadata::{self, Bearer, Before, Unset};
-use super::over;
 use super::plan::{Meta, Other, What};
 use super::queue::Queue;
 use crate::error::Result;
@@ -26,14 +25,14 @@ fn try_make(other: &Other, directories: &mut Directories<'_>, run: &Extraction<'
     let created = |errno| Unset { what: "create", errno, attribute: None };
     let dir = directories.get(other.directory).map_err(created)?;
     let place = path::name(&other.path);
-    let temporary = run.over.map(over::Over::other);
-    let name = temporary.as_deref().unwrap_or(place);
+    let temporary = run.over.map(|over| (over, over.other()));
+    let name = temporary.as_ref().map_or(place, |(_, name)| name);
     create(other, dir, name, run).map_err(created)?;
     if !matches!(other.what, What::Name(_)) {
         metadata(dir, name, &other.meta, run)?;
     }
     match &temporary {
-        Some(name) => over::place(dir, name, place).map_err(created),
+        Some((over, name)) => over.place(dir, name, place).map_err(created),
         None => Ok(()),
     }
 }

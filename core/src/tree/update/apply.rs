@@ -34,10 +34,10 @@ pub(super) fn apply(
     files::write(run, source)?;
     finish::further_names(run)?;
     spread(run, &run.plan.changed, |c| change(run, c))?;
-    for (path, directory) in planned.deleted.iter().filter(|(p, _)| !beneath(&planned.cleared, p)) {
-        run.task.check()?;
-        remove(run, path, *directory)?;
-    }
+    let left = planned.deleted.iter().filter(|(p, _)| !beneath(&planned.cleared, p));
+    let (directories, files): (Vec<_>, Vec<_>) = left.partition(|(_, directory)| *directory);
+    spread(run, &files, |(path, _)| remove(run, path, false))?;
+    directories.iter().try_for_each(|(path, _)| remove(run, path, true))?;
     directories::metadata(run)?;
     finish::inode_flags(run)
 }

@@ -60,7 +60,6 @@ type Inode = ((u32, u32), u64);
 /// Takes rows, then the rest of the tree, and says what becomes of them.
 pub(super) struct Planner<'a> {
     policy: &'a Policy,
-    history: &'a History,
     /// The inode of each group that stays; `None` when the group is made anew.
     groups: HashMap<Group, Option<Inode>>,
     /// The row, or its group, that an inode with several names belongs to.
@@ -117,12 +116,11 @@ impl Planned {
 
 impl<'a> Planner<'a> {
     /// `left_out` are the directories in which the rules left something out of the walk.
-    pub(super) fn new(policy: &'a Policy, history: &'a History, left_out: HashSet<Vec<u8>>) -> Self {
+    pub(super) fn new(policy: &'a Policy, left_out: HashSet<Vec<u8>>) -> Self {
         let mut holds = HashSet::new();
         left_out.iter().for_each(|d| hold(&mut holds, d));
         Self {
             policy,
-            history,
             groups: HashMap::new(),
             owners: HashMap::new(),
             blocked: None,
@@ -203,8 +201,8 @@ impl<'a> Planner<'a> {
             differs.add(Field::Links);
             return self.make(row, What::Replace, differs);
         }
-        let name = row.group.unwrap_or_else(|| Hash::of(&row.path).half());
-        let taken = entry.has(LINKED) && self.owners.get(&inode).is_some_and(|owner| *owner != name);
+        let owner = entry.has(LINKED).then(|| row.group.unwrap_or_else(|| Hash::of(&row.path).half()));
+        let taken = owner.is_some_and(|owner| self.owners.get(&inode).is_some_and(|other| *other != owner));
         if taken {
             differs.add(Field::Links);
         }
@@ -214,8 +212,8 @@ impl<'a> Planner<'a> {
             return self.make(row, What::Replace, differs);
         }
         self.base(row, first, Some(inode));
-        if entry.has(LINKED) {
-            self.owners.insert(inode, name);
+        if let Some(owner) = owner {
+            self.owners.insert(inode, owner);
         }
         if differs.is_empty() {
             return Make::Nothing;
@@ -256,7 +254,7 @@ impl<'a> Planner<'a> {
     }
 
     /// An entry of the walk that has no row; children before their directory, after all rows.
-    pub(super) fn extra(&mut self, path: &[u8], entry: &Entry) {
+    pub(super) fn extra(&mut self, path: &[u8], entry: &Entry, history: &History) {
         let directory = entry.is_directory();
         if entry.inode_flags() != 0 {
             self.frozen.insert(path.to_vec());
@@ -275,7 +273,7 @@ impl<'a> Planner<'a> {
         if let Some(why) = shut {
             return self.keep_extra(path, Some(why), cleared);
         }
-        let brought = self.history.brought(path, entry);
+        let brought = history.brought(path, entry);
         if directory && self.holds.contains(path) {
             // It goes when it is empty; what is in it was told already.
             return self.keep_extra(path, if brought { Some("not empty") } else { None }, cleared);

@@ -58,8 +58,8 @@ fn actions(planned: &Planned) -> Vec<(What, String)> {
 
 #[test]
 fn of_a_group_the_first_decides() {
-    let (policy, history) = (policy(Local::Keep), History::default());
-    let mut p = Planner::new(&policy, &history, HashSet::new());
+    let policy = policy(Local::Keep);
+    let mut p = Planner::new(&policy, HashSet::new());
     let group = Some(Hash::of(b"a").half());
     assert_eq!(p.row(&row("a", group), true, seen(10, LINKED, &[])), Make::Nothing);
     assert_eq!(p.row(&row("b", group), false, seen(10, LINKED, &[])), Make::Nothing);
@@ -80,7 +80,7 @@ fn of_a_group_the_first_decides() {
 #[test]
 fn metadata_alone_is_changed_in_place_and_the_nodes_own_not_at_all() {
     let (policy, history) = (policy(Local::Delete), History::default());
-    let mut p = Planner::new(&policy, &history, HashSet::new());
+    let mut p = Planner::new(&policy, HashSet::new());
     assert_eq!(p.row(&row("a", None), true, seen(1, 0, &[Field::Mode, Field::Xattrs])), Make::Metadata);
     assert_eq!(p.row(&row("b", None), true, seen(2, 0, &[Field::Target])), Make::New);
     assert_eq!(p.row(&row("etc/hostname", None), true, seen(3, 0, &[Field::Content])), Make::Nothing);
@@ -89,8 +89,8 @@ fn metadata_alone_is_changed_in_place_and_the_nodes_own_not_at_all() {
     // A directory that stands as something else which is kept: nothing can be made beneath.
     assert_eq!(p.row(&directory("tmp/z"), true, seen(5, 0, &[Field::Kind])), Make::Nothing);
     assert_eq!(p.row(&row("tmp/z/f", None), true, NOTHING), Make::Nothing);
-    p.extra(b"etc/fstab", &entry(6, REGULAR, 0));
-    p.extra(b"etc/other", &entry(7, REGULAR, 0));
+    p.extra(b"etc/fstab", &entry(6, REGULAR, 0), &history);
+    p.extra(b"etc/other", &entry(7, REGULAR, 0), &history);
     let planned = p.finish();
     assert_eq!(planned.kept.paths, ["/etc/hostname", "/tmp/x/y", "/tmp/z", "/tmp/z/f", "/etc/fstab"]);
     assert_eq!(planned.deleted, [(b"etc/other".to_vec(), false)]);
@@ -105,11 +105,11 @@ fn what_an_image_brought_goes_with_it_and_what_is_mounted_never() {
     history.gone.insert(b"x/old".to_vec(), vec![brought]);
     history.gone.insert(b"x/edited".to_vec(), vec![brought]);
     history.gone.insert(b"x".to_vec(), vec![Brought::of(&directory("x"))]);
-    let mut p = Planner::new(&policy, &history, HashSet::new());
-    p.extra(b"x/old", &entry(1, REGULAR | 0o644, 0));
-    p.extra(b"x/mount", &entry(2, DIRECTORY, MOUNT));
-    p.extra(b"x/edited", &entry(3, REGULAR | 0o600, 0));
-    p.extra(b"x", &entry(4, DIRECTORY | 0o755, 0));
+    let mut p = Planner::new(&policy, HashSet::new());
+    p.extra(b"x/old", &entry(1, REGULAR | 0o644, 0), &history);
+    p.extra(b"x/mount", &entry(2, DIRECTORY, MOUNT), &history);
+    p.extra(b"x/edited", &entry(3, REGULAR | 0o600, 0), &history);
+    p.extra(b"x", &entry(4, DIRECTORY | 0o755, 0), &history);
     let planned = p.finish();
     assert_eq!(planned.deleted, [(b"x/old".to_vec(), false)]);
     assert_eq!(
@@ -123,12 +123,12 @@ fn the_time_of_a_directory_counts_where_nothing_local_is_in_it() {
     for (local, resumed, wanted) in [(true, false, 0), (false, false, 1), (true, true, 1)] {
         let policy = Policy { resumed, ..policy(Local::Keep) };
         let history = History::default();
-        let mut p = Planner::new(&policy, &history, HashSet::new());
+        let mut p = Planner::new(&policy, HashSet::new());
         let mut late = seen(1, 0, &[Field::Mtime]);
         late.found = Found::Entry(entry(1, DIRECTORY | 0o755, 0), (8, 1));
         assert_eq!(p.row(&directory("d"), true, late), Make::Metadata);
         if local {
-            p.extra(b"d/mine", &entry(2, REGULAR, 0));
+            p.extra(b"d/mine", &entry(2, REGULAR, 0), &history);
         }
         let planned = p.finish();
         assert_eq!((planned.count(What::Metadata), planned.undue.len()), (wanted, 1 - wanted as usize));

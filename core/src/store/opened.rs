@@ -1,0 +1,100 @@
+//! Blocks that were opened lately: single chunks are taken out of them. Pages of an image lie side by side, and so do small
+//! files of a directory, but not always in the order in which they are asked for: an archive has its own.
+
+use super::source::Origin;
+use super::{Store, locked, pack_key};
+use crate::error::Result;
+use crate::image::Hash;
+use crate::image::block::BlockOpener;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+/// Most of them; a block has at most 4 MiB.
+pub(super) const OPEN_BLOCKS: usize = 8;
+
+/// The blocks. Two threads open two of them at the same time, and one of them once.
+#[derive(Default)]
+pub(super) struct OpenBlocks {
+    /// The one that was used last is at the end.
+    blocks: Mutex<Vec<(Origin, Arc<Mutex<Block>>)>>,
+    /// What threads open blocks with, when none does.
+    tools: Mutex<Vec<Tools>>,
+}
+
+/// A block that is open, or will be when its first chunk is taken.
+#[derive(Default)]
+struct Block {
+    open: bool,
+    raw: Vec<u8>,
+    /// Where each chunk is in `raw`.
+    chunks: HashMap<Hash, (usize, usize)>,
+}
+
+struct Tools {
+    opener: BlockOpener,
+    stored: Vec<u8>,
+}
+
+impl OpenBlocks {
+    /// A chunk of a block of so many stored bytes; `None` when it is not in there.
+    ///
+    /// # Errors
+    /// `Integrity` when the block is missing or damaged.
+    pub(super) fn chunk(&self, store: &Store, origin: Origin, stored: u32, hash: &Hash) -> Result<Option<Vec<u8>>> {
+        let block = self.block(origin);
+        let mut block = locked(&block);
+        if !block.open {
+            let tools = locked(&self.tools).pop();
+            let mut tools = match tools {
+                Some(tools) => tools,
+                None => Tools { opener: BlockOpener::new()?, stored: Vec::new() },
+            };
+            let opened = block.fill(store, origin, stored, &mut tools);
+            locked(&self.tools).push(tools);
+            opened?;
+        }
+        Ok(block.chunks.get(hash).map(|&(at, length)| block.raw[at..at + length].to_vec()))
+    }
+
+    fn block(&self, origin: Origin) -> Arc<Mutex<Block>> {
+        let mut blocks = locked(&self.blocks);
+        let found = match blocks.iter().rposition(|(o, _)| *o == origin) {
+            Some(n) => blocks.remove(n).1,
+            None if blocks.len() < OPEN_BLOCKS => Arc::default(),
+            // The memory of the one that was used longest ago serves again, unless somebody still reads it.
+            None => match Arc::try_unwrap(blocks.remove(0).1) {
+                Ok(old) => Arc::new(Mutex::new(old.into_inner().unwrap_or_default().emptied())),
+                Err(_) => Arc::default(),
+            },
+        };
+        blocks.push((origin, found.clone()));
+        found
+    }
+}
+
+impl Block {
+    fn emptied(mut self) -> Self {
+        self.open = false;
+        self.raw.clear();
+        self.chunks.clear();
+        self
+    }
+
+    fn fill(&mut self, store: &Store, origin: Origin, stored: u32, tools: &mut Tools) -> Result<()> {
+        let Self { open, raw, chunks } = self;
+        tools.stored.resize(stored as usize, 0);
+        let read = store.blobs().get_range(&pack_key(&origin.pack), origin.offset, &mut tools.stored);
+        read.map_err(|e| origin.gone(e))?;
+        // One that was damaged may have been begun.
+        raw.clear();
+        chunks.clear();
+        let keep = |hash, bytes: &[u8]| {
+            chunks.insert(hash, (raw.len(), bytes.len()));
+            raw.extend_from_slice(bytes);
+            Ok(())
+        };
+        tools.opener.open(&tools.stored, keep).map_err(|e| origin.explain(e))?;
+        *open = true;
+        Ok(())
+    }
+}
