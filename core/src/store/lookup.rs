@@ -1,7 +1,7 @@
 //! What is in a store: names, generations, and the image that a REF means.
 
 use super::name::{self, Ref};
-use super::release::Release;
+use super::release::{Release, SignedRelease, lost};
 use super::tag::Tag;
 use super::{Image, Store};
 use crate::error::{Error, ErrorKind, Result};
@@ -66,10 +66,12 @@ impl Store {
             return Err(self.no_name(reference.name()));
         }
         let generation = match &reference {
-            Ref::Name(name) => match self.live_head(name)? {
-                Some(g) => g,
-                None => return self.image_by_prefix(name),
-            },
+            Ref::Name(name) => {
+                return match self.live(name)? {
+                    Some(signed) => self.open_release(&reference, signed),
+                    None => self.image_by_prefix(name),
+                };
+            }
             Ref::Tag(name, tag) => refs.tag(name, tag)?.ok_or_else(|| {
                 let known: Vec<String> = refs.tags(name).unwrap_or_default().into_iter().map(|t| t.tag).collect();
                 let e = Error::not_found(format!("{name} has no tag \"{tag}\""));
@@ -82,16 +84,19 @@ impl Store {
             return Err(Error::not_found(format!("generation {generation} of {name} was removed")));
         }
         let signed = refs.signed(name, generation).map_err(|e| match e.kind() {
-            ErrorKind::NotFound if refs.highest(name).is_ok_and(|h| h >= Some(generation)) => {
-                Error::integrity(format!("generation {generation} of {name} is lost"))
-            }
+            ErrorKind::NotFound if refs.highest(name).is_ok_and(|h| h >= Some(generation)) => lost(name, generation),
             ErrorKind::NotFound => Error::not_found(format!("{name} has no generation {generation}")),
             _ => e,
         })?;
-        let key = self.believe(&reference, &signed)?;
+        self.open_release(&reference, signed)
+    }
+
+    /// The image of a release that a REF led to.
+    fn open_release(&self, reference: &Ref, signed: SignedRelease) -> Result<Image> {
+        let key = self.believe(reference, &signed)?;
         let release = signed.release;
-        let id =
-            release.image.ok_or_else(|| Error::not_found(format!("{name} was removed in generation {generation}")))?;
+        let removed = || Error::not_found(format!("{} was removed in generation {}", release.name, release.generation));
+        let id = release.image.ok_or_else(removed)?;
         Image::open(self.clone(), id, Some(release), key)
     }
 
@@ -138,15 +143,26 @@ impl Store {
 
     /// The newest generation of a name, unless the name was removed or never was.
     pub(super) fn live_head(&self, name: &str) -> Result<Option<u64>> {
-        let Some(mut at) = self.refs().head(name)? else { return Ok(None) };
-        // The newest one that was not buried singly counts.
-        while at > 0 && self.refs().is_buried(name, at)? {
-            at -= 1;
+        Ok(self.live(name)?.map(|signed| signed.release.generation))
+    }
+
+    /// The same, as it is written.
+    fn live(&self, name: &str) -> Result<Option<SignedRelease>> {
+        let refs = self.refs();
+        let Some(highest) = refs.head(name)? else { return Ok(None) };
+        for at in (1..=highest).rev() {
+            // The newest one that was not buried singly counts.
+            if refs.is_buried(name, at)? {
+                continue;
+            }
+            match refs.signed(name, at) {
+                // It may have been buried just now.
+                Err(e) if e.kind() == ErrorKind::NotFound && refs.is_buried(name, at)? => {}
+                Err(e) if e.kind() == ErrorKind::NotFound => return Err(lost(name, at)),
+                signed => return signed.map(|s| s.release.image.is_some().then_some(s)),
+            }
         }
-        if at == 0 || self.refs().release(name, at)?.image.is_none() {
-            return Ok(None);
-        }
-        Ok(Some(at))
+        Ok(None)
     }
 
     /// The generations of a name, newest first; tombstoned ones are left out.

@@ -146,6 +146,11 @@ pub(super) fn numbers(names: &[String]) -> impl DoubleEndedIterator<Item = u64> 
     names.iter().filter(digits).filter_map(|n| n.parse().ok())
 }
 
+/// A generation that there was, and whose file is gone.
+pub(super) fn lost(name: &str, generation: u64) -> Error {
+    Error::integrity(format!("generation {generation} of {name} is lost"))
+}
+
 impl<'s> Refs<'s> {
     /// The refs of a store.
     #[must_use]
@@ -250,7 +255,7 @@ impl<'s> Refs<'s> {
         let highest = self.highest(name)?;
         match highest {
             Some(n) if self.blobs.size(&release_key(name, n))?.is_none() && !self.is_buried(name, n)? => {
-                Err(Error::integrity(format!("generation {n} of {name} is lost"))
+                Err(lost(name, n)
                     .hint(format!("see what is left, cvctl image log {name}, and roll back to one of them")))
             }
             found => Ok(found),

@@ -75,7 +75,7 @@ pub struct UpdateOptions {
     pub accept_loss: bool,
     /// Threads; 0 is one for each core.
     pub threads: usize,
-    /// Do not wait until everything is on the medium.
+    /// Do not wait until everything is on the medium: a power cut soon after may leave files without content.
     pub no_sync: bool,
 }
 

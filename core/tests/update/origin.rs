@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::common::run;
+use common::watched::Watched;
 use libcv::sign::{Keyring, Signer};
 use libcv::store::Trust;
 use libcv::tree::diff::DiffOptions;
@@ -82,4 +83,26 @@ fn an_origin_of_which_a_part_is_lost_counts_as_none() {
         assert!(task.warnings().iter().any(|w| w.contains("cannot be read")), "{:?}", task.warnings());
     }
     assert!(bed.at("out/7/gone").exists());
+}
+
+#[test]
+fn the_index_is_read_for_the_pages_of_both_images_and_once_more_for_the_content() {
+    let bed = Bed::deployed();
+    bed.write("tree/etc/more", "one more file");
+    let second = bed.capture();
+    let reads = std::sync::Arc::new(std::sync::Mutex::new(std::collections::BTreeMap::<String, usize>::new()));
+    let counted = reads.clone();
+    let before = move |verb: &str, key: &str| {
+        if verb == "get" && key.ends_with(".idx") {
+            *counted.lock().unwrap().entry(key.to_owned()).or_default() += 1;
+        }
+        Ok(())
+    };
+    let dir = libcv::store::local::LocalDir::open(&bed.at("store")).unwrap();
+    let store = Store::with_backend(Box::new(Watched { dir, before })).unwrap();
+    let image = store.image_by_id(second.id()).unwrap();
+    let done = image.update(bed.at("out"), &whole(), &Task::quiet()).unwrap();
+    assert_eq!((done.created, bed.differences(&second, &bed.at("out"))), (1, none()));
+    let reads = reads.lock().unwrap();
+    assert!(!reads.is_empty() && reads.values().all(|n| *n == 2), "{reads:?}");
 }
