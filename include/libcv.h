@@ -386,7 +386,7 @@ typedef struct {
      */
     uint8_t accept_loss;
     /**
-     * Not 0: do not wait until everything is on the medium.
+     * Not 0: do not wait until everything is on the medium; a power cut soon after may leave files without content.
      */
     uint8_t no_sync;
     /**
@@ -440,7 +440,7 @@ typedef struct {
      */
     uint8_t accept_loss;
     /**
-     * Not 0: do not wait until everything is on the medium.
+     * Not 0: do not wait until everything is on the medium; a power cut soon after may leave files without content.
      */
     uint8_t no_sync;
     /**

@@ -6,9 +6,10 @@ mod common;
 use common::noise;
 use libcv::ErrorKind;
 use libcv::capture::CaptureOptions;
+use libcv::image::Hash;
 use libcv::job::Task;
 use libcv::store::collect::CollectOptions;
-use libcv::store::{Repaired, Store, SyncOptions, Synced};
+use libcv::store::{ChunkWriter, Claim, Repaired, Store, SyncOptions, Synced};
 use libcv::tree::extract::ExtractOptions;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -349,4 +350,38 @@ fn another_history_heals_content_and_no_name() {
     assert!(done.chunks > 0);
     assert!(done.faults.iter().all(|f| f.object.starts_with("refs/")), "{done:?}");
     assert!(!done.faults.is_empty());
+}
+
+/// Two writers at once store the same byte, each in a block that is a million times as long.
+#[test]
+fn a_byte_that_lies_in_two_large_blocks_is_read_copied_and_repaired() {
+    let b = Bed::new();
+    let sessions = [b.here.session("first").unwrap(), b.here.session("second").unwrap()];
+    sessions.iter().for_each(|s| s.prepare().unwrap());
+    for (n, session) in sessions.iter().enumerate() {
+        let mut writer = ChunkWriter::new(session, 3).unwrap();
+        let mut store = |bytes: &[u8]| {
+            let hash = Hash::of(bytes);
+            assert_eq!(session.claim(&hash).unwrap(), Claim::Store);
+            writer.add(hash, bytes).unwrap();
+        };
+        (0..20).for_each(|k| store(&noise(60_000, 100 * n as u64 + k)));
+        store(b"1");
+        (20..60).for_each(|k| store(&noise(60_000, 100 * n as u64 + k)));
+        writer.close().unwrap();
+        session.finish().unwrap();
+    }
+    drop(sessions);
+    // What is known already is not stored again, where little has to be read in vain for it.
+    std::fs::write(b.dir.path().join("tree/one"), "1").unwrap();
+    b.write("big", 40 << 20, 7);
+    b.capture(&b.here, "t");
+    extract(&b.here, "t");
+    b.sync(&["t"]).unwrap();
+    check(&b.there);
+    extract(&b.there, "t");
+    // And back again, when it is lost here.
+    b.objects("packs").iter().for_each(|pack| std::fs::remove_file(pack).unwrap());
+    b.repair();
+    extract(&Store::open(b.dir.path().join("here")).unwrap(), "t");
 }

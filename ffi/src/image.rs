@@ -29,7 +29,7 @@ pub struct cv_extract_options {
     pub verify: u8,
     /// Not 0: go on although the filesystem cannot hold everything; what is lost is listed.
     pub accept_loss: u8,
-    /// Not 0: do not wait until everything is on the medium.
+    /// Not 0: do not wait until everything is on the medium; a power cut soon after may leave files without content.
     pub no_sync: u8,
     /// Zeros.
     pub reserved: [u8; 5],

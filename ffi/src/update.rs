@@ -34,7 +34,7 @@ pub struct cv_update_options {
     pub verify: u8,
     /// Not 0: go on although the filesystem cannot hold everything; what is lost is listed.
     pub accept_loss: u8,
-    /// Not 0: do not wait until everything is on the medium.
+    /// Not 0: do not wait until everything is on the medium; a power cut soon after may leave files without content.
     pub no_sync: u8,
     /// Zero.
     pub reserved: u8,

@@ -429,7 +429,7 @@ class Image:
         """Extracts into a directory, which is made if need be and must hold nothing but empty directories.
 
         `verify` reads everything back and compares. Raises `Unsupported` with the list of what the filesystem cannot
-        hold, unless `accept_loss`. `no_sync` does not wait for the medium.
+        hold, unless `accept_loss`. `no_sync` does not wait for the medium: a power cut soon after may leave files without content.
         """
     def extract_job(
         self,

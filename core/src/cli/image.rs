@@ -137,7 +137,7 @@ pub(super) struct Extract {
     /// Go on although the filesystem cannot hold everything
     #[arg(long)]
     accept_loss: bool,
-    /// Do not wait until everything is on the medium
+    /// Do not wait until everything is on the medium: a power cut soon after may leave files without content
     #[arg(long)]
     no_sync: bool,
     /// Threads; 0 is one for each core

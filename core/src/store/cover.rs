@@ -27,10 +27,11 @@ pub(super) fn cover<B: Copy + Eq + Hash + Ord>(
     for (n, s) in several.iter().enumerate().filter(|(n, _)| !covered[*n]) {
         s.blocks.iter().for_each(|b| offers.entry(*b).or_default().push(n));
     }
+    // A single byte in the largest block still counts: 0 is only what gives nothing.
     let gives = |block: B, covered: &[bool]| {
         let open = offers[&block].iter().filter(|n| !covered[**n]);
-        let bytes: u64 = open.map(|n| u64::from(several[*n].length)).sum();
-        (bytes << 20) / u64::from(stored(block)).max(1)
+        let bytes: u128 = open.map(|n| u128::from(several[*n].length)).sum();
+        (bytes << 64) / u128::from(stored(block)).max(1)
     };
     // What a block gives only becomes less: one that still gives as much as was said is the best.
     let mut heap: BinaryHeap<_> = offers.keys().map(|b| (gives(*b, &covered), Reverse(*b))).collect();
@@ -54,14 +55,19 @@ pub(super) fn cover<B: Copy + Eq + Hash + Ord>(
             chosen.remove(&block);
         }
     }
-    // Each chunk lies somewhere, so that each is covered.
-    let from = |s: &Several<B>| s.blocks.iter().find(|b| chosen.contains(b)).copied().unwrap_or(s.blocks[0]);
-    several.iter().map(from).collect()
+    // What is taken is chosen, whatever was reckoned above: a chunk without a block would be lost.
+    let mut take = |s: &Several<B>| {
+        let block = s.blocks.iter().find(|b| chosen.contains(b)).copied().unwrap_or(s.blocks[0]);
+        chosen.insert(block);
+        block
+    };
+    several.iter().map(&mut take).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prop_oneof;
 
     fn several(places: &[&[u32]]) -> Vec<Several<u32>> {
         let one = |(n, blocks): (usize, &&[u32])| Several { chunk: n as u32, length: 100, blocks: blocks.to_vec() };
@@ -95,23 +101,33 @@ mod tests {
         assert!(cover(&several(&[]), &mut HashSet::<u32>::new(), |_| 1).is_empty());
     }
 
+    #[test]
+    fn a_byte_in_large_blocks_is_read_from_one_of_them() {
+        let chunks = [Several { chunk: 0, length: 1, blocks: vec![1, 2] }];
+        let mut chosen = HashSet::new();
+        assert_eq!(cover(&chunks, &mut chosen, |b| (4 << 20) - b), [2]);
+        assert_eq!(chosen, HashSet::from([2]));
+    }
+
     proptest::proptest! {
         /// Invariant: each chunk is taken from a block that has it and is chosen, and no block is added for nothing.
         #[test]
         fn all_is_covered(
-            places in proptest::collection::vec(proptest::collection::btree_set(0u32..12, 1..5), 0..40),
-            before in proptest::collection::hash_set(0u32..12, 0..3),
+            places in proptest::collection::vec(
+                (proptest::collection::btree_set(0usize..12, 1..5), prop_oneof![1u32..4, 1u32..1 << 22]), 0..40),
+            stored in proptest::collection::vec(prop_oneof![1u32..200, 1u32..4 << 20], 12),
+            before in proptest::collection::hash_set(0usize..12, 0..3),
         ) {
-            let chunks: Vec<_> = places.iter().enumerate().map(|(n, blocks)| {
-                Several { chunk: n as u32, length: 100, blocks: blocks.iter().copied().collect() }
+            let chunks: Vec<_> = places.into_iter().enumerate().map(|(n, (blocks, length))| {
+                Several { chunk: n as u32, length, blocks: blocks.into_iter().collect() }
             }).collect();
             let mut chosen = before.clone();
-            let taken = cover(&chunks, &mut chosen, |b| 100 + b);
+            let taken = cover(&chunks, &mut chosen, |b| stored[b]);
             for (s, block) in chunks.iter().zip(&taken) {
                 proptest::prop_assert!(s.blocks.contains(block) && chosen.contains(block));
             }
             for block in chosen.difference(&before) {
-                let only = |s: &Several<u32>| s.blocks.iter().all(|b| b == block || !chosen.contains(b));
+                let only = |s: &Several<usize>| s.blocks.iter().all(|b| b == block || !chosen.contains(b));
                 proptest::prop_assert!(chunks.iter().any(|s| s.blocks.contains(block) && only(s)));
             }
         }

@@ -62,6 +62,7 @@ pub use location::Location;
 pub use lookup::{Logged, NameInfo};
 pub use memory::Memory;
 pub use name::Ref;
+pub(crate) use opened::OPEN_BLOCKS;
 pub use release::{Reason, Release, SignedRelease};
 pub use repair::Repaired;
 pub use rows::PageRows;

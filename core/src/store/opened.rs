@@ -7,18 +7,27 @@ use crate::error::Result;
 use crate::image::Hash;
 use crate::image::block::BlockOpener;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-/// Most of them; a block has at most 4 MiB.
-pub(super) const OPEN_BLOCKS: usize = 8;
+/// Most that are kept; a block has at most 4 MiB.
+pub(crate) const OPEN_BLOCKS: usize = 8;
+/// Most that are opened at the same time, however many threads there are.
+const AT_A_TIME: usize = 4;
 
 /// The blocks. Two threads open two of them at the same time, and one of them once.
 #[derive(Default)]
 pub(super) struct OpenBlocks {
     /// The one that was used last is at the end.
     blocks: Mutex<Vec<(Origin, Arc<Mutex<Block>>)>>,
-    /// What threads open blocks with, when none does.
-    tools: Mutex<Vec<Tools>>,
+    /// What blocks are opened with.
+    tools: Mutex<Toolbox>,
+    put_back: Condvar,
+}
+
+#[derive(Default)]
+struct Toolbox {
+    free: Vec<Tools>,
+    taken: usize,
 }
 
 /// A block that is open, or will be when its first chunk is taken.
@@ -44,16 +53,29 @@ impl OpenBlocks {
         let block = self.block(origin);
         let mut block = locked(&block);
         if !block.open {
-            let tools = locked(&self.tools).pop();
-            let mut tools = match tools {
-                Some(tools) => tools,
-                None => Tools { opener: BlockOpener::new()?, stored: Vec::new() },
-            };
+            let mut tools = self.take_tools()?;
             let opened = block.fill(store, origin, stored, &mut tools);
-            locked(&self.tools).push(tools);
+            let mut toolbox = locked(&self.tools);
+            toolbox.taken -= 1;
+            toolbox.free.push(tools);
+            self.put_back.notify_one();
             opened?;
         }
         Ok(block.chunks.get(hash).map(|&(at, length)| block.raw[at..at + length].to_vec()))
+    }
+
+    /// Whoever has tools waits for nobody: they come back.
+    fn take_tools(&self) -> Result<Tools> {
+        let mut toolbox = locked(&self.tools);
+        while toolbox.taken == AT_A_TIME {
+            toolbox = self.put_back.wait(toolbox).unwrap_or_else(PoisonError::into_inner);
+        }
+        let tools = match toolbox.free.pop() {
+            Some(tools) => tools,
+            None => Tools { opener: BlockOpener::new()?, stored: Vec::new() },
+        };
+        toolbox.taken += 1;
+        Ok(tools)
     }
 
     fn block(&self, origin: Origin) -> Arc<Mutex<Block>> {

@@ -53,15 +53,16 @@ impl Image {
         self.store().expect(&set)
     }
 
-    /// Opens the blocks that hold the first pages, so that the threads which read them need not wait for each other.
+    /// Opens the first `count` blocks that hold pages, so that the threads which read them need not wait for each other.
     /// What fails here fails again when the pages are read.
     pub(crate) fn open_first_blocks(&self, count: usize) {
         let mut opened = HashSet::new();
         for page in &self.manifest().pages {
             let Ok(Some((pack, place))) = self.store().find(&page.hash) else { return };
-            if opened.insert((pack, place.offset)) && self.store().chunk(&page.hash, page.bytes).is_err()
-                || opened.len() >= count
-            {
+            if !opened.insert((pack, place.offset)) {
+                continue;
+            }
+            if opened.len() > count || self.store().chunk(&page.hash, page.bytes).is_err() {
                 return;
             }
         }

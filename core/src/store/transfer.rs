@@ -1,11 +1,12 @@
 //! Chunks from one store into another: whole blocks where all of one is wanted, single chunks otherwise.
 
+use super::source::missing;
 use super::{ChunkSource, ChunkWriter, Claim, Session, StoredBlock};
 use crate::error::{ErrorKind, Result};
 use crate::image::block::{Block, BlockOpener};
 use crate::image::{ChunkSet, Hash};
 use crate::job::{Failure, Task, threads};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// What went over.
 #[derive(Clone, Copy, Debug, Default)]
@@ -36,6 +37,7 @@ pub(super) struct Transfer<'t> {
 pub(super) fn transfer(source: &dyn ChunkSource, wanted: &ChunkSet, how: &Transfer<'_>, task: &Task) -> Result<Moved> {
     let Transfer { session, level, threads: workers, tolerant } = *how;
     let (failure, chunks, read) = (Failure::default(), AtomicU64::new(0), AtomicU64::new(0));
+    let came: Vec<AtomicBool> = (0..wanted.len()).map(|_| AtomicBool::new(false)).collect();
     let feed = source.feed(wanted)?;
     failure.on_threads(threads(workers), || {
         let (mut writer, mut opener) = (ChunkWriter::new(session, level)?, BlockOpener::new()?);
@@ -51,7 +53,9 @@ pub(super) fn transfer(source: &dyn ChunkSource, wanted: &ChunkSet, how: &Transf
             raw.clear();
             found.clear();
             let info = opener.open(&stored, |hash, bytes| {
-                if wanted.contains(&hash) && session.claim(&hash)? == Claim::Store {
+                let Some(n) = wanted.position(&hash) else { return Ok(()) };
+                came[n as usize].store(true, Ordering::Relaxed);
+                if session.claim(&hash)? == Claim::Store {
                     found.push((hash, bytes.len()));
                     raw.extend_from_slice(bytes);
                 }
@@ -78,5 +82,55 @@ pub(super) fn transfer(source: &dyn ChunkSource, wanted: &ChunkSet, how: &Transf
         }
         writer.close()
     })?;
+    // A source that says it has a chunk and gives none must not make a copy with a hole.
+    let absent = came.iter().position(|came| !came.load(Ordering::Relaxed));
+    if let Some(n) = absent.filter(|_| !tolerant) {
+        return Err(missing(&wanted.chunks()[n].0));
+    }
     Ok(Moved { chunks: chunks.into_inner(), read: read.into_inner() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{BlockFeed, Origin, Store};
+
+    /// Says that it has everything, and gives nothing.
+    struct Hollow;
+
+    impl ChunkSource for Hollow {
+        fn chunk(&self, hash: &Hash, _: u32) -> Result<Vec<u8>> {
+            Err(missing(hash))
+        }
+
+        fn expect(&self, _: &ChunkSet) -> Result<()> {
+            Ok(())
+        }
+
+        fn feed<'a>(&'a self, _: &'a ChunkSet) -> Result<Box<dyn BlockFeed + 'a>> {
+            Ok(Box::new(Self))
+        }
+    }
+
+    impl BlockFeed for Hollow {
+        fn next(&self, _: &mut StoredBlock) -> Result<Option<Origin>> {
+            Ok(None)
+        }
+    }
+
+    #[test]
+    fn what_does_not_come_is_no_copy() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::init(dir.path().join("s")).unwrap();
+        let session = store.session("test").unwrap();
+        let mut wanted = ChunkSet::default();
+        wanted.insert(Hash::of(b"x"), 1);
+        let moved = |tolerant| {
+            let how = Transfer { session: &session, level: 3, threads: 1, tolerant };
+            transfer(&Hollow, &wanted, &how, &Task::quiet())
+        };
+        assert_eq!(moved(false).unwrap_err().kind(), ErrorKind::Integrity);
+        // Whoever repairs takes what there is.
+        assert_eq!(moved(true).unwrap().chunks, 0);
+    }
 }

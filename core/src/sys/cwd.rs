@@ -1,6 +1,6 @@
 //! A thread's own working directory: calls that know no directory descriptor find a name without the way through `/proc`.
 //!
-//! The thread leaves its place for the time of one call only. Whatever else it does, such as opening a file of a store
+//! The thread leaves its place for a few calls that do nothing else. Whatever else it does, such as opening a file of a store
 //! that somebody named by a relative path, it does from where the process stands.
 #![allow(unsafe_code)]
 
@@ -52,7 +52,7 @@ mod tests {
     use std::os::fd::AsFd;
 
     #[test]
-    fn a_thread_is_elsewhere_for_one_call() {
+    fn a_thread_is_elsewhere_and_comes_back() {
         let before = std::env::current_dir().unwrap();
         let elsewhere = tempfile::tempdir().unwrap();
         let file = tempfile::tempfile().unwrap();

@@ -2,10 +2,11 @@
 //! been captured, but nothing is stored.
 
 use super::entry::{EMPTIED, LINKED};
-use super::examine::{Fields, Found, Look, Seen, examine};
+use super::examine::{Look, examine};
 use super::extract;
 use super::history::Earlier;
 use super::mounts::Mounts;
+use super::seen::{Examined, Fields, Found, Seen};
 use super::select::Selection;
 use super::update::protect::Protection;
 use crate::error::Result;
@@ -145,7 +146,7 @@ fn row_change(
 }
 
 /// The hard link groups of the tree, as a capture names them.
-fn groups(seen: &super::examine::Examined) -> HashMap<(u64, (u32, u32)), Group> {
+fn groups(seen: &Examined) -> HashMap<(u64, (u32, u32)), Group> {
     let mut first: HashMap<u64, (u32, bool)> = HashMap::new();
     for &n in &seen.order {
         let e = seen.tree.entry(n);

@@ -12,15 +12,16 @@
 use super::compare::first_difference;
 use super::entry::{EMPTIED, Entry, MOUNT, PLAIN, Tree};
 use super::extract::metadata::is_label;
-use super::history::{Earlier, Gone, Span};
+use super::history::{Earlier, Span};
 use super::mounts::Mounts;
+use super::seen::{Coming, Examined, Fields, Mark, PageMarks};
 use super::walk::{self, Ask, Chooser};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::manifest::PageRef;
 use crate::image::row::{Kind, Row, Value};
 use crate::image::{ChunkSet, Hash, path};
 use crate::job::{Failure, Task};
-use crate::store::{ChunkSource, Field, Image};
+use crate::store::{ChunkSource, Field, Image, OPEN_BLOCKS};
 use crate::sys::confined::{Links, Root, proc_path, split};
 use crate::sys::cwd::Cwd;
 use crate::sys::inode;
@@ -28,125 +29,10 @@ use crate::sys::xattr::{self, Of, Xattr};
 use rustix::fs::{Advice, AtFlags, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 use std::cmp::Ordering;
-use std::collections::HashMap;
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicUsize, Ordering as Sync_};
-use std::sync::mpsc::{Receiver, channel};
-
-/// A set of fields.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Fields(u16);
-
-impl Fields {
-    /// No field.
-    #[cfg(test)]
-    pub(super) const NONE: Self = Self(0);
-
-    pub(super) fn add(&mut self, field: Field) {
-        self.0 |= 1 << field as u16;
-    }
-
-    pub(super) fn has(self, field: Field) -> bool {
-        self.0 & 1 << field as u16 != 0
-    }
-
-    /// Whether there is none.
-    pub(super) fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    /// Whether there is none but this one.
-    pub(super) fn is_only(self, field: Field) -> bool {
-        self.0 == 1 << field as u16
-    }
-
-    pub(super) fn list(self) -> Vec<Field> {
-        Field::ALL.into_iter().filter(|f| self.has(*f)).collect()
-    }
-}
-
-/// What stands at the path of a row.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Found {
-    Nothing,
-    /// It lies on a filesystem that an image leaves alone.
-    Foreign,
-    /// An entry, on this device.
-    Entry(Entry, (u32, u32)),
-}
-
-/// A row, looked at.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Seen {
-    pub(super) found: Found,
-    /// In what it differs; the hard link group is not looked at, because it takes more than one row.
-    pub(super) differs: Fields,
-}
-
-/// How a row was found, kept small: there may be millions.
-#[derive(Clone, Copy)]
-struct Mark {
-    at: u32,
-    differs: Fields,
-}
-
-const NOTHING: u32 = u32::MAX;
-const FOREIGN: u32 = u32::MAX - 1;
-/// Set in `at` for entries that the walk did not meet.
-const APART: u32 = 1 << 31;
-
-#[derive(Default)]
-struct PageMarks {
-    rows: Vec<Mark>,
-    /// Entries that the walk did not meet.
-    apart: Vec<(Entry, (u32, u32))>,
-    /// Entries of the walk that have a row.
-    met: Vec<u32>,
-    /// What earlier images had from here to the next page, and this one has not.
-    gone: Vec<Gone>,
-}
-
-impl PageMarks {
-    fn seen(&self, mark: Mark, tree: &Tree) -> Seen {
-        let found = match mark.at {
-            NOTHING => Found::Nothing,
-            FOREIGN => Found::Foreign,
-            at if at & APART != 0 => {
-                let (entry, device) = self.apart[(at & !APART) as usize];
-                Found::Entry(entry, device)
-            }
-            at => Found::Entry(*tree.entry(at), tree.device),
-        };
-        Seen { found, differs: mark.differs }
-    }
-}
-
-/// A tree beside an image.
-pub(super) struct Examined {
-    pub(super) tree: Tree,
-    /// The entries of the walk in path order.
-    pub(super) order: Vec<u32>,
-    pages: Vec<PageMarks>,
-    met: Vec<bool>,
-}
-
-impl Examined {
-    /// The rows in path order.
-    pub(super) fn rows(&self) -> impl Iterator<Item = Seen> + '_ {
-        self.pages.iter().flat_map(move |page| page.rows.iter().map(move |mark| page.seen(*mark, &self.tree)))
-    }
-
-    /// What earlier images had and this one has not.
-    pub(super) fn gone(&mut self) -> impl Iterator<Item = Gone> {
-        self.pages.iter_mut().flat_map(|page| std::mem::take(&mut page.gone))
-    }
-
-    /// The entries of the walk that have no row, in path order.
-    pub(super) fn extra(&self) -> impl DoubleEndedIterator<Item = u32> + '_ {
-        self.order.iter().copied().filter(|&n| !self.met[n as usize])
-    }
-}
+use std::sync::atomic::{self, AtomicUsize};
+use std::sync::mpsc::channel;
 
 /// How to look.
 pub(super) struct Look<'a> {
@@ -163,9 +49,6 @@ pub(super) struct Look<'a> {
     pub(super) threads: usize,
     pub(super) task: &'a Task,
 }
-
-/// Pages whose blocks are opened beforehand, of each image: of two images as many as a store keeps open.
-const FIRST_BLOCKS: usize = 4;
 
 impl Look<'_> {
     /// Looks the pages up; together, which is quicker than one after the other.
@@ -185,54 +68,12 @@ impl Look<'_> {
         std::thread::scope(|s| {
             s.spawn(|| {
                 if self.expect_pages().is_ok() {
-                    self.image.open_first_blocks(FIRST_BLOCKS);
-                    self.earlier.open_first_blocks(FIRST_BLOCKS);
+                    let images: Vec<_> = std::iter::once(self.image).chain(self.earlier.images()).collect();
+                    images.iter().for_each(|image| image.open_first_blocks(OPEN_BLOCKS / images.len()));
                 }
             });
             walk::walk(self.root, self.threads, Ask::Attributes, choose, &quiet).map(|(tree, _)| tree)
         })
-    }
-}
-
-/// The rows in path order, each as soon as it and all before it were looked at. Ends early when the look fails.
-pub(super) struct Coming<'a> {
-    tree: &'a Tree,
-    looked_at: Receiver<(usize, PageMarks)>,
-    /// Pages that were done before those in front of them.
-    early: HashMap<usize, PageMarks>,
-    /// The pages up to the one that rows are taken from.
-    pages: Vec<PageMarks>,
-    row: usize,
-}
-
-impl Coming<'_> {
-    fn next_page(&mut self) -> Option<&PageMarks> {
-        let number = self.pages.len();
-        while !self.early.contains_key(&number) {
-            let (n, marks) = self.looked_at.recv().ok()?;
-            self.early.insert(n, marks);
-        }
-        self.pages.extend(self.early.remove(&number));
-        self.row = 0;
-        self.pages.last()
-    }
-}
-
-impl Iterator for Coming<'_> {
-    type Item = Seen;
-
-    fn next(&mut self) -> Option<Seen> {
-        loop {
-            let page = match self.pages.last() {
-                Some(page) if self.row < page.rows.len() => page,
-                _ => {
-                    self.next_page()?;
-                    continue;
-                }
-            };
-            self.row += 1;
-            return Some(page.seen(page.rows[self.row - 1], self.tree));
-        }
     }
 }
 
@@ -250,15 +91,15 @@ pub(super) fn examine<T>(
     look.expect_pages()?;
     let (next, failure) = (AtomicUsize::new(0), Failure::default());
     let (to, looked_at) = channel();
-    let (tree_, order_, failure_) = (&tree, &order, &failure);
+    let (walked, sorted, failure) = (&tree, &order, &failure);
     let eyes = move || {
-        failure_.on_threads(look.threads, || {
+        failure.on_threads(look.threads, || {
             let cwd = Cwd::of_thread();
-            let mut eye = Eye { look, tree: tree_, order: order_, directory: None, cwd, buffer: Vec::new() };
+            let mut eye = Eye { look, tree: walked, order: sorted, directory: None, cwd, buffer: Vec::new() };
             loop {
-                let n = next.fetch_add(1, Sync_::Relaxed);
+                let n = next.fetch_add(1, atomic::Ordering::Relaxed);
                 let Some(page) = pages.get(n) else { return Ok(()) };
-                failure_.check(look.task)?;
+                failure.check(look.task)?;
                 let marks = eye.page(page, look.earlier.span(pages, n))?;
                 look.task.advance(marks.rows.len() as u64);
                 // Nobody takes it any more: whoever went along failed, and says why.
@@ -268,22 +109,17 @@ pub(super) fn examine<T>(
             }
         })
     };
-    let (pages, went) = std::thread::scope(|s| -> Result<_> {
+    let (pages, made) = std::thread::scope(|s| -> Result<_> {
         let eyes = s.spawn(eyes);
-        let mut coming = Coming { tree: &tree, looked_at, early: HashMap::new(), pages: Vec::new(), row: 0 };
-        let went = along(&mut coming);
-        if went.is_ok() {
-            while coming.next_page().is_some() {}
-        }
-        let pages = std::mem::take(&mut coming.pages);
+        let mut coming = Coming::new(walked, looked_at);
+        let made = along(&mut coming);
+        let pages = if made.is_ok() { coming.rest() } else { Vec::new() };
         drop(coming);
         // When the look failed, whoever went along missed rows: that is not the reason.
         eyes.join().map_err(|_| Error::new(ErrorKind::Bug, "a thread panicked"))??;
-        Ok((pages, went?))
+        Ok((pages, made?))
     })?;
-    let mut met = vec![false; tree.len()];
-    pages.iter().flat_map(|p| &p.met).for_each(|&n| met[n as usize] = true);
-    Ok((Examined { tree, order, pages, met }, went))
+    Ok((Examined::new(tree, order, pages), made))
 }
 
 /// What one thread looks with.
@@ -344,16 +180,16 @@ impl Eye<'_> {
         let mounts = self.look.mounts;
         let entry = match number {
             Some(n) => *self.tree.entry(n),
-            None if mounts.is_foreign(&row.path) => return Ok(bare(FOREIGN)),
+            None if mounts.is_foreign(&row.path) => return Ok(bare(Mark::FOREIGN)),
             None => match self.alone(&row.path)? {
                 Some(found) => {
                     apart.push(found);
                     found.0
                 }
-                None => return Ok(bare(NOTHING)),
+                None => return Ok(bare(Mark::NOTHING)),
             },
         };
-        let at = number.unwrap_or(APART | (apart.len() as u32).saturating_sub(1));
+        let at = number.unwrap_or(Mark::APART | (apart.len() as u32).saturating_sub(1));
         // The root of another filesystem has its own owner and mode.
         if entry.has(MOUNT) || mounts.at(&row.path) {
             return Ok(bare(at));

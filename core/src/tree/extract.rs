@@ -39,7 +39,8 @@ pub struct ExtractOptions {
     pub accept_loss: bool,
     /// Threads; 0 is one for each core.
     pub threads: usize,
-    /// Do not wait until everything is on the medium: for trees in RAM, and for measuring.
+    /// Do not wait until everything is on the medium: for trees in RAM, and for measuring. A power cut soon after may leave
+    /// files without content.
     pub no_sync: bool,
 }
 

@@ -113,9 +113,9 @@ impl Earlier {
         self.images.iter().for_each(|image| image.need_pages(set));
     }
 
-    /// Opens the blocks of their first pages.
-    pub(super) fn open_first_blocks(&self, count: usize) {
-        self.images.iter().for_each(|image| image.open_first_blocks(count));
+    /// All of them.
+    pub(super) fn images(&self) -> &[Image] {
+        &self.images
     }
 
     /// How many images could not be read. One that is lost on the way was seen in part: who looks again sees nothing of it.

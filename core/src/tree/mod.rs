@@ -11,6 +11,7 @@ pub mod pattern;
 pub mod read;
 pub mod report;
 pub mod rules;
+mod seen;
 pub mod select;
 pub mod update;
 pub mod walk;

@@ -1,8 +1,9 @@
 //! A deployed or running tree becomes the tree of another image, in place: only what differs is written.
 //!
 //! ```text
-//!  walk + compare ──> plan ──> can it be held? ──> journal ──> apply ──> sync ──> journal away ──> verdict
-//!                      └ --dry-run ends here, with the verdict that would be
+//!  walk ──> compare ──┐
+//!           along: plan ├─> can it be held? ──> journal ──> apply ──> sync ──> journal away ──> verdict
+//!                       └ --dry-run ends here, with the verdict that would be
 //! ```
 //!
 //! The normative text is `core/docs/update.md`. The promises: what runs keeps running; the node's own configuration is
@@ -19,11 +20,12 @@ mod verdict;
 pub use updated::{Action, Listed, Updated, What};
 pub use verdict::{Need, Reason, Service, Straggler, Verdict};
 
-use super::examine::{Coming, Look, examine};
+use super::examine::{Look, examine};
 use super::extract::plan::Plan;
 use super::extract::{self, Extraction, capability, finish, over, target};
 use super::history::{Earlier, History};
 use super::mounts::Mounts;
+use super::seen::Coming;
 use super::select::Selection;
 use super::walk::Choice;
 use crate::error::{Error, Result};
@@ -236,7 +238,8 @@ impl Survey<'_> {
         let along = |rows: &mut Coming<'_>| {
             let mut planner = Planner::new(&policy, left_out.clone());
             let plan = Plan::of(image, source, task, &mut |row, first| {
-                let seen = rows.next().ok_or_else(|| Error::integrity("the image has more rows than it had before"))?;
+                let seen =
+                    rows.next().ok_or_else(|| Error::integrity("the look at the tree ended before the image did"))?;
                 Ok(planner.row(row, first, seen))
             })?;
             Ok((planner, plan))
@@ -280,8 +283,8 @@ impl Survey<'_> {
         }
         journal.store(root)?;
         let threads = crate::job::threads(options.threads);
-        let in_use = self.is_machine || !running(root, When::Before).is_empty();
-        let over = over::Over::new(id, options.no_sync && !in_use);
+        let swap = options.no_sync && !self.is_machine && running(root, When::Before).is_empty();
+        let over = over::Over::new(id, swap);
         let run = Extraction {
             plan,
             root,

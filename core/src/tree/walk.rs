@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use std::ffi::{CStr, CString};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Most entries of a tree: they are numbered with 32 bits, and so are the bytes of their names.
@@ -79,7 +80,10 @@ pub fn walk(root: &Root, threads: usize, ask: Ask, choose: Chooser<'_>, task: &T
             s.spawn(move || {
                 let cwd = if ask == Ask::Attributes { Cwd::of_thread() } else { None };
                 while let Some((number, path)) = take(state, wake) {
-                    let found = task.check().and_then(|()| list(root, &path, mount, choose, cwd.as_ref()));
+                    let list = || task.check().and_then(|()| list(root, &path, mount, choose, cwd.as_ref()));
+                    // The others wait for what this one finds, and would wait for ever.
+                    let found = catch_unwind(AssertUnwindSafe(list))
+                        .unwrap_or_else(|_| Err(Error::new(ErrorKind::Bug, "a thread panicked")));
                     put(state, wake, number, &path, found, task);
                 }
             });
@@ -221,7 +225,8 @@ fn list(root: &Root, path: &[u8], mount: (u32, u32, u64), choose: Chooser<'_>, c
 /// Marks an entry of the working directory that has no attribute.
 fn mark_plain(name: &[u8], e: &mut Entry) {
     let mut buf = [0; NAME_LIMIT + 1];
-    buf[..name.len()].copy_from_slice(name);
+    let Some(front) = buf.get_mut(..name.len()) else { return };
+    front.copy_from_slice(name);
     let Ok(name) = CStr::from_bytes_until_nul(&buf) else { return };
     if !e.has(MOUNT) && xattr::has_any(Of::Path(name), |name| !is_label(name)) == Ok(false) {
         e.flags |= PLAIN;
@@ -315,6 +320,16 @@ pub(crate) fn entry(st: &Statx) -> Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_panic_ends_the_walk_and_not_the_program() {
+        let tmp = tempfile::tempdir().unwrap();
+        (0..40).for_each(|n| std::fs::create_dir(tmp.path().join(n.to_string())).unwrap());
+        let root = Root::open(tmp.path()).unwrap();
+        let choose = |p: &[u8], _| if p == b"7" { panic!("on purpose") } else { Choice::Take };
+        let e = walk(&root, 3, Ask::Stat, &choose, &Task::quiet()).err().unwrap();
+        assert_eq!(e.kind(), ErrorKind::Bug);
+    }
 
     #[test]
     fn a_tree_is_walked_in_image_order() {

@@ -31,21 +31,13 @@ impl Over {
     pub(in crate::tree) fn other(&self) -> Vec<u8> {
         format!("{}-o{}", prefix(self.run), self.next.fetch_add(1, Ordering::Relaxed)).into_bytes()
     }
-}
 
-/// What the names of one run begin with.
-pub(in crate::tree) fn prefix(run: u64) -> String {
-    format!("{PREFIX}{run:016x}")
-}
-
-impl Over {
     /// Puts what was made under `temporary` at its place.
     ///
     /// Of a file that is renamed over another, ext4 begins to write the content at once, so that a power cut leaves the
     /// one or the other. To change places is quicker, but it gives no such promise, and the old file ends under a
     /// temporary name, by which nobody knows the program that still runs from it.
     pub(in crate::tree) fn place(&self, dir: BorrowedFd<'_>, temporary: &[u8], name: &[u8]) -> Result<(), Errno> {
-        // Of a file that is renamed over another, ext4 begins to write the content at once. Of two that change places not.
         let swapped = self.swap && rustix::fs::renameat_with(dir, temporary, dir, name, RenameFlags::EXCHANGE).is_ok();
         if !swapped {
             rustix::fs::renameat(dir, temporary, dir, name)?;
@@ -54,13 +46,19 @@ impl Over {
         match rustix::fs::unlinkat(dir, temporary, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(e) => {
+                // A directory cannot be removed so: it gets its name again.
                 if swapped {
-                    let _ = rustix::fs::renameat_with(dir, temporary, dir, name, RenameFlags::EXCHANGE);
+                    rustix::fs::renameat_with(dir, temporary, dir, name, RenameFlags::EXCHANGE)?;
                 }
                 Err(e)
             }
         }
     }
+}
+
+/// What the names of one run begin with.
+pub(in crate::tree) fn prefix(run: u64) -> String {
+    format!("{PREFIX}{run:016x}")
 }
 
 #[cfg(test)]
