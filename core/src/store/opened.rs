@@ -44,6 +44,21 @@ struct Tools {
     stored: Vec<u8>,
 }
 
+/// Tools that one thread has; they go back by themselves.
+struct Taken<'o> {
+    from: &'o OpenBlocks,
+    tools: Option<Tools>,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        let mut toolbox = locked(&self.from.tools);
+        toolbox.taken -= 1;
+        toolbox.free.extend(self.tools.take());
+        self.from.put_back.notify_one();
+    }
+}
+
 impl OpenBlocks {
     /// A chunk of a block of so many stored bytes; `None` when it is not in there.
     ///
@@ -53,19 +68,16 @@ impl OpenBlocks {
         let block = self.block(origin);
         let mut block = locked(&block);
         if !block.open {
-            let mut tools = self.take_tools()?;
-            let opened = block.fill(store, origin, stored, &mut tools);
-            let mut toolbox = locked(&self.tools);
-            toolbox.taken -= 1;
-            toolbox.free.push(tools);
-            self.put_back.notify_one();
-            opened?;
+            let mut taken = self.take_tools()?;
+            if let Some(tools) = &mut taken.tools {
+                block.fill(store, origin, stored, tools)?;
+            }
         }
         Ok(block.chunks.get(hash).map(|&(at, length)| block.raw[at..at + length].to_vec()))
     }
 
     /// Whoever has tools waits for nobody: they come back.
-    fn take_tools(&self) -> Result<Tools> {
+    fn take_tools(&self) -> Result<Taken<'_>> {
         let mut toolbox = locked(&self.tools);
         while toolbox.taken == AT_A_TIME {
             toolbox = self.put_back.wait(toolbox).unwrap_or_else(PoisonError::into_inner);
@@ -75,7 +87,7 @@ impl OpenBlocks {
             None => Tools { opener: BlockOpener::new()?, stored: Vec::new() },
         };
         toolbox.taken += 1;
-        Ok(tools)
+        Ok(Taken { from: self, tools: Some(tools) })
     }
 
     fn block(&self, origin: Origin) -> Arc<Mutex<Block>> {
@@ -118,5 +130,61 @@ impl Block {
         tools.opener.open(&tools.stored, keep).map_err(|e| origin.explain(e))?;
         *open = true;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::ErrorKind;
+    use crate::image::Hash;
+    use crate::store::{ChunkSource, ChunkWriter, Store};
+
+    /// A store with so many blocks of one chunk, and the chunks.
+    fn store(dir: &std::path::Path, blocks: u32) -> (Store, Vec<Vec<u8>>) {
+        let store = Store::init(dir.join("s")).unwrap();
+        let chunks: Vec<Vec<u8>> = (0..blocks).map(|n| n.to_le_bytes().repeat(5000)).collect();
+        let session = store.session("test").unwrap();
+        for chunk in &chunks {
+            let mut writer = ChunkWriter::new(&session, 1).unwrap();
+            writer.put(chunk).unwrap();
+            writer.close().unwrap();
+        }
+        session.finish().unwrap();
+        drop(session);
+        (store, chunks)
+    }
+
+    #[test]
+    fn many_threads_get_what_they_ask_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, chunks) = store(dir.path(), 30);
+        std::thread::scope(|s| {
+            for thread in 0..24 {
+                let (store, chunks) = (&store, &chunks);
+                s.spawn(move || {
+                    for n in 0..60 {
+                        let chunk = &chunks[(n * 7 + thread) % chunks.len()];
+                        assert_eq!(store.chunk(&Hash::of(chunk), chunk.len() as u32).unwrap(), *chunk);
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn a_lost_pack_is_told_to_everybody() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, chunks) = store(dir.path(), 3);
+        // The index is known; then the pack goes.
+        store.chunk(&Hash::of(&chunks[0]), chunks[0].len() as u32).unwrap();
+        std::fs::remove_dir_all(dir.path().join("s/packs")).unwrap();
+        std::thread::scope(|s| {
+            for _ in 0..12 {
+                s.spawn(|| {
+                    let e = store.chunk(&Hash::of(&chunks[1]), chunks[1].len() as u32).unwrap_err();
+                    assert_eq!(e.kind(), ErrorKind::Integrity, "{e}");
+                });
+            }
+        });
     }
 }
