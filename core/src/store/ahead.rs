@@ -16,8 +16,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Bytes of a span; a block that is longer stands alone. With spans of twice the length, four at a time, deployments take a
-/// tenth longer.
+/// Bytes of a span; a block that is longer stands alone.
 const SPAN: u64 = 2 << 20;
 /// What is cheaper to read than to leave out with a request of its own.
 const GAP: u64 = 256 << 10;
