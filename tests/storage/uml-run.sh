@@ -59,7 +59,7 @@ done
 
 mkfifo "$RUN/out"
 tee "$RUN/log" < "$RUN/out" |
-  if [ -n "$VERBOSE" ]; then cat; else sed -u -e '1,/^@begin/d' -e '/^reboot: /d'; fi &
+  if [ -n "$VERBOSE" ]; then cat; else sed -u -e '0,/^@begin/d' -e '/^reboot: /d'; fi &
 READER=$!
 # Memory is a file in TMPDIR, which must be mounted executable. Pinned: UML has one CPU, and a system call costs half as
 # much when the tracer shares one of the host's. --pdeathsig, twice, and --kill-child: the guest dies with this script.

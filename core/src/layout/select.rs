@@ -20,15 +20,14 @@ pub struct Choice {
     pub path: PathBuf,
 }
 
+/// Disks by set, in their order: devices or image files.
+pub type Disks = BTreeMap<String, Vec<PathBuf>>;
+
 /// Chooses the disks, in document order.
 ///
 /// # Errors
 /// `F201` for a set without a disk, `F209` for a disk without a set or for two sets.
-pub fn choose(
-    spec: &Spec,
-    positions: &Positions,
-    given: &BTreeMap<String, PathBuf>,
-) -> Result<Vec<Choice>, Vec<Diagnostic>> {
+pub fn choose(spec: &Spec, positions: &Positions, given: &Disks) -> Result<Vec<Choice>, Vec<Diagnostic>> {
     let mut found = Vec::new();
     for name in given.keys().filter(|n| !spec.disks.contains_key(*n)) {
         let known: Vec<&str> = spec.disks.keys().map(String::as_str).collect();
@@ -41,18 +40,25 @@ pub fn choose(
     let mut chosen: Vec<Choice> = Vec::new();
     for (set, disk) in &spec.disks {
         let path = format!("disks.{set}");
-        let Some(device) = given.get(set) else {
-            let d = Diagnostic::error("F201", &path, format!("disk set {set}: 1 disk wanted, none given"));
+        let devices = given.get(set).map_or(&[][..], Vec::as_slice);
+        let (min, max) = (disk.count.min as usize, disk.count.max.map_or(usize::MAX, |m| m as usize));
+        if !(min..=max).contains(&devices.len()) {
+            let wanted = if min == max { min.to_string() } else { format!("at least {min}") };
+            let text = format!("disk set {set}: {wanted} disks wanted, {} given", devices.len());
+            let d = Diagnostic::error("F201", &path, text);
             let rules = if disk.matching.is_some() { "this version does not match by rules yet: " } else { "" };
-            found.push(d.hint(format!("{rules}name the disk, as in --disk {set}=/dev/…")).at(positions.place(&path)));
-            continue;
-        };
-        if let Some(other) = chosen.iter().find(|c| same(&c.path, device)) {
-            let text = format!("{} is given for both {} and {set}", device.display(), other.set);
-            found.push(Diagnostic::error("F209", path, text));
+            found.push(d.hint(format!("{rules}name each, as in --disk {set}=/dev/…")).at(positions.place(&path)));
             continue;
         }
-        chosen.push(Choice { set: set.clone(), index: 0, path: device.clone() });
+        for device in devices {
+            if let Some(other) = chosen.iter().find(|c| same(&c.path, device)) {
+                let text = format!("{} is given for both {} and {set}", device.display(), other.set);
+                found.push(Diagnostic::error("F209", &path, text));
+                continue;
+            }
+            let index = chosen.iter().filter(|c| c.set == *set).count();
+            chosen.push(Choice { set: set.clone(), index, path: device.clone() });
+        }
     }
     if found.is_empty() { Ok(chosen) } else { Err(found) }
 }

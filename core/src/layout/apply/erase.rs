@@ -89,14 +89,30 @@ pub fn erase(gate: &Gate, disk: &PlannedDisk, with_filesystem: &[usize]) -> Resu
         gate.zero(at, u64::from(gate.sector()))?;
     }
     gate.flush()?;
-    for p in gone {
-        let left = signature::find(gate, p.start, p.length).map_err(|e| Error::io("read", gate.name(), e))?;
-        if let Some(s) = left.first() {
+    gone.iter().try_for_each(|p| expect_nothing(gate, p.start, p.length))
+}
+
+/// Erases what lies in a device that was just made: it may have lain on the same disks before.
+///
+/// # Errors
+/// As [`erase`].
+pub fn inside(gate: &Gate) -> Result<()> {
+    for (from, end) in ranges(gate.size(), (0, gate.size()), &[(0, gate.size())]) {
+        gate.zero(from, end - from)?;
+    }
+    gate.flush()?;
+    expect_nothing(gate, 0, gate.size())
+}
+
+fn expect_nothing(gate: &Gate, start: u64, length: u64) -> Result<()> {
+    let left = signature::find(gate, start, length).map_err(|e| Error::io("read", gate.name(), e))?;
+    match left.first() {
+        None => Ok(()),
+        Some(s) => {
             let text = format!("{s} is still there on {} after it was erased", gate.name());
-            return Err(Error::integrity(text).fact("code", "A402"));
+            Err(Error::integrity(text).fact("code", "A402"))
         }
     }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -21,6 +21,12 @@ pub enum Program {
     MkfsVfat,
     /// Makes swap space.
     Mkswap,
+    /// Makes and stops arrays.
+    Mdadm,
+    /// Makes volume groups and volumes.
+    Lvm,
+    /// Makes and opens encrypted devices.
+    Cryptsetup,
     /// Builds the core of GRUB.
     GrubMkimage,
     /// Makes a squashfs of an archive.
@@ -43,6 +49,9 @@ impl Program {
             Self::MkfsBtrfs => (&["mkfs.btrfs"], "btrfs-progs", "btrfs-progs"),
             Self::MkfsVfat => (&["mkfs.vfat"], "dosfstools", "dosfstools"),
             Self::Mkswap => (&["mkswap"], "util-linux", "util-linux"),
+            Self::Mdadm => (&["mdadm"], "mdadm", "mdadm"),
+            Self::Lvm => (&["lvm"], "lvm2", "lvm2"),
+            Self::Cryptsetup => (&["cryptsetup"], "cryptsetup-bin", "cryptsetup"),
             Self::GrubMkimage => (&["grub-mkimage", "grub2-mkimage"], "grub-common", "grub2-tools"),
             Self::Tar2sqfs => (&["tar2sqfs"], "squashfs-tools-ng", "squashfs-tools-ng"),
             Self::Sqfs2tar => (&["sqfs2tar"], "squashfs-tools-ng", "squashfs-tools-ng"),
