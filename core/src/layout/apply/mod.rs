@@ -20,6 +20,7 @@ pub mod partitions;
 
 use super::gate::Gate;
 use super::plan::{Plan, PlannedFilesystem, partition_list};
+use super::ranges::Ranges;
 use super::signature;
 use super::spec::Wipe;
 use crate::error::{Error, ErrorKind, Result};
@@ -178,11 +179,13 @@ impl Plan {
             }
             let index = nodes.len();
             let made = self.filesystems.iter().filter(|f| f.disk == index).map(|f| f.partition);
-            erase::erase(gate, disk, &made.collect::<Vec<_>>()).map_err(in_step("erase"))?;
+            let keep = Ranges::new();
+            erase::erase(gate, disk, &made.collect::<Vec<_>>(), &keep).map_err(in_step("erase"))?;
             let table = disk.table(true);
             gpt::write(gate, &table, BootCode::Erase).map_err(in_step("table"))?;
             gate.flush()?;
             gpt::verify(gate, &table).map_err(in_step("table"))?;
+            erase::check(gate, disk, &keep).map_err(in_step("table"))?;
             partitions::tell_kernel(gate, disk).map_err(in_step("table"))?;
             gate.share()?;
             nodes.push(partitions::make_nodes(gate, disk, &work.nodes())?);
