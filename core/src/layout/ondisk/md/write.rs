@@ -94,9 +94,9 @@ pub fn data_offset(version: Version, size: u64, chunk: u64) -> u64 {
 
 /// How much of a device of this size mdadm uses, by default, with the data at `data_offset`; 0 when it is too small.
 ///
-/// mdadm counts in KiB, and of levels with chunks in whole chunks.
+/// mdadm counts in KiB, of levels with chunks in whole chunks, and of level 1 in 64 KiB, for which it may become level 5.
 #[must_use]
-pub fn usable(version: Version, size: u64, data_offset: u64, chunk: u64) -> u64 {
+pub fn usable(version: Version, level: Level, size: u64, data_offset: u64, chunk: u64) -> u64 {
     let whole = size / SECTOR * SECTOR;
     let room = match version {
         Version::V0_90 => version.offset(whole).unwrap_or(0),
@@ -104,7 +104,7 @@ pub fn usable(version: Version, size: u64, data_offset: u64, chunk: u64) -> u64 
         Version::V1_0 => (whole & !0xfff).saturating_sub((8 << 10) + BAD_BLOCKS + bitmap_space(size)),
         Version::V1_1 | Version::V1_2 => whole.saturating_sub(data_offset),
     };
-    let unit = chunk.max(1024);
+    let unit = if level == Level::Raid(1) { 64 << 10 } else { chunk.max(1024) };
     room / unit * unit
 }
 
@@ -286,9 +286,12 @@ mod tests {
         assert_eq!(offset(893 * GIB, 0), 264_192);
         assert_eq!(offset(64 * MIB, 512 << 10), 4096);
         assert_eq!(data_offset(Version::V1_0, GIB, 0), 0);
-        assert_eq!(usable(Version::V1_0, 100 * MIB, 0, 0), 100 * MIB - (16 << 10));
-        assert_eq!(usable(Version::V1_2, 100 * MIB, MIB, 512 << 10), 99 * MIB);
-        assert_eq!((usable(Version::V1_2, 1000, MIB, 0), usable(Version::V1_0, 1000, 0, 0)), (0, 0));
+        assert_eq!(usable(Version::V1_0, Level::Raid(1), 100 * MIB, 0, 0), 100 * MIB - (64 << 10));
+        assert_eq!(usable(Version::V1_2, Level::Raid(5), 100 * MIB, MIB, 512 << 10), 99 * MIB);
+        assert_eq!(
+            (usable(Version::V1_2, Level::Linear, 1000, MIB, 0), usable(Version::V1_0, Level::Linear, 1000, 0, 0)),
+            (0, 0)
+        );
     }
 
     pub(crate) fn array(version: Version, level: u8, bitmap: bool) -> Array {
@@ -298,7 +301,11 @@ mod tests {
             _ => (0, 0),
         };
         let data_offset = data_offset(version, 32 * MIB, chunk);
-        let size = if level == 0 { 0 } else { usable(version, 32 * MIB, data_offset, chunk) };
+        let size = if level == 0 {
+            0
+        } else {
+            usable(version, Level::from_number(level.into()), 32 * MIB, data_offset, chunk)
+        };
         Array {
             uuid: Uuid::from_u128(0x1234_5678_9abc_def0_1122_3344_5566_7788),
             name: "any:pv".into(),
