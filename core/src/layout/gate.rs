@@ -141,7 +141,7 @@ impl Gate {
         if found < size || sectors != sector {
             let name = path.display();
             return Err(Error::integrity(format!("{name} is not what was made: {found} bytes, sectors of {sectors}"))
-                .fact("code", "A406")
+                .fact("code", "A408")
                 .fact("expected", format!("{size} bytes, sectors of {sector}")));
         }
         let lock = take_lock(reopen(fd.as_fd()).map_err(failed)?, place)?;

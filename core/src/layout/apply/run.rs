@@ -9,6 +9,7 @@ use crate::event::Unit;
 use crate::job::Task;
 use crate::layout::gate::Gate;
 use crate::layout::plan::{Device, Plan, PlannedFilesystem};
+use crate::layout::ranges::Ranges;
 use crate::layout::signature;
 use crate::layout::spec::Wipe;
 use crate::sys::mount as sys_mount;
@@ -104,11 +105,13 @@ impl<'a> Run<'a> {
                 Wipe::Zero => gate.zero_all(&|| self.task.cancel_token().is_cancelled()).map_err(in_step("erase"))?,
                 Wipe::None | Wipe::Table | Wipe::Signatures | Wipe::All => {}
             }
-            erase::erase(gate, disk, &plan.used_partitions(index)).map_err(in_step("erase"))?;
+            let keep = Ranges::new();
+            erase::erase(gate, disk, &plan.used_partitions(index), &keep).map_err(in_step("erase"))?;
             let table = disk.table(true);
             gpt::write(gate, &table, BootCode::Erase).map_err(in_step("table"))?;
             gate.flush()?;
             gpt::verify(gate, &table).map_err(in_step("table"))?;
+            erase::check(gate, disk, &keep).map_err(in_step("table"))?;
             partitions::tell_kernel(gate, disk).map_err(in_step("table"))?;
             gate.share()?;
             for (partition, number) in partitions::numbers(gate, disk)?.into_iter().enumerate() {

@@ -15,8 +15,9 @@ mod secrets;
 
 pub use secrets::Secrets;
 
-use super::erase;
+use super::erase::Erasure;
 use crate::error::{Error, ErrorKind, Result};
+use crate::layout::device::ReadAt;
 use crate::layout::gate::Gate;
 use crate::layout::plan::{Device, Layer, Plan, PlannedArray, PlannedCrypt, PlannedGroup};
 use crate::layout::spec::{Key, Resync};
@@ -247,7 +248,8 @@ impl<'a> Running<'a> {
         let glance = self.plan.glance(device);
         nodes.add(device, &glance.reference, number)?;
         let gate = Gate::open_made(nodes.path(device)?, number, glance.size, glance.sector)?;
-        erase::inside(&gate)
+        Erasure::whole(gate.size()).run(&gate, gate.sector(), &glance.reference)?;
+        gate.flush()
     }
 
     /// Lets arrays copy at full speed, for those who go on using them.
