@@ -26,6 +26,7 @@ pub mod signature;
 pub mod size;
 pub mod solve;
 pub mod spec;
+pub mod stack;
 pub mod token;
 pub mod validate;
 

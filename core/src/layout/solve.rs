@@ -110,10 +110,8 @@ fn least(wanted: &Wanted, capacity: u64) -> u64 {
     let esp = if wanted.kind.is("esp") { 100 } else { 1 };
     match wanted.size {
         Size::Fixed(bytes) => bytes.bytes().div_ceil(ALIGN),
-        Size::Percent(p) => {
-            let share = u128::from(capacity) * u128::from(p) / 100;
-            u64::try_from(share).unwrap_or(u64::MAX).max(content)
-        }
+        Size::Percent(p) => p.of(capacity).max(content),
+        Size::Of { .. } => content,
         Size::Rest => content.max(esp),
         Size::Flex { min, .. } => min.bytes().div_ceil(ALIGN).max(content).max(esp),
     }
@@ -134,7 +132,7 @@ fn grow(wanted: &[Wanted], sizes: &mut [u64], left: u64) {
             let (max, weight) = match w.size {
                 Size::Rest => (None, 1),
                 Size::Flex { max, weight, .. } => (max.map(|m| m.bytes() / ALIGN), u64::from(weight)),
-                Size::Fixed(_) | Size::Percent(_) => return None,
+                Size::Fixed(_) | Size::Percent(_) | Size::Of { .. } => return None,
             };
             Some(Grower { index, weight, room: max.map_or(u64::MAX, |m| m.saturating_sub(sizes[index])), given: 0 })
         })
@@ -191,6 +189,7 @@ fn too_small(wanted: &[Wanted], sizes: &[u64], needed: u64, capacity: u64, secto
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layout::size::Percent;
     use crate::units::ByteSize;
     use proptest::prelude::*;
 
@@ -246,7 +245,7 @@ mod tests {
         ];
         // At most one percentage: several round down each for themselves, and together may take one MiB more.
         (proptest::collection::vec(one, 1..20), proptest::option::of(1u8..60)).prop_map(|(mut list, percent)| {
-            list.extend(percent.map(Size::Percent));
+            list.extend(percent.and_then(|p| Percent::new(p.into())).map(Size::Percent));
             list
         })
     }

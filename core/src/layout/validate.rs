@@ -108,8 +108,8 @@ impl Validator<'_> {
                 }
                 Size::Percent(n) => {
                     let sum = percent.entry(&key.set).or_default();
-                    *sum += u32::from(n);
-                    if *sum > 100 && *sum - u32::from(n) <= 100 {
+                    *sum += u32::from(n.number());
+                    if *sum > 100 && *sum - u32::from(n.number()) <= 100 {
                         let text = format!("percentages in set {} add up to more than 100 %", key.set);
                         self.wrong("L110", format!("{path}.size"), text);
                     }
@@ -117,7 +117,7 @@ impl Validator<'_> {
                 Size::Fixed(size) if size.bytes() == 0 => {
                     self.wrong("L101", format!("{path}.size"), "the size is zero");
                 }
-                Size::Fixed(_) | Size::Flex { .. } => {}
+                Size::Fixed(_) | Size::Flex { .. } | Size::Of { .. } => {}
             }
             if p.kind.is("esp") {
                 let sector = spec.disks.get(&key.set).and_then(|d| d.sector).unwrap_or(512);
@@ -125,7 +125,7 @@ impl Validator<'_> {
                 let given = match p.size {
                     Size::Fixed(size) => Some(size),
                     Size::Flex { min, .. } => Some(min),
-                    Size::Rest | Size::Percent(_) => None,
+                    Size::Rest | Size::Percent(_) | Size::Of { .. } => None,
                 };
                 if let Some(size) = given.filter(|s| s.bytes() < least) {
                     let text = format!("esp is {size}: at least {named} (260MiB on disks with 4096-byte sectors)");
@@ -137,16 +137,16 @@ impl Validator<'_> {
 
     fn filesystems(&mut self) {
         let spec = self.spec;
-        let mut users: HashMap<&str, &str> = HashMap::new();
+        let mut users: HashMap<String, &str> = HashMap::new();
         let mut uuids: HashSet<String> = HashSet::new();
         let known: HashMap<String, &PartitionKey> = spec.partitions.keys().map(|k| (k.to_string(), k)).collect();
         for (id, fs) in &spec.filesystems {
             let path = format!("filesystems.{id}");
-            match known.get(&fs.on).map(|key| &spec.partitions[*key]) {
+            match known.get(&fs.on.to_string()).map(|key| &spec.partitions[*key]) {
                 None if self.positions.has(&format!("partitions.{}", fs.on)) => {}
                 None => {
                     let d = Diagnostic::error("L103", format!("{path}.on"), format!("\"{}\" does not exist", fs.on));
-                    let meant = nearest(&fs.on, known.keys().map(String::as_str));
+                    let meant = nearest(&fs.on.to_string(), known.keys().map(String::as_str));
                     self.report(match meant {
                         Some(meant) => d.hint(format!("did you mean \"{meant}\"?")),
                         None => d.hint("write SET/NAME of a partition"),
@@ -165,7 +165,7 @@ impl Validator<'_> {
                     }
                 }
             }
-            if let Some(first) = users.insert(&fs.on, id) {
+            if let Some(first) = users.insert(fs.on.to_string(), id) {
                 let text = format!("\"{}\" is used by both filesystems.{first} and filesystems.{id}", fs.on);
                 self.report(Diagnostic::error("L105", format!("{path}.on"), text).hint("a device can have one user"));
             }

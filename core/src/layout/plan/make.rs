@@ -20,8 +20,9 @@ impl Plan {
         options: &PlanOptions,
     ) -> Result<Self> {
         let (spec, positions) = (layout.spec(), layout.positions());
+        let mut found = not_yet(spec);
+        refuse(layout, &mut found)?;
         let choices = select::choose(spec, positions, given).map_err(|found| layout.error(&found))?;
-        let mut found = Vec::new();
         let mut facts = Vec::new();
         for choice in &choices {
             facts.extend(look(spec, choice, options, &mut found)?);
@@ -53,6 +54,16 @@ impl Plan {
         plan.token = token::token(&plan.described(layout, options));
         Ok(plan)
     }
+}
+
+/// What a document can say and a plan of this version does not do.
+fn not_yet(spec: &Spec) -> Vec<Diagnostic> {
+    let arrays = spec.raid.keys().map(|n| format!("raid.{n}"));
+    let encrypted = spec.luks.keys().map(|n| format!("luks.{n}"));
+    let groups = spec.lvm.keys().map(|n| format!("lvm.{n}"));
+    let several = spec.disks.iter().filter(|(_, d)| d.count.min > 1).map(|(n, _)| format!("disks.{n}.count"));
+    let paths = arrays.chain(encrypted).chain(groups).chain(several);
+    paths.map(|path| Diagnostic::error("L005", path, "this version of libcv does not plan it yet")).collect()
 }
 
 /// Ends the planning when something is wrong; warnings stay.
@@ -112,7 +123,7 @@ fn place(
         .iter()
         .map(|(key, p)| {
             let on = key.to_string();
-            let filesystem = spec.filesystems.values().find(|f| f.on == on).map(|f| f.kind);
+            let filesystem = spec.filesystems.values().find(|f| f.on.to_string() == on).map(|f| f.kind);
             Wanted { name: key.name.clone(), kind: p.kind, size: p.size, number: p.number, filesystem }
         })
         .collect();
@@ -170,8 +181,8 @@ fn filesystems(spec: &Spec, disks: &[PlannedDisk], seed: &[u8; 16]) -> Result<Ve
     spec.filesystems
         .iter()
         .map(|(id, fs)| {
-            let (disk, partition) =
-                find(&fs.on).ok_or_else(|| Error::new(ErrorKind::Bug, format!("no partition {}", fs.on)))?;
+            let (disk, partition) = find(&fs.on.to_string())
+                .ok_or_else(|| Error::new(ErrorKind::Bug, format!("no partition {}", fs.on)))?;
             let path = format!("filesystems.{id}");
             let uuid = match (&fs.uuid, fs.kind) {
                 (Some(given), FsType::Vfat) => given.to_uppercase(),

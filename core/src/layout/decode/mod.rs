@@ -1,23 +1,28 @@
 //! From the tree of a text to the typed document: every mistake with its place, not only the first.
-//!
-//! A key that a later version will know is told apart (`L005`) from one that nobody knows (`L003`).
 
 use super::diagnostic::{DIAGNOSTIC_LIMIT, Diagnostic, Position, nearest};
 use super::document::{Key, Node, Value};
-use super::spec::Spec;
+use super::size::parse_bytes;
+use super::spec::{Preserve, Ref, Spec};
+use crate::units::ByteSize;
 use indexmap::IndexMap;
 use std::collections::{HashMap, HashSet};
+use std::ops::RangeInclusive;
 
-mod objects;
+mod devices;
+mod disks;
+mod filesystem;
+mod partition;
+mod top;
 
 /// A GPT has room for so many.
 pub const PARTITION_LIMIT: usize = 128;
 
-/// Keys of one kind of object: those of this version, and those of later ones.
-struct Keys {
-    now: &'static [&'static str],
-    later: &'static [&'static str],
-}
+/// What a reference looks like, for messages.
+const REFERENCE: &str = "a reference: SET/NAME, raid/NAME, luks/NAME or lvm/GROUP/VOLUME";
+
+/// The keys of one kind of object.
+type Keys = &'static [&'static str];
 
 /// Where each part of a document stands, and which parts could not be read.
 #[derive(Clone, Debug, Default)]
@@ -118,25 +123,19 @@ impl Reader {
     }
 
     /// The entries of an object with known keys.
-    fn fields<'n>(&mut self, node: &'n Node, path: &str, keys: &Keys) -> Option<Fields<'n>> {
+    fn fields<'n>(&mut self, node: &'n Node, path: &str, keys: Keys) -> Option<Fields<'n>> {
         let entries = self.entries(node, path)?;
         for (key, value) in entries {
             let at = join(path, &key.name);
             self.positions.places.insert(at.clone(), value.place);
-            if keys.now.contains(&key.name.as_str()) {
-                continue;
-            }
-            if keys.later.contains(&key.name.as_str()) {
-                let d =
-                    Diagnostic::error("L005", at, format!("this version of libcv does not do \"{}\" yet", key.name));
-                self.report(d.hint("remove the key, or use a version that knows it").at(key.place));
+            if keys.contains(&key.name.as_str()) {
                 continue;
             }
             let short: String = key.name.chars().take(60).collect();
             let mut d = Diagnostic::error("L003", at, format!("the key \"{short}\" is not known here")).at(key.place);
-            d = match nearest(&key.name, keys.now.iter().copied()) {
+            d = match nearest(&key.name, keys.iter().copied()) {
                 Some(meant) => d.hint(format!("did you mean \"{meant}\"?")),
-                None => d.hint(format!("known are: {}", keys.now.join(", "))),
+                None => d.hint(format!("known are: {}", keys.join(", "))),
             };
             self.report(d);
         }
@@ -207,20 +206,12 @@ impl Reader {
     }
 
     /// One of a few words.
-    fn word<T>(&mut self, node: &Node, path: &str, words: &[(&'static str, T)], later: &[&str]) -> Option<T>
-    where
-        T: Copy,
-    {
+    fn word<T: Copy>(&mut self, node: &Node, path: &str, words: &[(&'static str, T)]) -> Option<T> {
         let text = self.text(node, path)?;
         if let Some((_, value)) = words.iter().find(|(w, _)| *w == text) {
             return Some(*value);
         }
         let short: String = text.chars().take(60).collect();
-        if later.contains(&text.as_str()) {
-            let d = Diagnostic::error("L005", path, format!("this version of libcv does not do \"{short}\" yet"));
-            self.report(d.at(node.place));
-            return None;
-        }
         let d = Diagnostic::error("L101", path, format!("\"{short}\" is not known here")).at(node.place);
         let known = words.iter().map(|(w, _)| *w);
         let hint = match nearest(&text, known.clone()) {
@@ -229,6 +220,98 @@ impl Reader {
         };
         self.report(d.hint(hint));
         None
+    }
+
+    /// One of a few words, at a key.
+    fn choice<T: Copy>(&mut self, fields: &Fields<'_>, name: &str, words: &[(&'static str, T)]) -> Option<T> {
+        let node = fields.get(name)?;
+        self.word(node, &fields.path(name), words)
+    }
+
+    /// One or more words, at a key.
+    fn choices<T: Copy>(&mut self, fields: &Fields<'_>, name: &str, words: &[(&'static str, T)]) -> Vec<T> {
+        let path = fields.path(name);
+        items(fields.get(name)).iter().filter_map(|n| self.word(n, &path, words)).collect()
+    }
+
+    /// One or more texts, at a key.
+    fn one_or_more(&mut self, fields: &Fields<'_>, name: &str) -> Vec<String> {
+        let path = fields.path(name);
+        items(fields.get(name)).iter().filter_map(|n| self.text(n, &path)).collect()
+    }
+
+    /// `true` or `false`; `false` where the key is missing.
+    fn flag(&mut self, fields: &Fields<'_>, name: &str) -> bool {
+        self.boolean(fields, name).unwrap_or_default()
+    }
+
+    /// A number within bounds.
+    fn number_in(&mut self, fields: &Fields<'_>, name: &str, bounds: RangeInclusive<u32>) -> Option<u32> {
+        let n = self.number(fields, name)?;
+        if bounds.contains(&n) {
+            return Some(n);
+        }
+        let place = fields.get(name).map(|n| n.place).unwrap_or_default();
+        let text = format!("{n} is not a number from {} to {}", bounds.start(), bounds.end());
+        self.wrong("L101", &fields.path(name), place, text);
+        None
+    }
+
+    /// A number of bytes.
+    fn bytes(&mut self, fields: &Fields<'_>, name: &str) -> Option<ByteSize> {
+        let node = fields.get(name)?;
+        let path = fields.path(name);
+        let text = self.text(node, &path)?;
+        parse_bytes(&text).map_err(|(code, message)| self.wrong(code, &path, node.place, message)).ok()
+    }
+
+    /// What `read` makes of a text; `what` says what it is.
+    fn parsed<T>(
+        &mut self,
+        fields: &Fields<'_>,
+        name: &str,
+        what: &str,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Option<T> {
+        let node = fields.get(name)?;
+        self.parsed_item(node, &fields.path(name), what, read)
+    }
+
+    fn parsed_item<T>(&mut self, node: &Node, path: &str, what: &str, read: impl Fn(&str) -> Option<T>) -> Option<T> {
+        let text = self.text(node, path)?;
+        let value = read(&text);
+        if value.is_none() {
+            let short: String = text.chars().take(60).collect();
+            self.wrong("L101", path, node.place, format!("\"{short}\" is not {what}"));
+        }
+        value
+    }
+
+    /// A reference that must be there.
+    fn reference(&mut self, fields: &Fields<'_>, name: &str) -> Option<Ref> {
+        self.required(fields, name)?;
+        self.parsed(fields, name, REFERENCE, Ref::parse)
+    }
+
+    /// A list of references that must be there.
+    fn references(&mut self, fields: &Fields<'_>, name: &str) -> Option<Vec<Ref>> {
+        let node = self.required(fields, name)?;
+        let path = fields.path(name);
+        let Value::List(list) = &node.value else {
+            self.wrong("L101", &path, node.place, format!("{} is not a list", node.value.describe()));
+            return None;
+        };
+        let read: Vec<Ref> = list.iter().filter_map(|n| self.parsed_item(n, &path, REFERENCE, Ref::parse)).collect();
+        (read.len() == list.len()).then_some(read)
+    }
+
+    /// Whether something is kept.
+    fn preserve(&mut self, fields: &Fields<'_>) -> Preserve {
+        match fields.get("preserve").map(|n| (n, &n.value)) {
+            None | Some((_, Value::Bool(false))) => Preserve::Never,
+            Some((_, Value::Bool(true))) => Preserve::Require,
+            Some((node, _)) => self.word(node, &fields.path("preserve"), &Preserve::WORDS).unwrap_or_default(),
+        }
     }
 
     /// A map of objects by name; an object that could not be read is left out.
@@ -256,5 +339,14 @@ impl Reader {
             }
         }
         out
+    }
+}
+
+/// What stands in a list, or alone.
+fn items(node: Option<&Node>) -> &[Node] {
+    match node {
+        None => &[],
+        Some(Node { value: Value::List(items), .. }) => items,
+        Some(one) => std::slice::from_ref(one),
     }
 }
