@@ -18,6 +18,7 @@ pub mod document;
 mod foreign;
 pub mod gate;
 pub mod gpt;
+pub mod inventory;
 pub mod ondisk;
 pub mod place;
 pub mod plan;

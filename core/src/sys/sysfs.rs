@@ -29,7 +29,9 @@ impl DeviceNumber {
         Self { major: rustix::fs::major(raw), minor: rustix::fs::minor(raw) }
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    /// From the form `8:0`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
         let (major, minor) = text.trim().split_once(':')?;
         Some(Self { major: major.parse().ok()?, minor: minor.parse().ok()? })
     }
@@ -268,7 +270,7 @@ pub fn parse_mountinfo(text: &str) -> Vec<Mount> {
 }
 
 /// Undoes the kernel's `\040` for a space.
-fn unescape(text: &str) -> OsString {
+pub(crate) fn unescape(text: &str) -> OsString {
     let (bytes, mut out, mut i) = (text.as_bytes(), Vec::new(), 0);
     while i < bytes.len() {
         let octal = bytes.get(i + 1..i + 4).filter(|d| bytes[i] == b'\\' && d.iter().all(|c| (b'0'..b'8').contains(c)));
