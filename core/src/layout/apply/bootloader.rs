@@ -120,7 +120,7 @@ pub fn prepare(facts: &BootFacts, target: &Path, stop: &dyn Fn() -> bool) -> Res
     for further in served.esps.iter().skip(1) {
         changed.extend(mirror(&served.esps[0].directory, &further.directory)?);
     }
-    let found = check::check(&tree, facts, &system, &sector)?;
+    let found = check::check(&tree, facts, &system, sector.core())?;
     if found.iter().any(|d| d.severity == Severity::Error) {
         return Err(diagnostic::to_error("the installed system", &found).hint("this is what would not start"));
     }
@@ -128,6 +128,17 @@ pub fn prepare(facts: &BootFacts, target: &Path, stop: &dyn Fn() -> bool) -> Res
     warnings.dedup();
     sector.kernels = kernels.into_iter().map(|k| k.version).collect();
     Ok(Prepared { sector, entries: entries(&served, &system, loader.as_ref()), cmdline, changed, warnings })
+}
+
+/// Whether the target, as it is now, would start: everything that would keep it from doing so (B5xx).
+///
+/// `core` is what lies in the bios-boot partitions. Nothing is written and no program runs.
+///
+/// # Errors
+/// `Io`; `Unsupported` when there is no kernel.
+pub fn check(facts: &BootFacts, target: &Path, core: Option<&[u8]>) -> Result<Vec<Diagnostic>> {
+    let tree = Tree::open(target)?;
+    check::check(&tree, facts, &System::of(&tree)?, core)
 }
 
 /// The kernel's command line; dracut is told of each array and volume, for it starts nothing else.

@@ -13,7 +13,6 @@
 use super::bls::Entry;
 use super::efi::in_fallback;
 use super::facts::BootFacts;
-use super::grub::BootSector;
 use super::initramfs::{self, Verdict};
 use super::kernels;
 use super::storage::{is_array_line, mdadm_conf};
@@ -36,7 +35,7 @@ struct Script {
 }
 
 /// Everything that would keep the system from starting, and what could not be looked at.
-pub(super) fn check(tree: &Tree, facts: &BootFacts, system: &System, sector: &BootSector) -> Result<Vec<Diagnostic>> {
+pub(super) fn check(tree: &Tree, facts: &BootFacts, system: &System, core: Option<&[u8]>) -> Result<Vec<Diagnostic>> {
     let mut found = Vec::new();
     let esps = match facts.serves(Firmware::Uefi) {
         true => facts.esps.iter().map(|e| Tree::esp(&e.directory)).collect::<Result<Vec<_>>>()?,
@@ -51,7 +50,7 @@ pub(super) fn check(tree: &Tree, facts: &BootFacts, system: &System, sector: &Bo
     check_entries(tree, esps.first(), facts, system, &mut found)?;
     check_etc(tree, facts, system, &mut found)?;
     check_initramfs(tree, facts, &mut found)?;
-    if facts.serves(Firmware::Bios) && !sector.core().is_some_and(|c| c.iter().any(|b| *b != 0)) {
+    if facts.serves(Firmware::Bios) && !core.is_some_and(|c| c.iter().any(|b| *b != 0)) {
         found.push(Diagnostic::error("B509", "boot", "the core of GRUB for BIOS is empty"));
     }
     Ok(found)

@@ -104,9 +104,7 @@ impl Enterprise<'_> {
         let vendor = vendor(esp, system).ok_or_else(no_content)?;
         let directory = format!("EFI/{vendor}");
         let shim = esp.read(&format!("{directory}/shimx64.efi"))?.ok_or_else(no_content)?;
-        if !esp.exists(&format!("{directory}/grubx64.efi")) {
-            return Err(no_content());
-        }
+        let grub = esp.read(&format!("{directory}/grubx64.efi"))?.ok_or_else(no_content)?;
         if !esp.exists(&format!("{directory}/BOOTX64.CSV")) {
             let text = format!("shimx64.efi,{},,This is the boot entry for {}\n", system.name, system.name);
             let bytes: Vec<u8> =
@@ -119,13 +117,12 @@ impl Enterprise<'_> {
                 esp.write(&format!("{directory}/grub.cfg"), text.as_bytes())?;
             }
             EspConfig::Stub => {
-                esp.write(&format!("{directory}/grub.cfg"), script::enterprise_stub(facts, system).as_bytes())?;
+                esp.write(&format!("{directory}/grub.cfg"), script::enterprise_stub(facts, system, &grub).as_bytes())?;
             }
         }
         // The one path that needs no entry in the firmware. fbx64.efi makes an entry out of the CSV; where the packages do
         // not bring it, shim starts the GRUB beside it.
         if !esp.exists(&in_fallback(esp, "fbx64.efi")) {
-            let grub = esp.read(&format!("{directory}/grubx64.efi"))?.ok_or_else(no_content)?;
             esp.write(&in_fallback(esp, "grubx64.efi"), &grub)?;
         }
         if !esp.exists(&in_fallback(esp, "BOOTX64.EFI")) {

@@ -83,17 +83,13 @@ pub(super) fn build(
 ) -> Result<Vec<u8>> {
     let directory = format!("boot/{}/{}", system.grub, platform.name());
     let load = format!("{directory}/load.cfg");
-    let early = script::early(facts, system);
-    let fresh = tree.write(&load, early.as_bytes())?;
+    tree.write(&load, script::early(facts, system).as_bytes())?;
     let image = format!("{directory}/core.{}", if platform == Platform::Bios { "img" } else { "efi" });
-    // Nothing that it is made of changed: what a second run would make differs in nothing.
-    if !fresh && let Some(core) = tree.read(&image)? {
-        return Ok(core);
-    }
+    let fresh = format!("{image}.cv-new");
     let compression: &[&str] = if platform == Platform::Bios { &["--compression", "auto"] } else { &[] };
     Call::new(Program::GrubMkimage)
         .args(["--directory", &format!("/usr/lib/grub/{}", platform.name())])
-        .args(["--prefix", &script::prefix(facts, system), "--output", &format!("/{image}")])
+        .args(["--prefix", &script::prefix(facts, system), "--output", &format!("/{fresh}")])
         .args(["--format", platform.name()])
         .args(compression)
         .args(["--config", &format!("/{load}")])
@@ -101,7 +97,9 @@ pub(super) fn build(
         .limit(Duration::from_secs(120))
         .in_root(tree.place())
         .run(stop)?;
-    tree.read(&image)?.ok_or_else(|| no_grub(platform))
+    let core = tree.take(&fresh)?.ok_or_else(|| no_grub(platform))?;
+    tree.write(&image, &core)?;
+    Ok(core)
 }
 
 /// Modules that reach `/boot`; the others are loaded from there.

@@ -20,7 +20,7 @@ use super::newc::{self, Listing};
 use super::storage::{self, array_lines, crypttab_line};
 use super::system::{Maker, System};
 use super::tree::Tree;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::layout::diagnostic::Diagnostic;
 use crate::sys::program::{Call, Program};
 use std::collections::BTreeMap;
@@ -232,22 +232,26 @@ pub(super) fn builtin(tree: &Tree, version: &str) -> Result<Vec<String>> {
 /// Makes an image with the programs of the target; gives its name, or `None` when there is no program for it.
 fn make(tree: &Tree, maker: Maker, version: &str, stop: &dyn Fn() -> bool) -> Result<Option<String>> {
     let root = tree.place();
+    let fresh = "boot/libcv-initramfs.cv-new";
     let (name, call) = match maker {
         Maker::Dracut if Program::Dracut.find_in(root).is_ok() => {
             let name = format!("initramfs-{version}.img");
             let call = Call::new(Program::Dracut).args(["--force", "--no-hostonly", "--no-hostonly-cmdline"]);
-            (name.clone(), call.arg(format!("/boot/{name}")).arg(version))
+            (name, call.arg(format!("/{fresh}")).arg(version))
         }
         Maker::InitramfsTools if Program::Mkinitramfs.find_in(root).is_ok() => {
             // The image that the system makes by itself later shall serve as well.
             let settings = format!("{}MODULES=most\n", super::script::HEAD);
             tree.write("etc/initramfs-tools/conf.d/zz-libcv", settings.as_bytes())?;
             let name = format!("initrd.img-{version}");
-            (name.clone(), Call::new(Program::Mkinitramfs).args(["-o", &format!("/boot/{name}"), version]))
+            (name, Call::new(Program::Mkinitramfs).args(["-o", &format!("/{fresh}"), version]))
         }
         _ => return Ok(None),
     };
+    // It comes under another name: a cut in the middle leaves the old one.
     call.limit(Duration::from_secs(1800)).in_root(root).run(stop)?;
+    let image = tree.take(fresh)?.ok_or_else(|| Error::integrity("no initramfs was made").fact("kernel", version))?;
+    tree.write_mode(&format!("boot/{name}"), &image, 0o600)?;
     Ok(Some(name))
 }
 

@@ -62,10 +62,16 @@ pub(super) fn stub(facts: &BootFacts, system: &System) -> String {
 }
 
 /// The same as the packages of Enterprise Linux have it: their tools look for the words.
-pub(super) fn enterprise_stub(facts: &BootFacts, system: &System) -> String {
+///
+/// `grub` is the program that reads it. Newer ones can be told to look on their own disk only, so that a disk that
+/// somebody plugs in is not taken for this one; a filesystem that lies on several disks is on none of them.
+pub(super) fn enterprise_stub(facts: &BootFacts, system: &System, grub: &[u8]) -> String {
     let uuid = quote(&facts.boot.uuid);
+    let spread = facts.arrays.iter().any(|a| a.needed.boot) || facts.volumes.iter().any(|v| v.needed.boot);
+    let knows = memchr::memmem::find(grub, b"root-dev-only").is_some();
+    let only = if knows && !spread && !facts.luks.iter().any(|l| l.needed.boot) { " --root-dev-only" } else { "" };
     format!(
-        "{}search --no-floppy --root-dev-only --fs-uuid --set=dev {uuid}\nset prefix=($dev){}\nexport $prefix\n\
+        "{}search --no-floppy{only} --fs-uuid --set=dev {uuid}\nset prefix=($dev){}\nexport $prefix\n\
          configfile $prefix/grub.cfg\n",
         unlock(facts),
         quote(&prefix(facts, system))

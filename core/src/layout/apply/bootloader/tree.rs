@@ -200,6 +200,15 @@ impl Tree {
         }
     }
 
+    /// Reads a file that a program made, and takes it away.
+    pub(super) fn take(&self, path: &str) -> Result<Option<Vec<u8>>> {
+        let bytes = self.read(path)?;
+        if let Ok((dir, name)) = self.root.parent(path.as_bytes(), Links::InRoot) {
+            let _ = rustix::fs::unlinkat(&dir, name, AtFlags::empty());
+        }
+        Ok(bytes)
+    }
+
     /// Makes directories that are readable by everybody.
     pub(super) fn make_directory(&self, path: &str) -> Result<()> {
         let failed = |e: Errno| Error::io("make", self.name(path), e);
