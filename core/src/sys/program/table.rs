@@ -29,6 +29,12 @@ pub enum Program {
     Cryptsetup,
     /// Builds the core of GRUB.
     GrubMkimage,
+    /// Makes an initramfs on Enterprise Linux and others.
+    Dracut,
+    /// Makes an initramfs on Debian and Ubuntu.
+    Mkinitramfs,
+    /// Shows and changes the entries in UEFI firmware.
+    Efibootmgr,
     /// Makes a squashfs of an archive.
     Tar2sqfs,
     /// Makes an archive of a squashfs.
@@ -53,6 +59,9 @@ impl Program {
             Self::Lvm => (&["lvm"], "lvm2", "lvm2"),
             Self::Cryptsetup => (&["cryptsetup"], "cryptsetup-bin", "cryptsetup"),
             Self::GrubMkimage => (&["grub-mkimage", "grub2-mkimage"], "grub-common", "grub2-tools"),
+            Self::Dracut => (&["dracut"], "dracut", "dracut"),
+            Self::Mkinitramfs => (&["mkinitramfs"], "initramfs-tools", "dracut"),
+            Self::Efibootmgr => (&["efibootmgr"], "efibootmgr", "efibootmgr"),
             Self::Tar2sqfs => (&["tar2sqfs"], "squashfs-tools-ng", "squashfs-tools-ng"),
             Self::Sqfs2tar => (&["sqfs2tar"], "squashfs-tools-ng", "squashfs-tools-ng"),
         };
