@@ -5,8 +5,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::layout::device::Facts;
 use crate::layout::diagnostic::{Diagnostic, Severity};
 use crate::layout::select::{self, Choice};
-use crate::layout::solve::{self, Wanted};
+use crate::layout::solve::{self, DiskSize, Ground, Solved};
 use crate::layout::spec::{Firmware, FsType, Spec, Wipe};
+use crate::layout::stack::{Object, Stack};
 use crate::layout::{Layout, gate, token};
 use crate::sys::sysfs;
 use crate::units::{ByteSize, human};
@@ -29,12 +30,14 @@ impl Plan {
         }
         refuse(layout, &mut found)?;
         let seed = options.seed.unwrap_or_else(|| derive_seed(layout, options, &facts));
+        let solved = sizes(spec, &choices, &facts).map_err(|found| layout.error(&placed(layout, found)))?;
+        found.extend(solved.warnings.iter().cloned());
         let mut disks = Vec::new();
         for (choice, facts) in choices.iter().zip(facts) {
-            disks.extend(place(spec, choice, facts, &seed, &mut found));
+            disks.extend(place(spec, choice, facts, &solved, &seed, &mut found));
         }
         refuse(layout, &mut found)?;
-        let filesystems = filesystems(spec, &disks, &seed)?;
+        let filesystems = filesystems(spec, &disks, &solved, &seed)?;
         let boot = boot(spec, &disks, &filesystems, &mut found);
         image_needs(options, &disks, &filesystems, &mut found);
         refuse(layout, &mut found)?;
@@ -66,12 +69,18 @@ fn not_yet(spec: &Spec) -> Vec<Diagnostic> {
     paths.map(|path| Diagnostic::error("L005", path, "this version of libcv does not plan it yet")).collect()
 }
 
-/// Ends the planning when something is wrong; warnings stay.
-fn refuse(layout: &Layout, found: &mut [Diagnostic]) -> Result<()> {
+/// The findings with their places in the document.
+fn placed(layout: &Layout, mut found: Vec<Diagnostic>) -> Vec<Diagnostic> {
     for d in found.iter_mut().filter(|d| d.line == 0 && !d.path.is_empty()) {
         let place = layout.positions().place(&d.path);
         (d.line, d.column) = (place.line, place.column);
     }
+    found
+}
+
+/// Ends the planning when something is wrong; warnings stay.
+fn refuse(layout: &Layout, found: &mut Vec<Diagnostic>) -> Result<()> {
+    *found = placed(layout, std::mem::take(found));
     if found.iter().any(|d| d.severity == Severity::Error) { Err(layout.error(found)) } else { Ok(()) }
 }
 
@@ -110,45 +119,40 @@ fn look(spec: &Spec, choice: &Choice, options: &PlanOptions, found: &mut Vec<Dia
     Ok(Some(facts))
 }
 
+/// Where everything lies on the chosen disks.
+fn sizes(spec: &Spec, choices: &[Choice], facts: &[Facts]) -> std::result::Result<Solved, Vec<Diagnostic>> {
+    let stack = Stack::of(spec).map_err(|circle| {
+        let text = circle.iter().map(ToString::to_string).collect::<Vec<_>>().join(" → ");
+        let path = circle.first().map_or_else(String::new, |o| o.path());
+        vec![Diagnostic::error("L104", path, format!("{text}: objects depend on each other in a circle"))]
+    })?;
+    let mut ground = Ground::default();
+    for (choice, f) in choices.iter().zip(facts) {
+        let name = f.path.display().to_string();
+        let disk = DiskSize { name, size: f.size, sector: f.sector, ..DiskSize::default() };
+        ground.sets.entry(choice.set.clone()).or_default().push(disk);
+    }
+    solve::solve(spec, &stack, &ground)
+}
+
 fn place(
     spec: &Spec,
     choice: &Choice,
     facts: Facts,
+    solved: &Solved,
     seed: &[u8; 16],
     found: &mut Vec<Diagnostic>,
 ) -> Option<PlannedDisk> {
     let set = &choice.set;
-    let parts: Vec<_> = spec.partitions.iter().filter(|(k, _)| k.set == *set).collect();
-    let wanted: Vec<Wanted> = parts
-        .iter()
-        .map(|(key, p)| {
-            let on = key.to_string();
-            let filesystem = spec.filesystems.values().find(|f| f.on.to_string() == on).map(|f| f.kind);
-            Wanted { name: key.name.clone(), kind: p.kind, size: p.size, number: p.number, filesystem }
-        })
-        .collect();
-    let placed = match solve::solve(&wanted, facts.size, facts.sector) {
-        Ok(placed) => placed,
-        Err(small) => {
-            let text = format!(
-                "set {set} needs {}, {} has {} for partitions: {}",
-                human(small.needed),
-                facts.path.display(),
-                human(small.usable),
-                small.table
-            );
-            let d = Diagnostic::error("F210", format!("disks.{set}"), text);
-            found.push(d.hint(format!("the disk must have at least {} bytes, it has {}", small.disk, facts.size)));
-            return None;
-        }
-    };
+    let placed = solved.disks.get(set)?.get(choice.index)?;
+    let parts = spec.partitions.iter().filter(|(k, _)| k.set == *set);
     // Replicas on several disks differ, so the index is part of the path of an identity.
     let identity = |what: &str| token::uuid(seed, &format!("{what}#{}", choice.index));
     let partitions: Vec<PlannedPartition> = parts
-        .iter()
-        .zip(&placed)
+        .zip(placed)
+        .filter_map(|(part, at)| Some((part, at.as_ref()?)))
         .map(|((key, p), at)| PlannedPartition {
-            key: (*key).clone(),
+            key: key.clone(),
             number: at.number,
             kind: p.kind,
             name: p.name.clone().unwrap_or_else(|| key.name.clone()),
@@ -169,7 +173,7 @@ fn place(
     Some(PlannedDisk { set: set.clone(), wipe: spec.disks[set].wipe, facts, guid, partitions })
 }
 
-fn filesystems(spec: &Spec, disks: &[PlannedDisk], seed: &[u8; 16]) -> Result<Vec<PlannedFilesystem>> {
+fn filesystems(spec: &Spec, disks: &[PlannedDisk], solved: &Solved, seed: &[u8; 16]) -> Result<Vec<PlannedFilesystem>> {
     let find = |on: &str| {
         let all = disks
             .iter()
@@ -178,8 +182,8 @@ fn filesystems(spec: &Spec, disks: &[PlannedDisk], seed: &[u8; 16]) -> Result<Ve
         let mut matching = all.filter(|(_, _, x)| x.key.to_string() == on);
         matching.next().map(|(d, p, _)| (d, p))
     };
-    spec.filesystems
-        .iter()
+    let there = spec.filesystems.iter().filter(|(id, _)| !solved.is_dropped(&Object::Filesystem((*id).clone())));
+    there
         .map(|(id, fs)| {
             let (disk, partition) = find(&fs.on.to_string())
                 .ok_or_else(|| Error::new(ErrorKind::Bug, format!("no partition {}", fs.on)))?;
