@@ -8,7 +8,8 @@
 //! The plan gives mdadm `--data-offset` and `--size`, so what stands here is what becomes. The offset is that of mdadm
 //! (`validate_geometry1` in its super1.c), with one exception. There it doubles where a member passes a power of two,
 //! and an array would become smaller because its members are bigger. Here it grows byte by byte until the array has
-//! caught up.
+//! caught up. (An array has one offset, that of its smallest member. So where members of level 0 differ, and the smallest
+//! alone becomes bigger, the others can lose what it gains.)
 
 use super::range::ALIGN;
 use crate::layout::spec::{Bitmap, Level, Metadata, Raid, Raid10Layout};

@@ -184,9 +184,10 @@ impl Problem<'_> {
                 let least = wish.claim.at(whole);
                 let others = (0..set.wishes.len()).filter(|i| *i != index && !set.wishes[*i].gone);
                 let others = others.fold(0u64, |sum, i| sum.saturating_add(set.least(i, whole)));
-                let room = match (most, wish.claim.weight) {
-                    (false, _) | (true, 0) => least,
-                    (true, _) => whole.saturating_sub(others).min(wish.claim.most.unwrap_or(u64::MAX)).max(least),
+                let grows = wish.claim.weight > 0 || wish.claim.percent > 0;
+                let room = match most && grows {
+                    false => least,
+                    true => whole.saturating_sub(others).min(wish.claim.most.unwrap_or(u64::MAX)).max(least),
                 };
                 let kept = set.disks.iter().flat_map(|d| &d.kept).filter(|k| k.key.as_ref() == Some(key));
                 kept.map(|k| k.length).min().unwrap_or(room.saturating_mul(set.unit))

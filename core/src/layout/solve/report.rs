@@ -146,9 +146,8 @@ impl Problem<'_> {
         let lines = there.map(|w| {
             let object = Object::Partition(w.key.clone());
             let text = self.claim_text(&w.key.name, &w.claim, whole, set.unit);
-            // A filesystem on the partition itself says nothing more.
-            let simple = self.stack.above(&object).iter().all(|o| matches!(o, Object::Filesystem(_)));
-            match self.carried_text(&object).filter(|_| !simple) {
+            let with_group = self.stack.burden(&object).iter().any(|o| matches!(o, Object::Group(_)));
+            match self.carried_text(&object).filter(|_| with_group) {
                 Some(carried) => format!("{text} ({carried})"),
                 None => text,
             }

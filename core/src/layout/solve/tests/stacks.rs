@@ -48,8 +48,10 @@ partitions:
   os/c: {type: linux, size: 50MiB}
 ";
     let solved = on(text, &[disk(1000)]).unwrap();
-    // Before it lie 499 MiB; 99 are left beside the least of a and b, one to three; c goes behind.
-    assert_eq!(mib(&solved, 0), [(500, 451), (1, 125), (126, 374), (951, 50)].map(Some));
+    // Before it lie 499 MiB, where all three have room; the 49 that are left go one to three.
+    assert_eq!(mib(&solved, 0), [(500, 501), (1, 112), (113, 337), (450, 50)].map(Some));
+    let behind = on(&text.replace("50MiB", "100MiB"), &[disk(1000)]).unwrap();
+    assert_eq!(mib(&behind, 0), [(500, 401), (1, 125), (126, 374), (901, 100)].map(Some));
 }
 
 #[test]
