@@ -123,7 +123,7 @@ fn look(spec: &Spec, choice: &Choice, options: &PlanOptions, found: &mut Vec<Dia
 fn sizes(spec: &Spec, choices: &[Choice], facts: &[Facts]) -> std::result::Result<Solved, Vec<Diagnostic>> {
     let stack = Stack::of(spec).map_err(|circle| {
         let text = circle.iter().map(ToString::to_string).collect::<Vec<_>>().join(" → ");
-        let path = circle.first().map_or_else(String::new, |o| o.path());
+        let path = circle.first().map_or_else(String::new, Object::path);
         vec![Diagnostic::error("L104", path, format!("{text}: objects depend on each other in a circle"))]
     })?;
     let mut ground = Ground::default();

@@ -6,6 +6,7 @@ use super::md::Geometry;
 use super::{CryptSize, LUKS_HEADER, Problem, Short, Solved};
 use crate::layout::spec::{VolumeGroup, VolumeKind};
 use crate::layout::stack::Object;
+use crate::units::ByteSize;
 use indexmap::IndexMap;
 
 /// Encrypted devices have whole sectors of 4 KiB, whatever is below.
@@ -140,7 +141,7 @@ impl Problem<'_> {
         let mut volumes = IndexMap::new();
         for (volume, v) in &group.lvs {
             let thin = || {
-                let shown = v.virtual_size.map_or(0, |s| s.bytes()).div_ceil(extent);
+                let shown = v.virtual_size.map_or(0, ByteSize::bytes).div_ceil(extent);
                 (v.kind == VolumeKind::Thin).then_some(VolumeSize { extents: shown, ..VolumeSize::default() })
             };
             let gone = self.gone.contains(&Object::Volume(name.to_owned(), volume.clone()));

@@ -10,6 +10,7 @@ use super::{LUKS_HEADER, Problem, Short};
 use crate::layout::size::Size;
 use crate::layout::spec::{Level, Raid, Volume, VolumeGroup, VolumeKind};
 use crate::layout::stack::Object;
+use crate::units::ByteSize;
 use std::collections::HashMap;
 
 /// The least of each object in bytes, and what cannot be.
@@ -90,7 +91,7 @@ impl Problem<'_> {
         if let Some(kept) = self.ground.kept.groups.get(group).and_then(|k| k.volumes.get(name)) {
             needs.check(object, kept.extents.saturating_mul(extent));
         } else if volume.kind == VolumeKind::Thin {
-            let shown = volume.virtual_size.map_or(0, |s| s.bytes());
+            let shown = volume.virtual_size.map_or(0, ByteSize::bytes);
             needs.check(object, shown.div_ceil(extent).saturating_mul(extent));
         } else if let Some(has) = volume.size.as_ref().and_then(|s| fixed(s, extent)) {
             needs.check(object, has);
@@ -247,7 +248,7 @@ impl Problem<'_> {
             let v = &group.lvs[volume];
             let Some(mut claim) = self.volume_claim(v, need(&object), extent) else { continue };
             if v.kind == VolumeKind::ThinPool {
-                let pool = Pool { extent, chunk: v.chunk.map(|c| c.bytes()) };
+                let pool = Pool { extent, chunk: v.chunk.map(ByteSize::bytes) };
                 let most = claim.most.unwrap_or(u64::MAX).min(pool.most());
                 claim = Claim { least: pool.whole(claim.least), most: Some(pool.whole(most)), ..claim };
                 wishes.pools.push((wishes.claims.len(), pool));

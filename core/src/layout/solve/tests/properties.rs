@@ -197,9 +197,11 @@ fn places_are_right(plots: &[Plot], spec: &Spec, ground: &Ground, solved: &Solve
             sorted.sort_by_key(|(p, _)| p.start);
             let mut at = first;
             for (p, partition) in sorted {
-                prop_assert!(p.start >= at && p.start % unit == 0 && p.length % unit == 0 && p.length > 0);
-                prop_assert!(unit % ALIGN == 0 && !p.kept);
-                at = p.start + p.length + partition.leave_free.map_or(0, |f| f.bytes());
+                prop_assert!(
+                    p.start >= at && p.start.is_multiple_of(unit) && p.length.is_multiple_of(unit) && p.length > 0
+                );
+                prop_assert!(unit.is_multiple_of(ALIGN) && !p.kept);
+                at = p.start + p.length + partition.leave_free.map_or(0, ByteSize::bytes);
             }
             prop_assert!(at <= end);
             let mut numbers: Vec<u32> = placed.iter().flatten().map(|p| p.number).collect();
@@ -232,7 +234,7 @@ fn arithmetic_is_right(plots: &[Plot], solved: &Solved) -> Result<(), TestCaseEr
             prop_assert_eq!((n as usize, a.spares), (plot.disks, 0));
             prop_assert!(a.data_offset + a.component <= smallest);
             prop_assert_eq!(a.data_offset == 0, metadata == "1.0");
-            prop_assert!(a.chunk == 0 || (a.component % a.chunk == 0 && a.size % a.chunk == 0));
+            prop_assert!(a.chunk == 0 || (a.component.is_multiple_of(a.chunk) && a.size.is_multiple_of(a.chunk)));
             let of_data = match level {
                 0 => a.size,
                 1 => a.component,
@@ -247,7 +249,7 @@ fn arithmetic_is_right(plots: &[Plot], solved: &Solved) -> Result<(), TestCaseEr
         }
         if let Some(c) = solved.crypts.get(&format!("c{s}")) {
             prop_assert!(
-                c.offset + c.size <= devices[0] && c.size % 4096 == 0 && c.offset + c.size + 4096 > devices[0]
+                c.offset + c.size <= devices[0] && c.size.is_multiple_of(4096) && c.offset + c.size + 4096 > devices[0]
             );
             devices = vec![c.size];
         }
