@@ -6,7 +6,8 @@ use crate::layout::device::Facts;
 use crate::layout::diagnostic::{Diagnostic, Severity};
 use crate::layout::select::{self, Choice};
 use crate::layout::solve::{self, Wanted};
-use crate::layout::spec::{Firmware, FsType, Spec, Wipe};
+use crate::layout::size::Size;
+use crate::layout::spec::{Firmware, FsType, Loader, Side, Spec, Wipe};
 use crate::layout::{Layout, gate, token};
 use crate::sys::sysfs;
 use crate::units::{ByteSize, human};
@@ -56,27 +57,51 @@ impl Plan {
     }
 }
 
-/// What a document can say and a plan of this version does not do.
+/// What a document can say and a plan of this version does not do. Above all nothing that would be kept is planned over.
 fn not_yet(spec: &Spec) -> Vec<Diagnostic> {
-    let arrays = spec.raid.keys().map(|n| format!("raid.{n}"));
-    let encrypted = spec.luks.keys().map(|n| format!("luks.{n}"));
-    let groups = spec.lvm.keys().map(|n| format!("lvm.{n}"));
-    let several = spec.disks.iter().filter(|(_, d)| d.count.min > 1).map(|(n, _)| format!("disks.{n}.count"));
-    let paths = arrays.chain(encrypted).chain(groups).chain(several);
-    paths.map(|path| Diagnostic::error("L005", path, "this version of libcv does not plan it yet")).collect()
+    let mut paths: Vec<String> = Vec::new();
+    paths.extend(spec.raid.keys().map(|n| format!("raid.{n}")));
+    paths.extend(spec.luks.keys().map(|n| format!("luks.{n}")));
+    paths.extend(spec.lvm.keys().map(|n| format!("lvm.{n}")));
+    for (name, set) in &spec.disks {
+        paths.extend((set.count.min > 1).then(|| format!("disks.{name}.count")));
+        paths.extend(set.preserve.keeps().then(|| format!("disks.{name}.preserve")));
+        paths.extend((set.wipe == Wipe::Zero).then(|| format!("disks.{name}.wipe")));
+    }
+    for (key, p) in &spec.partitions {
+        paths.extend(p.preserve.keeps().then(|| format!("partitions.{key}.preserve")));
+        paths.extend(matches!(p.size, Size::Of { .. }).then(|| format!("partitions.{key}.size")));
+        paths.extend(p.start.is_some().then(|| format!("partitions.{key}.start")));
+        paths.extend((p.at == Side::End).then(|| format!("partitions.{key}.at")));
+        paths.extend(p.leave_free.is_some().then(|| format!("partitions.{key}.leave-free")));
+    }
+    for (id, fs) in &spec.filesystems {
+        paths.extend(fs.preserve.keeps().then(|| format!("filesystems.{id}.preserve")));
+        paths.extend(fs.mirror.is_some().then(|| format!("filesystems.{id}.mirror")));
+        paths.extend((!fs.subvolumes.is_empty()).then(|| format!("filesystems.{id}.subvolumes")));
+    }
+    paths.extend((!spec.policy.never_touch.is_empty()).then(|| "policy.never-touch".to_owned()));
+    if let Some(boot) = &spec.boot {
+        paths.extend(spec.firmware.contains(&Firmware::Uefi).then(|| "firmware".to_owned()));
+        paths.extend((boot.loader != Loader::Grub2).then(|| "boot.loader".to_owned()));
+        let bios_boot = spec.partitions.iter().any(|(k, p)| k.set == boot.install_on && p.kind.is("bios-boot"));
+        paths.extend((!bios_boot).then(|| "boot.install-on".to_owned()));
+        paths.extend(spec.policy.no_root.then(|| "policy.no-root".to_owned()));
+    }
+    let refused = |path| Diagnostic::error("L005", path, "this version of libcv does not plan it yet");
+    paths.into_iter().map(refused).collect()
 }
 
 /// Ends the planning when something is wrong; warnings stay.
 fn refuse(layout: &Layout, found: &mut [Diagnostic]) -> Result<()> {
     for d in found.iter_mut().filter(|d| d.line == 0 && !d.path.is_empty()) {
-        let place = layout.positions().place(&d.path);
-        (d.line, d.column) = (place.line, place.column);
+        *d = d.clone().at(layout.positions().place(&d.path));
     }
     if found.iter().any(|d| d.severity == Severity::Error) { Err(layout.error(found)) } else { Ok(()) }
 }
 
 fn derive_seed(layout: &Layout, options: &PlanOptions, facts: &[Facts]) -> [u8; 16] {
-    let mut parts = vec![layout.to_json().to_string(), options.hostname.clone().unwrap_or_default()];
+    let mut parts = vec![layout.to_json(), options.hostname.clone().unwrap_or_default()];
     parts.extend(facts.iter().map(|f| format!("{} {}", f.identity(), f.changed)));
     token::seed(&parts.iter().map(String::as_str).collect::<Vec<_>>())
 }
