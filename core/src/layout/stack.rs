@@ -111,18 +111,24 @@ impl Stack {
             }
             below.insert(object.clone(), on);
         }
-        // Of those that could come next, the first in the document does: the order is the same every time.
+        // Round after round those come that stand on nothing else any more, in document order: it is the same every
+        // time.
+        let index: HashMap<&Object, usize> = objects.iter().enumerate().map(|(i, (o, _))| (o, i)).collect();
+        let on: Vec<Vec<usize>> = objects.iter().map(|(o, _)| below[o].iter().map(|b| index[b]).collect()).collect();
+        let mut placed = vec![false; objects.len()];
         let mut order = Vec::with_capacity(objects.len());
-        let mut placed: BTreeSet<&Object> = BTreeSet::new();
-        let mut left: Vec<&Object> = objects.iter().map(|(o, _)| o).collect();
+        let mut left: Vec<usize> = (0..objects.len()).collect();
         while !left.is_empty() {
-            let (ready, waiting): (Vec<&Object>, Vec<&Object>) =
-                left.into_iter().partition(|o| below[*o].iter().all(|b| placed.contains(b)));
+            let (ready, waiting): (Vec<usize>, Vec<usize>) =
+                left.into_iter().partition(|i| on[*i].iter().all(|b| placed[*b]));
             if ready.is_empty() {
-                return Err(circle(waiting[0], &below, &placed));
+                let placed: BTreeSet<&Object> = order.iter().collect();
+                return Err(circle(&objects[waiting[0]].0, &below, &placed));
             }
-            placed.extend(&ready);
-            order.extend(ready.into_iter().cloned());
+            for i in ready {
+                placed[i] = true;
+                order.push(objects[i].0.clone());
+            }
             left = waiting;
         }
         Ok(Self { order, below, above })
