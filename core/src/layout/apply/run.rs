@@ -8,6 +8,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::Unit;
 use crate::job::Task;
 use crate::layout::gate::Gate;
+use crate::layout::device::WriteAt;
+use crate::layout::ondisk::md::older::accepted_by_older;
+use crate::layout::place::Place;
 use crate::layout::plan::{Device, Plan, PlannedFilesystem};
 use crate::layout::ranges::Ranges;
 use crate::layout::signature;
@@ -47,15 +50,17 @@ impl<'a> Run<'a> {
         let plan = self.plan;
         let mut running = Running::new(plan, &self.nodes, &stop);
         let made = self.make(&mut running, &stop);
-        let files = plan.disks.iter().all(|d| d.is_file());
+        // What is there for data stays up for others to use. A system that was installed starts by its own means, from
+        // arrays that were stopped and are clean.
+        let stays = self.source.is_none() && !plan.disks.iter().any(|d| d.is_file());
         match made {
-            Ok(applied) if !files => {
-                // Disks of a machine stay as they are for others to use.
+            Ok(applied) if stays => {
                 running.release();
                 Ok(applied)
             }
             Ok(applied) => {
                 running.stop()?;
+                self.for_older_kernels()?;
                 self.forget();
                 Ok(applied)
             }
@@ -66,6 +71,23 @@ impl<'a> Run<'a> {
                 Err(self.explain(e).with_failed_undo(undone))
             }
         }
+    }
+
+    /// The kernel of the image may be older than this one, which made the arrays.
+    fn for_older_kernels(&self) -> Result<()> {
+        for member in self.plan.arrays.iter().flat_map(|a| &a.members) {
+            let Device::Partition { disk, partition } = *member else { continue };
+            let (gate, p) = (&self.gates[disk], &self.plan.disks[disk].partitions[partition]);
+            gate.flush()?;
+            let changed = accepted_by_older(&Place::new(gate, p.start, p.length));
+            let changed = changed.map_err(|e| Error::io("read", gate.name(), e))?;
+            if let Some((offset, bytes)) = changed {
+                let failed = |e| Error::io("write", gate.name(), e);
+                gate.write_at(p.start + offset, &bytes).map_err(failed)?;
+                gate.sync().map_err(failed)?;
+            }
+        }
+        Ok(())
     }
 
     /// Partitions of an image file end with the run.

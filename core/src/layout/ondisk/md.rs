@@ -12,6 +12,7 @@
 //! `drivers/md/md.c` of Linux, `super0.c` and `super1.c` of mdadm.
 
 mod old;
+pub mod older;
 pub mod write;
 
 use super::Fields;
