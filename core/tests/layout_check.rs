@@ -153,8 +153,7 @@ filesystems:
   a: {on: os/aa, type: ext4, label: seventeen-letters}
   b: {on: os/b, type: ext4}
 ";
-    let found: Vec<_> =
-        layout::check(text.as_bytes(), "test").iter().map(|d| (d.code, d.line, d.column)).collect();
+    let found: Vec<_> = layout::check(text.as_bytes(), "test").iter().map(|d| (d.code, d.line, d.column)).collect();
     assert_eq!(
         found,
         [
@@ -266,7 +265,8 @@ fn hostile_documents_end_soon() {
     let chain = {
         let mut s = String::from("schema: cv.layout/v1\nname: chain\ndisks: {d: {}}\nlvm:\n");
         for g in 0..120 {
-            let _ = writeln!(s, "  g{g}:\n    pvs: [lvm/g{}/v, lvm/g{g}/nowhere]\n    lvs:\n      v: {{size: 1B}}", g + 1);
+            let _ =
+                writeln!(s, "  g{g}:\n    pvs: [lvm/g{}/v, lvm/g{g}/nowhere]\n    lvs:\n      v: {{size: 1B}}", g + 1);
             for v in 0..50 {
                 let _ = writeln!(s, "      v{v}: {{size: 1B}}");
             }

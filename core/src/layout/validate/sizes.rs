@@ -1,6 +1,6 @@
 //! Sizes: what they add up to, and what is too small for what stands on it.
 
-use super::{MIB, Validator};
+use super::{MIB, Validator, is_thin};
 use crate::layout::diagnostic::Diagnostic;
 use crate::layout::size::{Base, Size};
 use crate::layout::spec::{Level, PartitionKey, Ref, VolumeKind};
@@ -59,7 +59,12 @@ impl Validator<'_> {
                     None => sum.rest = Some(name),
                     Some(first) => {
                         let text = format!("more than one \"size: rest\" in {of}: {first} and {name}");
-                        self.wrong_with_hint("L109", path, text, "give both bounds and weights: {min: 1GiB, weight: 1}");
+                        self.wrong_with_hint(
+                            "L109",
+                            path,
+                            text,
+                            "give both bounds and weights: {min: 1GiB, weight: 1}",
+                        );
                     }
                 }
                 return;
@@ -109,11 +114,13 @@ impl Validator<'_> {
             let Some(most) = self.at_most(&fs.on, 0).filter(|m| *m < least && *m > 0) else { continue };
             let path = match &fs.on {
                 Ref::Partition(key) => format!("partitions.{key}.size"),
-                Ref::Volume(group, name) => format!("lvm.{group}.lvs.{name}.size"),
+                Ref::Volume(group, name) => {
+                    let key = if is_thin(self.spec, &(&fs.on).into()) { "virtual-size" } else { "size" };
+                    format!("lvm.{group}.lvs.{name}.{key}")
+                }
                 Ref::Raid(_) | Ref::Luks(_) => format!("filesystems.{id}.on"),
             };
-            let text =
-                format!("{} needs at least {}, \"{}\" has {}", fs.kind.name(), human(least), fs.on, human(most));
+            let text = format!("{} needs at least {}, \"{}\" has {}", fs.kind.name(), human(least), fs.on, human(most));
             self.wrong("L126", path, text);
         }
     }
