@@ -23,6 +23,7 @@ pub struct DiskSet {
     pub pick: Pick,
     /// Sets whose rules must not fit its disks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::one_or_more_texts")]
     pub exclude: Vec<String>,
     /// What its disks must have in common.
     #[serde(default, skip_serializing_if = "Require::is_default")]
@@ -97,7 +98,7 @@ pub struct Match {
     pub rotational: Option<bool>,
     /// How it is attached, one of these.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "transport_schema")]
+    #[schemars(schema_with = "schema::one_or_more::<Transport>")]
     pub transport: Vec<Transport>,
     /// Whether the medium can be taken out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -198,11 +199,6 @@ impl Transport {
         ("scsi", Self::Scsi),
         ("xen", Self::Xen),
     ];
-}
-
-fn transport_schema(_: &mut SchemaGenerator) -> Schema {
-    let words: Vec<&str> = Transport::WORDS.iter().map(|(w, _)| *w).collect();
-    json_schema!({"anyOf": [{"enum": words.clone()}, {"type": "array", "items": {"enum": words}}]})
 }
 
 /// How many disks a set has.
@@ -325,6 +321,7 @@ pub enum End {
 pub struct Require {
     /// Properties that are the same on all of them. That of a logical sector is always.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::one_or_more::<Same>")]
     pub same: Vec<Same>,
     /// By how much the largest may exceed the smallest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
