@@ -117,13 +117,23 @@ pub struct Match {
 }
 
 impl Match {
-    /// Whether it names disks by who they are, and by nothing else: such sets choose first.
+    /// Whether it names disks by who they are: such sets choose first. A pattern that several could fit names nobody.
     #[must_use]
     pub fn is_identity(&self) -> bool {
-        let named = [&self.by_id, &self.wwid, &self.serial].iter().any(|l| !l.is_empty()) || self.has.is_some();
-        let alternatives = self.any.iter().chain(&self.first_of);
-        let branches = !self.any.is_empty() || !self.first_of.is_empty();
-        named || self.all.iter().any(Self::is_identity) || (branches && alternatives.into_iter().all(Self::is_identity))
+        let exact = |text: &String| !text.contains(['*', '?']);
+        let named = |list: &&Vec<String>| !list.is_empty() && list.iter().all(exact);
+        let carries = |has: &Has| {
+            has.fs_uuid.is_some()
+                || has.md_uuid.is_some()
+                || has.gpt_guid.is_some()
+                || has.label.as_ref().is_some_and(exact)
+        };
+        let branches = |list: &[Self]| !list.is_empty() && list.iter().all(Self::is_identity);
+        [&self.by_id, &self.wwid, &self.serial].iter().any(named)
+            || self.has.as_ref().is_some_and(carries)
+            || self.all.iter().any(Self::is_identity)
+            || branches(&self.any)
+            || branches(&self.first_of)
     }
 }
 
@@ -390,4 +400,20 @@ impl Wipe {
         ("discard", Self::Discard),
         ("zero", Self::Zero),
     ];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identities_are_told_from_patterns() {
+        let serial = |text: &str| Match { serial: vec![text.to_owned()], ..Match::default() };
+        let model = Match { model: vec!["x".to_owned()], ..Match::default() };
+        assert!(serial("S1").is_identity() && !serial("S*").is_identity() && !model.is_identity());
+        assert!(Match { any: vec![serial("S1"), serial("S2")], ..model.clone() }.is_identity());
+        assert!(!Match { any: vec![serial("S1"), model.clone()], ..Match::default() }.is_identity());
+        assert!(Match { all: vec![serial("S1"), model.clone()], ..Match::default() }.is_identity());
+        assert!(!Match { not: Some(Box::new(serial("S1"))), ..model }.is_identity());
+    }
 }
