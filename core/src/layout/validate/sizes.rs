@@ -4,7 +4,7 @@ use super::{MIB, Validator, is_thin};
 use crate::layout::diagnostic::Diagnostic;
 use crate::layout::size::{Base, Size};
 use crate::layout::spec::{Level, PartitionKey, Ref, VolumeKind};
-use crate::units::human;
+use crate::units::{ByteSize, human};
 use std::collections::HashMap;
 
 /// What LUKS 2 keeps before the data, as cryptsetup makes it.
@@ -149,7 +149,7 @@ impl Validator<'_> {
                 let g = spec.lvm.get(group)?;
                 let volume = g.lvs.get(name)?;
                 match volume.kind {
-                    VolumeKind::Thin => volume.virtual_size.map(|s| s.bytes()),
+                    VolumeKind::Thin => volume.virtual_size.map(ByteSize::bytes),
                     VolumeKind::Linear | VolumeKind::ThinPool => {
                         most(volume.size?)?.checked_next_multiple_of(g.extent.bytes().max(1))
                     }
@@ -162,7 +162,7 @@ impl Validator<'_> {
 fn most(size: Size) -> Option<u64> {
     match size {
         Size::Fixed(size) => Some(size.bytes()),
-        Size::Flex { max, .. } | Size::Of { max, .. } => max.map(|m| m.bytes()),
+        Size::Flex { max, .. } | Size::Of { max, .. } => max.map(ByteSize::bytes),
         Size::Rest | Size::Percent(_) => None,
     }
 }
