@@ -1201,8 +1201,8 @@ int32_t cv_layout_check_file(const char *file,
                              char **diagnostics_json);
 
 /**
- * Everything that is wrong with a document that extends no other: a JSON array of `{code, severity, path, line, column, message, hint}`, empty
- * when nothing is.
+ * Everything that is wrong with a document that extends no other: a JSON array of `{code, severity, path, line, column,
+ * message, hint}`, empty when nothing is.
  */
 int32_t cv_layout_check(const char *document,
                         const char *name,

@@ -117,8 +117,8 @@ pub unsafe extern "C" fn cv_layout_check_file(
     })
 }
 
-/// Everything that is wrong with a document that extends no other: a JSON array of `{code, severity, path, line, column, message, hint}`, empty
-/// when nothing is.
+/// Everything that is wrong with a document that extends no other: a JSON array of `{code, severity, path, line, column,
+/// message, hint}`, empty when nothing is.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cv_layout_check(
     document: *const c_char,

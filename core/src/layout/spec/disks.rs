@@ -23,6 +23,7 @@ pub struct DiskSet {
     pub pick: Pick,
     /// Sets whose rules must not fit its disks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::one_or_more_texts")]
     pub exclude: Vec<String>,
     /// What its disks must have in common.
     #[serde(default, skip_serializing_if = "Require::is_default")]
@@ -97,7 +98,7 @@ pub struct Match {
     pub rotational: Option<bool>,
     /// How it is attached, one of these.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "transport_schema")]
+    #[schemars(schema_with = "schema::one_or_more::<Transport>")]
     pub transport: Vec<Transport>,
     /// Whether the medium can be taken out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -116,13 +117,23 @@ pub struct Match {
 }
 
 impl Match {
-    /// Whether it names disks by who they are, and by nothing else: such sets choose first.
+    /// Whether it names disks by who they are: such sets choose first. A pattern that several could fit names nobody.
     #[must_use]
     pub fn is_identity(&self) -> bool {
-        let named = [&self.by_id, &self.wwid, &self.serial].iter().any(|l| !l.is_empty()) || self.has.is_some();
-        let alternatives = self.any.iter().chain(&self.first_of);
-        let branches = !self.any.is_empty() || !self.first_of.is_empty();
-        named || self.all.iter().any(Self::is_identity) || (branches && alternatives.into_iter().all(Self::is_identity))
+        let exact = |text: &String| !text.contains(['*', '?']);
+        let named = |list: &&Vec<String>| !list.is_empty() && list.iter().all(exact);
+        let carries = |has: &Has| {
+            has.fs_uuid.is_some()
+                || has.md_uuid.is_some()
+                || has.gpt_guid.is_some()
+                || has.label.as_ref().is_some_and(exact)
+        };
+        let branches = |list: &[Self]| !list.is_empty() && list.iter().all(Self::is_identity);
+        [&self.by_id, &self.wwid, &self.serial].iter().any(named)
+            || self.has.as_ref().is_some_and(carries)
+            || self.all.iter().any(Self::is_identity)
+            || branches(&self.any)
+            || branches(&self.first_of)
     }
 }
 
@@ -198,11 +209,6 @@ impl Transport {
         ("scsi", Self::Scsi),
         ("xen", Self::Xen),
     ];
-}
-
-fn transport_schema(_: &mut SchemaGenerator) -> Schema {
-    let words: Vec<&str> = Transport::WORDS.iter().map(|(w, _)| *w).collect();
-    json_schema!({"anyOf": [{"enum": words.clone()}, {"type": "array", "items": {"enum": words}}]})
 }
 
 /// How many disks a set has.
@@ -325,6 +331,7 @@ pub enum End {
 pub struct Require {
     /// Properties that are the same on all of them. That of a logical sector is always.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::one_or_more::<Same>")]
     pub same: Vec<Same>,
     /// By how much the largest may exceed the smallest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -393,4 +400,20 @@ impl Wipe {
         ("discard", Self::Discard),
         ("zero", Self::Zero),
     ];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identities_are_told_from_patterns() {
+        let serial = |text: &str| Match { serial: vec![text.to_owned()], ..Match::default() };
+        let model = Match { model: vec!["x".to_owned()], ..Match::default() };
+        assert!(serial("S1").is_identity() && !serial("S*").is_identity() && !model.is_identity());
+        assert!(Match { any: vec![serial("S1"), serial("S2")], ..model.clone() }.is_identity());
+        assert!(!Match { any: vec![serial("S1"), model.clone()], ..Match::default() }.is_identity());
+        assert!(Match { all: vec![serial("S1"), model.clone()], ..Match::default() }.is_identity());
+        assert!(!Match { not: Some(Box::new(serial("S1"))), ..model }.is_identity());
+    }
 }

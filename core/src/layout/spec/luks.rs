@@ -11,9 +11,11 @@ pub struct Luks {
     /// What is encrypted.
     pub on: Ref,
     /// The version of the header.
+    #[serde(default = "version")]
     #[schemars(schema_with = "version_schema")]
     pub version: u32,
     /// What opens it, each for itself. References: no secret ever stands in a document.
+    #[schemars(schema_with = "schema::one_or_more::<Key>")]
     pub keys: Vec<Key>,
     /// Options of `/etc/crypttab`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -36,8 +38,13 @@ pub enum Key {
     /// The TPM of the machine, which gives the key while these registers are as they were.
     Tpm2 {
         /// The numbers of the registers.
+        #[schemars(schema_with = "schema::one_or_more::<u32>")]
         pcrs: Vec<u32>,
     },
+}
+
+fn version() -> u32 {
+    2
 }
 
 fn version_schema(_: &mut SchemaGenerator) -> Schema {

@@ -15,6 +15,7 @@ pub struct VolumeGroup {
     /// What it is made of; a partition stands for all its replicas.
     pub pvs: Vec<Ref>,
     /// The unit of its volumes; a power of two from 1 MiB on.
+    #[serde(default = "extent")]
     #[schemars(schema_with = "bytes_schema")]
     pub extent: ByteSize,
     /// What no volume gets, for snapshots.
@@ -33,6 +34,10 @@ pub struct VolumeGroup {
 impl VolumeGroup {
     /// The unit of volumes where a document gives none.
     pub const EXTENT: ByteSize = ByteSize::new(4 << 20);
+}
+
+fn extent() -> ByteSize {
+    VolumeGroup::EXTENT
 }
 
 /// A logical volume.

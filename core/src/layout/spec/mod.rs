@@ -55,6 +55,7 @@ pub struct Spec {
     pub extends: Vec<String>,
     /// The firmware that must be able to start it; empty to follow the machine.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::one_or_more::<Firmware>")]
     pub firmware: Vec<Firmware>,
     /// Sets of disks, by name.
     #[schemars(with = "BTreeMap<String, DiskSet>")]

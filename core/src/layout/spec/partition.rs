@@ -51,6 +51,7 @@ pub struct Partition {
     pub uuid: Option<Uuid>,
     /// Its attributes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::one_or_more::<Attribute>")]
     pub attrs: Vec<Attribute>,
     /// Where it begins, in bytes from the begin of the disk; without it where there is room.
     #[serde(default, skip_serializing_if = "Option::is_none")]

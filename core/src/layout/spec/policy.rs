@@ -10,6 +10,7 @@ use serde::Serialize;
 pub struct Policy {
     /// Disks to which one of these applies belong to no set.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::one_or_more::<NeverTouch>")]
     pub never_touch: Vec<NeverTouch>,
     /// With a boot loader but without a filesystem at `/`: that is meant.
     #[serde(default, skip_serializing_if = "is_false")]

@@ -1,7 +1,7 @@
 //! The JSON Schema of the document, out of the types, and the forms that a type alone does not give.
 
 use super::Spec;
-use schemars::{Schema, SchemaGenerator, json_schema as json};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema as json};
 use serde_json::Value;
 
 /// The JSON Schema of the document.
@@ -22,9 +22,15 @@ fn disks_may_be_elsewhere(schema: &mut Value) {
     schema["anyOf"] = serde_json::json!([{"required": ["disks"]}, {"required": ["extends"]}]);
 }
 
+/// One, or a list of them.
+pub(super) fn one_or_more<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    let one = generator.subschema_for::<T>();
+    json!({"anyOf": [one.clone(), {"type": "array", "items": one}]})
+}
+
 /// A text, or a list of texts.
-pub(super) fn one_or_more_texts(_: &mut SchemaGenerator) -> Schema {
-    json!({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]})
+pub(super) fn one_or_more_texts(generator: &mut SchemaGenerator) -> Schema {
+    one_or_more::<String>(generator)
 }
 
 /// A number of bytes of a sector.
@@ -70,6 +76,7 @@ fn without_null(schema: &mut Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
     /// The schema in the repository is what the types say; `LIBCV_BLESS=1` writes it anew.
     #[test]
@@ -82,5 +89,19 @@ mod tests {
         }
         let stored = std::fs::read_to_string(path).unwrap_or_default();
         assert!(stored == now, "core/schemas/cv.layout.v1.json is out of date: run the tests with LIBCV_BLESS=1");
+    }
+
+    /// The JSON form of any document fits the schema.
+    #[test]
+    fn what_is_written_fits() {
+        let (mut schemas, mut compiler) = (boon::Schemas::new(), boon::Compiler::new());
+        compiler.add_resource("file:///schema.json", json_schema()).unwrap();
+        let index = compiler.compile("file:///schema.json", &mut schemas).unwrap();
+        let mut runner = TestRunner::new(Config::with_cases(64));
+        let fits = |spec| {
+            let value = serde_json::to_value(&spec).unwrap();
+            schemas.validate(&value, index).map_err(|e| TestCaseError::fail(format!("{e}\n{value}")))
+        };
+        runner.run(&super::super::arbitrary::spec(), fits).unwrap();
     }
 }

@@ -14,7 +14,7 @@ impl Validator<'_> {
             let path = format!("luks.{id}");
             let hint = "put an array or a volume group under it";
             self.one_device(format!("{path}.on"), &luks.on, "an encrypted device", hint);
-            if luks.keys.is_empty() {
+            if luks.keys.is_empty() && !self.positions.is_faulty(&format!("{path}.keys")) {
                 let text = "without a key nobody could open it";
                 self.wrong_with_hint("L140", format!("{path}.keys"), text, "write for example {secret: \"ref:NAME\"}");
             }

@@ -59,9 +59,13 @@ impl Validator<'_> {
         if let Some(bad) = mount.options.iter().find(foreign) {
             let text = format!("\"{bad}\" would bring in another device or file");
             self.wrong("L118", format!("{path}.options"), text);
-        } else if let Some(bad) = mount.options.iter().find(|o| o.is_empty() || o.contains([',', ' ', '\t', '#'])) {
+        } else if let Some(bad) = mount.options.iter().find(|o| !is_option(o)) {
             let d = Diagnostic::error("L118", format!("{path}.options"), format!("\"{bad}\" is not one option"));
             self.report(d.hint("write options as a list, one to an item"));
         }
     }
+}
+
+fn is_option(text: &str) -> bool {
+    !text.is_empty() && !text.contains(|c: char| c.is_control() || c.is_whitespace() || c == ',' || c == '#')
 }

@@ -1,10 +1,10 @@
 //! Sizes: what they add up to, and what is too small for what stands on it.
 
-use super::{MIB, Validator};
+use super::{MIB, Validator, is_thin};
 use crate::layout::diagnostic::Diagnostic;
 use crate::layout::size::{Base, Size};
 use crate::layout::spec::{Level, PartitionKey, Ref, VolumeKind};
-use crate::units::human;
+use crate::units::{ByteSize, human};
 use std::collections::HashMap;
 
 /// What LUKS 2 keeps before the data, as cryptsetup makes it.
@@ -114,7 +114,10 @@ impl Validator<'_> {
             let Some(most) = self.at_most(&fs.on, 0).filter(|m| *m < least && *m > 0) else { continue };
             let path = match &fs.on {
                 Ref::Partition(key) => format!("partitions.{key}.size"),
-                Ref::Volume(group, name) => format!("lvm.{group}.lvs.{name}.size"),
+                Ref::Volume(group, name) => {
+                    let key = if is_thin(self.spec, &(&fs.on).into()) { "virtual-size" } else { "size" };
+                    format!("lvm.{group}.lvs.{name}.{key}")
+                }
                 Ref::Raid(_) | Ref::Luks(_) => format!("filesystems.{id}.on"),
             };
             let text = format!("{} needs at least {}, \"{}\" has {}", fs.kind.name(), human(least), fs.on, human(most));
@@ -146,7 +149,7 @@ impl Validator<'_> {
                 let g = spec.lvm.get(group)?;
                 let volume = g.lvs.get(name)?;
                 match volume.kind {
-                    VolumeKind::Thin => volume.virtual_size.map(|s| s.bytes()),
+                    VolumeKind::Thin => volume.virtual_size.map(ByteSize::bytes),
                     VolumeKind::Linear | VolumeKind::ThinPool => {
                         most(volume.size?)?.checked_next_multiple_of(g.extent.bytes().max(1))
                     }
@@ -159,7 +162,7 @@ impl Validator<'_> {
 fn most(size: Size) -> Option<u64> {
     match size {
         Size::Fixed(size) => Some(size.bytes()),
-        Size::Flex { max, .. } | Size::Of { max, .. } => max.map(|m| m.bytes()),
+        Size::Flex { max, .. } | Size::Of { max, .. } => max.map(ByteSize::bytes),
         Size::Rest | Size::Percent(_) => None,
     }
 }
