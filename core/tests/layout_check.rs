@@ -180,12 +180,21 @@ fn the_document_says_every_code() {
         include_str!("../src/layout/apply/erase.rs"),
         include_str!("../src/layout/apply/gpt.rs"),
         include_str!("../src/layout/apply/bootloader.rs"),
+        include_str!("../src/layout/apply/bootloader/check.rs"),
+        include_str!("../src/layout/apply/bootloader/enterprise.rs"),
+        include_str!("../src/layout/apply/bootloader/grub.rs"),
+        include_str!("../src/layout/apply/bootloader/initramfs.rs"),
+        include_str!("../src/layout/apply/bootloader/kernels.rs"),
+        include_str!("../src/layout/apply/bootloader/nvram.rs"),
+        include_str!("../src/layout/apply/bootloader/systemd_boot.rs"),
         include_str!("../src/sys/mount.rs"),
         include_str!("../src/sys/program.rs"),
     ];
     for source in sources {
         for piece in source.split('"').filter(|p| {
-            p.len() == 4 && p.starts_with(['L', 'F', 'A', 'I']) && p[1..].chars().all(|c| c.is_ascii_digit())
+            p.len() == 4
+                && p.starts_with(['L', 'F', 'A', 'I', 'B', 'E', 'W'])
+                && p[1..].chars().all(|c| c.is_ascii_digit())
         }) {
             assert!(text.contains(&format!("| {piece} |")), "{piece} is not in core/docs/layout-schema.md");
         }

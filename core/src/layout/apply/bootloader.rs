@@ -111,8 +111,11 @@ pub fn prepare(facts: &BootFacts, target: &Path, stop: &dyn Fn() -> bool) -> Res
             sync::install_node_hook(&tree, &system, node)?;
         }
     }
-    watched.extend(loader.iter().map(|(vendor, _)| format!("EFI/{vendor}")));
-    watched.dedup();
+    for directory in loader.iter().map(|(vendor, _)| format!("EFI/{vendor}")) {
+        if !watched.contains(&directory) {
+            watched.push(directory);
+        }
+    }
     let served = if uefi { facts.clone() } else { BootFacts { esps: Vec::new(), ..facts.clone() } };
     sync::install(&tree, &served, &system, &watched)?;
     let mut changed = tree.changed();
