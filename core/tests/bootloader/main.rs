@@ -220,6 +220,12 @@ fn the_check_finds_what_would_not_start() {
             Box::new(move |f| std::fs::remove_file(f.target().join(format!("boot/initramfs-{kernel}.img"))).unwrap()),
         ),
         ("B506", Box::new(move |f| edit(f, &entry, "root=/dev/mapper/sys-root", "root=/dev/mapper/rl-root"))),
+        (
+            "B506",
+            Box::new(|f| {
+                f.put("etc/fstab", format!("UUID={BOOT} / xfs defaults 0 0\n"));
+            }),
+        ),
         ("B507", Box::new(|f| edit(f, "etc/mdadm.conf", "12121212", "13131313"))),
         ("B507", Box::new(|f| std::fs::remove_file(f.target().join("etc/mdadm.conf")).unwrap())),
         (
@@ -288,4 +294,9 @@ fn the_script_keeps_esps_alike() {
     assert_eq!(bootloader::mirror(&esp1, &f.esp2()).unwrap(), [""; 0]);
     assert!(f.esp2().join("EFI/Dell/tool.efi").exists() && !f.esp2().join("EFI/rocky/mmx64.efi").exists());
     assert!(f.files().keys().all(|p| !p.ends_with(".cv-new")));
+    // What cannot be written is told.
+    std::fs::remove_dir_all(f.esp2().join("EFI/new dir")).unwrap();
+    std::fs::write(f.esp2().join("EFI/new dir"), "in the way").unwrap();
+    let out = std::process::Command::new("sh").args([&script, &esp1, &f.esp2()]).output().unwrap();
+    assert!(!out.status.success() && !out.stderr.is_empty());
 }

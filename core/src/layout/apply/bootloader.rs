@@ -138,7 +138,7 @@ pub fn prepare(facts: &BootFacts, target: &Path, stop: &dyn Fn() -> bool) -> Res
 /// `core` is what lies in the bios-boot partitions. Nothing is written and no program runs.
 ///
 /// # Errors
-/// `Io`; `Unsupported` when there is no kernel.
+/// `Io`.
 pub fn check(facts: &BootFacts, target: &Path, core: Option<&[u8]>) -> Result<Vec<Diagnostic>> {
     let tree = Tree::open(target)?;
     check::check(&tree, facts, &System::of(&tree)?, core)

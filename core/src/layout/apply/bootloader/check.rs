@@ -196,6 +196,15 @@ fn check_etc(tree: &Tree, facts: &BootFacts, system: &System, found: &mut Vec<Di
         let text = format!("/{path} names the arrays {:?}, the disks have {:?}", list(&have), list(&want));
         found.push(Diagnostic::error("B507", "raid", text));
     }
+    let fstab = tree.text("etc/fstab")?.unwrap_or_default();
+    let by_uuid = format!("UUID={}", facts.root_uuid);
+    for line in fstab.lines().filter(|l| !l.trim_start().starts_with('#')) {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        if fields.get(1) == Some(&"/") && fields[0] != by_uuid && fields[0] != facts.root {
+            let text = format!("/etc/fstab mounts {} at /, the layout has {by_uuid}", fields[0]);
+            found.push(Diagnostic::error("B506", "boot", text));
+        }
+    }
     let crypttab = tree.text("etc/crypttab")?.unwrap_or_default();
     for luks in &facts.luks {
         let source = format!("UUID={}", luks.uuid);
@@ -209,7 +218,7 @@ fn check_etc(tree: &Tree, facts: &BootFacts, system: &System, found: &mut Vec<Di
 }
 
 fn check_initramfs(tree: &Tree, facts: &BootFacts, found: &mut Vec<Diagnostic>) -> Result<()> {
-    for kernel in kernels::kernels(tree)?.iter().filter(|k| !k.is_rescue()) {
+    for kernel in kernels::listed(tree).iter().filter(|k| !k.is_rescue()) {
         let Some(name) = &kernel.initrd else {
             if facts.is_stacked() {
                 let text = format!("kernel {} has no initramfs, and its root needs one", kernel.version);
