@@ -318,6 +318,22 @@ pub(crate) fn ubuntu(version: &str) -> Fixture {
     f
 }
 
+/// Debian 12 for BIOS, whose initramfs was made for the machine that was captured.
+pub(crate) fn debian12_bios() -> Fixture {
+    let f = deb("NAME=\"Debian GNU/Linux\"\nPRETTY_NAME=\"Debian GNU/Linux 12\"\nID=debian\n", "dep", "6.1.0-30-amd64");
+    with_shell(&f);
+    f.put("usr/lib/grub/i386-pc/boot.img", vec![7; 512]);
+    for name in ["luks.mod", "lvm.mod", "ext2.mod", "moddep.lst"] {
+        f.put(&format!("usr/lib/grub/i386-pc/{name}"), format!("module {name}"));
+    }
+    f.program("usr/bin/grub-mkimage", &recording("--output", &"core ".repeat(200)));
+    f.program("usr/sbin/mkinitramfs", &maker(2)).put("generic.img", debian_image("most"));
+    f.put("etc/cryptsetup-initramfs/conf-hook", "#CRYPTSETUP=\nASKPASS=y\n");
+    f.put("etc/initramfs-tools/conf.d/resume", "RESUME=UUID=of-another-machine\n");
+    f.put("etc/crypttab", "# <target> <source>\nold UUID=1 none luks\ntmp /dev/urandom none\n");
+    f
+}
+
 /// Debian without a signed loader: modules only, as in an image without Secure Boot.
 pub(crate) fn debian_unsigned() -> Fixture {
     let f =
@@ -337,18 +353,21 @@ pub(crate) fn systemd_boot() -> Fixture {
     f
 }
 
-/// Gives a target a shell, so that scripts run in it as its programs.
+/// Gives a target a shell and `cp`, so that scripts run in it as its programs.
 pub(crate) fn with_shell(f: &Fixture) {
-    let copy = |path: &str| {
-        let real = std::fs::canonicalize(path).unwrap();
-        f.put(path.trim_start_matches('/'), std::fs::read(&real).unwrap());
-        std::fs::set_permissions(f.target().join(&path[1..]), PermissionsExt::from_mode(0o755)).unwrap();
-    };
-    copy("/bin/sh");
-    let list = std::process::Command::new("ldd").arg("/bin/sh").output().unwrap();
-    for word in String::from_utf8(list.stdout).unwrap().split_whitespace().filter(|w| w.starts_with('/')) {
-        copy(word);
+    for program in ["/bin/sh", "/bin/cp"] {
+        let list = std::process::Command::new("ldd").arg(program).output().unwrap();
+        let list = String::from_utf8(list.stdout).unwrap();
+        for path in list.split_whitespace().filter(|w| w.starts_with('/')).chain([program]) {
+            f.put(&path[1..], std::fs::read(path).unwrap());
+            std::fs::set_permissions(f.target().join(&path[1..]), PermissionsExt::from_mode(0o755)).unwrap();
+        }
     }
+}
+
+/// A program that makes an initramfs: it notes how it was called and copies `/generic.img` to argument `number`.
+pub(crate) fn maker(number: u8) -> String {
+    format!("#!/bin/sh\necho \"${{0##*/}} $*\" >> /CALLED\n/bin/cp /generic.img \"${number}\"\n")
 }
 
 /// A program that notes its arguments in `/CALLED` and writes `content` to the file that is named after `option`.
@@ -409,6 +428,21 @@ pub(crate) fn mirrored(f: &Fixture) -> BootFacts {
         volumes: vec![Volume { group: "sys".to_owned(), name: "root".to_owned(), needed: needed(false, true) }],
         esps: vec![one.esps[0].clone(), second],
         ..one
+    }
+}
+
+/// One disk with BIOS: everything in one filesystem on LVM on LUKS1, which GRUB has to open.
+pub(crate) fn all_in_luks(f: &Fixture) -> BootFacts {
+    let uuid = Uuid::parse_str("cccccccc-0000-4000-8000-000000000001").unwrap();
+    let needed = needed(true, true);
+    BootFacts {
+        firmwares: vec![Firmware::Bios],
+        root: "/dev/mapper/sys-root".to_owned(),
+        boot: BootPlace { uuid: ROOT.to_owned(), kind: FsType::Ext4, path: "/boot".to_owned() },
+        luks: vec![Luks { name: "crypt".to_owned(), uuid, version: 1, unlock: Unlock::Ask, needed }],
+        volumes: vec![Volume { group: "sys".to_owned(), name: "root".to_owned(), needed }],
+        esps: Vec::new(),
+        ..one_disk(f)
     }
 }
 

@@ -10,8 +10,8 @@ mod fixture;
 
 use common::can;
 use fixture::{
-    BOOT, Fixture, ID, OLD, ROOT, debian_unsigned, debian12, dracut_image, encrypted, mirrored, one_disk, recording,
-    rocky, systemd_boot, ubuntu, with_shell,
+    BOOT, Fixture, ID, OLD, ROOT, all_in_luks, debian_unsigned, debian12, debian12_bios, dracut_image, encrypted,
+    maker, mirrored, one_disk, recording, rocky, systemd_boot, ubuntu, with_shell,
 };
 use libcv::ErrorKind;
 use libcv::layout::apply::bootloader::{self, BootFacts, Prepared, check};
@@ -105,19 +105,7 @@ fn el9_with_luks_and_an_initramfs_of_another_machine() {
     // Made by dracut on the captured machine, for it.
     let bound = ("etc/cmdline.d/90lvm.conf", " rd.lvm.lv=rl/root \n");
     f.put(&format!("boot/initramfs-{kernel}.img"), dracut_image(" -f", &[bound]));
-    // The script copies what dracut would make.
-    f.put("generic.img", dracut_image(" --no-hostonly -f", &[]));
-    f.program(
-        "usr/bin/dracut",
-        "#!/bin/sh\necho \"dracut $*\" >> /CALLED\nwhile IFS= read -r x; do :; done < /dev/null\n/usr/bin/copy /generic.img \"$4\"\n",
-    );
-    f.program("usr/bin/copy", "");
-    std::fs::copy("/bin/cp", f.target().join("usr/bin/copy")).unwrap();
-    let list = std::process::Command::new("ldd").arg("/bin/cp").output().unwrap();
-    for lib in String::from_utf8(list.stdout).unwrap().split_whitespace().filter(|w| w.starts_with('/')) {
-        f.put(&lib[1..], std::fs::read(lib).unwrap());
-        common::run("chmod", &["755", f.target().join(&lib[1..]).to_str().unwrap()]);
-    }
+    f.put("generic.img", dracut_image(" --no-hostonly -f", &[])).program("usr/bin/dracut", &maker(4));
     let f = f.begin();
     prove("el9-uefi-luks", &f, &encrypted(&f));
 }
@@ -158,6 +146,15 @@ fn ubuntu_under_uefi() {
         let f = ubuntu(version).begin();
         prove(&format!("ubuntu{version}-uefi"), &f, &one_disk(&f));
     }
+}
+
+#[test]
+fn debian_12_with_bios_and_everything_in_luks() {
+    if !can("debian_12_with_bios_and_everything_in_luks", &[]) {
+        return;
+    }
+    let f = debian12_bios().begin();
+    prove("debian12-bios-luks", &f, &all_in_luks(&f));
 }
 
 #[test]
@@ -223,6 +220,12 @@ fn the_check_finds_what_would_not_start() {
             Box::new(move |f| std::fs::remove_file(f.target().join(format!("boot/initramfs-{kernel}.img"))).unwrap()),
         ),
         ("B506", Box::new(move |f| edit(f, &entry, "root=/dev/mapper/sys-root", "root=/dev/mapper/rl-root"))),
+        (
+            "B506",
+            Box::new(|f| {
+                f.put("etc/fstab", format!("UUID={BOOT} / xfs defaults 0 0\n"));
+            }),
+        ),
         ("B507", Box::new(|f| edit(f, "etc/mdadm.conf", "12121212", "13131313"))),
         ("B507", Box::new(|f| std::fs::remove_file(f.target().join("etc/mdadm.conf")).unwrap())),
         (
@@ -254,6 +257,25 @@ fn the_check_finds_what_would_not_start() {
     );
 }
 
+/// An initramfs with the node's archive at its end is still one, and gets it once.
+#[test]
+fn the_hook_appends_the_archive_once() {
+    let f = debian12();
+    bootloader::prepare(&mirrored(&f), &f.target(), &go).unwrap();
+    let image = f.target().join("boot/initrd.img-6.1.0-30-amd64");
+    let before = std::fs::read(&image).unwrap();
+    let node = std::fs::read(f.target().join("boot/libcv-node.cpio")).unwrap();
+    let hook = f.target().join("etc/kernel/postinst.d/zy-cv-node-initrd");
+    for _ in 0..2 {
+        let out = std::process::Command::new("sh").arg(&hook).env("CV_BOOT", f.target().join("boot")).output().unwrap();
+        assert!(out.status.success() && out.stderr.is_empty(), "{}", String::from_utf8_lossy(&out.stderr));
+        let after = std::fs::read(&image).unwrap();
+        assert_eq!(after.len(), before.len().next_multiple_of(4) + node.len());
+        assert!(after.starts_with(&before) && after.ends_with(&node));
+    }
+    assert_eq!(check(&mirrored(&f), &f.target(), None).unwrap(), []);
+}
+
 /// The program that stays in the installed system does what the library does.
 #[test]
 fn the_script_keeps_esps_alike() {
@@ -272,4 +294,9 @@ fn the_script_keeps_esps_alike() {
     assert_eq!(bootloader::mirror(&esp1, &f.esp2()).unwrap(), [""; 0]);
     assert!(f.esp2().join("EFI/Dell/tool.efi").exists() && !f.esp2().join("EFI/rocky/mmx64.efi").exists());
     assert!(f.files().keys().all(|p| !p.ends_with(".cv-new")));
+    // What cannot be written is told.
+    std::fs::remove_dir_all(f.esp2().join("EFI/new dir")).unwrap();
+    std::fs::write(f.esp2().join("EFI/new dir"), "in the way").unwrap();
+    let out = std::process::Command::new("sh").args([&script, &esp1, &f.esp2()]).output().unwrap();
+    assert!(!out.status.success() && !out.stderr.is_empty());
 }

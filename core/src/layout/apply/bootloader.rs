@@ -110,8 +110,11 @@ pub fn prepare(facts: &BootFacts, target: &Path, stop: &dyn Fn() -> bool) -> Res
             sync::install_node_hook(&tree, &system, node)?;
         }
     }
-    watched.extend(loader.iter().map(|(vendor, _)| format!("EFI/{vendor}")));
-    watched.dedup();
+    for directory in loader.iter().map(|(vendor, _)| format!("EFI/{vendor}")) {
+        if !watched.contains(&directory) {
+            watched.push(directory);
+        }
+    }
     let served = if uefi { facts.clone() } else { BootFacts { esps: Vec::new(), ..facts.clone() } };
     sync::install(&tree, &served, &system, &watched)?;
     let mut changed = tree.changed();
@@ -134,7 +137,7 @@ pub fn prepare(facts: &BootFacts, target: &Path, stop: &dyn Fn() -> bool) -> Res
 /// `core` is what lies in the bios-boot partitions. Nothing is written and no program runs.
 ///
 /// # Errors
-/// `Io`; `Unsupported` when there is no kernel.
+/// `Io`.
 pub fn check(facts: &BootFacts, target: &Path, core: Option<&[u8]>) -> Result<Vec<Diagnostic>> {
     let tree = Tree::open(target)?;
     check::check(&tree, facts, &System::of(&tree)?, core)

@@ -200,7 +200,8 @@ impl<'a> Run<'a> {
         if prepared.entries.is_empty() || !machine || !nvram::is_there() {
             return;
         }
-        let present: Vec<_> = self.plan.disks.iter().flat_map(|d| d.partitions.iter().map(|p| p.uuid)).collect();
+        let mut present = nvram::present();
+        present.extend(self.plan.disks.iter().flat_map(|d| d.partitions.iter().map(|p| p.uuid)));
         for warning in nvram::register(&prepared.entries, &present, boot.nvram.keep_pxe_first, stop) {
             self.task.warn(warning.to_string());
         }

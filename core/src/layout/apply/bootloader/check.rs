@@ -65,7 +65,7 @@ fn check_esp(esp: &Tree, facts: &BootFacts, found: &mut Vec<Diagnostic>) -> Resu
         found.push(Diagnostic::error("B501", "boot", text));
     }
     let vendors: Vec<String> = esp.list("EFI").into_iter().filter(|v| !v.eq_ignore_ascii_case("boot")).collect();
-    let mut loaders = 0;
+    let (mut loaders, mut leading, mut odd) = (0, 0, Vec::new());
     for vendor in &vendors {
         let [shim, grub] = ["shimx64.efi", "grubx64.efi"].map(|n| format!("EFI/{vendor}/{n}"));
         if !esp.exists(&shim) && !esp.exists(&grub) {
@@ -74,14 +74,20 @@ fn check_esp(esp: &Tree, facts: &BootFacts, found: &mut Vec<Diagnostic>) -> Resu
         if is_program(&grub)? && (!esp.exists(&shim) || is_program(&shim)?) {
             loaders += 1;
         } else {
-            let text = format!("{place}: EFI/{vendor} has not both of shim and GRUB as programs");
-            found.push(Diagnostic::error("B502", "boot", text));
+            odd.push(("B502", format!("{place}: EFI/{vendor} has not both of shim and GRUB as programs")));
         }
         let config = esp.text(&format!("EFI/{vendor}/grub.cfg"))?.unwrap_or_default();
-        if !Script::parse(&config).searches.contains(&facts.boot.uuid) {
-            let text = format!("{place}: EFI/{vendor}/grub.cfg does not lead to the filesystem of /boot");
-            found.push(Diagnostic::error("B503", "boot", text).hint(format!("it must look for {}", facts.boot.uuid)));
+        if Script::parse(&config).searches.contains(&facts.boot.uuid) {
+            leading += 1;
+        } else {
+            odd.push(("B503", format!("{place}: EFI/{vendor}/grub.cfg does not lead to the filesystem of /boot")));
         }
+    }
+    let systemd = is_program("EFI/systemd/systemd-bootx64.efi")?;
+    // What another system left beside a loader that is right keeps nothing from starting.
+    let right = systemd || (loaders > 0 && leading > 0);
+    for (code, text) in odd {
+        found.push(if right { Diagnostic::warning(code, "boot", text) } else { Diagnostic::error(code, "boot", text) });
     }
     // shim starts fbx64.efi beside it, else grubx64.efi.
     let shim = vendors.iter().find_map(|v| esp.read(&format!("EFI/{v}/shimx64.efi")).transpose()).transpose()?;
@@ -91,7 +97,7 @@ fn check_esp(esp: &Tree, facts: &BootFacts, found: &mut Vec<Diagnostic>) -> Resu
         let text = format!("{place}: the shim in the fallback path has neither fbx64.efi nor grubx64.efi beside it");
         found.push(Diagnostic::error("B501", "boot", text));
     }
-    if loaders == 0 && !is_program("EFI/systemd/systemd-bootx64.efi")? {
+    if loaders == 0 && !systemd {
         found.push(Diagnostic::error("B502", "boot", format!("{place} has no loader of a system")));
     }
     Ok(())
@@ -190,6 +196,15 @@ fn check_etc(tree: &Tree, facts: &BootFacts, system: &System, found: &mut Vec<Di
         let text = format!("/{path} names the arrays {:?}, the disks have {:?}", list(&have), list(&want));
         found.push(Diagnostic::error("B507", "raid", text));
     }
+    let fstab = tree.text("etc/fstab")?.unwrap_or_default();
+    let by_uuid = format!("UUID={}", facts.root_uuid);
+    for line in fstab.lines().filter(|l| !l.trim_start().starts_with('#')) {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        if fields.get(1) == Some(&"/") && fields[0] != by_uuid && fields[0] != facts.root {
+            let text = format!("/etc/fstab mounts {} at /, the layout has {by_uuid}", fields[0]);
+            found.push(Diagnostic::error("B506", "boot", text));
+        }
+    }
     let crypttab = tree.text("etc/crypttab")?.unwrap_or_default();
     for luks in &facts.luks {
         let source = format!("UUID={}", luks.uuid);
@@ -203,7 +218,7 @@ fn check_etc(tree: &Tree, facts: &BootFacts, system: &System, found: &mut Vec<Di
 }
 
 fn check_initramfs(tree: &Tree, facts: &BootFacts, found: &mut Vec<Diagnostic>) -> Result<()> {
-    for kernel in kernels::kernels(tree)?.iter().filter(|k| !k.is_rescue()) {
+    for kernel in kernels::listed(tree).iter().filter(|k| !k.is_rescue()) {
         let Some(name) = &kernel.initrd else {
             if facts.is_stacked() {
                 let text = format!("kernel {} has no initramfs, and its root needs one", kernel.version);

@@ -8,20 +8,21 @@ umask 077
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
 CONF=/etc/cv-esp-sync.conf
 
+# Each failure is told by hand: "set -e" does not count in what stands before "||".
 copy() {
   from=$1 to=$2
-  (cd "$from" && find . -type d) | while IFS= read -r d; do mkdir -p "$to/$d"; done
+  (cd "$from" && find . -type d) | while IFS= read -r d; do mkdir -p "$to/$d" || exit 1; done || return 1
   # The loader of the fallback path comes last.
-  (cd "$from" && find . -type f ! -iname bootx64.efi; find . -type f -iname bootx64.efi) | while IFS= read -r f; do
+  (cd "$from" && find . -type f ! -iname bootx64.efi && find . -type f -iname bootx64.efi) | while IFS= read -r f; do
     cmp -s "$from/$f" "$to/$f" && continue
-    cp "$from/$f" "$to/$f.cv-new"
+    cp "$from/$f" "$to/$f.cv-new" || exit 1
     sync "$to/$f.cv-new" 2>/dev/null || sync
-    mv -f "$to/$f.cv-new" "$to/$f"
-  done
+    mv -f "$to/$f.cv-new" "$to/$f" || exit 1
+  done || return 1
   # What only the other has stays where its directory is its own.
   (cd "$to" && find . -type f) | while IFS= read -r f; do
-    [ -e "$from/$f" ] || [ ! -d "$from/$(dirname "$f")" ] || rm -f "$to/$f"
-  done
+    [ -e "$from/$f" ] || [ ! -d "$from/$(dirname "$f")" ] || rm -f "$to/$f" || exit 1
+  done || return 1
   sync -f "$to" 2>/dev/null || sync
 }
 
@@ -43,7 +44,7 @@ for id in $(sed -n 's/^partition //p' "$CONF"); do
   [ "$id" != "$mounted" ] && [ -b "$device" ] || continue
   at=$(mktemp -d /run/cv-esp-XXXXXX)
   if mount -t vfat -o umask=0077,nodev,nosuid,noexec "$device" "$at"; then
-    (copy "$esp" "$at") || status=1
+    copy "$esp" "$at" || status=1
     umount "$at"
   else
     status=1

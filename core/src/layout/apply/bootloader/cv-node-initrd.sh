@@ -3,10 +3,11 @@
 # by libcv, run before update-grub: the menu that libcv wrote names the archive beside each initramfs, the menu that
 # update-grub writes does not. An initramfs may be several archives one after the other.
 set -eu
-node=/boot/libcv-node.cpio
+boot=${CV_BOOT:-/boot}
+node=$boot/libcv-node.cpio
 [ -s "$node" ] || exit 0
 size=$(wc -c < "$node")
-for image in /boot/initrd.img-*; do
+for image in "$boot"/initrd.img-*; do
   [ -f "$image" ] || continue
   case $image in *.cv-new|*.bak|*.dpkg-*) continue ;; esac
   tail -c "$size" "$image" | cmp -s - "$node" && continue

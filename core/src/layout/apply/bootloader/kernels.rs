@@ -27,14 +27,14 @@ impl Kernel {
 /// # Errors
 /// `Unsupported` when the image has no kernel.
 pub(super) fn kernels(tree: &Tree) -> Result<Vec<Kernel>> {
-    let mut found = find(&tree.list("boot"));
+    let mut found = listed(tree);
     if found.is_empty() {
         for version in tree.list("lib/modules") {
             if let Some(image) = tree.read(&format!("lib/modules/{version}/vmlinuz"))? {
                 tree.write_mode(&format!("boot/vmlinuz-{version}"), &image, 0o755)?;
             }
         }
-        found = find(&tree.list("boot"));
+        found = listed(tree);
     }
     if found.is_empty() {
         return Err(Error::unsupported("the image has no kernel in /boot")
@@ -42,6 +42,11 @@ pub(super) fn kernels(tree: &Tree) -> Result<Vec<Kernel>> {
             .fact("code", "I302"));
     }
     Ok(found)
+}
+
+/// The kernels that are in `/boot` now, in the same order.
+pub(super) fn listed(tree: &Tree) -> Vec<Kernel> {
+    find(&tree.list("boot"))
 }
 
 fn find(names: &[String]) -> Vec<Kernel> {

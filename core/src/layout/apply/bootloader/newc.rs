@@ -212,14 +212,10 @@ mod tests {
     fn other_programs_read_it() {
         let archive = write(&files(&[("etc/mdadm/mdadm.conf", "ARRAY\n"), ("a", "")]));
         assert_eq!(archive.len() % 512, 0);
-        let mut cpio = match std::process::Command::new("cpio")
-            .args(["-t", "--quiet"])
-            .stdin(std::process::Stdio::piped())
-            .stdout(std::process::Stdio::piped())
-            .spawn()
-        {
-            Ok(child) => child,
-            Err(_) => return eprintln!("skipped: other_programs_read_it: it needs the program cpio"),
+        let piped = std::process::Stdio::piped;
+        let cpio = std::process::Command::new("cpio").args(["-t", "--quiet"]).stdin(piped()).stdout(piped()).spawn();
+        let Ok(mut cpio) = cpio else {
+            return eprintln!("skipped: other_programs_read_it: it needs the program cpio");
         };
         cpio.stdin.take().unwrap().write_all(&archive).unwrap();
         let out = cpio.wait_with_output().unwrap();

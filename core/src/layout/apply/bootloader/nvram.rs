@@ -170,7 +170,8 @@ fn base(label: &str) -> &str {
 /// Which entries go and which come. `present` are the UUIDs of all partitions that this machine has.
 ///
 /// Of the entries that are called as ours only those go that start from our partitions, or from one that no disk has
-/// any more: what an earlier installation left. Entries of other systems are nobody's business here.
+/// any more: what an earlier installation left. Entries of other systems are nobody's business here. Where nothing is
+/// known to be present, nothing counts as gone.
 #[must_use]
 pub fn changes(now: &Variables, wanted: &[Wanted], present: &[Uuid]) -> Changes {
     let mut changes = Changes::default();
@@ -182,8 +183,10 @@ pub fn changes(now: &Variables, wanted: &[Wanted], present: &[Uuid]) -> Changes 
         }
     }
     let ours = |e: &BootEntry| wanted.iter().any(|w| base(&w.label) == base(&e.label));
-    let gone =
-        |e: &BootEntry| e.partition().is_some_and(|p| wanted.iter().any(|w| w.partition == p) || !present.contains(&p));
+    let gone = |e: &BootEntry| {
+        let known = |p: &Uuid| present.is_empty() || present.contains(p);
+        e.partition().is_some_and(|p| !known(&p) || wanted.iter().any(|w| w.partition == p))
+    };
     let stale = now.entries.iter().filter(|e| !kept.contains(&e.number) && ours(e) && gone(e));
     changes.delete = stale.map(|e| e.number).collect();
     changes
@@ -211,6 +214,13 @@ pub fn order(now: &Variables, wanted: &[Wanted], network_first: bool) -> Option<
 #[must_use]
 pub fn is_there() -> bool {
     std::path::Path::new("/sys/firmware/efi/efivars").is_dir()
+}
+
+/// The partitions that this machine has, as udev names them; empty where it does not run.
+#[must_use]
+pub fn present() -> Vec<Uuid> {
+    let names = std::fs::read_dir("/dev/disk/by-partuuid").into_iter().flatten().flatten();
+    names.filter_map(|e| Uuid::try_parse(e.file_name().to_str()?).ok()).collect()
 }
 
 /// Makes the firmware of this machine have the wanted entries; gives warnings and never an error.

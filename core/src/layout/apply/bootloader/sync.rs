@@ -23,11 +23,12 @@ const UNITS: &str = "etc/systemd/system";
 
 /// Installs the units where there are several ESPs, and takes them away where there are not.
 pub(super) fn install(tree: &Tree, facts: &BootFacts, system: &System, directories: &[String]) -> Result<()> {
+    // After those of systemd-boot, which are called zz-systemd-boot.
     let hooks: &[&str] = match (system.family, system.maker) {
         (Family::Debian, _) => &[
-            "etc/kernel/postinst.d/zz-cv-esp-sync",
-            "etc/kernel/postrm.d/zz-cv-esp-sync",
-            "etc/initramfs/post-update.d/cv-esp-sync",
+            "etc/kernel/postinst.d/zzz-cv-esp-sync",
+            "etc/kernel/postrm.d/zzz-cv-esp-sync",
+            "etc/initramfs/post-update.d/zzz-cv-esp-sync",
         ],
         (_, Maker::Dracut) => &["etc/kernel/install.d/98-cv-esp-sync.install"],
         _ => &[],

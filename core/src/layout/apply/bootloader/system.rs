@@ -57,8 +57,8 @@ impl System {
             None => tree.text("usr/lib/os-release")?.unwrap_or_default(),
         };
         let value = |key: &str| -> String {
-            let lines = release.lines().filter_map(|l| l.trim().strip_prefix(key)?.strip_prefix('='));
-            let text = lines.last().unwrap_or_default().trim_matches(['"', '\'']);
+            let mut lines = release.lines().filter_map(|l| l.trim().strip_prefix(key)?.strip_prefix('='));
+            let text = lines.next_back().unwrap_or_default().trim_matches(['"', '\'']);
             text.chars().filter(quotable).take(60).collect::<String>().trim().to_owned()
         };
         let or_linux = |s: String| if s.is_empty() { "Linux".to_owned() } else { s };
