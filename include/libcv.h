@@ -624,6 +624,24 @@ typedef struct {
 } cv_plan_options;
 
 /**
+ * A secret that a document names as `ref:NAME`.
+ */
+typedef struct {
+    /**
+     * The name.
+     */
+    const char *name;
+    /**
+     * The secret: any bytes.
+     */
+    const uint8_t *bytes;
+    /**
+     * How many bytes it has.
+     */
+    size_t length;
+} cv_secret;
+
+/**
  * What is put on the disks. Zeros are the defaults: `cv_apply_options o = {0}; o.size = sizeof o;`
  */
 typedef struct {
@@ -651,6 +669,14 @@ typedef struct {
      * Further actions on the root as for `cv_config_apply`, or NULL.
      */
     const char *actions_json;
+    /**
+     * What opens the encrypted devices of the layout, or NULL.
+     */
+    const cv_secret *secrets;
+    /**
+     * How many there are.
+     */
+    size_t secret_count;
 } cv_apply_options;
 
 #ifdef __cplusplus
@@ -1185,8 +1211,8 @@ int32_t cv_layout_name(const cv_layout *layout, char **name);
 int32_t cv_layout_json(const cv_layout *layout, char **document_json);
 
 /**
- * Makes a plan for these disks, which are opened for reading only: the set `sets[i]` of the layout is the disk or image
- * file `disks[i]`. `options` may be NULL.
+ * Makes a plan for these disks, which are opened for reading only: the disk or image file `disks[i]` belongs to the set
+ * `sets[i]` of the layout; a set of several disks is named for each. `options` may be NULL.
  */
 int32_t cv_layout_plan(const cv_layout *layout,
                        const char *const *sets,

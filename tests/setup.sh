@@ -21,7 +21,7 @@ declare -A NEEDS=(
   [abi]="cc g++ objdump pkg-config python3"
   [python]="cc python3"
   [s3]="cc python3"
-  [storage]="linux.uml modprobe mdadm lvm cryptsetup mkfs.vfat mkfs.ext4 mkfs.xfs mkfs.btrfs sgdisk sfdisk"
+  [storage]="linux.uml patchelf modprobe mdadm lvm cryptsetup mkfs.vfat mkfs.ext4 mkfs.xfs mkfs.btrfs sgdisk sfdisk"
   [vm]="python3 qemu-system-x86_64 /usr/share/OVMF/OVMF_CODE_4M.fd mmdebstrap busybox cpio zstd modprobe sgdisk mkfs.ext4"
   [net]="python3 ip nft"
   [bench]="python3 mmdebstrap zstd unsquashfs restic rsync strace mkfs.ext4 mkfs.xfs setfattr openssl umoci skopeo borg"
@@ -120,6 +120,7 @@ if [ -n "$fuzz" ] && there cargo && ! there cargo-fuzz; then
   echo "setup: installing cargo-fuzz" >&2
   cargo install -q cargo-fuzz --locked || { echo "setup: cargo-fuzz could not be installed" >&2; status=1; }
 fi
+case " $* " in *" storage "*) tests/beds/uml.sh "$TARGET/beds/uml" > /dev/null || status=1;; esac
 case " $* " in *" s3 "*|*" bench "*) server s3s-fs 0.14.1 --features binary || status=1;; esac
 case "$full $* " in "1 "*" s3 "*|"1 s3 "*)
   # Quick to build rather than quick: it serves tests only.

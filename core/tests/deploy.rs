@@ -9,9 +9,8 @@ use libcv::ErrorKind;
 use libcv::capture::CaptureOptions;
 use libcv::deploy::{self, DeployOptions};
 use libcv::job::Task;
-use libcv::layout::{Confirm, Layout, Plan, PlanOptions};
+use libcv::layout::{Confirm, Disks, Layout, Plan, PlanOptions};
 use libcv::store::{Image, Store};
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
@@ -32,7 +31,7 @@ fn captured(dir: &Path, name: &str, exact: bool) -> Image {
 }
 
 fn plan_for(disk: &Path, image: &Image) -> Plan {
-    let disks = BTreeMap::from([("d".to_owned(), disk.to_owned())]);
+    let disks = Disks::from([("d".to_owned(), vec![disk.to_owned()])]);
     let options = PlanOptions { image: Some(image.into()), ..PlanOptions::default() };
     Layout::parse(LAYOUT.as_bytes(), "test").unwrap().plan(&disks, &options).unwrap()
 }

@@ -7,11 +7,10 @@ mod common;
 
 use common::{can, image};
 use libcv::job::Task;
-use libcv::layout::{Confirm, Layout, Payload, Plan, PlanOptions};
+use libcv::layout::{Confirm, Disks, Layout, Payload, Plan, PlanOptions};
 use libcv::sys::block;
 use libcv::sys::loopdev::{self, LoopDevice};
 use libcv::{Error, ErrorKind, Result};
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -29,7 +28,7 @@ fn plan(text: &str, disk: &Path) -> Result<Plan> {
 }
 
 fn plan_with(text: &str, disk: &Path, options: &PlanOptions) -> Result<Plan> {
-    let disks = BTreeMap::from([("d".to_owned(), disk.to_owned())]);
+    let disks = Disks::from([("d".to_owned(), vec![disk.to_owned()])]);
     Layout::parse(text.as_bytes(), "test")?.plan(&disks, options)
 }
 
@@ -323,10 +322,10 @@ fn what_is_no_disk_is_refused() {
     assert_eq!(plan(SMALL, dir.path()).unwrap_err().facts()["code"], "F215");
     assert_eq!(plan(SMALL, Path::new("/dev/null")).unwrap_err().facts()["code"], "F215");
     let layout = Layout::parse(SMALL.as_bytes(), "x").unwrap();
-    let e = layout.plan(&BTreeMap::new(), &PlanOptions::default()).unwrap_err();
+    let e = layout.plan(&Disks::new(), &PlanOptions::default()).unwrap_err();
     assert_eq!((e.kind(), &e.facts()["code"]), (ErrorKind::Invalid, &"F201".into()));
     let disk = image(dir.path(), "disk", SMALL_NEEDS);
-    let disks = BTreeMap::from([("d".to_owned(), disk.clone()), ("e".to_owned(), disk)]);
+    let disks = Disks::from([("d".to_owned(), vec![disk.clone()]), ("e".to_owned(), vec![disk])]);
     assert_eq!(layout.plan(&disks, &PlanOptions::default()).unwrap_err().facts()["code"], "F209");
 }
 
@@ -394,7 +393,7 @@ fn the_running_root_is_refused() {
     let whole = if kernel.is_partition(number) { sys.parent().unwrap() } else { &sys };
     let disk = Path::new("/dev").join(whole.file_name().unwrap());
     let Ok(layout) = Layout::parse(SMALL.as_bytes(), "x") else { panic!() };
-    let disks = BTreeMap::from([("d".to_owned(), disk)]);
+    let disks = Disks::from([("d".to_owned(), vec![disk])]);
     refused("F205", layout.plan(&disks, &PlanOptions::default()));
 }
 

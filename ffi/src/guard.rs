@@ -47,6 +47,18 @@ pub(crate) fn bytes<'a>(p: *const c_char, name: &str) -> Result<&'a [u8]> {
     Ok(unsafe { CStr::from_ptr(p) }.to_bytes())
 }
 
+/// So many of something; NULL is fine for none.
+pub(crate) fn slice<'a, T>(p: *const T, count: usize, name: &str) -> Result<&'a [T]> {
+    if count == 0 {
+        return Ok(&[]);
+    }
+    if p.is_null() {
+        return Err(null(name));
+    }
+    // SAFETY: not NULL, and the caller of the exported function promises `count` of them.
+    Ok(unsafe { std::slice::from_raw_parts(p, count) })
+}
+
 /// A text in UTF-8.
 pub(crate) fn text<'a>(p: *const c_char, name: &str) -> Result<&'a str> {
     std::str::from_utf8(bytes(p, name)?)

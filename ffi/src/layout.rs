@@ -4,9 +4,8 @@ use crate::guard::{Options, bytes, guard, optional_array, optional_text, options
 use crate::handle::{Opaque, close, give, hold};
 use crate::image::cv_image;
 use crate::plan::cv_plan;
-use libcv::layout::{self, Layout, PlanOptions};
+use libcv::layout::{self, Disks, Layout, PlanOptions};
 use libcv::{Error, Result};
-use std::collections::BTreeMap;
 use std::ffi::c_char;
 use std::path::PathBuf;
 
@@ -56,7 +55,7 @@ fn read(p: *const cv_plan_options) -> Result<PlanOptions> {
     };
     let hostname = optional_text(o.hostname, "options.hostname")?.map(str::to_owned);
     let sector = (o.sector != 0).then_some(o.sector);
-    Ok(PlanOptions { seed: optional_array(o.seed), hostname, image, sector })
+    Ok(PlanOptions { seed: optional_array(o.seed), hostname, image, sector, ram: None })
 }
 
 /// Reads a document in YAML or JSON; `name` stands for it in messages. When something is wrong, the error has all of it
@@ -130,8 +129,8 @@ pub unsafe extern "C" fn cv_layout_json(layout: *const cv_layout, document_json:
     })
 }
 
-/// Makes a plan for these disks, which are opened for reading only: the set `sets[i]` of the layout is the disk or image
-/// file `disks[i]`. `options` may be NULL.
+/// Makes a plan for these disks, which are opened for reading only: the disk or image file `disks[i]` belongs to the set
+/// `sets[i]` of the layout; a set of several disks is named for each. `options` may be NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cv_layout_plan(
     layout: *const cv_layout,
@@ -144,11 +143,9 @@ pub unsafe extern "C" fn cv_layout_plan(
     guard(|| {
         let (sets, disks) = (texts(sets, count, "sets")?, texts(disks, count, "disks")?);
         let (options, plan) = (read(options)?, out(plan, "plan")?);
-        let mut chosen = BTreeMap::new();
+        let mut chosen = Disks::new();
         for (set, disk) in sets.into_iter().zip(disks) {
-            if let Some(twice) = chosen.insert(set, PathBuf::from(disk)) {
-                return Err(Error::invalid(format!("a set of disks is given twice, once as {}", twice.display())));
-            }
+            chosen.entry(set).or_default().push(PathBuf::from(disk));
         }
         plan.set(give(hold(layout)?.plan(&chosen, &options)?));
         Ok(())

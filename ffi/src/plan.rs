@@ -1,7 +1,7 @@
 //! Plans: what a layout means for these disks, and making it so.
 
 use crate::event::{cv_event_fn, task};
-use crate::guard::{Options, guard, optional_text, options, out, text};
+use crate::guard::{Options, guard, optional_text, options, out, slice, text};
 use crate::handle::{Opaque, close, hold};
 use crate::image::cv_image;
 use crate::job::{cv_job, start};
@@ -9,7 +9,7 @@ use libcv::Result;
 use libcv::config::Action;
 use libcv::deploy::{self, DeployOptions};
 use libcv::job::Task;
-use libcv::layout::{Confirm, Plan};
+use libcv::layout::{Confirm, Plan, Secrets};
 use libcv::store::Image;
 use std::ffi::{c_char, c_void};
 
@@ -70,6 +70,22 @@ pub struct cv_apply_options {
     pub hostname: *const c_char,
     /// Further actions on the root as for `cv_config_apply`, or NULL.
     pub actions_json: *const c_char,
+    /// What opens the encrypted devices of the layout, or NULL.
+    pub secrets: *const cv_secret,
+    /// How many there are.
+    pub secret_count: usize,
+}
+
+/// A secret that a document names as `ref:NAME`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct cv_secret {
+    /// The name.
+    pub name: *const c_char,
+    /// The secret: any bytes.
+    pub bytes: *const u8,
+    /// How many bytes it has.
+    pub length: usize,
 }
 
 impl Default for cv_apply_options {
@@ -81,6 +97,8 @@ impl Default for cv_apply_options {
             image: std::ptr::null(),
             hostname: std::ptr::null(),
             actions_json: std::ptr::null(),
+            secrets: std::ptr::null(),
+            secret_count: 0,
         }
     }
 }
@@ -97,7 +115,12 @@ fn read(p: *const cv_apply_options) -> Result<(Option<Image>, DeployOptions)> {
     let image = if o.image.is_null() { None } else { Some(hold(o.image)?.clone()) };
     let actions = optional_text(o.actions_json, "options.actions_json")?.map(Action::parse_list).transpose()?;
     let hostname = optional_text(o.hostname, "options.hostname")?.map(str::to_owned);
-    Ok((image, DeployOptions { hostname, actions: actions.unwrap_or_default(), verify: o.verify != 0 }))
+    let mut secrets = Secrets::new();
+    for secret in slice(o.secrets, o.secret_count, "options.secrets")? {
+        let name = text(secret.name, "options.secrets.name")?;
+        secrets.add(name, slice(secret.bytes, secret.length, "options.secrets.bytes")?.to_vec())?;
+    }
+    Ok((image, DeployOptions { hostname, actions: actions.unwrap_or_default(), verify: o.verify != 0, secrets }))
 }
 
 /// Makes the disks what the plan says, and deploys an image on them if the options have one: WHAT IS ON THEM IS LOST.

@@ -593,14 +593,14 @@ class Layout:
         """The document, which `parse` reads again as JSON."""
     def plan(
         self,
-        disks: Mapping[str, _StrPath],
+        disks: Mapping[str, Union[_StrPath, Sequence[_StrPath]]],
         *,
         image: Optional[Image] = None,
         hostname: Optional[str] = None,
         seed: Optional[bytes] = None,
         sector: Optional[int] = None,
     ) -> Plan:
-        """Makes a plan for these disks or image files, by set. Writes nothing.
+        """Makes a plan for these disks or image files, by set, one or several each. Writes nothing.
 
         `image` is what the disks are for, `seed` 16 bytes that identities come from, `sector` the sector size that
         image files get. Raises `Refused` when a disk is too small, in use or read-only.
@@ -623,12 +623,14 @@ class Plan:
         hostname: Optional[str] = None,
         configure: Optional[Sequence[Action]] = None,
         verify: bool = False,
+        secrets: Optional[Mapping[str, bytes]] = None,
         progress: _Progress = None,
     ) -> dict[str, Any]:
         """Makes the disks what the plan says, and deploys `image` on them: WHAT IS ON THEM IS LOST.
 
         `confirm` is the token of the plan. Without an image the disks are partitioned and formatted only. `configure`
         are further actions on the root, as for `configure()`. `verify` reads everything back.
+        `secrets` open the encrypted devices of the layout, by the names that it has for them.
         Raises `Refused` for another token, or when a disk is not as it was.
         """
     def apply_job(
@@ -639,6 +641,7 @@ class Plan:
         hostname: Optional[str] = None,
         configure: Optional[Sequence[Action]] = None,
         verify: bool = False,
+        secrets: Optional[Mapping[str, bytes]] = None,
     ) -> Job[dict[str, Any]]:
         """`apply` in the background."""
 

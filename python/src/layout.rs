@@ -6,7 +6,7 @@ use crate::image::Image;
 use crate::plan::Plan;
 use crate::wait;
 use libcv::Error;
-use libcv::layout::PlanOptions;
+use libcv::layout::{Disks, PlanOptions};
 use pyo3::prelude::*;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -30,6 +30,24 @@ impl Document {
         match self {
             Self::Text(t) => t.into_bytes(),
             Self::Bytes(b) => b,
+        }
+    }
+}
+
+/// A disk of a set, or several.
+#[derive(FromPyObject)]
+enum OneOrMore {
+    #[pyo3(transparent)]
+    One(SystemPath),
+    #[pyo3(transparent)]
+    More(Vec<SystemPath>),
+}
+
+impl From<OneOrMore> for Vec<PathBuf> {
+    fn from(paths: OneOrMore) -> Self {
+        match paths {
+            OneOrMore::One(path) => vec![path.0],
+            OneOrMore::More(paths) => paths.into_iter().map(|p| p.0).collect(),
         }
     }
 }
@@ -73,7 +91,7 @@ impl Layout {
     fn plan(
         &self,
         py: Python<'_>,
-        disks: BTreeMap<String, SystemPath>,
+        disks: BTreeMap<String, OneOrMore>,
         image: Option<&Bound<'_, Image>>,
         hostname: Option<String>,
         seed: Option<Vec<u8>>,
@@ -82,8 +100,8 @@ impl Layout {
         let bad = |s: Vec<u8>| Error::invalid(format!("a seed has 16 bytes, not {}", s.len()));
         let seed = seed.map(|s| s.try_into().map_err(bad)).transpose().or_raise(py)?;
         let image = image.map(|i| (&*i.get().0).into());
-        let options = PlanOptions { seed, hostname, image, sector };
-        let disks: BTreeMap<String, PathBuf> = disks.into_iter().map(|(set, path)| (set, path.0)).collect();
+        let options = PlanOptions { seed, hostname, image, sector, ram: None };
+        let disks: Disks = disks.into_iter().map(|(set, paths)| (set, paths.into())).collect();
         let layout = self.0.clone();
         wait::run(py, "plan", None, move |_| layout.plan(&disks, &options)).map(Plan::new)
     }

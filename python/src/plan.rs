@@ -2,14 +2,16 @@
 
 use crate::config::actions;
 use crate::convert::json;
+use crate::error::OrRaise;
 use crate::image::Image;
 use crate::job::Job;
 use crate::wait;
 use libcv::deploy::{self, DeployOptions};
 use libcv::job::Task;
-use libcv::layout::Confirm;
+use libcv::layout::{Confirm, Secrets};
 use pyo3::prelude::*;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A plan.
@@ -34,6 +36,13 @@ impl Plan {
     }
 }
 
+/// Secrets by name.
+fn given(secrets: Option<BTreeMap<String, Vec<u8>>>) -> libcv::Result<Secrets> {
+    let mut all = Secrets::new();
+    secrets.unwrap_or_default().into_iter().try_for_each(|(name, secret)| all.add(&name, secret))?;
+    Ok(all)
+}
+
 #[pymethods]
 impl Plan {
     #[getter]
@@ -45,7 +54,7 @@ impl Plan {
         json(py, &self.0.to_json())
     }
 
-    #[pyo3(signature = (image=None, *, confirm, hostname=None, configure=None, verify=false, progress=None))]
+    #[pyo3(signature = (image=None, *, confirm, hostname=None, configure=None, verify=false, secrets=None, progress=None))]
     #[allow(clippy::too_many_arguments)] // they are keywords
     fn apply<'py>(
         &self,
@@ -55,13 +64,16 @@ impl Plan {
         hostname: Option<String>,
         configure: Option<&Bound<'py, PyAny>>,
         verify: bool,
+        secrets: Option<BTreeMap<String, Vec<u8>>>,
         progress: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let options = DeployOptions { hostname, actions: actions(configure)?, verify };
+        let options =
+            DeployOptions { hostname, actions: actions(configure)?, verify, secrets: given(secrets).or_raise(py)? };
         json(py, &wait::run(py, "apply", progress, self.work(image, confirm, options))?)
     }
 
-    #[pyo3(signature = (image=None, *, confirm, hostname=None, configure=None, verify=false))]
+    #[pyo3(signature = (image=None, *, confirm, hostname=None, configure=None, verify=false, secrets=None))]
+    #[allow(clippy::too_many_arguments)] // they are keywords
     fn apply_job<'py>(
         &self,
         py: Python<'py>,
@@ -70,8 +82,10 @@ impl Plan {
         hostname: Option<String>,
         configure: Option<&Bound<'py, PyAny>>,
         verify: bool,
+        secrets: Option<BTreeMap<String, Vec<u8>>>,
     ) -> PyResult<Job> {
-        let options = DeployOptions { hostname, actions: actions(configure)?, verify };
+        let options =
+            DeployOptions { hostname, actions: actions(configure)?, verify, secrets: given(secrets).or_raise(py)? };
         let work = self.work(image, confirm, options);
         Job::start(py, "apply", work, |py, done| json(py, &done).map(Bound::unbind))
     }

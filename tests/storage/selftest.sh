@@ -2,14 +2,14 @@
 # selftest.sh: the bed of User-Mode Linux itself. GPT, RAID1, vfat and ext4 are made on two disk files, stopped, assembled
 # by a second guest, and the content is equal; what a cut of the power loses and keeps; a status, a time limit and a
 # restart come back as they should; a killed run leaves nothing.
-# Call:   selftest.sh    Needs: root, user-mode-linux, mdadm.    Time: 7 guests, 20 to 30 s.
+# Call:   selftest.sh    Needs: root, tests/beds/uml.sh, mdadm.    Time: 7 guests, 20 to 30 s.
 set -euo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd)
 uml() { "$HERE/uml-run.sh" "$@"; }
 expect() { [ "$2" = "$3" ] || { echo "$1: $2 instead of $3"; exit 1; }; echo "ok: $1"; }
 
 host() {
-  command -v linux.uml >/dev/null || { echo "tests/setup.sh storage (Debian package user-mode-linux)"; exit 77; }
+  "$HERE/uml-run.sh" -- true || { rc=$?; [ $rc != 77 ] || exit 77; echo "the guest does not start"; exit 1; }
   [ "$(id -u)" = 0 ] || { echo "run it as root"; exit 77; }
   local rc guest
   WORK=$(mktemp -d "${TMPDIR:-/tmp}/libcv-storage.XXXXXX")

@@ -2,12 +2,12 @@
 # test_layout.sh: what this machine's kernel may lack, a guest has: partitions that the kernel reads itself, and vfat. A
 # layout with an EFI partition on vfat is applied with an image to a real disk; what is on it is equal; a mounted disk is
 # refused; a second run writes over the first. An image that vfat cannot hold is refused.
-# Call:   test_layout.sh    Needs: root, user-mode-linux, CVCTL (or cargo).    Time: 1 guest, 20 s.
+# Call:   test_layout.sh    Needs: root, tests/beds/uml.sh, CVCTL (or cargo).    Time: 1 guest, 20 s.
 set -euo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd)
 
 host() {
-  command -v linux.uml >/dev/null || { echo "tests/setup.sh storage (Debian package user-mode-linux)"; exit 77; }
+  "$HERE/uml-run.sh" -- true || { rc=$?; [ $rc != 77 ] || exit 77; echo "the guest does not start"; exit 1; }
   [ "$(id -u)" = 0 ] || { echo "run it as root"; exit 77; }
   WORK=$(mktemp -d "${TMPDIR:-/tmp}/libcv-storage.XXXXXX")
   trap 'rm -rf "$WORK"' EXIT

@@ -19,7 +19,7 @@ mount -t hostfs -o "$RUN" none /run/ctl
 : > /run/ctl/booted
 # The kernel loads what a mount, mdadm or dmsetup asks for, through a wrapper that knows where the modules are.
 echo /run/ctl/bin/modprobe > /proc/sys/kernel/modprobe
-modprobe -a md_mod dm_mod loop 2>/dev/null
+modprobe -a md_mod dm_mod loop dm_thin_pool dm_crypt 2>/dev/null     # lvm asks modprobe itself, not the kernel
 ip link set lo up 2>/dev/null
 # There is no udev: mdadm and lvm would wait for it.
 export MDADM_NO_UDEV=1 DM_DISABLE_UDEV=1

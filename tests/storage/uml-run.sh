@@ -7,10 +7,12 @@
 #         kernel's command line; -v shows its messages, too. The environment does not go in.
 # Exit:   the command's status; 124 time limit; 125 the guest ended without a status: the end of its log is shown.
 # A cut of the power is kill -9 of this script: the guest dies with it, and loses what its page cache held.
-# Needs:  root, user-mode-linux.    Time: 2.2 s for "true" on a quiet machine. System calls are slow (20 us), computing
+# Needs:  root, and what tests/beds/uml.sh makes.    Time: 2.2 s for "true" on a quiet machine. System calls are slow (20 us), computing
 #         and large reads are native: prefer few large programs to many small ones.
 set -euo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd)
+TARGET=${CARGO_TARGET_DIR:-$HERE/../../target}
+KERNEL=$(realpath "${LIBCV_UML:-$TARGET/beds/uml}")
 MEM=1024 LIMIT=120 SHARE='' VERBOSE='' ARGS=() DISKS=()
 while [ $# -gt 0 ]; do case $1 in
   -m) MEM=$2; shift 2;;
@@ -23,6 +25,7 @@ while [ $# -gt 0 ]; do case $1 in
   *) sed -n '2,12s/^# //p' "$0" >&2; exit 2;;
 esac; done
 [ $# -gt 0 ] || { sed -n '2,12s/^# //p' "$0" >&2; exit 2; }
+[ -x "$KERNEL/linux.uml" ] || { echo "uml-run: no kernel at $KERNEL: tests/setup.sh storage" >&2; exit 77; }
 
 TMP=${TMPDIR:-/tmp}
 for old in "$TMP"/libcv-uml-*; do      # of runs that were killed
@@ -40,9 +43,9 @@ trap 'exit 130' INT
 printf '%q ' "$@" > "$RUN/cmd"
 printf '%s' "$PWD" > "$RUN/cwd"
 printf '%s' "$SHARE" > "$RUN/share"
-# modprobe -d wants DIR/lib/modules/VERSION; the package keeps them elsewhere.
+# modprobe -d wants DIR/lib/modules/VERSION; they are kept elsewhere.
 mkdir -p "$RUN/k/lib" "$RUN/bin"
-ln -s /usr/lib/uml/modules "$RUN/k/lib/modules"
+ln -s "$KERNEL/modules" "$RUN/k/lib/modules"
 printf '#!/bin/dash\nexec /sbin/modprobe -d /run/ctl/k "$@"\n' > "$RUN/bin/modprobe"
 chmod +x "$RUN/bin/modprobe"
 i=0
@@ -56,13 +59,13 @@ done
 
 mkfifo "$RUN/out"
 tee "$RUN/log" < "$RUN/out" |
-  if [ -n "$VERBOSE" ]; then cat; else sed -u -e '1,/^@begin/d' -e '/^reboot: System halted/d'; fi &
+  if [ -n "$VERBOSE" ]; then cat; else sed -u -e '0,/^@begin/d' -e '/^reboot: /d'; fi &
 READER=$!
 # Memory is a file in TMPDIR, which must be mounted executable. Pinned: UML has one CPU, and a system call costs half as
 # much when the tracer shares one of the host's. --pdeathsig, twice, and --kill-child: the guest dies with this script.
 TMPDIR=/dev/shm setpriv --pdeathsig KILL timeout --foreground -s KILL "$LIMIT" \
   setpriv --pdeathsig KILL unshare --pid --fork --kill-child=KILL --mount-proc \
-  taskset -c "$(($$ % $(nproc)))" linux.uml "mem=${MEM}M" root=/dev/root rootfstype=hostfs rootflags=/ ro \
+  taskset -c "$(($$ % $(nproc)))" "$KERNEL/linux.uml" "mem=${MEM}M" root=/dev/root rootfstype=hostfs rootflags=/ ro \
   "init=$HERE/uml-init.sh" "CVRUN=$RUN" "uml_dir=$RUN/" umid=u con=null con0=null,fd:1 ssl=null quiet \
   ${ARGS[@]+"${ARGS[@]}"} < /dev/null > "$RUN/out" 2>&1 &
 GUEST=$!

@@ -5,11 +5,10 @@ use super::key::TrustArgs;
 use super::output::{self, Format};
 use crate::deploy::{self, DeployOptions};
 use crate::error::{Error, Result};
-use crate::layout::{self, Confirm, Layout, Plan, PlanOptions};
+use crate::layout::{self, Confirm, Disks, Layout, Plan, PlanOptions, Secrets};
 use crate::store::Image;
 use clap::{Args, Subcommand};
 use serde_json::json;
-use std::collections::BTreeMap;
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
@@ -41,6 +40,9 @@ pub(super) enum Verb {
         /// Show the plan and write nothing
         #[arg(long)]
         dry_run: bool,
+        /// A secret that the document names as ref:NAME: the whole content of the file. Repeated for several
+        #[arg(long = "secret", value_name = "NAME=FILE", value_parser = secret)]
+        secrets: Vec<(String, PathBuf)>,
     },
     /// Print the JSON Schema of documents
     Schema,
@@ -50,7 +52,7 @@ pub(super) enum Verb {
 pub(super) struct Target {
     /// The document, YAML or JSON
     file: PathBuf,
-    /// A disk of a set: a device or an image file
+    /// A disk of a set: a device or an image file. Repeated for sets of several
     #[arg(long = "disk", value_name = "SET=PATH", value_parser = disk)]
     disks: Vec<(String, PathBuf)>,
     /// The image to deploy; the token is for this one
@@ -76,6 +78,13 @@ fn disk(text: &str) -> std::result::Result<(String, PathBuf), String> {
     }
 }
 
+fn secret(text: &str) -> std::result::Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((name, path)) if !name.is_empty() && !path.is_empty() => Ok((name.to_owned(), path.into())),
+        _ => Err("a secret is written as NAME=FILE".to_owned()),
+    }
+}
+
 fn seed(text: &str) -> std::result::Result<[u8; 16], String> {
     let bad = || "a seed is 32 hex digits".to_owned();
     let n = u128::from_str_radix(text, 16).map_err(|_| bad())?;
@@ -89,7 +98,7 @@ pub(super) fn run(verb: Verb, session: &Session) -> Result<()> {
             let plan = target.plan(target.image(session)?.as_ref())?;
             session.print(&plan.to_json(), |w| write!(w, "{}", plan.to_text()))
         }
-        Verb::Apply { target, verify, confirm, yes, dry_run } => {
+        Verb::Apply { target, verify, confirm, yes, dry_run, secrets } => {
             let image = target.image(session)?;
             let plan = target.plan(image.as_ref())?;
             if dry_run {
@@ -105,7 +114,9 @@ pub(super) fn run(verb: Verb, session: &Session) -> Result<()> {
                 }
                 None => ask(&plan, session)?,
             };
-            let options = DeployOptions { hostname: target.hostname.clone(), verify, ..DeployOptions::default() };
+            let secrets = read_secrets(&secrets)?;
+            let options =
+                DeployOptions { hostname: target.hostname.clone(), verify, secrets, ..DeployOptions::default() };
             let done = session
                 .run_on_disks("layout apply", |task| deploy::apply(&plan, image.as_ref(), &options, &confirm, task))?;
             session.print(&done.to_json(), |w| {
@@ -121,6 +132,15 @@ pub(super) fn run(verb: Verb, session: &Session) -> Result<()> {
     }
 }
 
+fn read_secrets(given: &[(String, PathBuf)]) -> Result<Secrets> {
+    let mut secrets = Secrets::new();
+    for (name, path) in given {
+        let bytes = std::fs::read(path).map_err(|e| Error::io("read", path.display(), e))?;
+        secrets.add(name, bytes)?;
+    }
+    Ok(secrets)
+}
+
 impl Target {
     fn image(&self, session: &Session) -> Result<Option<Image>> {
         if self.image.is_none() && self.trust.asks() {
@@ -130,17 +150,16 @@ impl Target {
     }
 
     fn plan(&self, image: Option<&Image>) -> Result<Plan> {
-        let mut disks = BTreeMap::new();
+        let mut disks = Disks::new();
         for (set, path) in &self.disks {
-            if disks.insert(set.clone(), path.clone()).is_some() {
-                return Err(Error::invalid(format!("--disk names the set {set} twice")));
-            }
+            disks.entry(set.clone()).or_default().push(path.clone());
         }
         let options = PlanOptions {
             seed: self.seed,
             hostname: self.hostname.clone(),
             image: image.map(Into::into),
             sector: self.sector,
+            ram: None,
         };
         Layout::load(&self.file)?.plan(&disks, &options)
     }

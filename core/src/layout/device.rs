@@ -66,6 +66,18 @@ pub struct OpenDisk {
     pub size: u64,
 }
 
+impl OpenDisk {
+    /// Opens a block device for reading.
+    ///
+    /// # Errors
+    /// Of the device.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let size = block::size(file.as_fd())?;
+        Ok(Self { file, size })
+    }
+}
+
 impl ReadAt for OpenDisk {
     fn size(&self) -> u64 {
         self.size
@@ -107,6 +119,8 @@ pub struct Facts {
     pub size: u64,
     /// The size of a logical sector in bytes.
     pub sector: u32,
+    /// The length of I/O that it likes best, in bytes; 0 when it does not say.
+    pub optimal_io: u64,
     /// Whether it cannot be written.
     pub read_only: bool,
     /// Model, serial number and world wide name, as far as the kernel tells them.
@@ -176,6 +190,7 @@ impl Facts {
             medium: Medium::File { device: meta.dev(), inode: meta.ino() },
             size: disk.size,
             sector,
+            optimal_io: 0,
             // Root may write whatever the mode says; a mode without any w is meant.
             read_only: meta.mode() & 0o222 == 0 || !may_write(path),
             model: None,
@@ -206,6 +221,7 @@ impl Facts {
             medium: Medium::Block { major: number.major, minor: number.minor },
             size: disk.size,
             sector,
+            optimal_io: first(&["queue/optimal_io_size"]).and_then(|n| n.parse().ok()).unwrap_or_default(),
             read_only,
             model: first(&["device/model", "device/name"]),
             serial: first(&["device/serial", "serial"]),

@@ -1,7 +1,7 @@
 //! What is wrong with a document or a machine: one struct with code, path, place, message and hint.
 //!
-//! Codes: `L0xx` the text itself, `L1xx` the meaning of the text, `F2xx` the text on this machine. They are part of
-//! the interface: a code is never reused for something else. The table stands in `core/docs/layout-schema.md`.
+//! Codes: `L0xx` the text itself, `L1xx` the meaning of the text, `F2xx` the text on this machine, `B5xx` the boot loader,
+//! where `W5xx` is a warning and `E505` a lack of the image. They are part of the interface: a code is never reused for something else. The table stands in `core/docs/layout-schema.md`.
 
 use crate::error::{Error, ErrorKind};
 use serde::Serialize;
@@ -78,10 +78,11 @@ impl Diagnostic {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self.code {
-            "L005" | "F230" => ErrorKind::Unsupported,
+            "L005" | "F230" | "E505" => ErrorKind::Unsupported,
             "L007" => ErrorKind::Limit,
             "F201" | "F202" | "F203" | "F209" => ErrorKind::Invalid,
             code if code.starts_with('F') => ErrorKind::Refused,
+            code if code.starts_with('B') => ErrorKind::Integrity,
             _ => ErrorKind::Invalid,
         }
     }

@@ -16,7 +16,7 @@ use crate::sys::block;
 use crate::sys::lock::Lock;
 use crate::sys::loopdev::{self, LoopDevice};
 use crate::sys::sysfs::{DeviceNumber, Kernel, Use};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FallocateFlags, Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io;
@@ -116,7 +116,7 @@ impl Gate {
     pub fn open(facts: &Facts) -> Result<Self> {
         let found = inspect(facts, "");
         if let Some(first) = found.into_iter().next() {
-            return Err(refused(&first, facts));
+            return Err(refused(&first, facts.into()));
         }
         match facts.medium {
             Medium::Block { major, minor } => Self::open_device(facts, DeviceNumber { major, minor }),
@@ -124,31 +124,56 @@ impl Gate {
         }
     }
 
+    /// Opens a device that the plan has made out of the disks it has the gates of: an array, a volume.
+    ///
+    /// # Errors
+    /// `Refused` when it is in use or locked; `Integrity` when it is smaller than planned or has other sectors; `Io`.
+    pub fn open_made(path: &Path, number: DeviceNumber, size: u64, sector: u32) -> Result<Self> {
+        let place = Place { path, medium: Medium::Block { major: number.major, minor: number.minor } };
+        let fd = open_exclusive(path, place)?;
+        let failed = |e: Errno| Error::io("ask", path.display(), e);
+        let stat = rustix::fs::fstat(&fd).map_err(failed)?;
+        if DeviceNumber::from_raw(stat.st_rdev) != number {
+            return Err(changed(place, "another device is at its path"));
+        }
+        let (found, sectors) =
+            (block::size(fd.as_fd()).map_err(failed)?, block::logical_sector(fd.as_fd()).map_err(failed)?);
+        if found < size || sectors != sector {
+            let name = path.display();
+            return Err(Error::integrity(format!("{name} is not what was made: {found} bytes, sectors of {sectors}"))
+                .fact("code", "A408")
+                .fact("expected", format!("{size} bytes, sectors of {sector}")));
+        }
+        let lock = take_lock(reopen(fd.as_fd()).map_err(failed)?, place)?;
+        let name = path.display().to_string();
+        Ok(Self { disk: Some(fd.into()), loop_device: None, lock, number, name, size: found, sector })
+    }
+
     fn open_device(facts: &Facts, number: DeviceNumber) -> Result<Self> {
-        let fd = open_exclusive(&facts.path, facts)?;
+        let fd = open_exclusive(&facts.path, facts.into())?;
         let stat = rustix::fs::fstat(&fd).map_err(|e| Error::io("ask", facts.path.display(), e))?;
         let block = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_block_device();
         if !block || DeviceNumber::from_raw(stat.st_rdev) != number {
-            return Err(changed(facts, "another device is at its path"));
+            return Err(changed(facts.into(), "another device is at its path"));
         }
         let lock = reopen(fd.as_fd()).map_err(|e| Error::io("open", facts.path.display(), e))?;
-        let lock = take_lock(lock, facts)?;
+        let lock = take_lock(lock, facts.into())?;
         Self::new(facts, number, fd, None, lock).verified(facts)
     }
 
     fn open_file(facts: &Facts, device: u64, inode: u64) -> Result<Self> {
         let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let file = rustix::fs::open(&facts.path, flags, Mode::empty()).map_err(|e| not_opened(facts, e))?;
+        let file = rustix::fs::open(&facts.path, flags, Mode::empty()).map_err(|e| not_opened(facts.into(), e))?;
         let stat = rustix::fs::fstat(&file).map_err(|e| Error::io("ask", facts.path.display(), e))?;
         if (stat.st_dev, stat.st_ino) != (device, inode) {
-            return Err(changed(facts, "another file is at its path"));
+            return Err(changed(facts.into(), "another file is at its path"));
         }
-        let lock = take_lock(file, facts)?;
+        let lock = take_lock(file, facts.into())?;
         let attached = LoopDevice::attach(lock.as_fd(), facts.sector)?;
         let stat = rustix::fs::fstat(&attached).map_err(|e| Error::io("ask", attached.path().display(), e))?;
         let number = DeviceNumber::from_raw(stat.st_rdev);
         let path = PathBuf::from(format!("/proc/self/fd/{}", attached.as_fd().as_raw_fd()));
-        let disk = open_exclusive(&path, facts)?;
+        let disk = open_exclusive(&path, facts.into())?;
         Self::new(facts, number, disk, Some(attached), lock).verified(facts)
     }
 
@@ -164,12 +189,12 @@ impl Gate {
         let sector = block::logical_sector(disk.as_fd()).map_err(failed)?;
         let size = block::size(disk.as_fd()).map_err(failed)? / u64::from(sector) * u64::from(sector);
         if (size, sector) != (self.size, self.sector) {
-            return Err(changed(facts, "its size or sector size is another one"));
+            return Err(changed(facts.into(), "its size or sector size is another one"));
         }
         let (_, fingerprint) =
             super::device::Contents::look(&self, self.sector).map_err(|e| Error::io("read", &self.name, e))?;
         if fingerprint != facts.fingerprint {
-            return Err(changed(facts, "what is on it is something else"));
+            return Err(changed(facts.into(), "what is on it is something else"));
         }
         Ok(self)
     }
@@ -242,9 +267,28 @@ impl Gate {
         Ok(())
     }
 
+    /// Fills all of it with zeros; `stop` is asked now and then whether to go on.
+    ///
+    /// # Errors
+    /// `Io`; `Cancelled`.
+    pub fn zero_all(&self, stop: &dyn Fn() -> bool) -> Result<()> {
+        const PIECE: u64 = 64 << 20;
+        for from in (0..self.size).step_by(PIECE as usize) {
+            if stop() {
+                return Err(Error::cancelled());
+            }
+            let length = PIECE.min(self.size - from);
+            // A hole in a device reads as zeros, and is refused where it would have to be written.
+            let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+            if rustix::fs::fallocate(self.file()?, flags, from, length).is_err() {
+                self.zero(from, length)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Tells the device that its content is not needed any more, where it understands that.
     pub fn discard(&self) {
-        use rustix::fs::FallocateFlags;
         if let Ok(file) = self.file() {
             let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
             // An optimisation: erasing does not rely on it.
@@ -295,8 +339,21 @@ fn patience() -> (u32, Duration) {
     if Path::new("/run/udev/control").exists() { UDEV_PATIENCE } else { PATIENCE }
 }
 
+/// A disk for messages about it.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    path: &'a Path,
+    medium: Medium,
+}
+
+impl<'a> From<&'a Facts> for Place<'a> {
+    fn from(facts: &'a Facts) -> Self {
+        Self { path: &facts.path, medium: facts.medium }
+    }
+}
+
 /// Opens a device so that nobody else has it, or can get it, for mounting and the like.
-fn open_exclusive(path: &Path, facts: &Facts) -> Result<OwnedFd> {
+fn open_exclusive(path: &Path, place: Place<'_>) -> Result<OwnedFd> {
     let flags = OFlags::RDWR | OFlags::EXCL | OFlags::CLOEXEC;
     let (mut tries, pause) = patience();
     loop {
@@ -305,29 +362,29 @@ fn open_exclusive(path: &Path, facts: &Facts) -> Result<OwnedFd> {
                 tries -= 1;
                 std::thread::sleep(pause);
             }
-            done => return done.map_err(|e| not_opened(facts, e)),
+            done => return done.map_err(|e| not_opened(place, e)),
         }
     }
 }
 
-fn not_opened(facts: &Facts, e: Errno) -> Error {
-    let name = facts.path.display();
+fn not_opened(place: Place<'_>, e: Errno) -> Error {
+    let name = place.path.display();
     let d = match e {
-        Errno::BUSY | Errno::TXTBSY => Diagnostic::error("F204", "", format!("{name} is in use: {}", openers(facts)))
+        Errno::BUSY | Errno::TXTBSY => Diagnostic::error("F204", "", format!("{name} is in use: {}", openers(place)))
             .hint("end that program, or name another disk"),
         Errno::ROFS => Diagnostic::error("F214", "", format!("{name} is read-only")),
         Errno::ACCESS | Errno::PERM => {
             let e = Error::new(ErrorKind::Denied, format!("{name} may not be written")).cause(e);
-            return e.hint("run as root").fact("path", facts.path.display().to_string());
+            return e.hint("run as root").fact("path", place.path.display().to_string());
         }
         e => return Error::io("open", name, e),
     };
-    refused(&d, facts)
+    refused(&d, place)
 }
 
 /// Who has it open, as far as `/proc` tells.
-fn openers(facts: &Facts) -> String {
-    let device = match facts.medium {
+fn openers(place: Place<'_>) -> String {
+    let device = match place.medium {
         Medium::Block { major, minor } => DeviceNumber { major, minor },
         Medium::File { .. } => return "another program holds it".to_owned(),
     };
@@ -347,8 +404,8 @@ fn openers(facts: &Facts) -> String {
     "another program holds it".to_owned()
 }
 
-fn take_lock(mut fd: OwnedFd, facts: &Facts) -> Result<Lock> {
-    let name = facts.path.display();
+fn take_lock(mut fd: OwnedFd, place: Place<'_>) -> Result<Lock> {
+    let name = place.path.display();
     let (mut tries, pause) = patience();
     loop {
         fd = match Lock::take(fd).map_err(|e| Error::io("lock", &name, e))? {
@@ -357,21 +414,21 @@ fn take_lock(mut fd: OwnedFd, facts: &Facts) -> Result<Lock> {
         };
         if tries == 1 {
             let d = Diagnostic::error("F204", "", format!("{name} is in use: another program has locked it"));
-            return Err(refused(&d.hint("wait until it has finished"), facts));
+            return Err(refused(&d.hint("wait until it has finished"), place));
         }
         tries -= 1;
         std::thread::sleep(pause);
     }
 }
 
-fn changed(facts: &Facts, what: &str) -> Error {
-    let text = format!("{} is not as it was when the plan was made: {what}", facts.path.display());
-    refused(&Diagnostic::error("A401", "", text).hint("make a new plan"), facts)
+fn changed(place: Place<'_>, what: &str) -> Error {
+    let text = format!("{} is not as it was when the plan was made: {what}", place.path.display());
+    refused(&Diagnostic::error("A401", "", text).hint("make a new plan"), place)
 }
 
 /// A refusal as an error.
-fn refused(d: &Diagnostic, facts: &Facts) -> Error {
-    let e = Error::refused(d.message.clone()).fact("code", d.code).fact("path", facts.path.display().to_string());
+fn refused(d: &Diagnostic, place: Place<'_>) -> Error {
+    let e = Error::refused(d.message.clone()).fact("code", d.code).fact("path", place.path.display().to_string());
     match &d.hint {
         Some(hint) => e.hint(hint.clone()),
         None => e,

@@ -19,7 +19,10 @@ mod foreign;
 pub mod gate;
 pub mod gpt;
 pub mod inventory;
+pub mod ondisk;
+pub mod place;
 pub mod plan;
+pub mod ranges;
 pub mod render;
 pub mod select;
 pub mod signature;
@@ -30,15 +33,15 @@ pub mod stack;
 pub mod token;
 pub mod validate;
 
-pub use apply::{Applied, Confirm, Payload};
+pub use apply::{Applied, Confirm, Payload, Secrets};
 pub use diagnostic::{Diagnostic, Severity};
 pub use plan::{Plan, PlanOptions, PlannedImage};
+pub use select::Disks;
 
 use crate::error::{Error, Result};
 use decode::Positions;
 use spec::Spec;
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The end of a partition's name while its disk is being made.
 pub const MARKER: &str = "~cv";
@@ -104,7 +107,7 @@ impl Layout {
     /// # Errors
     /// With all findings in `detail.diagnostics`: `Invalid` when a set has no disk, `Refused` when a disk is too small,
     /// in use, read-only or no disk; `NotFound` when there is nothing at its path.
-    pub fn plan(&self, disks: &BTreeMap<String, PathBuf>, options: &PlanOptions) -> Result<Plan> {
+    pub fn plan(&self, disks: &Disks, options: &PlanOptions) -> Result<Plan> {
         Plan::make(self, disks, options)
     }
 

@@ -2,12 +2,11 @@
 //!
 //! Every object has its identity here, before it exists, so that fstab and kernel command line are part of the plan.
 
-use super::apply::mkfs;
 use super::device::{Facts, Medium};
 use super::diagnostic::Diagnostic;
 use super::gpt::{Entry, Table};
 use super::solve;
-use super::spec::{FsType, Mount, PartitionKey, PartitionType, Spec, Wipe};
+use super::spec::{FsType, Key, Mount, PartitionKey, PartitionType, Spec, Wipe};
 use super::{Layout, MARKER};
 use crate::image::Hash;
 use crate::store::Image;
@@ -15,7 +14,14 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+mod build;
+mod device;
+mod files;
 mod make;
+mod steps;
+
+pub use device::{Device, Glance, PlannedArray, PlannedCrypt, PlannedGroup, PlannedVolume, lvm_uuid, mapper_path};
+pub use steps::{Danger, Step};
 
 /// The image that a plan is for.
 #[derive(Clone, Debug, Serialize)]
@@ -44,6 +50,8 @@ pub struct PlanOptions {
     pub image: Option<PlannedImage>,
     /// The sector size that image files get, in bytes; the layout's own `sector` goes first.
     pub sector: Option<u32>,
+    /// The memory of the node in bytes, for sizes that are a share of it; without it that of this machine.
+    pub ram: Option<u64>,
 }
 
 /// What a layout means for these disks.
@@ -54,6 +62,10 @@ pub struct Plan {
     pub(super) hostname: Option<String>,
     pub(super) image: Option<Hash>,
     pub(super) disks: Vec<PlannedDisk>,
+    pub(super) arrays: Vec<PlannedArray>,
+    pub(super) crypts: Vec<PlannedCrypt>,
+    pub(super) groups: Vec<PlannedGroup>,
+    pub(super) layers: Vec<Layer>,
     pub(super) filesystems: Vec<PlannedFilesystem>,
     pub(super) boot: Option<PlannedBoot>,
     pub(super) steps: Vec<Step>,
@@ -66,6 +78,8 @@ pub struct Plan {
 pub struct PlannedDisk {
     /// Its set.
     pub set: String,
+    /// Which disk of the set, from 0.
+    pub index: usize,
     /// The disk as it is.
     pub facts: Facts,
     /// What is erased.
@@ -104,12 +118,12 @@ pub struct PlannedFilesystem {
     pub id: String,
     /// Its type.
     pub kind: FsType,
-    /// Its disk, by place in the list of disks.
-    pub disk: usize,
-    /// Its partition, by place in the list of the disk.
-    pub partition: usize,
+    /// What it is made on.
+    pub on: Device,
     /// Its UUID; of vfat the volume id.
     pub uuid: String,
+    /// The others that are kept in step with it, each with its own UUID.
+    pub mirrors: Vec<(Device, String)>,
     /// Its label.
     pub label: Option<String>,
     /// More arguments for the program that makes it.
@@ -131,30 +145,23 @@ pub struct PlannedBoot {
     pub cmdline: String,
 }
 
-/// How bad it is to do a step by mistake.
+/// What is made out of partitions in one go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Danger {
-    /// Nothing of what was there is touched.
-    None,
-    /// Tables and headers are written.
-    Metadata,
-    /// Data is lost.
-    Data,
+pub enum Layer {
+    /// An array.
+    Array(usize),
+    /// An encrypted device.
+    Crypt(usize),
+    /// A volume group with its volumes.
+    Group(usize),
 }
 
-/// Something that will be done.
-#[derive(Clone, Debug)]
-pub struct Step {
-    /// Its name, such as `erase:os`.
-    pub id: String,
-    /// What it does, for people.
-    pub title: String,
-    /// How bad it is.
-    pub danger: Danger,
-    /// What is lost.
-    pub lost: Vec<String>,
-    /// The programs that run, as argument vectors.
-    pub commands: Vec<Vec<String>>,
+impl PlannedFilesystem {
+    /// Everywhere it is made, with the UUID that it has there.
+    pub fn places(&self) -> impl Iterator<Item = (Device, &str)> {
+        let mirrors = self.mirrors.iter().map(|(device, uuid)| (*device, uuid.as_str()));
+        std::iter::once((self.on, self.uuid.as_str())).chain(mirrors)
+    }
 }
 
 impl PlannedDisk {
@@ -223,10 +230,32 @@ impl Plan {
         self.boot.is_some()
     }
 
-    /// The partition of a filesystem.
+    /// What is made out of partitions, in the order in which it can be.
     #[must_use]
-    pub fn partition_of(&self, fs: &PlannedFilesystem) -> &PlannedPartition {
-        &self.disks[fs.disk].partitions[fs.partition]
+    pub fn layers(&self) -> &[Layer] {
+        &self.layers
+    }
+
+    /// The partitions of a disk that something will be made on, by their places in its list.
+    #[must_use]
+    pub fn used_partitions(&self, disk: usize) -> Vec<usize> {
+        let members = self.arrays.iter().flat_map(|a| a.members.iter().copied());
+        let encrypted = self.crypts.iter().map(|c| c.on);
+        let physical = self.groups.iter().flat_map(|g| g.pvs.iter().map(|(d, _)| *d));
+        let filesystems = self.filesystems.iter().flat_map(|f| f.places().map(|(d, _)| d));
+        let on_disk = |device: Device| match device {
+            Device::Partition { disk: of, partition } if of == disk => Some(partition),
+            _ => None,
+        };
+        members.chain(encrypted).chain(physical).chain(filesystems).filter_map(on_disk).collect()
+    }
+
+    /// The names of the secrets that open its encrypted devices.
+    pub fn secret_names(&self) -> impl Iterator<Item = &str> {
+        self.crypts.iter().flat_map(|c| &c.keys).filter_map(|key| match key {
+            Key::Secret(name) => Some(name.as_str()),
+            Key::Tpm2 { .. } => None,
+        })
     }
 
     /// Filesystems with a mount point, parents before what is mounted in them.
@@ -243,39 +272,6 @@ impl Plan {
         self.image
     }
 
-    /// The lines of `/etc/fstab`, without line ends.
-    #[must_use]
-    pub fn fstab_lines(&self) -> Vec<String> {
-        let mounted = self.mounts().into_iter().map(|(fs, mount)| {
-            let pass = match (mount.at.as_str(), fs.kind) {
-                (_, FsType::Xfs | FsType::Btrfs | FsType::Swap) => 0,
-                ("/", _) => 1,
-                _ => 2,
-            };
-            let options = match (mount.options.is_empty(), fs.kind) {
-                (false, _) => mount.options.join(","),
-                // What an ESP carries is nobody's business but root's, and FAT keeps no modes.
-                (true, FsType::Vfat) => "umask=0077".to_owned(),
-                (true, _) => "defaults".to_owned(),
-            };
-            format!("UUID={} {} {} {options} 0 {pass}", fs.uuid, mount.at, fs.kind.name())
-        });
-        let swap = self.filesystems.iter().filter(|f| f.kind == FsType::Swap);
-        mounted.chain(swap.map(|f| format!("UUID={} none swap sw 0 0", f.uuid))).collect()
-    }
-
-    /// The kernel's command line; empty when no filesystem is mounted at `/`.
-    #[must_use]
-    pub fn boot_cmdline(&self) -> String {
-        if let Some(boot) = &self.boot {
-            return boot.cmdline.clone();
-        }
-        self.mounts()
-            .first()
-            .filter(|(_, m)| m.at == "/")
-            .map_or_else(String::new, |(fs, _)| format!("root=UUID={} ro", fs.uuid))
-    }
-
     /// What the token confirms: everything that decides what is written, and the disks as they are.
     fn described(&self, layout: &Layout, options: &PlanOptions) -> Value {
         let disks: Vec<Value> = self.disks.iter().map(|d| json!({"set": d.set, "disk": d.facts.identity()})).collect();
@@ -289,46 +285,6 @@ impl Plan {
             "fstab": self.fstab_lines(),
             "cmdline": self.boot_cmdline(),
         })
-    }
-
-    fn make_steps(&self) -> Vec<Step> {
-        let mut steps = Vec::new();
-        let mut step = |id: String, title: String, danger, lost: Vec<String>, commands| {
-            steps.push(Step { id, title, danger, lost, commands });
-        };
-        for disk in &self.disks {
-            let (set, path) = (&disk.set, disk.facts.path.display());
-            let lost = disk.facts.contents.describe();
-            let danger = if lost.is_empty() { Danger::Metadata } else { Danger::Data };
-            if !matches!(disk.wipe, Wipe::None | Wipe::Table) {
-                let how = if disk.wipe == Wipe::Discard { "discard everything on" } else { "erase signatures on" };
-                step(format!("erase:{set}"), format!("{how} {path}"), danger, lost.clone(), Vec::new());
-            }
-            let title = format!("write a partition table with {} partitions to {path}", disk.partitions.len());
-            step(format!("table:{set}"), title, danger, lost, Vec::new());
-        }
-        for fs in &self.filesystems {
-            let partition = self.partition_of(fs);
-            let device = format!("/dev/disk/by-partuuid/{}", partition.uuid);
-            let title = format!("make {} \"{}\" on {}", fs.kind.name(), fs.id, partition.key);
-            let call = mkfs::call(fs, partition, self.disks[fs.disk].facts.sector, device.as_ref());
-            step(format!("mkfs:{}", fs.id), title, Danger::Metadata, Vec::new(), vec![call.preview()]);
-        }
-        let mounted: Vec<&str> = self.mounts().iter().map(|(_, m)| m.at.as_str()).collect();
-        if !mounted.is_empty() {
-            let title = format!("mount {} and install what is deployed, if anything is", mounted.join(", "));
-            step("install".to_owned(), title, Danger::None, Vec::new(), Vec::new());
-        }
-        if let Some(boot) = &self.boot {
-            let disks: Vec<String> =
-                boot.disks.iter().map(|d| self.disks[*d].facts.path.display().to_string()).collect();
-            let title = format!("install GRUB for BIOS on {} from the packages of the image", disks.join(", "));
-            step("bootloader".to_owned(), title, Danger::None, Vec::new(), Vec::new());
-        }
-        step("verify".to_owned(), "unmount and read back".to_owned(), Danger::None, Vec::new(), Vec::new());
-        let title = "take the mark off the partition names".to_owned();
-        step("commit".to_owned(), title, Danger::Metadata, Vec::new(), Vec::new());
-        steps
     }
 }
 

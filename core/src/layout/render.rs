@@ -1,6 +1,9 @@
 //! A plan as text for people and as JSON for programs.
 
-use super::plan::{Danger, Plan, hex, partition_list};
+use super::plan::{
+    Danger, Device, Layer, Plan, PlannedArray, PlannedCrypt, PlannedGroup, PlannedVolume, hex, mapper_path,
+    partition_list,
+};
 use crate::units::human;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -13,7 +16,7 @@ impl Plan {
         let count = self.disks.len();
         let disks = if count == 1 { "disk" } else { "disks" };
         let _ = writeln!(out, "Layout {} on {count} {disks}", self.layout_name());
-        for disk in &self.disks {
+        for (index, disk) in self.disks.iter().enumerate() {
             let f = &disk.facts;
             let what = if disk.is_file() { "image file" } else { f.model.as_deref().unwrap_or("disk") };
             let serial = f.serial.as_ref().map(|s| format!(", serial {s}")).unwrap_or_default();
@@ -24,20 +27,16 @@ impl Plan {
             indented(&mut out, "    ", &now);
             let _ = writeln!(out, "  after:");
             let mut rows = vec![["", "partition", "type", "start", "size", "content", "mounted at"].map(str::to_owned)];
-            let mut sorted: Vec<_> = disk.partitions.iter().collect();
-            sorted.sort_by_key(|p| p.start);
-            for p in sorted {
-                let fs = self.filesystems.iter().find(|x| std::ptr::eq(self.partition_of(x), p));
-                let content = fs.map_or_else(String::new, |x| match &x.label {
-                    Some(label) => format!("{} \"{label}\"", x.kind.name()),
-                    None => x.kind.name().to_owned(),
-                });
-                let at = fs.and_then(|x| x.mount.as_ref()).map_or_else(String::new, |m| m.at.clone());
+            let mut sorted: Vec<_> = disk.partitions.iter().enumerate().collect();
+            sorted.sort_by_key(|(_, p)| p.start);
+            for (n, p) in sorted {
+                let [content, at] = self.use_of(Device::Partition { disk: index, partition: n });
                 let (start, length) = (human(p.start), human(p.length));
                 rows.push([p.number.to_string(), p.name.clone(), p.kind.to_string(), start, length, content, at]);
             }
             table(&mut out, &rows);
         }
+        self.devices_to_text(&mut out);
         let lost = self.steps.iter().filter(|s| s.danger == Danger::Data).map(|s| (s.title.as_str(), &s.lost));
         let mut last: Option<&Vec<String>> = None;
         let mut begun = false;
@@ -76,6 +75,50 @@ impl Plan {
         out
     }
 
+    /// What is made out of partitions, from the ground up.
+    fn devices_to_text(&self, out: &mut String) {
+        if self.layers.is_empty() {
+            return;
+        }
+        let _ = writeln!(out, "\nOut of partitions:");
+        let mut rows = vec![["device", "what", "on", "size", "content", "mounted at"].map(str::to_owned)];
+        let mut row = |device: Device, what: String| {
+            let glance = self.glance(device);
+            let [content, at] = self.use_of(device);
+            rows.push([glance.reference, what, self.references(self.below(device)), human(glance.size), content, at]);
+        };
+        for layer in &self.layers {
+            match *layer {
+                Layer::Array(i) => row(Device::Array(i), format!("RAID{}", self.arrays[i].level)),
+                Layer::Crypt(i) => row(Device::Crypt(i), "LUKS2".to_owned()),
+                Layer::Group(group) => {
+                    for (volume, v) in self.groups[group].volumes.iter().enumerate() {
+                        row(Device::Volume { group, volume }, v.kind.name().to_owned());
+                    }
+                }
+            }
+        }
+        table(out, &rows);
+    }
+
+    /// What a device is used for, and where that is mounted.
+    fn use_of(&self, device: Device) -> [String; 2] {
+        if let Some(fs) = self.filesystems.iter().find(|f| f.places().any(|(d, _)| d == device)) {
+            let content = match &fs.label {
+                Some(label) => format!("{} \"{label}\"", fs.kind.name()),
+                None => fs.kind.name().to_owned(),
+            };
+            let mirror = fs.on != device;
+            let at = fs.mount.as_ref().filter(|_| !mirror).map_or_else(String::new, |m| m.at.clone());
+            return [if mirror { format!("{content}, a copy") } else { content }, at];
+        }
+        let array = self.arrays.iter().find(|a| a.members.contains(&device)).map(|a| format!("raid/{}", a.id));
+        let crypt = self.crypts.iter().find(|c| c.on == device).map(|c| format!("luks/{}", c.id));
+        let group =
+            self.groups.iter().find(|g| g.pvs.iter().any(|(d, _)| *d == device)).map(|g| format!("lvm/{}", g.name));
+        [array.or(crypt).or(group).unwrap_or_default(), String::new()]
+    }
+
     /// The plan as JSON, shape `cv.plan/v1`; `core/docs/layout-schema.md` describes it.
     #[must_use]
     pub fn to_json(&self) -> Value {
@@ -96,13 +139,19 @@ impl Plan {
             .filesystems
             .iter()
             .map(|f| {
-                let p = self.partition_of(f);
+                let glance = self.glance(f.on);
+                let mirrors: Vec<Value> = f
+                    .mirrors
+                    .iter()
+                    .map(|(d, uuid)| json!({"on": self.glance(*d).reference, "device": self.glance(*d).path, "uuid": uuid}))
+                    .collect();
                 json!({
                     "id": f.id,
                     "type": f.kind.name(),
-                    "on": p.key,
-                    "device": format!("/dev/disk/by-partuuid/{}", p.uuid),
+                    "on": glance.reference,
+                    "device": glance.path,
                     "uuid": f.uuid,
+                    "mirrors": mirrors,
                     "label": f.label,
                     "mount": f.mount,
                 })
@@ -127,11 +176,71 @@ impl Plan {
             "seed": hex(&self.seed),
             "token": self.token,
             "disks": disks,
+            "arrays": self.arrays.iter().map(|a| self.array_json(a)).collect::<Vec<_>>(),
+            "encrypted": self.crypts.iter().map(|c| self.crypt_json(c)).collect::<Vec<_>>(),
+            "groups": self.groups.iter().map(|g| self.group_json(g)).collect::<Vec<_>>(),
             "filesystems": filesystems,
+            "mdadm": self.mdadm_lines(),
+            "crypttab": self.crypttab_lines(),
             "fstab": self.fstab_lines(),
             "cmdline": self.boot_cmdline(),
             "steps": steps,
             "warnings": self.warnings,
+        })
+    }
+}
+
+impl Plan {
+    fn array_json(&self, a: &PlannedArray) -> Value {
+        json!({
+            "id": a.id,
+            "name": a.name,
+            "uuid": a.md_uuid(),
+            "level": a.level,
+            "members": a.members.iter().map(|d| self.glance(*d).path).collect::<Vec<_>>(),
+            "spares": a.spares,
+            "metadata": a.metadata,
+            "chunk": a.chunk,
+            "layout": a.layout,
+            "bitmap": a.bitmap,
+            "sync": a.sync,
+            "data_offset": a.data_offset,
+            "component": a.component,
+            "size": a.size,
+        })
+    }
+
+    fn crypt_json(&self, c: &PlannedCrypt) -> Value {
+        json!({
+            "id": c.id,
+            "on": self.glance(c.on).reference,
+            "uuid": c.uuid,
+            "name": c.name(),
+            "keys": c.keys,
+            "data_offset": c.data_offset,
+            "size": c.size,
+        })
+    }
+
+    fn group_json(&self, g: &PlannedGroup) -> Value {
+        let volume = |v: &PlannedVolume| {
+            json!({
+                "name": v.name,
+                "kind": v.kind,
+                "device": mapper_path(&g.name, &v.name),
+                "extents": v.extents,
+                "size": v.size,
+                "stripes": v.stripes.map(|(n, _)| n),
+                "pool": v.pool,
+            })
+        };
+        json!({
+            "name": g.name,
+            "pvs": g.pvs.iter().map(|(d, uuid)| json!({"on": self.glance(*d).reference, "uuid": uuid})).collect::<Vec<_>>(),
+            "extent": g.extent,
+            "extents": g.extents,
+            "free": g.free,
+            "volumes": g.volumes.iter().map(volume).collect::<Vec<_>>(),
         })
     }
 }

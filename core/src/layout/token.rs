@@ -16,6 +16,12 @@ pub fn uuid(seed: &[u8; 16], path: &str) -> Uuid {
     Uuid::new_v8(bytes)
 }
 
+/// Bytes for identities that are no UUIDs.
+#[must_use]
+pub fn bytes(seed: &[u8; 16], path: &str) -> [u8; 32] {
+    *keyed(seed, path).as_bytes()
+}
+
 /// A FAT volume id, as `1A2B-3C4D`.
 #[must_use]
 pub fn volume_id(seed: &[u8; 16], path: &str) -> String {

@@ -143,7 +143,7 @@ impl Validator<'_> {
         for (id, fs) in &spec.filesystems {
             let path = format!("filesystems.{id}");
             match known.get(&fs.on.to_string()).map(|key| &spec.partitions[*key]) {
-                None if self.positions.has(&format!("partitions.{}", fs.on)) => {}
+                None if self.positions.has(&fs.on.path()) => {}
                 None => {
                     let d = Diagnostic::error("L103", format!("{path}.on"), format!("\"{}\" does not exist", fs.on));
                     let meant = nearest(&fs.on.to_string(), known.keys().map(String::as_str));

@@ -1,5 +1,7 @@
 //! Time and randomness of the machine.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 /// Now in UTC as RFC 3339 with seconds: `2026-03-01T12:00:00Z`.
 #[must_use]
 pub fn now_rfc3339() -> String {
@@ -15,8 +17,12 @@ pub fn rfc3339(seconds: i64) -> String {
 /// Now as seconds and nanoseconds since the epoch.
 #[must_use]
 pub fn now() -> (i64, u32) {
-    let t = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
-    (t.tv_sec, u32::try_from(t.tv_nsec).unwrap_or(0))
+    // Not by rustix: it panics where the kernel gives programs no vDSO that it knows, as User-Mode Linux.
+    let since = |t: SystemTime| t.duration_since(UNIX_EPOCH);
+    match since(SystemTime::now()) {
+        Ok(d) => (i64::try_from(d.as_secs()).unwrap_or(i64::MAX), d.subsec_nanos()),
+        Err(before) => (-i64::try_from(before.duration().as_secs()).unwrap_or(i64::MAX), 0),
+    }
 }
 
 /// 64 random bits.

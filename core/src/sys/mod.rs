@@ -9,6 +9,7 @@ pub mod identity;
 pub mod inode;
 pub mod lock;
 pub mod loopdev;
+pub mod memory;
 pub mod mount;
 pub mod namespace;
 pub mod process;

@@ -131,7 +131,8 @@ impl Kernel {
         let text = std::fs::read(self.directory(device).join(name)).ok()?;
         let text = String::from_utf8_lossy(&text);
         let text = text.trim_matches(|c: char| c.is_whitespace() || c == '\0');
-        (!text.is_empty()).then(|| text.to_owned())
+        // What a driver prints that has none.
+        (!text.is_empty() && text != "(null)").then(|| text.to_owned())
     }
 
     /// Whether the device is a partition of another one.
@@ -173,6 +174,23 @@ impl Kernel {
             .flatten()
             .filter_map(|e| DeviceNumber::parse(&std::fs::read_to_string(e.path().join("dev")).ok()?))
             .collect()
+    }
+
+    /// The devices that a device is part of, by their kernel names.
+    #[must_use]
+    pub fn holders(&self, device: DeviceNumber) -> Vec<(String, DeviceNumber)> {
+        let named = |d: DeviceNumber| Some((self.name(d)?, d));
+        self.linked(device, "holders").into_iter().filter_map(named).collect()
+    }
+
+    /// Sets an attribute of a device, such as `md/sync_speed_max`.
+    ///
+    /// # Errors
+    /// The errno.
+    pub fn set(&self, device: DeviceNumber, name: &str, value: &str) -> Result<(), rustix::io::Errno> {
+        let path = self.directory(device).join(name);
+        let failed = |e: std::io::Error| rustix::io::Errno::from_io_error(&e).unwrap_or(rustix::io::Errno::IO);
+        std::fs::write(path, value).map_err(failed)
     }
 
     /// The mounts of this process, in the order they were made.

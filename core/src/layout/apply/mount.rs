@@ -1,5 +1,6 @@
 //! The target root: every filesystem of the plan mounted where it belongs, in a namespace of its own.
 
+use super::devices::Nodes;
 use crate::error::{Error, Result};
 use crate::layout::plan::Plan;
 use crate::sys::mount;
@@ -57,15 +58,15 @@ pub fn require(plan: &Plan) -> Result<()> {
     plan.mounts().iter().try_for_each(|(fs, _)| mount::require_filesystem(fs.kind.name()))
 }
 
-/// Mounts the filesystems of the plan below `target`; `nodes` are those of the partitions, by disk and partition.
+/// Mounts the filesystems of the plan below `target`.
 ///
 /// # Errors
 /// `Unsupported`, `Denied` or `Io`.
-pub fn mount_all(plan: &Plan, nodes: &[Vec<PathBuf>], target: &Path) -> Result<()> {
+pub fn mount_all(plan: &Plan, nodes: &Nodes, target: &Path) -> Result<()> {
     for (fs, at) in plan.mounts() {
         let place = if at.at == "/" { target.to_owned() } else { target.join(&at.at[1..]) };
         make_directories(target, &place)?;
-        mount::device(&nodes[fs.disk][fs.partition], &place, fs.kind.name(), &at.options)?;
+        mount::device(nodes.path(fs.on)?, &place, fs.kind.name(), &at.options)?;
     }
     Ok(())
 }

@@ -1,13 +1,11 @@
-//! Telling the kernel about partitions, and nodes for them that do not depend on udev.
+//! Telling the kernel about partitions.
 
 use crate::error::{Error, Result};
 use crate::layout::gate::Gate;
-use crate::layout::plan::PlannedDisk;
+use crate::layout::plan::{PlannedDisk, PlannedPartition};
 use crate::sys::block;
-use crate::sys::loopdev::make_node;
-use crate::sys::sysfs::Kernel;
+use crate::sys::sysfs::{DeviceNumber, Kernel};
 use rustix::io::Errno;
-use std::path::{Path, PathBuf};
 
 /// Makes the kernel's partitions those of the plan: what differs is removed, what is missing is added.
 ///
@@ -46,20 +44,15 @@ pub fn forget(gate: &Gate) {
     }
 }
 
-/// Makes a node for each partition in `directory`; the answer is in the order of the plan.
+/// The devices of the partitions, in the order of the plan.
 ///
 /// # Errors
-/// `Io` when the kernel does not show a partition as planned, or a node cannot be made.
-pub fn make_nodes(gate: &Gate, disk: &PlannedDisk, directory: &Path) -> Result<Vec<PathBuf>> {
+/// `Io` when the kernel does not show a partition as planned.
+pub fn numbers(gate: &Gate, disk: &PlannedDisk) -> Result<Vec<DeviceNumber>> {
     let known = Kernel::default().partitions(gate.number());
-    disk.partitions
-        .iter()
-        .map(|p| {
-            let found = known.iter().find(|k| (k.number, k.start, k.length) == (p.number, p.start, p.length));
-            let found = found.ok_or_else(|| Error::io("find the partition", &p.key, Errno::NXIO))?;
-            let node = directory.join(format!("{}-{}", p.key.set, p.key.name));
-            make_node(&node, found.device)?;
-            Ok(node)
-        })
-        .collect()
+    let device = |p: &PlannedPartition| {
+        let found = known.iter().find(|k| (k.number, k.start, k.length) == (p.number, p.start, p.length));
+        found.map(|k| k.device).ok_or_else(|| Error::io("find the partition", &p.key, Errno::NXIO))
+    };
+    disk.partitions.iter().map(device).collect()
 }

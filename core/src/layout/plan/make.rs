@@ -1,25 +1,23 @@
 //! Making a plan: look at the disks, place the partitions, give everything its identity.
 
-use super::{Plan, PlanOptions, PlannedBoot, PlannedDisk, PlannedFilesystem, PlannedPartition};
-use crate::error::{Error, ErrorKind, Result};
+use super::build::Builder;
+use super::{Device, Plan, PlanOptions, PlannedBoot, PlannedDisk, PlannedPartition};
+use crate::error::{Error, Result};
 use crate::layout::device::Facts;
 use crate::layout::diagnostic::{Diagnostic, Severity};
-use crate::layout::select::{self, Choice};
-use crate::layout::solve::{self, Wanted};
-use crate::layout::spec::{Firmware, FsType, Spec, Wipe};
+use crate::layout::select::{self, Choice, Disks};
+use crate::layout::solve::{self, DiskSize, Ground, Solved};
+use crate::layout::spec::{Firmware, Spec, Wipe};
+use crate::layout::stack::{Object, Stack};
 use crate::layout::{Layout, gate, token};
-use crate::sys::sysfs;
+use crate::sys::{memory, sysfs};
 use crate::units::{ByteSize, human};
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use indexmap::IndexMap;
 
 impl Plan {
-    pub(in crate::layout) fn make(
-        layout: &Layout,
-        given: &BTreeMap<String, PathBuf>,
-        options: &PlanOptions,
-    ) -> Result<Self> {
+    pub(in crate::layout) fn make(layout: &Layout, given: &Disks, options: &PlanOptions) -> Result<Self> {
         let (spec, positions) = (layout.spec(), layout.positions());
+        let stack = Stack::of(spec).map_err(|circle| circular(layout, &circle))?;
         let mut found = not_yet(spec);
         refuse(layout, &mut found)?;
         let choices = select::choose(spec, positions, given).map_err(|found| layout.error(&found))?;
@@ -29,40 +27,61 @@ impl Plan {
         }
         refuse(layout, &mut found)?;
         let seed = options.seed.unwrap_or_else(|| derive_seed(layout, options, &facts));
-        let mut disks = Vec::new();
-        for (choice, facts) in choices.iter().zip(facts) {
-            disks.extend(place(spec, choice, facts, &seed, &mut found));
-        }
-        refuse(layout, &mut found)?;
-        let filesystems = filesystems(spec, &disks, &seed)?;
-        let boot = boot(spec, &disks, &filesystems, &mut found);
-        image_needs(options, &disks, &filesystems, &mut found);
-        refuse(layout, &mut found)?;
+        let ground = ground(spec, &choices, &facts, options);
+        let solved = match solve::solve(spec, &stack, &ground) {
+            Ok(solved) => solved,
+            Err(small) => {
+                found.extend(small);
+                refuse(layout, &mut found)?;
+                return Err(layout.error(&found));
+            }
+        };
+        found.extend(solved.warnings.iter().cloned());
+        let disks = place(spec, &choices, facts, &solved, &seed, &mut found);
         let mut plan = Self {
             spec: spec.clone(),
             seed,
             hostname: options.hostname.clone(),
             image: options.image.as_ref().map(|i| i.id),
             disks,
-            filesystems,
-            boot,
+            arrays: Vec::new(),
+            crypts: Vec::new(),
+            groups: Vec::new(),
+            layers: Vec::new(),
+            filesystems: Vec::new(),
+            boot: None,
             steps: Vec::new(),
-            warnings: found,
+            warnings: Vec::new(),
             token: String::new(),
         };
+        Builder::new(&mut plan, &stack, &solved).build()?;
+        plan.boot = boot(&plan, &mut found);
+        image_needs(options, &plan, &mut found);
+        refuse(layout, &mut found)?;
+        plan.warnings = found;
         plan.steps = plan.make_steps();
         plan.token = token::token(&plan.described(layout, options));
         Ok(plan)
     }
 }
 
+fn circular(layout: &Layout, circle: &[Object]) -> Error {
+    let path = circle.iter().map(ToString::to_string).collect::<Vec<_>>().join(" → ");
+    let first = circle.first().map(Object::path).unwrap_or_default();
+    layout.error(&[Diagnostic::error("L104", first, format!("objects stand on each other in a circle: {path}"))])
+}
+
 /// What a document can say and a plan of this version does not do.
 fn not_yet(spec: &Spec) -> Vec<Diagnostic> {
-    let arrays = spec.raid.keys().map(|n| format!("raid.{n}"));
-    let encrypted = spec.luks.keys().map(|n| format!("luks.{n}"));
-    let groups = spec.lvm.keys().map(|n| format!("lvm.{n}"));
-    let several = spec.disks.iter().filter(|(_, d)| d.count.min > 1).map(|(n, _)| format!("disks.{n}.count"));
-    let paths = arrays.chain(encrypted).chain(groups).chain(several);
+    let kept = |preserve: super::super::spec::Preserve, path: String| preserve.keeps().then_some(path);
+    let disks = spec.disks.iter().filter_map(|(n, d)| kept(d.preserve, format!("disks.{n}.preserve")));
+    let partitions = spec.partitions.iter().filter_map(|(n, p)| kept(p.preserve, format!("partitions.{n}.preserve")));
+    let arrays = spec.raid.iter().filter_map(|(n, r)| kept(r.preserve, format!("raid.{n}.preserve")));
+    let filesystems =
+        spec.filesystems.iter().filter_map(|(n, f)| kept(f.preserve, format!("filesystems.{n}.preserve")));
+    let subvolumes = spec.filesystems.iter().filter(|(_, f)| !f.subvolumes.is_empty());
+    let subvolumes = subvolumes.map(|(n, _)| format!("filesystems.{n}.subvolumes"));
+    let paths = disks.chain(partitions).chain(arrays).chain(filesystems).chain(subvolumes);
     paths.map(|path| Diagnostic::error("L005", path, "this version of libcv does not plan it yet")).collect()
 }
 
@@ -110,124 +129,92 @@ fn look(spec: &Spec, choice: &Choice, options: &PlanOptions, found: &mut Vec<Dia
     Ok(Some(facts))
 }
 
+/// What there is to put the layout on.
+fn ground(spec: &Spec, choices: &[Choice], facts: &[Facts], options: &PlanOptions) -> Ground {
+    let mut sets: IndexMap<String, Vec<DiskSize>> = spec.disks.keys().map(|set| (set.clone(), Vec::new())).collect();
+    for (choice, facts) in choices.iter().zip(facts) {
+        let name = facts.path.display().to_string();
+        let (size, sector, optimal_io) = (facts.size, facts.sector, facts.optimal_io);
+        let size = DiskSize { name, size, sector, optimal_io, kept: Vec::new() };
+        sets.entry(choice.set.clone()).or_default().push(size);
+    }
+    Ground { sets, ram: options.ram.or_else(memory::total), ..Ground::default() }
+}
+
+/// The partitions of each disk, with their identities. Replicas on several disks differ.
 fn place(
     spec: &Spec,
-    choice: &Choice,
-    facts: Facts,
+    choices: &[Choice],
+    facts: Vec<Facts>,
+    solved: &Solved,
     seed: &[u8; 16],
     found: &mut Vec<Diagnostic>,
-) -> Option<PlannedDisk> {
-    let set = &choice.set;
-    let parts: Vec<_> = spec.partitions.iter().filter(|(k, _)| k.set == *set).collect();
-    let wanted: Vec<Wanted> = parts
-        .iter()
-        .map(|(key, p)| {
-            let on = key.to_string();
-            let filesystem = spec.filesystems.values().find(|f| f.on.to_string() == on).map(|f| f.kind);
-            Wanted { name: key.name.clone(), kind: p.kind, size: p.size, number: p.number, filesystem }
-        })
-        .collect();
-    let placed = match solve::solve(&wanted, facts.size, facts.sector) {
-        Ok(placed) => placed,
-        Err(small) => {
-            let text = format!(
-                "set {set} needs {}, {} has {} for partitions: {}",
-                human(small.needed),
-                facts.path.display(),
-                human(small.usable),
-                small.table
-            );
-            let d = Diagnostic::error("F210", format!("disks.{set}"), text);
-            found.push(d.hint(format!("the disk must have at least {} bytes, it has {}", small.disk, facts.size)));
-            return None;
-        }
-    };
-    // Replicas on several disks differ, so the index is part of the path of an identity.
-    let identity = |what: &str| token::uuid(seed, &format!("{what}#{}", choice.index));
-    let partitions: Vec<PlannedPartition> = parts
-        .iter()
-        .zip(&placed)
-        .map(|((key, p), at)| PlannedPartition {
-            key: (*key).clone(),
-            number: at.number,
-            kind: p.kind,
-            name: p.name.clone().unwrap_or_else(|| key.name.clone()),
-            uuid: p.uuid.unwrap_or_else(|| identity(&format!("partitions.{key}"))),
-            start: at.start,
-            length: at.length,
-            attributes: p.attrs.iter().fold(0, |bits, a| bits | a.bit()),
-        })
-        .collect();
-    for p in partitions.iter().filter(|p| p.kind.is("esp")) {
-        let least = if facts.sector == 4096 { 260u64 << 20 } else { 100 << 20 };
-        if p.length < least {
-            let text = format!("esp is {}: at least {} on this disk", human(p.length), human(least));
-            found.push(Diagnostic::error("L122", format!("partitions.{}.size", p.key), text));
-        }
-    }
-    let guid = identity(&format!("disks.{set}"));
-    Some(PlannedDisk { set: set.clone(), wipe: spec.disks[set].wipe, facts, guid, partitions })
-}
-
-fn filesystems(spec: &Spec, disks: &[PlannedDisk], seed: &[u8; 16]) -> Result<Vec<PlannedFilesystem>> {
-    let find = |on: &str| {
-        let all = disks
+) -> Vec<PlannedDisk> {
+    let mut disks = Vec::new();
+    for (choice, facts) in choices.iter().zip(facts) {
+        let set = &choice.set;
+        let identity = |what: &str| token::uuid(seed, &format!("{what}#{}", choice.index));
+        let placed = solved.disks.get(set).and_then(|d| d.get(choice.index)).map_or(&[][..], Vec::as_slice);
+        let partitions: Vec<PlannedPartition> = spec
+            .partitions
             .iter()
-            .enumerate()
-            .flat_map(|(d, disk)| disk.partitions.iter().enumerate().map(move |(p, x)| (d, p, x)));
-        let mut matching = all.filter(|(_, _, x)| x.key.to_string() == on);
-        matching.next().map(|(d, p, _)| (d, p))
-    };
-    spec.filesystems
-        .iter()
-        .map(|(id, fs)| {
-            let (disk, partition) = find(&fs.on.to_string())
-                .ok_or_else(|| Error::new(ErrorKind::Bug, format!("no partition {}", fs.on)))?;
-            let path = format!("filesystems.{id}");
-            let uuid = match (&fs.uuid, fs.kind) {
-                (Some(given), FsType::Vfat) => given.to_uppercase(),
-                (Some(given), _) => given.to_lowercase(),
-                (None, FsType::Vfat) => token::volume_id(seed, &path),
-                (None, _) => token::uuid(seed, &path).to_string(),
-            };
-            Ok(PlannedFilesystem {
-                id: id.clone(),
-                kind: fs.kind,
-                disk,
-                partition,
-                uuid,
-                label: fs.label.clone(),
-                arguments: fs.mkfs.clone(),
-                mount: fs.mount.clone(),
+            .filter(|(key, _)| key.set == *set)
+            .zip(placed)
+            .filter_map(|((key, p), at)| {
+                let at = (*at)?;
+                Some(PlannedPartition {
+                    key: key.clone(),
+                    number: at.number,
+                    kind: p.kind,
+                    name: p.name.clone().unwrap_or_else(|| key.name.clone()),
+                    // A UUID of the document is for one disk; on others it would be there twice.
+                    uuid: p
+                        .uuid
+                        .filter(|_| choice.index == 0)
+                        .unwrap_or_else(|| identity(&format!("partitions.{key}"))),
+                    start: at.start,
+                    length: at.length,
+                    attributes: p.attrs.iter().fold(0, |bits, a| bits | a.bit()),
+                })
             })
-        })
-        .collect()
+            .collect();
+        for p in partitions.iter().filter(|p| p.kind.is("esp")) {
+            let least = if facts.sector == 4096 { 260u64 << 20 } else { 100 << 20 };
+            if p.length < least {
+                let text = format!("esp is {}: at least {} on this disk", human(p.length), human(least));
+                found.push(Diagnostic::error("L122", format!("partitions.{}.size", p.key), text));
+            }
+        }
+        let guid = identity(&format!("disks.{set}"));
+        let wipe = spec.disks[set].wipe;
+        disks.push(PlannedDisk { set: set.clone(), index: choice.index, wipe, facts, guid, partitions });
+    }
+    disks
 }
 
-fn boot(
-    spec: &Spec,
-    disks: &[PlannedDisk],
-    filesystems: &[PlannedFilesystem],
-    found: &mut Vec<Diagnostic>,
-) -> Option<PlannedBoot> {
+fn boot(plan: &Plan, found: &mut Vec<Diagnostic>) -> Option<PlannedBoot> {
+    let spec = &plan.spec;
     let boot = spec.boot.as_ref()?;
-    let at = |path: &str| filesystems.iter().position(|f| f.mount.as_ref().is_some_and(|m| m.at == path));
+    let at = |path: &str| plan.filesystems.iter().position(|f| f.mount.as_ref().is_some_and(|m| m.at == path));
     let root = at("/")?;
     let boot_fs = at("/boot").unwrap_or(root);
-    let on: Vec<usize> = (0..disks.len()).filter(|d| disks[*d].set == boot.install_on).collect();
+    let on: Vec<usize> = (0..plan.disks.len()).filter(|d| plan.disks[*d].set == boot.install_on).collect();
     let bios = spec.firmware.is_empty() || spec.firmware.contains(&Firmware::Bios);
     if bios {
-        for disk in on.iter().map(|d| &disks[*d]) {
+        for disk in on.iter().map(|d| &plan.disks[*d]) {
             if disk.facts.sector != 512 {
                 let name = disk.facts.path.display();
                 let text = format!("BIOS cannot start from {name}: its sectors have {} bytes", disk.facts.sector);
                 found.push(Diagnostic::error("F217", "boot.install-on", text));
             }
         }
-        let kernel = &filesystems[boot_fs];
-        let kernel_part = &disks[kernel.disk].partitions[kernel.partition];
-        let core = on.iter().flat_map(|d| disks[*d].partitions.iter().filter(|p| p.kind.is("bios-boot")));
-        for p in core.chain([kernel_part]) {
+        let kernel = plan.foundation(plan.filesystems[boot_fs].on);
+        let kernel = kernel.iter().filter_map(|d| match d {
+            Device::Partition { disk, partition } => Some(&plan.disks[*disk].partitions[*partition]),
+            _ => None,
+        });
+        let core = on.iter().flat_map(|d| plan.disks[*d].partitions.iter().filter(|p| p.kind.is("bios-boot")));
+        for p in core.chain(kernel) {
             let end = p.start + p.length;
             if end > 2 << 40 {
                 let text = format!("{} must lie below 2 TiB on BIOS machines: it ends at {}", p.key, human(end));
@@ -235,22 +222,20 @@ fn boot(
             }
         }
     }
-    let uuid = &filesystems[root].uuid;
-    let words = [format!("root=UUID={uuid}"), "ro".to_owned()];
-    let cmdline = words.iter().chain(&boot.cmdline).map(String::as_str).collect::<Vec<_>>().join(" ");
-    Some(PlannedBoot { disks: on, root: uuid.clone(), boot: boot_fs, cmdline })
+    let uuid = plan.filesystems[root].uuid.clone();
+    Some(PlannedBoot { disks: on, root: uuid, boot: boot_fs, cmdline: plan.boot_cmdline() })
 }
 
 /// What the image says it needs.
-fn image_needs(options: &PlanOptions, disks: &[PlannedDisk], all: &[PlannedFilesystem], found: &mut Vec<Diagnostic>) {
+fn image_needs(options: &PlanOptions, plan: &Plan, found: &mut Vec<Diagnostic>) {
     let Some(needs) = options.image.as_ref().and_then(|i| i.facts.as_ref()).and_then(|f| f["needs"]["rootfs"].as_str())
     else {
         return;
     };
     let Ok(needs) = needs.parse::<ByteSize>() else { return };
-    let root = all.iter().find(|f| f.mount.as_ref().is_some_and(|m| m.at == "/"));
+    let root = plan.filesystems.iter().find(|f| f.mount.as_ref().is_some_and(|m| m.at == "/"));
     if let Some(root) = root {
-        let has = disks[root.disk].partitions[root.partition].length;
+        let has = plan.glance(root.on).size;
         if has < needs.bytes() {
             let text = format!("the image needs {} in /, the layout gives {}", human(needs.bytes()), human(has));
             found.push(Diagnostic::error("I301", format!("filesystems.{}", root.id), text));

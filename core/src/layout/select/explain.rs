@@ -128,20 +128,6 @@ pub(super) fn differences(set: &str, require: &Require, disks: &[&Disk]) -> Vec<
             found.push(Diagnostic::error("F207", &path, text).hint("narrow the rules, or name disks of one kind"));
         }
     }
-    let smallest = disks.iter().min_by_key(|d| d.size);
-    let largest = disks.iter().max_by_key(|d| d.size);
-    if let (Some(allowed), Some(small), Some(large)) = (require.size_spread, smallest, largest) {
-        let spread = large.size - small.size;
-        if spread > allowed.of(small.size) {
-            let percent = (u128::from(spread) * 100).div_ceil(u128::from(small.size.max(1)));
-            let text = format!(
-                "disks in set {set} differ by {percent} % (allowed {allowed}): {} of {} would stay unused",
-                decimal(spread),
-                large.name
-            );
-            found.push(Diagnostic::error("F212", &path, text).hint("narrow the rules, or allow a larger size-spread"));
-        }
-    }
     found
 }
 

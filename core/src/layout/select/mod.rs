@@ -19,7 +19,7 @@ mod resolve;
 mod rules;
 
 pub use keep::{Keep, KeepFacts};
-pub use named::{Choice, Named, choose};
+pub use named::{Choice, Disks, Named, choose};
 
 use super::diagnostic::Diagnostic;
 use super::inventory::Inventory;
@@ -98,7 +98,7 @@ pub struct Left {
 ///
 /// # Errors
 /// All findings: `F201` too few disks, `F202` too many and no pick, `F203` equal disks, `F204` in use or never to be
-/// touched, `F205` the running system's own, `F206` paths without multipath, `F207` and `F212` disks that are too
+/// touched, `F205` the running system's own, `F206` paths without multipath, `F207` disks that are too
 /// different, `F208` disks that are kept for another set, `F209` disks named wrongly, `F222` shared storage.
 pub fn select(request: &Request<'_>) -> Result<Selection, Vec<Diagnostic>> {
     resolve::Resolver::new(request).run()

@@ -1,4 +1,4 @@
-//! Disks that somebody named: `SET=PATH[,PATH]`.
+//! Disks that somebody named: `--disk SET=PATH`.
 
 use super::{Options, Request, Selection, select};
 use crate::layout::decode::Positions;
@@ -46,16 +46,6 @@ impl Named {
     }
 }
 
-/// The paths of `PATH[,PATH]`. A path that exists as it stands is one, commas and all.
-pub(super) fn paths(given: &Path) -> Vec<PathBuf> {
-    match given.to_str() {
-        Some(text) if text.contains(',') && !given.exists() => {
-            text.split(',').filter(|p| !p.is_empty()).map(PathBuf::from).collect()
-        }
-        _ => vec![given.to_owned()],
-    }
-}
-
 /// A disk of a set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Choice {
@@ -67,18 +57,17 @@ pub struct Choice {
     pub path: PathBuf,
 }
 
+/// Disks by set, in their order: devices or image files.
+pub type Disks = BTreeMap<String, Vec<PathBuf>>;
+
 /// Chooses the disks on this machine, in document order. When no set has to be matched by its rules, the
 /// machine is not looked at: who uses a named device is found when the plan looks at it.
 ///
 /// # Errors
 /// As [`select`].
-pub fn choose(
-    spec: &Spec,
-    positions: &Positions,
-    given: &BTreeMap<String, PathBuf>,
-) -> Result<Vec<Choice>, Vec<Diagnostic>> {
+pub fn choose(spec: &Spec, positions: &Positions, given: &Disks) -> Result<Vec<Choice>, Vec<Diagnostic>> {
     let named: Vec<Named> =
-        given.iter().flat_map(|(set, given)| paths(given).into_iter().map(|p| Named::look(set, &p))).collect();
+        given.iter().flat_map(|(set, paths)| paths.iter().map(move |path| Named::look(set, path))).collect();
     let matches = |(set, disks): (&String, &DiskSet)| disks.matching.is_some() && !given.contains_key(set);
     let inventory = if spec.disks.iter().any(matches) {
         Inventory::of_this_machine()

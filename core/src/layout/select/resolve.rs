@@ -44,6 +44,7 @@ pub(super) struct Resolver<'a> {
     done: Vec<Selected>,
     removed: Vec<String>,
     found: Vec<Diagnostic>,
+    warnings: Vec<Diagnostic>,
     /// Sets that have too few disks, with their verdicts.
     short: Vec<(String, Vec<Verdict>)>,
 }
@@ -60,6 +61,7 @@ impl<'a> Resolver<'a> {
             done: Vec::new(),
             removed: Vec::new(),
             found: Vec::new(),
+            warnings: Vec::new(),
             short: Vec::new(),
         }
     }
@@ -82,7 +84,7 @@ impl<'a> Resolver<'a> {
         self.removed.sort_by_key(|s| spec.disks.get_index_of(s));
         let free = (0..self.owner.len()).filter(|d| self.owner[*d].is_none());
         let left = free.map(|disk| Left { disk, reason: explain::joined(&self.said[disk]) }).collect();
-        Ok(Selection { sets: self.done, removed: self.removed, left, warnings: Vec::new() })
+        Ok(Selection { sets: self.done, removed: self.removed, left, warnings: self.warnings })
     }
 
     fn disks(&self) -> &'a [Disk] {
@@ -124,6 +126,11 @@ impl<'a> Resolver<'a> {
                 let policy = &self.request.spec.policy;
                 let against = protect::protection(&self.disks()[at], policy, self.request.options, false);
                 self.found.extend(against.map(|p| explain::protected(set, &self.disks()[at], &p)));
+                let why = self.set(set).matching.as_ref().and_then(|rules| misfit(rules, &self.disks()[at]));
+                self.warnings.extend(why.map(|why| {
+                    let text = format!("{node} was named for {set}, and its rules do not fit: {why}");
+                    Diagnostic::warning("F219", &path, text).hint("named disks win over rules; look twice")
+                }));
                 self.owner[at] = Some(set.to_owned());
             }
             // The node of the disk, not of the path to it that was named.
@@ -218,11 +225,13 @@ impl<'a> Resolver<'a> {
         let mut fits = if is_kept { members } else { which(|v| matches!(v, Verdict::Fits)) };
         let pick = if is_kept { Pick::All } else { set.pick };
         self.order.sort(pick, &mut fits);
-        let guarded: Vec<usize> = which(|v| matches!(v, Verdict::Protected(p) if !p.is_meant));
-        let meant = self.would_take(set, pick, &fits, if is_kept { &[] } else { &guarded });
-        for at in &meant {
-            if let Verdict::Protected(p) = &verdicts[*at] {
-                self.found.push(explain::protected(name, &self.disks()[*at], p));
+        let mut guarded: Vec<usize> = which(|v| matches!(v, Verdict::Protected(p) if !p.is_meant));
+        if is_kept {
+            guarded.retain(|at| self.reserved[*at].as_ref().is_some_and(|(s, _)| s == name));
+        }
+        for at in self.would_take(set, pick, &fits, &guarded) {
+            if let Verdict::Protected(p) = &verdicts[at] {
+                self.found.push(explain::protected(name, &self.disks()[at], p));
             }
         }
         let number = allowed(set, fits.len());

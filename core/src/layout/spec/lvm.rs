@@ -90,4 +90,10 @@ impl VolumeKind {
     /// The words of a document.
     pub const WORDS: [(&str, Self); 3] =
         [("linear", Self::Linear), ("thin-pool", Self::ThinPool), ("thin", Self::Thin)];
+
+    /// The word.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Self::WORDS.iter().find(|(_, k)| *k == self).map_or("", |(w, _)| w)
+    }
 }

@@ -21,8 +21,20 @@ pub enum Program {
     MkfsVfat,
     /// Makes swap space.
     Mkswap,
+    /// Makes and stops arrays.
+    Mdadm,
+    /// Makes volume groups and volumes.
+    Lvm,
+    /// Makes and opens encrypted devices.
+    Cryptsetup,
     /// Builds the core of GRUB.
     GrubMkimage,
+    /// Makes an initramfs on Enterprise Linux and others.
+    Dracut,
+    /// Makes an initramfs on Debian and Ubuntu.
+    Mkinitramfs,
+    /// Shows and changes the entries in UEFI firmware.
+    Efibootmgr,
     /// Makes a squashfs of an archive.
     Tar2sqfs,
     /// Makes an archive of a squashfs.
@@ -43,7 +55,13 @@ impl Program {
             Self::MkfsBtrfs => (&["mkfs.btrfs"], "btrfs-progs", "btrfs-progs"),
             Self::MkfsVfat => (&["mkfs.vfat"], "dosfstools", "dosfstools"),
             Self::Mkswap => (&["mkswap"], "util-linux", "util-linux"),
+            Self::Mdadm => (&["mdadm"], "mdadm", "mdadm"),
+            Self::Lvm => (&["lvm"], "lvm2", "lvm2"),
+            Self::Cryptsetup => (&["cryptsetup"], "cryptsetup-bin", "cryptsetup"),
             Self::GrubMkimage => (&["grub-mkimage", "grub2-mkimage"], "grub-common", "grub2-tools"),
+            Self::Dracut => (&["dracut"], "dracut", "dracut"),
+            Self::Mkinitramfs => (&["mkinitramfs"], "initramfs-tools", "dracut"),
+            Self::Efibootmgr => (&["efibootmgr"], "efibootmgr", "efibootmgr"),
             Self::Tar2sqfs => (&["tar2sqfs"], "squashfs-tools-ng", "squashfs-tools-ng"),
             Self::Sqfs2tar => (&["sqfs2tar"], "squashfs-tools-ng", "squashfs-tools-ng"),
         };

@@ -1,0 +1,286 @@
+//! What partitions become on this machine, from the ground up: arrays, encrypted devices, volume groups.
+//!
+//! ```text
+//! partitions ─ mdadm ─ erase inside ─ cryptsetup ─ erase inside ─ lvm ─ erase inside ─> nodes for mkfs and mount
+//!              what was started is stopped in reverse, also when something fails
+//! ```
+//!
+//! What used to lie on the disks can come back inside of a new array or volume, at the same place: so each is erased
+//! before anything looks at it.
+
+mod luks;
+mod lvm;
+mod md;
+mod secrets;
+
+pub use secrets::Secrets;
+
+use super::erase::Erasure;
+use crate::error::{Error, ErrorKind, Result};
+use crate::layout::device::ReadAt;
+use crate::layout::gate::Gate;
+use crate::layout::plan::{Device, Layer, Plan, PlannedArray, PlannedCrypt, PlannedGroup};
+use crate::layout::spec::{Key, Resync};
+use crate::sys::loopdev::make_node;
+use crate::sys::program::Program;
+use crate::sys::sysfs::{DeviceNumber, node_number};
+use lvm::Lvm;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// Nodes of the devices that there are already, in a directory that nobody else sees.
+#[derive(Debug)]
+pub struct Nodes {
+    directory: PathBuf,
+    known: BTreeMap<Device, (PathBuf, DeviceNumber)>,
+}
+
+impl Nodes {
+    /// None yet.
+    ///
+    /// # Errors
+    /// `Io` when the directories cannot be made.
+    pub fn new(directory: &Path) -> Result<Self> {
+        let nodes = Self { directory: directory.to_owned(), known: BTreeMap::new() };
+        std::fs::create_dir_all(nodes.physical()).map_err(|e| Error::io("make", directory.display(), e))?;
+        Ok(nodes)
+    }
+
+    /// Where LVM finds what its groups are made of, and nothing else.
+    fn physical(&self) -> PathBuf {
+        self.directory.join("pvs")
+    }
+
+    /// Adds a device.
+    ///
+    /// # Errors
+    /// `Io` when its node cannot be made.
+    pub fn add(&mut self, device: Device, reference: &str, number: DeviceNumber) -> Result<()> {
+        let path = self.directory.join(reference.replace('/', "-"));
+        make_node(&path, number)?;
+        self.known.insert(device, (path, number));
+        Ok(())
+    }
+
+    /// The node of a device.
+    ///
+    /// # Errors
+    /// `Bug` when it was not made before.
+    pub fn path(&self, device: Device) -> Result<&Path> {
+        self.entry(device).map(|(path, _)| path.as_path())
+    }
+
+    fn entry(&self, device: Device) -> Result<&(PathBuf, DeviceNumber)> {
+        let bug = || Error::new(ErrorKind::Bug, format!("{device:?} is used before it is made"));
+        self.known.get(&device).ok_or_else(bug)
+    }
+}
+
+/// The programs that a plan needs for its devices.
+#[must_use]
+pub fn programs(plan: &Plan) -> Vec<Program> {
+    let mut needed = Vec::new();
+    if !plan.arrays().is_empty() {
+        needed.push(Program::Mdadm);
+    }
+    if !plan.crypts().is_empty() {
+        needed.push(Program::Cryptsetup);
+    }
+    if !plan.groups().is_empty() {
+        needed.push(Program::Lvm);
+    }
+    needed
+}
+
+/// The runs that make the devices of a plan, as it shows them: by the names that they will have.
+#[must_use]
+pub fn preview(plan: &Plan, layer: Layer) -> Vec<Vec<String>> {
+    let path = |device: Device| PathBuf::from(plan.glance(device).path);
+    let paths = |devices: Vec<Device>| devices.into_iter().map(path).collect::<Vec<_>>();
+    let calls = match layer {
+        Layer::Array(i) => {
+            let array = &plan.arrays()[i];
+            let members = paths(array.members.clone());
+            let members: Vec<&Path> = members.iter().map(PathBuf::as_path).collect();
+            vec![md::create(array, &members, &path(Device::Array(i)))]
+        }
+        Layer::Crypt(i) => {
+            let crypt = &plan.crypts()[i];
+            let on = path(crypt.on);
+            vec![luks::format(crypt, &on, &[]), luks::open(crypt, &on, &[])]
+        }
+        Layer::Group(i) => {
+            let group = &plan.groups()[i];
+            let lvm = Lvm::on(Path::new("/dev"));
+            let on = paths(group.pvs.iter().map(|(d, _)| *d).collect());
+            let on: Vec<&Path> = on.iter().map(PathBuf::as_path).collect();
+            let physical = group.pvs.iter().zip(&on).map(|((_, uuid), path)| lvm.physical(uuid, path));
+            let volumes = group.volumes.iter().map(|v| lvm.volume(group, v));
+            physical.chain([lvm.group(group, &on)]).chain(volumes).collect()
+        }
+    };
+    // The configuration is the same each time and tells nobody anything.
+    let shown = |words: Vec<String>| -> Vec<String> {
+        match words.iter().position(|w| w == "--config") {
+            Some(at) => [&words[..at], &words[at + 2..]].concat(),
+            None => words,
+        }
+    };
+    calls.iter().map(|c| shown(c.preview())).collect()
+}
+
+/// What has been started.
+enum Started {
+    Array(usize, PathBuf, DeviceNumber),
+    Crypt(usize),
+    Group(usize),
+}
+
+/// The devices of a plan on this machine. Dropped, they stay: call [`Running::stop`].
+pub struct Running<'a> {
+    plan: &'a Plan,
+    lvm: Lvm,
+    started: Vec<Started>,
+    stop: &'a dyn Fn() -> bool,
+}
+
+impl<'a> Running<'a> {
+    /// Nothing yet.
+    #[must_use]
+    pub fn new(plan: &'a Plan, nodes: &Nodes, stop: &'a dyn Fn() -> bool) -> Self {
+        Self { plan, lvm: Lvm::on(&nodes.physical()), started: Vec::new(), stop }
+    }
+
+    /// Makes the devices of a layer; those below it are in `nodes`, and those that it makes are added.
+    ///
+    /// # Errors
+    /// What the program says, `Integrity` when it made something else than planned; `NotFound` for a secret that is not
+    /// given.
+    pub fn make(&mut self, layer: Layer, nodes: &mut Nodes, secrets: &Secrets) -> Result<()> {
+        match layer {
+            Layer::Array(i) => self.array(i, &self.plan.arrays()[i], nodes),
+            Layer::Crypt(i) => self.crypt(i, &self.plan.crypts()[i], nodes, secrets),
+            Layer::Group(i) => self.group(i, &self.plan.groups()[i], nodes),
+        }
+    }
+
+    fn array(&mut self, index: usize, array: &PlannedArray, nodes: &mut Nodes) -> Result<()> {
+        let members = array.members.iter().map(|m| nodes.path(*m)).collect::<Result<Vec<_>>>()?;
+        // A name of its own: another array of this name may be running on the machine that makes an image.
+        let device = PathBuf::from(format!("/dev/md/{}", array.uuid.simple()));
+        if array.sync == Resync::Zero {
+            for member in &array.members {
+                let (path, number) = nodes.entry(*member)?;
+                let glance = self.plan.glance(*member);
+                let gate = Gate::open_made(path, *number, glance.size, glance.sector)?;
+                gate.zero_all(self.stop)?;
+            }
+        }
+        md::create(array, &members, &device).run(self.stop)?;
+        let (path, member) = nodes.entry(array.members[0])?;
+        let number = md::of_member(*member, &path.display().to_string())?;
+        self.started.push(Started::Array(index, device, number));
+        md::calm(array, number)?;
+        self.clean(Device::Array(index), number, nodes)
+    }
+
+    fn crypt(&mut self, index: usize, crypt: &PlannedCrypt, nodes: &mut Nodes, secrets: &Secrets) -> Result<()> {
+        let on = nodes.path(crypt.on)?;
+        let names = crypt.keys.iter().filter_map(|key| match key {
+            Key::Secret(name) => Some(name.as_str()),
+            Key::Tpm2 { .. } => None,
+        });
+        let given = names.map(|name| secrets.get(name)).collect::<Result<Vec<_>>>()?;
+        let [first, others @ ..] = &given[..] else {
+            return Err(Error::unsupported(format!("luks/{} has no key but the TPM", crypt.id))
+                .hint("give it a secret besides, for recovery"));
+        };
+        luks::format(crypt, on, first).run(self.stop)?;
+        for other in others {
+            let file = self.secret_file(nodes, other)?;
+            let added = luks::add(crypt, on, first, &file).run(self.stop);
+            let _ = std::fs::remove_file(&file);
+            added?;
+        }
+        luks::open(crypt, on, first).run(self.stop)?;
+        self.started.push(Started::Crypt(index));
+        let mapped = Path::new("/dev/mapper").join(crypt.name());
+        self.clean(Device::Crypt(index), number_of(&mapped)?, nodes)
+    }
+
+    /// A file in the memory that only this run sees.
+    fn secret_file(&self, nodes: &Nodes, secret: &[u8]) -> Result<PathBuf> {
+        let path = nodes.directory.join("secret");
+        let failed = |e: std::io::Error| Error::io("write", path.display(), e);
+        let mut file =
+            std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(failed)?;
+        file.write_all(secret).map_err(failed)?;
+        Ok(path)
+    }
+
+    fn group(&mut self, index: usize, group: &PlannedGroup, nodes: &mut Nodes) -> Result<()> {
+        let mut devices = Vec::new();
+        for (device, uuid) in &group.pvs {
+            let (path, number) = nodes.entry(*device)?;
+            let name = path.file_name().unwrap_or_default();
+            let physical = nodes.physical().join(name);
+            make_node(&physical, *number)?;
+            self.lvm.physical(uuid, &physical).run(self.stop)?;
+            devices.push(physical);
+        }
+        let devices: Vec<&Path> = devices.iter().map(PathBuf::as_path).collect();
+        self.lvm.group(group, &devices).run(self.stop)?;
+        self.started.push(Started::Group(index));
+        for (n, volume) in group.volumes.iter().enumerate() {
+            self.lvm.volume(group, volume).run(self.stop)?;
+            let device = Device::Volume { group: index, volume: n };
+            if volume.kind != crate::layout::spec::VolumeKind::ThinPool {
+                self.clean(device, number_of(Path::new(&self.plan.glance(device).path))?, nodes)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Erases what lies in a new device, and adds its node.
+    fn clean(&self, device: Device, number: DeviceNumber, nodes: &mut Nodes) -> Result<()> {
+        let glance = self.plan.glance(device);
+        nodes.add(device, &glance.reference, number)?;
+        let gate = Gate::open_made(nodes.path(device)?, number, glance.size, glance.sector)?;
+        Erasure::whole(gate.size()).run(&gate, gate.sector(), &glance.reference)?;
+        gate.flush()
+    }
+
+    /// Lets arrays copy at full speed, for those who go on using them.
+    pub fn release(&self) {
+        for started in &self.started {
+            if let Started::Array(i, _, number) = started {
+                md::release(&self.plan.arrays()[*i], *number);
+            }
+        }
+    }
+
+    /// Takes everything out of the kernel again.
+    ///
+    /// # Errors
+    /// The first one; it goes on to stop what it can.
+    pub fn stop(self) -> Result<()> {
+        let never = || false;
+        let mut result = Ok(());
+        for started in self.started.iter().rev() {
+            let call = match started {
+                Started::Group(i) => self.lvm.deactivate(&self.plan.groups()[*i].name),
+                Started::Crypt(i) => luks::close(&self.plan.crypts()[*i]),
+                Started::Array(_, device, _) => md::stop(device),
+            };
+            let done = call.run(&never).map(drop);
+            result = result.and(done);
+        }
+        result
+    }
+}
+
+fn number_of(path: &Path) -> Result<DeviceNumber> {
+    node_number(path).ok_or_else(|| Error::io("find the device", path.display(), rustix::io::Errno::NODEV))
+}

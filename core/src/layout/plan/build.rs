@@ -1,0 +1,217 @@
+//! Out of sizes and identities: the devices and filesystems of a plan, from the ground up.
+
+use super::{
+    Device, Layer, Plan, PlannedArray, PlannedCrypt, PlannedFilesystem, PlannedGroup, PlannedVolume, lvm_uuid,
+};
+use crate::error::{Error, ErrorKind, Result};
+use crate::layout::solve::Solved;
+use crate::layout::spec::{Bitmap, FsType, Level, Luks, Raid, Raid10Layout, Ref, VolumeGroup, VolumeKind};
+use crate::layout::stack::{Object, Stack};
+use crate::layout::token;
+use std::collections::HashMap;
+
+/// What a striped volume is cut in where a document says nothing.
+const STRIPE: u64 = 64 << 10;
+
+pub(super) struct Builder<'a> {
+    plan: &'a mut Plan,
+    stack: &'a Stack,
+    solved: &'a Solved,
+    made: HashMap<Object, Vec<Device>>,
+}
+
+impl<'a> Builder<'a> {
+    pub(super) fn new(plan: &'a mut Plan, stack: &'a Stack, solved: &'a Solved) -> Self {
+        let mut made: HashMap<Object, Vec<Device>> = HashMap::new();
+        for (disk, d) in plan.disks.iter().enumerate() {
+            for (partition, p) in d.partitions.iter().enumerate() {
+                let object = Object::Partition(p.key.clone());
+                made.entry(object).or_default().push(Device::Partition { disk, partition });
+            }
+        }
+        Self { plan, stack, solved, made }
+    }
+
+    pub(super) fn build(mut self) -> Result<()> {
+        let spec = self.plan.spec.clone();
+        for object in self.stack.order().to_vec() {
+            if self.solved.is_dropped(&object) {
+                continue;
+            }
+            match &object {
+                Object::Raid(name) => self.array(&object, name, &spec.raid[name])?,
+                Object::Luks(name) => self.crypt(&object, name, &spec.luks[name])?,
+                Object::Group(name) => self.group(name, &spec.lvm[name])?,
+                Object::Partition(_) | Object::Volume(..) | Object::Filesystem(_) => {}
+            }
+        }
+        for (id, fs) in &spec.filesystems {
+            if !self.solved.is_dropped(&Object::Filesystem(id.clone())) {
+                self.filesystem(id, fs)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The devices that a reference stands for.
+    fn devices(&self, reference: &Ref) -> Vec<Device> {
+        self.made.get(&Object::from(reference)).cloned().unwrap_or_default()
+    }
+
+    fn all(&self, references: &[Ref]) -> Vec<Device> {
+        references.iter().flat_map(|r| self.devices(r)).collect()
+    }
+
+    fn device(&self, reference: &Ref) -> Result<Device> {
+        self.devices(reference).first().copied().ok_or_else(|| unsolved(&reference.path()))
+    }
+
+    /// The largest sectors of some devices: what is made of them has these.
+    fn sector(&self, devices: &[Device]) -> u32 {
+        devices.iter().map(|d| self.plan.glance(*d).sector).max().unwrap_or(512)
+    }
+
+    fn array(&mut self, object: &Object, name: &str, raid: &Raid) -> Result<()> {
+        let size = self.solved.arrays.get(name).ok_or_else(|| unsolved(&object.path()))?;
+        let members = self.all(&raid.members);
+        let striped = size.chunk > 0;
+        let array = PlannedArray {
+            id: name.to_owned(),
+            level: raid.level,
+            spares: raid.spares,
+            metadata: raid.metadata,
+            chunk: striped.then_some(size.chunk),
+            layout: (raid.level == Level::Raid10).then(|| raid.layout.unwrap_or(Raid10Layout::NEAR_2)),
+            bitmap: if size.bitmap { Bitmap::Internal } else { Bitmap::None },
+            sync: raid.sync,
+            name: raid.name.clone().unwrap_or_else(|| name.to_owned()),
+            uuid: token::uuid(&self.plan.seed, &object.path()),
+            data_offset: size.data_offset,
+            component: size.component,
+            size: size.size,
+            sector: size.sector,
+            members,
+        };
+        let index = self.plan.arrays.len();
+        self.plan.arrays.push(array);
+        self.plan.layers.push(Layer::Array(index));
+        self.made.insert(object.clone(), vec![Device::Array(index)]);
+        Ok(())
+    }
+
+    fn crypt(&mut self, object: &Object, name: &str, luks: &Luks) -> Result<()> {
+        let size = self.solved.crypts.get(name).ok_or_else(|| unsolved(&object.path()))?;
+        let on = self.device(&luks.on)?;
+        let crypt = PlannedCrypt {
+            id: name.to_owned(),
+            on,
+            uuid: token::uuid(&self.plan.seed, &object.path()),
+            label: luks.label.clone(),
+            keys: luks.keys.clone(),
+            options: luks.options.clone(),
+            data_offset: size.offset,
+            size: size.size,
+            sector: self.sector(&[on]),
+            for_grub: self.grub_opens(object),
+        };
+        let index = self.plan.crypts.len();
+        self.plan.crypts.push(crypt);
+        self.plan.layers.push(Layer::Crypt(index));
+        self.made.insert(object.clone(), vec![Device::Crypt(index)]);
+        Ok(())
+    }
+
+    /// Whether what stands on an object is where GRUB finds the kernel.
+    fn grub_opens(&self, object: &Object) -> bool {
+        let filesystems = &self.plan.spec.filesystems;
+        let mounted = |at: &str| filesystems.iter().find(|(_, f)| f.mount.as_ref().is_some_and(|m| m.at == at));
+        let kernel = mounted("/boot").or_else(|| mounted("/")).map(|(id, _)| Object::Filesystem(id.clone()));
+        self.plan.spec.boot.is_some() && kernel.is_some_and(|k| self.stack.burden(object).contains(&k))
+    }
+
+    fn group(&mut self, name: &str, group: &VolumeGroup) -> Result<()> {
+        let path = format!("lvm.{name}");
+        let size = self.solved.groups.get(name).ok_or_else(|| unsolved(&path))?;
+        let seed = self.plan.seed;
+        let pvs: Vec<Device> = self.all(&group.pvs);
+        let identified = pvs.iter().map(|d| {
+            let reference = self.plan.glance(*d).reference;
+            let replica = match d {
+                Device::Partition { disk, .. } => self.plan.disks[*disk].index,
+                _ => 0,
+            };
+            (*d, lvm_uuid(&token::bytes(&seed, &format!("{path}.pvs.{reference}#{replica}"))))
+        });
+        let mut volumes = Vec::new();
+        // A pool stands before what is in it: the order of the stack.
+        for object in self.stack.order() {
+            let Object::Volume(of, volume) = object else { continue };
+            if of != name || self.solved.is_dropped(object) {
+                continue;
+            }
+            let wanted = &group.lvs[volume];
+            let solved = size.volumes.get(volume).copied().unwrap_or_default();
+            volumes.push(PlannedVolume {
+                name: volume.clone(),
+                kind: wanted.kind,
+                extents: if wanted.kind == VolumeKind::Thin { 0 } else { solved.extents },
+                stripes: wanted.stripes.map(|n| (n, wanted.stripe_size.map_or(STRIPE, |s| s.bytes()))),
+                chunk: (wanted.kind == VolumeKind::ThinPool).then_some(solved.chunk),
+                metadata: solved.metadata,
+                pool: wanted.pool.clone(),
+                size: solved.extents * size.extent,
+            });
+        }
+        // A striped volume needs room beside each other on several devices, which a linear one may leave or not.
+        volumes.sort_by_key(|v| v.stripes.is_none_or(|(n, _)| n < 2));
+        let index = self.plan.groups.len();
+        for (n, volume) in volumes.iter().enumerate() {
+            let object = Object::Volume(name.to_owned(), volume.name.clone());
+            self.made.insert(object, vec![Device::Volume { group: index, volume: n }]);
+        }
+        let group = PlannedGroup {
+            name: name.to_owned(),
+            pvs: identified.collect(),
+            extent: size.extent,
+            extents: size.extents,
+            free: size.free + size.reserved,
+            volumes,
+            sector: self.sector(&pvs),
+        };
+        self.plan.groups.push(group);
+        self.plan.layers.push(Layer::Group(index));
+        Ok(())
+    }
+
+    fn filesystem(&mut self, id: &str, fs: &crate::layout::spec::Filesystem) -> Result<()> {
+        let seed = self.plan.seed;
+        let path = format!("filesystems.{id}");
+        let derived = |path: &str| match fs.kind {
+            FsType::Vfat => token::volume_id(&seed, path),
+            _ => token::uuid(&seed, path).to_string(),
+        };
+        let uuid = match (&fs.uuid, fs.kind) {
+            (Some(given), FsType::Vfat) => given.to_uppercase(),
+            (Some(given), _) => given.to_lowercase(),
+            (None, _) => derived(&path),
+        };
+        let mut devices = self.devices(&fs.on).into_iter();
+        let on = devices.next().ok_or_else(|| unsolved(&path))?;
+        let mirrors = (1..).zip(devices).map(|(n, device)| (device, derived(&format!("{path}#{n}"))));
+        self.plan.filesystems.push(PlannedFilesystem {
+            id: id.to_owned(),
+            kind: fs.kind,
+            on,
+            uuid,
+            mirrors: mirrors.collect(),
+            label: fs.label.clone(),
+            arguments: fs.mkfs.clone(),
+            mount: fs.mount.clone(),
+        });
+        Ok(())
+    }
+}
+
+fn unsolved(path: &str) -> Error {
+    Error::new(ErrorKind::Bug, format!("{path} has no size"))
+}

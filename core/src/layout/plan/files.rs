@@ -1,0 +1,104 @@
+//! What the installed system has to know: its filesystems, arrays and encrypted devices, and the kernel its root.
+
+use super::{Device, Plan, PlannedFilesystem};
+use crate::layout::spec::{FsType, Key, Mount};
+
+impl Plan {
+    /// The lines of `/etc/fstab`, without line ends.
+    #[must_use]
+    pub fn fstab_lines(&self) -> Vec<String> {
+        let mounted = self.mounts().into_iter().map(|(fs, mount)| {
+            let pass = match (mount.at.as_str(), fs.kind) {
+                (_, FsType::Xfs | FsType::Btrfs | FsType::Swap) => 0,
+                ("/", _) => 1,
+                _ => 2,
+            };
+            let options = self.mount_options(fs, mount).join(",");
+            format!("UUID={} {} {} {options} 0 {pass}", fs.uuid, mount.at, fs.kind.name())
+        });
+        let swap = self.filesystems.iter().filter(|f| f.kind == FsType::Swap);
+        mounted.chain(swap.map(|f| format!("UUID={} none swap sw 0 0", f.uuid))).collect()
+    }
+
+    fn mount_options(&self, fs: &PlannedFilesystem, mount: &Mount) -> Vec<String> {
+        let mut options = mount.options.clone();
+        if fs.kind == FsType::Vfat && options.is_empty() {
+            // What an ESP carries is nobody's business but root's, and FAT keeps no modes.
+            options.push("umask=0077".to_owned());
+        }
+        // Where a disk is missing these are late or, of the ESP, on the missing one: that keeps no machine from starting.
+        let for_start = matches!(mount.at.as_str(), "/boot" | "/boot/efi" | "/efi" | "/boot/firmware");
+        if for_start && self.is_replicated(fs) && !options.iter().any(|o| o == "nofail") {
+            options.push("nofail".to_owned());
+        }
+        if options.is_empty() {
+            options.push("defaults".to_owned());
+        }
+        options
+    }
+
+    /// Whether a filesystem survives the loss of a disk.
+    fn is_replicated(&self, fs: &PlannedFilesystem) -> bool {
+        let redundant = |device: &Device| match device {
+            Device::Array(i) => self.arrays[*i].level.is_redundant() && self.arrays[*i].members.len() > 1,
+            _ => false,
+        };
+        !fs.mirrors.is_empty() || self.foundation(fs.on).iter().any(redundant)
+    }
+
+    /// The kernel's command line; empty when no filesystem is mounted at `/`.
+    #[must_use]
+    pub fn boot_cmdline(&self) -> String {
+        let root = self.mounts().into_iter().find(|(_, m)| m.at == "/");
+        let Some((fs, _)) = root else { return String::new() };
+        let extra = self.spec.boot.iter().flat_map(|b| b.cmdline.iter().cloned());
+        self.root_words(fs).into_iter().chain(extra).collect::<Vec<_>>().join(" ")
+    }
+
+    /// What the kernel and the initramfs need to find the root, and no more of the machine's devices.
+    fn root_words(&self, root: &PlannedFilesystem) -> Vec<String> {
+        // Initramfs-tools starts the group of a root that is named as a volume, and of no other.
+        let source = match root.on {
+            Device::Volume { .. } => self.glance(root.on).path,
+            _ => format!("UUID={}", root.uuid),
+        };
+        let mut words = vec![format!("root={source}"), "ro".to_owned()];
+        for device in self.foundation(root.on) {
+            words.extend(match device {
+                Device::Array(i) => Some(format!("rd.md.uuid={}", self.arrays[i].md_uuid())),
+                Device::Crypt(i) => Some(format!("rd.luks.uuid={}", self.crypts[i].uuid)),
+                Device::Volume { group, volume } => {
+                    let group = &self.groups[group];
+                    Some(format!("rd.lvm.lv={}/{}", group.name, group.volumes[volume].name))
+                }
+                Device::Partition { .. } => None,
+            });
+        }
+        words
+    }
+
+    /// The lines of `mdadm.conf`, without line ends; none without arrays.
+    #[must_use]
+    pub fn mdadm_lines(&self) -> Vec<String> {
+        let line = |a: &super::PlannedArray| {
+            format!("ARRAY /dev/md/{} metadata={} UUID={}", a.name, a.metadata.name(), a.md_uuid())
+        };
+        self.arrays.iter().map(line).collect()
+    }
+
+    /// The lines of `/etc/crypttab`, without line ends; none without encrypted devices.
+    #[must_use]
+    pub fn crypttab_lines(&self) -> Vec<String> {
+        let line = |c: &super::PlannedCrypt| {
+            let mut options = c.options.clone();
+            if !options.iter().any(|o| o == "luks") {
+                options.insert(0, "luks".to_owned());
+            }
+            if c.keys.iter().any(|k| matches!(k, Key::Tpm2 { .. })) {
+                options.push("tpm2-device=auto".to_owned());
+            }
+            format!("{} UUID={} none {}", c.name(), c.uuid, options.join(","))
+        };
+        self.crypts.iter().map(line).collect()
+    }
+}

@@ -1,0 +1,131 @@
+//! What a plan does, step by step, for people and programs that decide about it.
+
+use super::{Layer, Plan, PlannedDisk};
+use crate::layout::apply::{devices, mkfs};
+use crate::layout::spec::Wipe;
+
+/// How bad it is to do a step by mistake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Danger {
+    /// Nothing of what was there is touched.
+    None,
+    /// Tables and headers are written.
+    Metadata,
+    /// Data is lost.
+    Data,
+}
+
+/// Something that will be done.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// Its name, such as `erase:os`.
+    pub id: String,
+    /// What it does, for people.
+    pub title: String,
+    /// How bad it is.
+    pub danger: Danger,
+    /// What is lost.
+    pub lost: Vec<String>,
+    /// The programs that run, as argument vectors.
+    pub commands: Vec<Vec<String>>,
+}
+
+impl Step {
+    fn harmless(id: &str, title: String) -> Self {
+        Self { id: id.to_owned(), title, danger: Danger::None, lost: Vec::new(), commands: Vec::new() }
+    }
+
+    fn making(id: String, title: String, commands: Vec<Vec<String>>) -> Self {
+        Self { id, title, danger: Danger::Metadata, lost: Vec::new(), commands }
+    }
+}
+
+impl PlannedDisk {
+    /// Its set, with its place in it where there are several.
+    fn id(&self, plan: &Plan) -> String {
+        let alone = plan.disks.iter().filter(|d| d.set == self.set).count() == 1;
+        if alone { self.set.clone() } else { format!("{}#{}", self.set, self.index) }
+    }
+}
+
+impl Plan {
+    /// The name of the step that makes a layer.
+    #[must_use]
+    pub fn layer_id(&self, layer: Layer) -> String {
+        match layer {
+            Layer::Array(i) => format!("raid:{}", self.arrays[i].id),
+            Layer::Crypt(i) => format!("luks:{}", self.crypts[i].id),
+            Layer::Group(i) => format!("lvm:{}", self.groups[i].name),
+        }
+    }
+
+    fn layer_title(&self, layer: Layer) -> String {
+        match layer {
+            Layer::Array(i) => {
+                let a = &self.arrays[i];
+                let members = self.references(a.members.iter().copied());
+                format!("make the array {} of level {} out of {members}", a.id, a.level)
+            }
+            Layer::Crypt(i) => {
+                let c = &self.crypts[i];
+                format!("encrypt {} as {}", self.glance(c.on).reference, c.id)
+            }
+            Layer::Group(i) => {
+                let g = &self.groups[i];
+                let on = self.references(g.pvs.iter().map(|(d, _)| *d));
+                format!("make the volume group {} on {on}, with {} volumes", g.name, g.volumes.len())
+            }
+        }
+    }
+
+    pub(super) fn make_steps(&self) -> Vec<Step> {
+        let mut steps = Vec::new();
+        for disk in &self.disks {
+            steps.extend(self.disk_steps(disk));
+        }
+        for layer in &self.layers {
+            let commands = devices::preview(self, *layer);
+            steps.push(Step::making(self.layer_id(*layer), self.layer_title(*layer), commands));
+        }
+        for fs in &self.filesystems {
+            let on = self.references(fs.places().map(|(d, _)| d));
+            let title = format!("make {} \"{}\" on {on}", fs.kind.name(), fs.id);
+            let call = |(device, uuid)| mkfs::call(self, fs, device, uuid, self.glance(device).path.as_ref()).preview();
+            steps.push(Step::making(format!("mkfs:{}", fs.id), title, fs.places().map(call).collect()));
+        }
+        let mounted: Vec<&str> = self.mounts().iter().map(|(_, m)| m.at.as_str()).collect();
+        if !mounted.is_empty() {
+            let title = format!("mount {} and install what is deployed, if anything is", mounted.join(", "));
+            steps.push(Step::harmless("install", title));
+        }
+        if let Some(boot) = &self.boot {
+            let disks: Vec<String> =
+                boot.disks.iter().map(|d| self.disks[*d].facts.path.display().to_string()).collect();
+            let title = format!("install GRUB for BIOS on {} from the packages of the image", disks.join(", "));
+            steps.push(Step::harmless("bootloader", title));
+        }
+        steps.push(Step::harmless("verify", "unmount and read back".to_owned()));
+        let title = "take the mark off the partition names".to_owned();
+        steps.push(Step::making("commit".to_owned(), title, Vec::new()));
+        steps
+    }
+
+    fn disk_steps(&self, disk: &PlannedDisk) -> Vec<Step> {
+        let (id, path) = (disk.id(self), disk.facts.path.display());
+        let lost = disk.facts.contents.describe();
+        let danger = if lost.is_empty() { Danger::Metadata } else { Danger::Data };
+        let mut steps = Vec::new();
+        if !matches!(disk.wipe, Wipe::None | Wipe::Table) {
+            let how = match disk.wipe {
+                Wipe::Discard => "discard everything on",
+                Wipe::Zero => "overwrite everything with zeros on",
+                _ => "erase signatures on",
+            };
+            let title = format!("{how} {path}");
+            steps.push(Step { id: format!("erase:{id}"), title, danger, lost: lost.clone(), commands: Vec::new() });
+        }
+        let title = format!("write a partition table with {} partitions to {path}", disk.partitions.len());
+        steps.push(Step { id: format!("table:{id}"), title, danger, lost, commands: Vec::new() });
+        steps
+    }
+}

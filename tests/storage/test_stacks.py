@@ -1,0 +1,213 @@
+#!/usr/bin/env python3
+"""test_stacks.py [CASE...]: what is made out of partitions, with a real kernel: arrays, LUKS, LVM, and each on the other.
+
+Each case is a line of CASES. A guest plans and applies it and compares every size with the kernel's; a second guest knows
+nothing but the disks and the plan: it starts everything with the distribution's tools, finds every UUID and name, checks
+the filesystems and mounts them. With --full also the larger ones.
+Needs: root, tests/beds/uml.sh, CVCTL.    Time: two guests a case, 6 to 10 s.
+"""
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from typing import NamedTuple
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+MIB = 1 << 20
+
+
+class Case(NamedTuple):
+    """A layout over one set `d`: how many disks of how many MiB, partitions, then what stands on them."""
+
+    name: str
+    disks: int
+    size: int
+    partitions: str
+    above: str
+    full: bool = False
+
+
+M = "d/m: {type: linux-raid, size: rest}"
+L = "d/l: {type: linux-lvm, size: rest}"
+FS = "filesystems: {f: {on: %s, type: %s, label: F, mount: {at: /}}}"
+CASES = [
+    Case("raid0", 2, 300, M, "raid: {a: {level: 0, members: [d/m], chunk: 64KiB}}\n" + FS % ("raid/a", "ext4")),
+    Case("raid1-1.0", 2, 300, M, 'raid: {a: {level: 1, members: [d/m], metadata: "1.0", bitmap: none}}\n' + FS % ("raid/a", "ext4")),
+    Case("raid1-zero", 2, 100, M, "raid: {a: {level: 1, members: [d/m], sync: zero}}\n" + FS % ("raid/a", "ext4")),
+    Case("raid1-one", 1, 100, M, "raid: {a: {level: 1, members: [d/m]}}\n" + FS % ("raid/a", "ext4")),
+    Case("raid5", 4, 200, M, "raid: {a: {level: 5, members: [d/m], spares: 1}}\n" + FS % ("raid/a", "xfs")),
+    Case("raid6", 4, 300, M, "raid: {a: {level: 6, members: [d/m], chunk: 128KiB}}\n" + FS % ("raid/a", "btrfs")),
+    Case("raid10-n2", 5, 300, M, "raid: {a: {level: 10, members: [d/m], spares: 1, layout: n2}}\n" + FS % ("raid/a", "xfs")),
+    Case("raid10-odd", 3, 300, M, "raid: {a: {level: 10, members: [d/m], layout: f2, sync: assume-clean}}\n" + FS % ("raid/a", "ext4")),
+    Case("lvm", 2, 400, L, "lvm: {v: {pvs: [d/l], reserve: 10%, lvs: {a: {size: 100MiB}, b: {size: 30%}, "
+         "s: {size: 128MiB, stripes: 2, stripe-size: 32KiB}, r: {size: rest}}}}\n"
+         "filesystems: {f: {on: lvm/v/a, type: ext4, mount: {at: /}}, b: {on: lvm/v/b, type: ext4}, "
+         "s: {on: lvm/v/s, type: ext4, mount: {at: /s}}, r: {on: lvm/v/r, type: swap}}"),
+    Case("thin", 1, 600, L, "lvm: {v-g: {pvs: [d/l], lvs: {p: {kind: thin-pool, size: {min: 100MiB}}, "
+         "t-1: {kind: thin, pool: p, virtual-size: 1GiB}, x: {size: 300MiB}}}}\n"
+         "filesystems: {t: {on: lvm/v-g/t-1, type: ext4, mount: {at: /}}, x: {on: lvm/v-g/x, type: xfs, mount: {at: /x}}}"),
+    Case("luks", 1, 400, "d/c: {type: luks, size: rest}",
+         'luks: {c: {on: d/c, keys: [{secret: "ref:k/one"}, {secret: "ref:k/two"}]}}\n' + FS % ("luks/c", "xfs")),
+    Case("tower", 2, 700, M, "raid: {a: {level: 1, members: [d/m], sync: frozen-until-boot}}\n"
+         'luks: {c: {on: raid/a, keys: [{secret: "ref:k/one"}]}, e: {on: lvm/v/s, keys: [{secret: "ref:k/two"}]}}\n'
+         "lvm: {v: {pvs: [luks/c], lvs: {r: {size: 310MiB}, s: {size: 64MiB}, w: {size: 32MiB}}}}\n"
+         "filesystems: {r: {on: lvm/v/r, type: xfs, mount: {at: /}}, s: {on: luks/e, type: ext4, mount: {at: /s}}, "
+         "w: {on: lvm/v/w, type: swap}}"),
+    Case("mirrored-esp", 2, 500, "d/esp: {type: esp, size: 110MiB}\n  " + M,
+         "raid: {a: {level: 1, members: [d/m]}}\nfilesystems: {e: {on: d/esp, type: vfat, label: ESP, mirror: sync, mount: {at: /efi}}, "
+         "f: {on: raid/a, type: xfs, mount: {at: /}}}"),
+    Case("many", 14, 200, M, "raid: {a: {level: 6, members: [d/m], spares: 2}}\n" + FS % ("raid/a", "xfs"), full=True),
+]
+SECRETS = {"k/one": b"first secret", "k/two": b"\x00second\n"}
+
+
+def run(*words: str, data: bytes | None = None) -> str:
+    done = subprocess.run(words, input=data, capture_output=True, check=False)
+    if done.returncode:
+        sys.exit(f"{' '.join(words)}: exit {done.returncode}\n{done.stderr.decode(errors='replace')}")
+    return done.stdout.decode()
+
+
+def document(case: Case) -> str:
+    return (f"schema: cv.layout/v1\nname: stack\ndisks: {{d: {{count: {case.disks}}}}}\n"
+            f"partitions:\n  {case.partitions}\n{case.above}\n")
+
+
+def expect(what: str, found: object, wanted: object) -> None:
+    if found != wanted:
+        sys.exit(f"{what}: {found!r} instead of {wanted!r}")
+
+
+# In the guest: /mnt has the program, the document and the plan.
+
+def size_of(device: str) -> int:
+    return int(run("blockdev", "--getsize64", device))
+
+
+def disks(case: Case) -> list[str]:
+    return [f"/dev/ubd{chr(ord('a') + n)}" for n in range(case.disks)]
+
+
+def apply(case: Case) -> None:
+    given = [word for disk in disks(case) for word in ("--disk", f"d={disk}")]
+    # The seed is that of the first: the second plan is for the disks as they are then.
+    call = ["/mnt/cvctl", "-q", "-o", "json", "layout"]
+    plan = json.loads(run(*call, "plan", "/mnt/layout.yaml", *given, "--seed", "5" * 32))
+    for name, secret in SECRETS.items():
+        with open(f"/run/{name.replace('/', '-')}", "wb") as f:
+            f.write(secret)
+    secrets = [word for name in SECRETS for word in ("--secret", f"{name}=/run/{name.replace('/', '-')}")]
+    run(*call, "apply", "/mnt/layout.yaml", *given, "--seed", "5" * 32, "--confirm", plan["token"], *secrets)
+    for array in plan["arrays"]:
+        device = next(d for d in os.listdir("/dev/md") if d == array["uuid"].replace(":", ""))
+        expect(f"size of {array['id']}", size_of(f"/dev/md/{device}"), array["size"])
+    for crypt in plan["encrypted"]:
+        expect(f"size of {crypt['id']}", size_of(f"/dev/mapper/{crypt['name']}"), crypt["size"])
+    for group in plan["groups"]:
+        found = json.loads(run("vgs", "--reportformat", "json", "-o", "vg_extent_count,vg_free_count", group["name"]))
+        row = found["report"][0]["vg"][0]
+        expect(f"extents of {group['name']}", int(row["vg_extent_count"]), group["extents"])
+        expect(f"free extents of {group['name']}", int(row["vg_free_count"]), group["free"])
+        for volume in group["volumes"]:
+            if volume["kind"] != "thin-pool":
+                expect(f"size of {volume['name']}", size_of(volume["device"]), volume["size"])
+    with open("/mnt/plan.json", "w", encoding="utf-8") as f:
+        json.dump(plan, f)
+    os.sync()
+
+
+def check(case: Case) -> None:
+    with open("/mnt/plan.json", encoding="utf-8") as f:
+        plan = json.load(f)
+    if plan["mdadm"]:
+        with open("/run/mdadm.conf", "w", encoding="utf-8") as f:
+            f.write("\n".join(plan["mdadm"]) + "\n")
+        # Also without the configuration: by what the superblocks say.
+        run("mdadm", "--assemble", "--scan", "--config", "/run/mdadm.conf", "--run")
+    todo = [("crypt", c) for c in plan["encrypted"]] + [("group", g) for g in plan["groups"]]
+    secrets = list(SECRETS.values())
+    while todo:    # whatever stands on what: until nothing more starts
+        left = []
+        for kind, x in todo:
+            if kind == "group":
+                started = subprocess.run(["vgchange", "-ay", x["name"]], capture_output=True, check=False).returncode == 0
+            else:
+                device = run("blkid", "-o", "device", "-t", f"UUID={x['uuid']}").split() if subprocess.run(
+                    ["blkid", "-t", f"UUID={x['uuid']}"], capture_output=True, check=False).returncode == 0 else []
+                key = {"secret": ""} if not x["keys"] else x["keys"][-1]
+                secret = SECRETS[key["secret"].removeprefix("ref:")]
+                started = bool(device)
+                if started:
+                    run("cryptsetup", "open", "--key-file", "-", device[0], x["name"], data=secret)
+            if not started:
+                left.append((kind, x))
+        if len(left) == len(todo):
+            sys.exit(f"these do not start: {left}, {secrets and ''}")
+        todo = left
+    os.makedirs("/run/m", exist_ok=True)
+    for fs in plan["filesystems"]:
+        places = [(fs["uuid"], 1)] + [(m["uuid"], 1) for m in fs["mirrors"]]
+        for uuid, _ in places:
+            device = run("blkid", "-o", "device", "-t", f"UUID={uuid}").split()
+            expect(f"type of {fs['id']}", run("blkid", "-o", "value", "-s", "TYPE", device[0]).strip(), fs["type"])
+            if fs["type"] == "swap":
+                continue
+            run("mount", device[0], "/run/m")
+            with open("/run/m/x", "w", encoding="utf-8") as f:
+                f.write("x" * 100000)
+            run("umount", "/run/m")
+            if fs["type"] == "ext4":
+                run("e2fsck", "-fn", device[0])
+            elif fs["type"] == "xfs":
+                run("xfs_repair", "-n", device[0])
+    for array in plan["arrays"]:
+        shown = run("mdadm", "--detail", f"/dev/md/{array['name']}")
+        expect("the array's UUID", array["uuid"] in shown, True)
+        expect("the array's state", "degraded" not in shown, True)
+
+
+def guest(work: str, case: Case, what: str) -> None:
+    images = [word for n in range(case.disks) for word in ("-d", f"{work}/{n}.img")]
+    command = [f"{HERE}/uml-run.sh", "-t", "200", *images, "-w", work, "--", "python3", os.path.abspath(__file__), "--guest", what, case.name]
+    done = subprocess.run(command, capture_output=True, check=False)
+    if done.returncode == 77:
+        print(done.stdout.decode() + done.stderr.decode())
+        sys.exit(77)
+    if done.returncode:
+        sys.exit(f"{case.name}: {what}: exit {done.returncode}\n{done.stdout.decode(errors='replace')[-4000:]}{done.stderr.decode(errors='replace')[-2000:]}")
+
+
+def main() -> None:
+    args = sys.argv[1:]
+    cases = {c.name: c for c in CASES}
+    if args[:1] == ["--guest"]:
+        {"apply": apply, "check": check}[args[1]](cases[args[2]])
+        return
+    if os.geteuid():
+        print("run it as root")
+        sys.exit(77)
+    full = os.environ.get("FULL") == "1"
+    chosen = [cases[a] for a in args] or [c for c in CASES if full or not c.full]
+    for case in chosen:
+        work = tempfile.mkdtemp(prefix="libcv-stacks.", dir="/dev/shm")
+        try:
+            shutil.copy(os.environ["CVCTL"], f"{work}/cvctl")
+            with open(f"{work}/layout.yaml", "w", encoding="utf-8") as f:
+                f.write(document(case))
+            for n in range(case.disks):
+                with open(f"{work}/{n}.img", "wb") as f:
+                    f.truncate(case.size * MIB)
+            guest(work, case, "apply")
+            guest(work, case, "check")
+            print(f"ok: {case.name}", flush=True)
+        finally:
+            shutil.rmtree(work)
+    print("PASS")
+
+
+if __name__ == "__main__":
+    main()
