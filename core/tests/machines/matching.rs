@@ -156,6 +156,14 @@ fn a_disk_in_use_is_not_replaced_by_the_next_best_silently() {
     assert_eq!((code, text.as_str()), ("F204", "sdb matches set os and is protected: sdb1 is mounted at /srv"));
     // It would not have been taken anyway.
     assert_eq!(good(&sets("os: {pick: largest}"), &m), ["os: sda"]);
+    // It would do as well as the one that is free: place and size are the same.
+    let nowhere = |more: Value| {
+        let mut more = more;
+        more["by-path"] = json!([]);
+        more
+    };
+    let twins = machine(&[("sda", "sata", 500, nowhere(json!({}))), ("sdb", "sata", 500, nowhere(mounted()))]);
+    assert_eq!(bad(&sets("os: {pick: smallest}"), &twins).0, "F204");
     // Of two that match one is in use: nobody knows which was meant.
     let found = run(&sets("os: {}"), &m).unwrap_err();
     assert_eq!(found.iter().map(|d| d.code).collect::<Vec<_>>(), ["F204"]);
@@ -284,6 +292,12 @@ fn disks_with_kept_members_are_not_for_other_sets() {
     let few = sets("os: {pick: smallest}\ndata: {pick: all, count: {min: 3, max: 8}}");
     let found = run_with(&few, &m, &[], &keeps, Options::default()).unwrap_err();
     assert!(found[0].message.starts_with("disk set data: 3 to 8 disks wanted, 2 carry what is kept"), "{found:?}");
+    // More than the set takes: none of them may be left out.
+    let many = sets("os: {pick: smallest}\ndata: {pick: all, count: 1}");
+    assert_eq!(run_with(&many, &m, &[], &keeps, Options::default()).unwrap_err()[0].code, "F202");
+    // Named for another set, it would be lost.
+    let named = [Named::recorded("os", Path::new("/dev/sda"))];
+    assert_eq!(run_with(&l, &m, &named, &keeps, Options::default()).unwrap_err()[0].code, "F208");
     // By UUID, in the form of mdadm.
     let facts = KeepFacts { md_uuid: Some("7fe1895e:34dcb6dc:d1bcbb9c:f3e05134".to_owned()), ..KeepFacts::default() };
     let by_uuid = [Keep { facts, ..keep("data") }];

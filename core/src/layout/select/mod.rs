@@ -11,6 +11,7 @@
 
 mod assign;
 mod explain;
+mod first;
 mod keep;
 mod named;
 mod order;

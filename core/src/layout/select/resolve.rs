@@ -1,8 +1,7 @@
 //! Resolving the sets of a document, one after the other.
 
 use super::explain::{self, Why};
-use super::keep::carries;
-use super::named::{self, Named};
+use super::named;
 use super::order::Order;
 use super::protect::{self, Protection};
 use super::rules::{misfit, settled};
@@ -33,18 +32,18 @@ pub(super) enum Verdict {
 
 /// The work in progress.
 pub(super) struct Resolver<'a> {
-    request: &'a Request<'a>,
+    pub(super) request: &'a Request<'a>,
     order: Order<'a>,
     /// The set that has each disk.
-    owner: Vec<Option<String>>,
+    pub(super) owner: Vec<Option<String>>,
     /// The set and the object that each disk is kept for.
-    reserved: Vec<Option<(String, String)>>,
+    pub(super) reserved: Vec<Option<(String, String)>>,
     /// What the sets said about each disk.
     said: Vec<Vec<String>>,
-    done: Vec<Selected>,
+    pub(super) done: Vec<Selected>,
     removed: Vec<String>,
-    found: Vec<Diagnostic>,
-    warnings: Vec<Diagnostic>,
+    pub(super) found: Vec<Diagnostic>,
+    pub(super) warnings: Vec<Diagnostic>,
     /// Sets that have too few disks, with their verdicts.
     short: Vec<(String, Vec<Verdict>)>,
 }
@@ -87,98 +86,16 @@ impl<'a> Resolver<'a> {
         Ok(Selection { sets: self.done, removed: self.removed, left, warnings: self.warnings })
     }
 
-    fn disks(&self) -> &'a [Disk] {
+    pub(super) fn disks(&self) -> &'a [Disk] {
         &self.request.inventory.disks
     }
 
-    fn set(&self, name: &str) -> &'a DiskSet {
+    pub(super) fn set(&self, name: &str) -> &'a DiskSet {
         &self.request.spec.disks[name]
     }
 
     fn is_named(&self, set: &str) -> bool {
         self.request.named.iter().any(|n| n.set == set)
-    }
-
-    /// Disks that somebody named win over rules. What protects a disk holds for them as well, but for what only keeps
-    /// rules from taking what nobody meant.
-    fn take_named(&mut self, set: &'a str) {
-        let path = format!("disks.{set}");
-        let mine: Vec<&Named> = self.request.named.iter().filter(|n| n.set == set).collect();
-        if mine.is_empty() {
-            return;
-        }
-        let mut taken = Vec::new();
-        for name in &mine {
-            let node = name.path.to_string_lossy();
-            let found = self.request.inventory.find_node(name.number, &node);
-            let disk = found.and_then(|d| self.disks().iter().position(|x| std::ptr::eq(x, d)));
-            let earlier = self.request.named.iter().take_while(|n| !std::ptr::eq(*n, *name)).find(|n| n.is(name));
-            let other = earlier.map(|n| n.set.clone()).or_else(|| disk.and_then(|d| self.owner[d].clone()));
-            if let Some(other) = other {
-                let text = match other == set {
-                    true => format!("{node} is given twice for {set}"),
-                    false => format!("{node} is given for both {other} and {set}"),
-                };
-                self.found.push(Diagnostic::error("F209", &path, text));
-                continue;
-            }
-            if let Some(at) = disk {
-                let policy = &self.request.spec.policy;
-                let against = protect::protection(&self.disks()[at], policy, self.request.options, false);
-                self.found.extend(against.map(|p| explain::protected(set, &self.disks()[at], &p)));
-                let why = self.set(set).matching.as_ref().and_then(|rules| misfit(rules, &self.disks()[at]));
-                self.warnings.extend(why.map(|why| {
-                    let text = format!("{node} was named for {set}, and its rules do not fit: {why}");
-                    Diagnostic::warning("F219", &path, text).hint("named disks win over rules; look twice")
-                }));
-                self.owner[at] = Some(set.to_owned());
-            }
-            // The node of the disk, not of the path to it that was named.
-            let is_path = disk.is_some_and(|d| self.disks()[d].multipath.is_some());
-            let path = disk.filter(|_| is_path).map_or_else(|| name.path.clone(), |d| self.disks()[d].node().into());
-            taken.push(Taken { disk, path, reason: "named".to_owned() });
-        }
-        let count = self.set(set).count;
-        let (has, least) = (taken.len(), usize::try_from(count.min).unwrap_or(usize::MAX));
-        let most = count.max.map_or(usize::MAX, |m| usize::try_from(m).unwrap_or(usize::MAX));
-        if mine.len() < least {
-            let d = Diagnostic::error(
-                "F201",
-                &path,
-                format!("disk set {set}: {} wanted, {} given", explain::disks(least), mine.len()),
-            );
-            self.found.push(d.hint(format!("name them all, as in --disk {set}=/dev/…,/dev/…")));
-        } else if mine.len() > most || !mine.len().is_multiple_of(multiple(self.set(set))) {
-            let text = format!("disk set {set}: {} given, and it takes {}", explain::disks(has), explain::count(count));
-            self.found.push(Diagnostic::error("F202", &path, text));
-        }
-        let indices: Vec<usize> = taken.iter().filter_map(|t| t.disk).collect();
-        self.compare(set, &indices);
-        self.done.push(Selected { set: set.to_owned(), disks: taken, passed_over: Vec::new() });
-    }
-
-    /// Disks that carry what is kept leave the candidates of every other set.
-    fn reserve(&mut self) {
-        for keep in self.request.keep {
-            for (at, disk) in self.disks().iter().enumerate().filter(|(_, d)| carries(&keep.facts, d)) {
-                if self.owner[at].is_some() {
-                    continue;
-                }
-                match &self.reserved[at] {
-                    Some((set, object)) if *set != keep.set => {
-                        let text = format!(
-                            "{} carries {object} of set {set} and {} of set {}",
-                            disk.name, keep.object, keep.set
-                        );
-                        let d = Diagnostic::error("F208", format!("disks.{}", keep.set), text);
-                        self.found
-                            .push(d.hint("a disk belongs to one set: keep one of them, or put both into one set"));
-                    }
-                    Some(_) => {}
-                    None => self.reserved[at] = Some((keep.set.clone(), keep.object.clone())),
-                }
-            }
-        }
     }
 
     /// The order of resolution: sets that name disks by who they are, then the others as they stand; and what a set
@@ -235,7 +152,16 @@ impl<'a> Resolver<'a> {
             }
         }
         let number = allowed(set, fits.len());
-        if fits.is_empty() && guarded.is_empty() && set.optional {
+        if let Some(number) = number.filter(|n| is_kept && *n < fits.len()) {
+            // To leave one out would be to lose it.
+            let text = format!(
+                "disk set {name}: {} carry what is kept, and {number} of them wanted: it takes {}",
+                explain::disks(fits.len()),
+                explain::count(set.count)
+            );
+            let d = Diagnostic::error("F202", format!("disks.{name}.count"), text);
+            self.found.push(d.hint("let count be what is there"));
+        } else if fits.is_empty() && guarded.is_empty() && set.optional {
             self.removed.push(name.to_owned());
         } else if number.is_none() {
             self.short.push((name.to_owned(), verdicts.clone()));
@@ -261,9 +187,13 @@ impl<'a> Resolver<'a> {
         let mut all: Vec<usize> = fits.iter().chain(guarded).copied().collect();
         self.order.sort(pick, &mut all);
         let number = if pick == Pick::Unique { all.len() } else { allowed(set, all.len()).unwrap_or(all.len()) };
-        all.truncate(number);
-        all.retain(|d| guarded.contains(d));
-        all
+        // One that is equal to the last would do as well.
+        let last = number.checked_sub(1).and_then(|n| all.get(n)).copied();
+        let is_in = |(at, d): (usize, &usize)| {
+            at < number || last.is_some_and(|last| self.order.compare(pick, last, *d).is_eq())
+        };
+        let meant = all.iter().enumerate().filter(|(at, d)| is_in((*at, *d)) && guarded.contains(d));
+        meant.map(|(_, d)| *d).collect()
     }
 
     fn take(&mut self, name: &'a str, pick: Pick, fits: &[usize], number: usize, verdicts: &[Verdict]) {
@@ -313,7 +243,7 @@ impl<'a> Resolver<'a> {
     }
 
     /// What the disks of a set must have in common.
-    fn compare(&mut self, name: &str, taken: &[usize]) {
+    pub(super) fn compare(&mut self, name: &str, taken: &[usize]) {
         let disks: Vec<&Disk> = taken.iter().map(|at| &self.disks()[*at]).collect();
         self.found.extend(explain::differences(name, &self.set(name).require, &disks));
     }
@@ -437,7 +367,7 @@ fn could_fit(verdict: &Verdict) -> bool {
     matches!(verdict, Verdict::Member(_) | Verdict::Fits | Verdict::Taken(_))
 }
 
-fn multiple(set: &DiskSet) -> usize {
+pub(super) fn multiple(set: &DiskSet) -> usize {
     usize::try_from(set.count.multiple_of.max(1)).unwrap_or(usize::MAX)
 }
 
