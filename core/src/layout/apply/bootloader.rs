@@ -24,6 +24,7 @@ mod kernels;
 mod mirror;
 mod newc;
 pub mod nvram;
+pub mod planned;
 mod script;
 mod storage;
 mod sync;
@@ -36,9 +37,7 @@ pub use grub::BootSector;
 pub use mirror::mirror;
 
 use super::super::diagnostic::{self, Diagnostic, Severity};
-use super::super::plan::{Plan, PlannedBoot};
-use super::super::spec::{Firmware, FsType};
-use super::super::token;
+use super::super::spec::Firmware;
 use crate::error::Result;
 use enterprise::Enterprise;
 use initramfs::NODE;
@@ -182,50 +181,4 @@ fn entries(facts: &BootFacts, system: &System, loader: Option<&(String, &'static
         loader: format!("\\EFI\\{vendor}\\{program}"),
     });
     wanted.collect()
-}
-
-/// Installs the boot loader of a plan.
-///
-/// # Errors
-/// As [`prepare`].
-pub fn install(plan: &Plan, planned: &PlannedBoot, target: &Path, stop: &dyn Fn() -> bool) -> Result<BootSector> {
-    prepare(&facts_of(plan, planned, target), target, stop).map(|prepared| prepared.sector)
-}
-
-/// What a plan says of its disks.
-fn facts_of(plan: &Plan, planned: &PlannedBoot, target: &Path) -> BootFacts {
-    let boot = &plan.filesystems()[planned.boot];
-    let own = boot.mount.as_ref().is_some_and(|m| m.at == "/boot");
-    let esp = plan.filesystems().iter().filter(|f| f.kind == FsType::Vfat && plan.partition_of(f).kind.is("esp"));
-    let esps = esp.filter_map(|f| {
-        let (at, partition) = (&f.mount.as_ref()?.at, plan.partition_of(f));
-        Some(Esp {
-            directory: target.join(&at[1..]),
-            at: Some(at.clone()),
-            partition: partition.uuid,
-            number: partition.number,
-            disk: plan.disks()[f.disk].facts.path.clone(),
-        })
-    });
-    let firmwares = if plan.spec.firmware.is_empty() { vec![Firmware::Bios] } else { plan.spec.firmware.clone() };
-    // `root=` and `ro` are added here.
-    let words = planned.cmdline.split(' ').filter(|w| !w.starts_with("root=UUID=") && *w != "ro" && !w.is_empty());
-    BootFacts {
-        firmwares,
-        loader: UefiLoader::Auto,
-        root: format!("UUID={}", planned.root),
-        root_uuid: planned.root.clone(),
-        words: words.map(ToOwned::to_owned).collect(),
-        boot: BootPlace {
-            uuid: boot.uuid.clone(),
-            kind: boot.kind,
-            path: if own { String::new() } else { "/boot".to_owned() },
-        },
-        arrays: Vec::new(),
-        luks: Vec::new(),
-        volumes: Vec::new(),
-        resume: None,
-        esps: esps.collect(),
-        machine_id: token::uuid(&plan.seed, "machine-id").simple().to_string(),
-    }
 }

@@ -1,6 +1,6 @@
 //! One application of a plan, from the open gates to the commit.
 
-use super::bootloader::{self, BootSector};
+use super::bootloader::{self, BootSector, Prepared, nvram};
 use super::devices::{Nodes, Running, Secrets};
 use super::gpt::{self, BootCode};
 use super::{Applied, Payload, erase, mkfs, mount, partitions};
@@ -60,7 +60,8 @@ impl<'a> Run<'a> {
                 Ok(applied)
             }
             Err(e) => {
-                let undone = sys_mount::unmount_all(&self.work.target()).and(running.stop());
+                let mirrors = sys_mount::unmount_all(&self.work.mirrors());
+                let undone = mirrors.and(sys_mount::unmount_all(&self.work.target())).and(running.stop());
                 self.forget();
                 Err(self.explain(e).with_failed_undo(undone))
             }
@@ -89,10 +90,14 @@ impl<'a> Run<'a> {
         self.partition()?;
         self.devices(running)?;
         self.format(stop)?;
-        let boot = self.install(stop)?;
+        let prepared = self.install(stop)?;
         self.verify()?;
-        self.commit(boot.as_ref())?;
-        Ok(self.plan.applied(boot.map(|b| b.kernels).unwrap_or_default(), self.task))
+        self.commit(prepared.as_ref().map(|p| &p.sector))?;
+        if let Some(prepared) = &prepared {
+            self.register(prepared, stop);
+            prepared.warnings.iter().for_each(|w| self.task.warn(w.to_string()));
+        }
+        Ok(self.plan.applied(prepared.map(|p| p.sector.kernels).unwrap_or_default(), self.task))
     }
 
     fn partition(&mut self) -> Result<()> {
@@ -147,20 +152,36 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn install(&self, stop: &dyn Fn() -> bool) -> Result<Option<BootSector>> {
+    fn install(&self, stop: &dyn Fn() -> bool) -> Result<Option<Prepared>> {
         let Some(source) = self.source else { return Ok(None) };
         let target = self.work.target();
         mount::mount_all(self.plan, &self.nodes, &target)?;
         source.install(&target, self.task).map_err(in_step("install"))?;
         self.task.check()?;
-        let mut boot = None;
+        let mut prepared = None;
         if let Some(planned) = &self.plan.boot {
             self.task.stage("bootloader", 0, Unit::Steps);
             sys_mount::system_directories(&target)?;
-            boot = Some(bootloader::install(self.plan, planned, &target, stop).map_err(in_step("bootloader"))?);
+            let mirrors = mount::mount_mirrors(self.plan, &self.nodes, &self.work.mirrors())?;
+            let facts = bootloader::planned::facts(self.plan, planned, &target, &mirrors);
+            prepared = Some(bootloader::prepare(&facts, &target, stop).map_err(in_step("bootloader"))?);
         }
+        sys_mount::unmount_all(&self.work.mirrors()).map_err(in_step("unmount"))?;
         sys_mount::unmount_all(&target).map_err(in_step("unmount"))?;
-        Ok(boot)
+        Ok(prepared)
+    }
+
+    /// Tells the firmware of this machine where its system is now; what it does not take is a warning.
+    fn register(&self, prepared: &Prepared, stop: &dyn Fn() -> bool) {
+        let Some(boot) = self.plan.boot.as_ref().filter(|b| b.nvram.update) else { return };
+        let machine = self.plan.disks.iter().all(|d| !d.is_file());
+        if prepared.entries.is_empty() || !machine || !nvram::is_there() {
+            return;
+        }
+        let present: Vec<_> = self.plan.disks.iter().flat_map(|d| d.partitions.iter().map(|p| p.uuid)).collect();
+        for warning in nvram::register(&prepared.entries, &present, boot.nvram.keep_pxe_first, stop) {
+            self.task.warn(warning.to_string());
+        }
     }
 
     /// Reads the superblocks back from the disks.
@@ -203,7 +224,7 @@ impl<'a> Run<'a> {
         self.task.stage("commit", self.gates.len() as u64, Unit::Steps);
         for (index, (disk, gate)) in self.plan.disks.iter().zip(&self.gates).enumerate() {
             let boots = self.plan.boot.as_ref().is_some_and(|b| b.disks.contains(&index));
-            let code = match boot.filter(|_| boots) {
+            let code = match boot.filter(|b| boots && b.core().is_some()) {
                 Some(b) => Some(b.write_core(gate, disk).map_err(in_step("bootloader"))?),
                 None => None,
             };

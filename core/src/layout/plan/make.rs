@@ -197,33 +197,53 @@ fn boot(plan: &Plan, found: &mut Vec<Diagnostic>) -> Option<PlannedBoot> {
     let boot = spec.boot.as_ref()?;
     let at = |path: &str| plan.filesystems.iter().position(|f| f.mount.as_ref().is_some_and(|m| m.at == path));
     let root = at("/")?;
-    let boot_fs = at("/boot").unwrap_or(root);
-    let on: Vec<usize> = (0..plan.disks.len()).filter(|d| plan.disks[*d].set == boot.install_on).collect();
-    let bios = spec.firmware.is_empty() || spec.firmware.contains(&Firmware::Bios);
-    if bios {
-        for disk in on.iter().map(|d| &plan.disks[*d]) {
-            if disk.facts.sector != 512 {
-                let name = disk.facts.path.display();
-                let text = format!("BIOS cannot start from {name}: its sectors have {} bytes", disk.facts.sector);
-                found.push(Diagnostic::error("F217", "boot.install-on", text));
-            }
-        }
-        let kernel = plan.foundation(plan.filesystems[boot_fs].on);
-        let kernel = kernel.iter().filter_map(|d| match d {
-            Device::Partition { disk, partition } => Some(&plan.disks[*disk].partitions[*partition]),
-            _ => None,
-        });
-        let core = on.iter().flat_map(|d| plan.disks[*d].partitions.iter().filter(|p| p.kind.is("bios-boot")));
-        for p in core.chain(kernel) {
-            let end = p.start + p.length;
-            if end > 2 << 40 {
-                let text = format!("{} must lie below 2 TiB on BIOS machines: it ends at {}", p.key, human(end));
-                found.push(Diagnostic::error("F213", format!("partitions.{}", p.key), text));
-            }
+    let disks: Vec<usize> = (0..plan.disks.len()).filter(|d| plan.disks[*d].set == boot.install_on).collect();
+    let planned = PlannedBoot {
+        firmwares: firmwares(plan, &disks),
+        disks,
+        loader: boot.loader,
+        root,
+        boot: at("/boot").unwrap_or(root),
+        words: boot.cmdline.clone(),
+        nvram: boot.nvram,
+    };
+    if planned.firmwares.contains(&Firmware::Bios) {
+        bios_reads(plan, &planned, found);
+    }
+    Some(planned)
+}
+
+/// What the document wants, or all that the partitions allow.
+fn firmwares(plan: &Plan, disks: &[usize]) -> Vec<Firmware> {
+    if !plan.spec.firmware.is_empty() {
+        return plan.spec.firmware.clone();
+    }
+    let has = |kind: &str| disks.iter().all(|d| plan.disks[*d].partitions.iter().any(|p| p.kind.is(kind)));
+    let all = [(Firmware::Bios, "bios-boot"), (Firmware::Uefi, "esp")];
+    all.into_iter().filter(|(_, kind)| has(kind)).map(|(firmware, _)| firmware).collect()
+}
+
+/// Whether the disks are such that a BIOS can start from them.
+fn bios_reads(plan: &Plan, boot: &PlannedBoot, found: &mut Vec<Diagnostic>) {
+    let disks = || boot.disks.iter().map(|d| &plan.disks[*d]);
+    for disk in disks().filter(|d| d.facts.sector != 512) {
+        let name = disk.facts.path.display();
+        let text = format!("BIOS cannot start from {name}: its sectors have {} bytes", disk.facts.sector);
+        found.push(Diagnostic::error("F217", "boot.install-on", text));
+    }
+    let kernel = plan.foundation(plan.filesystems[boot.boot].on);
+    let kernel = kernel.iter().filter_map(|d| match d {
+        Device::Partition { disk, partition } => Some(&plan.disks[*disk].partitions[*partition]),
+        _ => None,
+    });
+    let core = disks().flat_map(|d| d.partitions.iter().filter(|p| p.kind.is("bios-boot")));
+    for p in core.chain(kernel) {
+        let end = p.start + p.length;
+        if end > 2 << 40 {
+            let text = format!("{} must lie below 2 TiB on BIOS machines: it ends at {}", p.key, human(end));
+            found.push(Diagnostic::error("F213", format!("partitions.{}", p.key), text));
         }
     }
-    let uuid = plan.filesystems[root].uuid.clone();
-    Some(PlannedBoot { disks: on, root: uuid, boot: boot_fs, cmdline: plan.boot_cmdline() })
 }
 
 /// What the image says it needs.

@@ -106,6 +106,15 @@ pub enum Firmware {
 impl Firmware {
     /// The words of a document.
     pub const WORDS: [(&str, Self); 2] = [("bios", Self::Bios), ("uefi", Self::Uefi)];
+
+    /// The name for people.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Bios => "BIOS",
+            Self::Uefi => "UEFI",
+        }
+    }
 }
 
 /// Whether something that is there already is kept.

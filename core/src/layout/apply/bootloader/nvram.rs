@@ -207,6 +207,12 @@ pub fn order(now: &Variables, wanted: &[Wanted], network_first: bool) -> Option<
     (order != now.order).then_some(order)
 }
 
+/// Whether this machine's firmware has variables that can be seen.
+#[must_use]
+pub fn is_there() -> bool {
+    std::path::Path::new("/sys/firmware/efi/efivars").is_dir()
+}
+
 /// Makes the firmware of this machine have the wanted entries; gives warnings and never an error.
 pub fn register(wanted: &[Wanted], present: &[Uuid], network_first: bool, stop: &dyn Fn() -> bool) -> Vec<Diagnostic> {
     let call = || Call::new(Program::Efibootmgr).limit(Duration::from_secs(60)).env("LIBEFIVAR_OPS", "efivarfs");
