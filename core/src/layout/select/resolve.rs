@@ -286,13 +286,11 @@ impl<'a> Resolver<'a> {
         if let Some(other) = &self.owner[at] {
             return Verdict::Taken(other.clone());
         }
-        if let Some(p) = self.protection(at, false) {
-            return Verdict::Protected(p);
+        // It is no candidate, so what protects it is no matter here.
+        if let Some((set, object)) = &self.reserved[at] {
+            return Verdict::Reserved(set.clone(), object.clone());
         }
-        match &self.reserved[at] {
-            Some((set, object)) => Verdict::Reserved(set.clone(), object.clone()),
-            None => Verdict::Fits,
-        }
+        self.protection(at, false).map_or(Verdict::Fits, Verdict::Protected)
     }
 
     fn protection(&self, at: usize, is_kept: bool) -> Option<Protection> {

@@ -30,8 +30,10 @@ pub fn facts(plan: &Plan, planned: &PlannedBoot, target: &Path, mirrors: &[PathB
     let volumes = groups.flat_map(|(group, g)| {
         g.volumes.iter().enumerate().map(move |(volume, v)| (Device::Volume { group, volume }, g, v))
     });
-    let volumes = volumes.map(|(device, g, v)| {
-        Volume { group: g.name.clone(), name: v.name.clone(), needed: stacks.need(device) }
+    let volumes = volumes.map(|(device, g, v)| Volume {
+        group: g.name.clone(),
+        name: v.name.clone(),
+        needed: stacks.need(device),
     });
     BootFacts {
         firmwares: planned.firmwares.clone(),
@@ -71,7 +73,9 @@ impl Stacks {
 /// The filesystem that firmware reads: the one on a partition of that type.
 #[must_use]
 pub fn esp(plan: &Plan) -> Option<&PlannedFilesystem> {
-    plan.filesystems().iter().find(|f| f.mount.is_some() && partition(plan, f.on).is_some_and(|(_, p)| p.kind.is("esp")))
+    plan.filesystems()
+        .iter()
+        .find(|f| f.mount.is_some() && partition(plan, f.on).is_some_and(|(_, p)| p.kind.is("esp")))
 }
 
 fn partition(plan: &Plan, device: Device) -> Option<(usize, &crate::layout::plan::PlannedPartition)> {
