@@ -314,6 +314,37 @@ fn disks_with_kept_members_are_not_for_other_sets() {
 }
 
 #[test]
+fn what_a_document_keeps_is_found_in_it() {
+    let text = "disks:
+  os: {match: {}}
+  data: {match: {}, count: 2}
+partitions:
+  os/root: {type: root, size: rest}
+  data/a: {type: linux-raid, size: 10GiB}
+  data/b: {type: linux, size: 10GiB, uuid: 4f68bce3-e8cd-4db1-96e7-fbcaf984b701, preserve: true}
+  data/c: {type: linux-raid, size: 10GiB}
+raid:
+  data: {level: 1, members: [data/a], adopt: {uuid: \"7fe1895e:34dcb6dc:d1bcbb9c:f3e05134\"}, preserve: true}
+  more: {level: 1, members: [data/c], preserve: if-exists}
+lvm:
+  vg: {pvs: [raid/more], preserve: if-exists, lvs: {}}
+";
+    let l = layout(text);
+    let stack = libcv::layout::stack::Stack::of(l.spec()).unwrap();
+    let keeps = Keep::of(l.spec(), &stack);
+    let found: Vec<_> = keeps.iter().map(|k| (k.object.as_str(), k.set.as_str())).collect();
+    assert_eq!(
+        found,
+        [("partitions.data/b", "data"), ("raid.data", "data"), ("raid.more", "data"), ("lvm.vg", "data")]
+    );
+    assert_eq!(keeps[2].facts.md_name.as_deref(), Some("any:more"));
+    let m =
+        machine(&[("sda", "sas", 8, member("x")), ("sdb", "sas", 9, plain()), ("sdc", "sas", 9, member("any:more"))]);
+    let chosen = run_with(&l, &m, &[], &keeps, Options::default()).unwrap();
+    assert_eq!(taken(&m, &chosen), ["os: sdb", "data: sda sdc"]);
+}
+
+#[test]
 fn sets_that_name_disks_choose_first() {
     let m = machine(&[("sda", "sata", 500, json!({"serial": "A1"})), ("sdb", "sata", 500, json!({"serial": "B2"}))]);
     assert_eq!(

@@ -2,6 +2,9 @@
 
 use super::rules::{fits, is_array, same_uuid};
 use crate::layout::inventory::{Content, Disk, Mark};
+use crate::layout::spec::{Ref, Spec};
+use crate::layout::stack::{Object, Stack};
+use std::collections::BTreeSet;
 
 /// An object that is kept where it is found, because the document adopts or preserves it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,6 +34,63 @@ pub struct KeepFacts {
     pub partition_uuid: Option<String>,
     /// The name of a partition in the table.
     pub partition_name: Option<String>,
+}
+
+impl Keep {
+    /// What the document adopts or preserves and names: arrays by their name or UUID, volume groups by their name,
+    /// filesystems on partitions by label or UUID, partitions by their GUID. What lies on several sets is not
+    /// among them: nothing would say which disk belongs to which.
+    #[must_use]
+    pub fn of(spec: &Spec, stack: &Stack) -> Vec<Self> {
+        let set_of = |object: &Object| {
+            let below = stack.foundation(object).into_iter().chain([object]);
+            let sets: BTreeSet<&String> =
+                below.filter_map(|o| if let Object::Partition(key) = o { Some(&key.set) } else { None }).collect();
+            let mut sets = sets.into_iter();
+            sets.next().filter(|_| sets.next().is_none()).cloned()
+        };
+        let keep = |object: &Object| {
+            let facts = KeepFacts::of(spec, object)?;
+            Some(Self { object: object.path(), set: set_of(object)?, facts })
+        };
+        stack.order().iter().filter_map(keep).collect()
+    }
+}
+
+impl KeepFacts {
+    /// Those of an object that is kept and named; none of others.
+    fn of(spec: &Spec, object: &Object) -> Option<Self> {
+        let none = Self::default();
+        match object {
+            Object::Raid(name) => {
+                let raid = spec.raid.get(name)?;
+                let made = || format!("any:{}", raid.name.as_deref().unwrap_or(name));
+                match &raid.adopt {
+                    Some(a) if a.name.is_some() || a.uuid.is_some() => {
+                        Some(Self { md_name: a.name.clone(), md_uuid: a.uuid.clone(), ..none })
+                    }
+                    adopt if adopt.is_some() || raid.preserve.keeps() => Some(Self { md_name: Some(made()), ..none }),
+                    _ => None,
+                }
+            }
+            Object::Group(name) => {
+                let keeps = spec.lvm.get(name)?.preserve.keeps();
+                keeps.then(|| Self { vg_name: Some(name.clone()), ..none })
+            }
+            Object::Filesystem(name) => {
+                let fs = spec.filesystems.get(name)?;
+                let is_named = fs.uuid.is_some() || fs.label.is_some();
+                let keeps = fs.preserve.keeps() && is_named && matches!(fs.on, Ref::Partition(_));
+                keeps.then(|| Self { fs_uuid: fs.uuid.clone(), fs_label: fs.label.clone(), ..none })
+            }
+            Object::Partition(key) => {
+                let partition = spec.partitions.get(key)?;
+                let uuid = partition.uuid.filter(|_| partition.preserve.keeps())?;
+                Some(Self { partition_uuid: Some(uuid.to_string()), ..none })
+            }
+            Object::Luks(_) | Object::Volume(..) => None,
+        }
+    }
 }
 
 /// Whether the disk carries the object or a member of it.

@@ -1,10 +1,11 @@
 //! Disks that somebody named: `--disk SET=PATH`.
 
-use super::{Options, Request, Selection, select};
+use super::{Keep, Options, Request, Selection, select};
 use crate::layout::decode::Positions;
 use crate::layout::diagnostic::{Diagnostic, nearest};
 use crate::layout::inventory::{Inventory, Machine, SchemaId};
 use crate::layout::spec::{DiskSet, Spec};
+use crate::layout::stack::Stack;
 use crate::sys::sysfs::{self, DeviceNumber};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -74,7 +75,9 @@ pub fn choose(spec: &Spec, positions: &Positions, given: &Disks) -> Result<Vec<C
     } else {
         Inventory { schema: SchemaId::V1, machine: Machine::default(), disks: Vec::new() }
     };
-    let request = Request { spec, inventory: &inventory, named: &named, keep: &[], options: Options::default() };
+    // Of a document with a circle nothing is planned.
+    let keep = Stack::of(spec).map(|stack| Keep::of(spec, &stack)).unwrap_or_default();
+    let request = Request { spec, inventory: &inventory, named: &named, keep: &keep, options: Options::default() };
     let placed = |mut found: Vec<Diagnostic>| {
         for d in &mut found {
             let place = positions.place(&d.path);
