@@ -282,7 +282,7 @@ impl Plan {
     fn described(&self, layout: &Layout, options: &PlanOptions) -> Value {
         let disks: Vec<Value> = self.disks.iter().map(|d| json!({"set": d.set, "disk": d.facts.identity()})).collect();
         json!({
-            "layout": layout.to_json(),
+            "layout": layout.hash(),
             "seed": hex(&self.seed),
             "hostname": self.hostname,
             "image": options.image,

@@ -317,26 +317,24 @@ fn disks_with_kept_members_are_not_for_other_sets() {
 fn what_a_document_keeps_is_found_in_it() {
     let text = "disks:
   os: {match: {}}
-  data: {match: {}, count: 2}
+  data: {match: {}, count: 2, preserve: if-exists}
+  old: {match: {serial: O}, optional: true, preserve: true}
 partitions:
   os/root: {type: root, size: rest}
-  data/a: {type: linux-raid, size: 10GiB}
-  data/b: {type: linux, size: 10GiB, uuid: 4f68bce3-e8cd-4db1-96e7-fbcaf984b701, preserve: true}
-  data/c: {type: linux-raid, size: 10GiB}
+  data/a: {type: linux-raid, size: 10GiB, preserve: true}
+  data/c: {type: linux-raid, size: 10GiB, preserve: if-exists}
+  old/b: {type: linux, size: 10GiB, uuid: 4f68bce3-e8cd-4db1-96e7-fbcaf984b701, preserve: true}
 raid:
   data: {level: 1, members: [data/a], adopt: {uuid: \"7fe1895e:34dcb6dc:d1bcbb9c:f3e05134\"}, preserve: true}
   more: {level: 1, members: [data/c], preserve: if-exists}
 lvm:
-  vg: {pvs: [raid/more], preserve: if-exists, lvs: {}}
+  vg: {pvs: [raid/more], preserve: if-exists, lvs: {x: {size: 1GiB, preserve: if-exists}}}
 ";
     let l = layout(text);
     let stack = libcv::layout::stack::Stack::of(l.spec()).unwrap();
     let keeps = Keep::of(l.spec(), &stack);
     let found: Vec<_> = keeps.iter().map(|k| (k.object.as_str(), k.set.as_str())).collect();
-    assert_eq!(
-        found,
-        [("partitions.data/b", "data"), ("raid.data", "data"), ("raid.more", "data"), ("lvm.vg", "data")]
-    );
+    assert_eq!(found, [("partitions.old/b", "old"), ("raid.data", "data"), ("raid.more", "data"), ("lvm.vg", "data")]);
     assert_eq!(keeps[2].facts.md_name.as_deref(), Some("any:more"));
     let m =
         machine(&[("sda", "sas", 8, member("x")), ("sdb", "sas", 9, plain()), ("sdc", "sas", 9, member("any:more"))]);
@@ -391,9 +389,7 @@ fn rules_can_be_combined() {
     ] {
         assert_eq!(good(&sets(&format!("os: {{match: {rules}}}")), &m), [format!("os: {disk}")], "{rules}");
     }
-    for rules in
-        ["{removable: true}", "{size: {max: 1GB}}", "{size: {max: 10GB}}", "{has: {label: x}}", "{model: \"\"}"]
-    {
+    for rules in ["{removable: true}", "{size: {max: 1GB}}", "{size: {max: 10GB}}", "{has: {label: x}}"] {
         assert_eq!(bad(&sets(&format!("os: {{match: {rules}}}")), &m).0, "F201", "{rules}");
     }
 }

@@ -81,21 +81,21 @@ fn not_yet(spec: &Spec) -> Vec<Diagnostic> {
         spec.filesystems.iter().filter_map(|(n, f)| kept(f.preserve, format!("filesystems.{n}.preserve")));
     let subvolumes = spec.filesystems.iter().filter(|(_, f)| !f.subvolumes.is_empty());
     let subvolumes = subvolumes.map(|(n, _)| format!("filesystems.{n}.subvolumes"));
-    let paths = disks.chain(partitions).chain(arrays).chain(filesystems).chain(subvolumes);
+    let never = (!spec.policy.never_touch.is_empty()).then(|| "policy.never-touch".to_owned());
+    let paths = disks.chain(partitions).chain(arrays).chain(filesystems).chain(subvolumes).chain(never);
     paths.map(|path| Diagnostic::error("L005", path, "this version of libcv does not plan it yet")).collect()
 }
 
 /// Ends the planning when something is wrong; warnings stay.
 fn refuse(layout: &Layout, found: &mut [Diagnostic]) -> Result<()> {
     for d in found.iter_mut().filter(|d| d.line == 0 && !d.path.is_empty()) {
-        let place = layout.positions().place(&d.path);
-        (d.line, d.column) = (place.line, place.column);
+        *d = d.clone().at(layout.positions().place(&d.path));
     }
     if found.iter().any(|d| d.severity == Severity::Error) { Err(layout.error(found)) } else { Ok(()) }
 }
 
 fn derive_seed(layout: &Layout, options: &PlanOptions, facts: &[Facts]) -> [u8; 16] {
-    let mut parts = vec![layout.to_json().to_string(), options.hostname.clone().unwrap_or_default()];
+    let mut parts = vec![layout.to_json(), options.hostname.clone().unwrap_or_default()];
     parts.extend(facts.iter().map(|f| format!("{} {}", f.identity(), f.changed)));
     token::seed(&parts.iter().map(String::as_str).collect::<Vec<_>>())
 }

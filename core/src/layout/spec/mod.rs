@@ -6,6 +6,8 @@
 //!     └── boot.install-on
 //! ```
 
+#[cfg(test)]
+pub mod arbitrary;
 mod boot;
 mod disks;
 mod filesystem;
@@ -94,7 +96,7 @@ pub enum SchemaId {
 }
 
 /// A firmware.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Firmware {
     /// The BIOS of PCs.
