@@ -5,9 +5,7 @@ use super::key::TrustArgs;
 use super::output::{self, Format};
 use crate::deploy::{self, DeployOptions};
 use crate::error::{Error, Result};
-use crate::layout::{
-    self, Confirm, Diagnostic, Disks, Layout, LayoutOptions, Plan, PlanOptions, Secrets, Severity,
-};
+use crate::layout::{self, Confirm, Diagnostic, Disks, Layout, LayoutOptions, Plan, PlanOptions, Secrets, Severity};
 use crate::store::Image;
 use clap::{Args, Subcommand};
 use serde_json::json;

@@ -89,9 +89,9 @@ fn sort<T: Ord>(list: &mut Vec<T>) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Layout;
     use super::super::document::{self, Key, Node, Value};
     use super::super::spec::arbitrary;
-    use super::super::Layout;
     use proptest::prelude::*;
 
     const ONE: &str = "
@@ -150,7 +150,8 @@ boot: {loader: grub2, install-on: a}
         let moved = ONE.replace("  a/bios: {type: bios-boot, size: 1MiB}\n", "");
         let moved = moved.replace("filesystems:", "  a/bios: {type: bios-boot, size: 1MiB}\nfilesystems:");
         assert_ne!(hash(&moved), one, "the order of partitions");
-        for (from, to) in [("name: one", "name: two"), ("10%", "11%"), ("type: xfs", "type: btrfs"), ("[sas, sata]", "sas")]
+        for (from, to) in
+            [("name: one", "name: two"), ("10%", "11%"), ("type: xfs", "type: btrfs"), ("[sas, sata]", "sas")]
         {
             assert_ne!(hash(&ONE.replace(from, to)), one, "{from} → {to}");
         }

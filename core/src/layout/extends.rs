@@ -141,7 +141,8 @@ impl Merger<'_> {
                 Value::Text(_) | Value::Number(_) => {
                     let text = format!("{} is not the name of a document", item.value.describe());
                     let d = Diagnostic::error("L116", "extends", text).at(item.place);
-                    self.found.push(d.hint("write the name of its file without folder and ending, such as single-sata"));
+                    self.found
+                        .push(d.hint("write the name of its file without folder and ending, such as single-sata"));
                 }
                 other => {
                     let d = Diagnostic::error("L101", "extends", format!("{} is not a text", other.describe()));
@@ -225,7 +226,11 @@ mod tests {
     fn merged(documents: &[(&str, &str)], main: &str) -> Merged {
         let known: BTreeMap<&str, &str> = documents.iter().copied().collect();
         let find = |name: &str, _: Option<&Path>| {
-            Ok(known.get(name).map(|text| Found { name: name.to_owned(), directory: None, bytes: text.as_bytes().to_vec() }))
+            Ok(known.get(name).map(|text| Found {
+                name: name.to_owned(),
+                directory: None,
+                bytes: text.as_bytes().to_vec(),
+            }))
         };
         read(main.as_bytes(), "main", None, &find)
     }

@@ -8,10 +8,10 @@
 //! one that is, so that shrinking a document leaves it right.
 
 use super::{
-    Adopt, Attribute, Bitmap, Boot, Count, Degraded, DiskSet, End, Filesystem, Firmware, FsType, Has, Key, Level, Loader,
-    Luks, Match, Metadata, Mirror, Mount, NeverTouch, Nvram, Partition, PartitionKey, PartitionType, Pick, Policy,
-    Preserve, Profile, Raid, Raid10Layout, Ref, Require, Resync, Same, SchemaId, SecureBoot, Side, SizeRange, Spec,
-    Subvolume, Transport, Volume, VolumeGroup, VolumeKind, Wipe,
+    Adopt, Attribute, Bitmap, Boot, Count, Degraded, DiskSet, End, Filesystem, Firmware, FsType, Has, Key, Level,
+    Loader, Luks, Match, Metadata, Mirror, Mount, NeverTouch, Nvram, Partition, PartitionKey, PartitionType, Pick,
+    Policy, Preserve, Profile, Raid, Raid10Layout, Ref, Require, Resync, Same, SchemaId, SecureBoot, Side, SizeRange,
+    Spec, Subvolume, Transport, Volume, VolumeGroup, VolumeKind, Wipe,
 };
 use crate::layout::size::{Base, Percent, Size};
 use crate::units::ByteSize;
@@ -154,9 +154,10 @@ impl Builder {
 
     fn part(&mut self, choice: &PartChoice, id: &str, mut on: Ref, disks: &mut DiskSet, equal: bool, keep: Preserve) {
         let (least, several) = (disks.count.min, disks.count != Count::exactly(1));
-        let raid = choice.raid.clone().or_else(|| {
-            (several && choice.group.is_none()).then(|| plain_raid(Level::Raid1, on.clone()))
-        });
+        let raid = choice
+            .raid
+            .clone()
+            .or_else(|| (several && choice.group.is_none()).then(|| plain_raid(Level::Raid1, on.clone())));
         if let Some(mut raid) = raid {
             if raid.level.least_members().max(raid.layout.map_or(0, |l| l.copies)) + raid.spares > least {
                 raid = plain_raid(Level::Raid1, on.clone());
@@ -313,14 +314,26 @@ fn set() -> impl Strategy<Value = SetChoice> {
 }
 
 fn disks() -> impl Strategy<Value = DiskSet> {
-    let count = (1u32..9, option::of(0u32..20), select(vec![1u32, 1, 2, 4])).prop_map(|(min, more, multiple_of)| {
-        match (more, multiple_of) {
-            (Some(0), _) => Count::exactly(min),
-            (None, 4) => Count::exactly(1),
-            (more, n) => Count { min: min.next_multiple_of(n), max: more.map(|m| (min + m).next_multiple_of(n)), multiple_of: n },
-        }
-    });
-    let pick = select(vec![Pick::Unique, Pick::All, Pick::Smallest, Pick::Largest, Pick::ByPath(End::First), Pick::ByPath(End::Last)]);
+    let count =
+        (1u32..9, option::of(0u32..20), select(vec![1u32, 1, 2, 4])).prop_map(|(min, more, multiple_of)| {
+            match (more, multiple_of) {
+                (Some(0), _) => Count::exactly(min),
+                (None, 4) => Count::exactly(1),
+                (more, n) => Count {
+                    min: min.next_multiple_of(n),
+                    max: more.map(|m| (min + m).next_multiple_of(n)),
+                    multiple_of: n,
+                },
+            }
+        });
+    let pick = select(vec![
+        Pick::Unique,
+        Pick::All,
+        Pick::Smallest,
+        Pick::Largest,
+        Pick::ByPath(End::First),
+        Pick::ByPath(End::Last),
+    ]);
     let same = proptest::sample::subsequence(Same::WORDS.map(|(_, s)| s).to_vec(), 0..=Same::WORDS.len());
     let require = (same, option::of(percent())).prop_map(|(same, size_spread)| Require { same, size_spread });
     let wipe = select(Wipe::WORDS.map(|(_, w)| w).to_vec());
@@ -343,10 +356,8 @@ fn disks() -> impl Strategy<Value = DiskSet> {
 
 fn rules() -> impl Strategy<Value = Match> {
     let patterns = || vec("[A-Za-z0-9*?._-]{1,8}", 0..3);
-    let range = (option::of(0u64..5000), option::of(0u64..5000)).prop_map(|(min, more)| SizeRange {
-        min: min.map(size_of),
-        max: more.map(|m| size_of(min.unwrap_or(0) + m)),
-    });
+    let range = (option::of(0u64..5000), option::of(0u64..5000))
+        .prop_map(|(min, more)| SizeRange { min: min.map(size_of), max: more.map(|m| size_of(min.unwrap_or(0) + m)) });
     let has = (option::of("[a-z*]{1,6}"), any::<u128>()).prop_map(|(label, n)| {
         let id = Uuid::from_u128(n | 1);
         let md = id.simple().to_string();
@@ -451,7 +462,8 @@ fn raid() -> impl Strategy<Value = Raid> {
         name,
         degraded: if allow { Degraded::Allow } else { Degraded::Refuse },
     });
-    let layout = option::of((select(vec!['n', 'f', 'o']), 2u32..4).prop_map(|(kind, copies)| Raid10Layout { kind, copies }));
+    let layout =
+        option::of((select(vec!['n', 'f', 'o']), 2u32..4).prop_map(|(kind, copies)| Raid10Layout { kind, copies }));
     let sync = select(Resync::WORDS.map(|(_, s)| s).to_vec());
     let bitmap = option::of(select(vec![Bitmap::Internal, Bitmap::None]));
     let numbers = (0u32..3, option::of(12u32..30), any::<bool>());
@@ -559,8 +571,7 @@ fn boot() -> impl Strategy<Value = Boot> {
 }
 
 fn policy() -> impl Strategy<Value = Policy> {
-    let rule = (vec("[a-z*]{1,6}", 1..3), vec("[a-z]{1,6}", 0..2), vec("[a-z?]{1,6}", 0..2)).prop_map(
-        |(label, signature, model)| NeverTouch { label, signature, model, ..NeverTouch::default() },
-    );
+    let rule = (vec("[a-z*]{1,6}", 1..3), vec("[a-z]{1,6}", 0..2), vec("[a-z?]{1,6}", 0..2))
+        .prop_map(|(label, signature, model)| NeverTouch { label, signature, model, ..NeverTouch::default() });
     (vec(rule, 0..3), any::<bool>()).prop_map(|(never_touch, no_root)| Policy { never_touch, no_root })
 }

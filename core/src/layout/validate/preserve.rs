@@ -19,7 +19,12 @@ impl Validator<'_> {
             }
             let path = object.path();
             let text = format!("preserve: {path} is kept but {below} below it would be made anew");
-            self.wrong_with_hint("L134", format!("{path}.preserve"), text, format!("write preserve in {below} as well"));
+            self.wrong_with_hint(
+                "L134",
+                format!("{path}.preserve"),
+                text,
+                format!("write preserve in {below} as well"),
+            );
         }
         for (name, set) in spec.disks.iter().filter(|(_, d)| d.preserve.keeps()) {
             let word = match set.wipe {
@@ -30,7 +35,12 @@ impl Validator<'_> {
                 Wipe::Zero => "zero",
             };
             let text = format!("wipe: {word} together with preserve in set {name}");
-            self.wrong_with_hint("L135", format!("disks.{name}.wipe"), text, "wipe: signatures leaves out what is kept");
+            self.wrong_with_hint(
+                "L135",
+                format!("disks.{name}.wipe"),
+                text,
+                "wipe: signatures leaves out what is kept",
+            );
         }
     }
 }

@@ -104,7 +104,12 @@ impl Validator<'_> {
         let path = format!("{path}.sync");
         if raid.sync == Resync::AssumeClean && raid.level.has_parity() {
             let text = format!("assume-clean is not allowed for level {}", raid.level);
-            self.wrong_with_hint("L131", path, text, "wrong parity stays wrong when a member is lost; sync: zero is safe");
+            self.wrong_with_hint(
+                "L131",
+                path,
+                text,
+                "wrong parity stays wrong when a member is lost; sync: zero is safe",
+            );
         } else if raid.sync != Resync::Background && !raid.level.is_redundant() {
             self.wrong("L131", path, format!("raid level {} has no members to make equal", raid.level));
         }

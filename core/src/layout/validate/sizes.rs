@@ -59,7 +59,12 @@ impl Validator<'_> {
                     None => sum.rest = Some(name),
                     Some(first) => {
                         let text = format!("more than one \"size: rest\" in {of}: {first} and {name}");
-                        self.wrong_with_hint("L109", path, text, "give both bounds and weights: {min: 1GiB, weight: 1}");
+                        self.wrong_with_hint(
+                            "L109",
+                            path,
+                            text,
+                            "give both bounds and weights: {min: 1GiB, weight: 1}",
+                        );
                     }
                 }
                 return;
@@ -112,8 +117,7 @@ impl Validator<'_> {
                 Ref::Volume(group, name) => format!("lvm.{group}.lvs.{name}.size"),
                 Ref::Raid(_) | Ref::Luks(_) => format!("filesystems.{id}.on"),
             };
-            let text =
-                format!("{} needs at least {}, \"{}\" has {}", fs.kind.name(), human(least), fs.on, human(most));
+            let text = format!("{} needs at least {}, \"{}\" has {}", fs.kind.name(), human(least), fs.on, human(most));
             self.wrong("L126", path, text);
         }
     }
