@@ -85,7 +85,7 @@ mod tests {
                 .collect();
             let found = is_possible(&sets, disks);
             assert_eq!(found, brute(&sets, disks, &mut vec![None; disks], 0), "{sets:?} {disks}");
-            if found { yes += 1 } else { no += 1 }
+            *(if found { &mut yes } else { &mut no }) += 1;
         }
         assert!(yes > 200 && no > 200, "{yes} {no}");
     }
