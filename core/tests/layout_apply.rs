@@ -7,6 +7,8 @@ mod common;
 
 use common::{can, image};
 use libcv::job::Task;
+use libcv::layout::device::Facts;
+use libcv::layout::gate::Gate;
 use libcv::layout::{Confirm, Disks, Layout, Payload, Plan, PlanOptions};
 use libcv::sys::block;
 use libcv::sys::loopdev::{self, LoopDevice};
@@ -356,6 +358,27 @@ fn a_disk_that_changed_since_the_plan_is_refused() {
     let planned = plan(SMALL, &disk).unwrap();
     std::fs::rename(image(dir.path(), "other", SMALL_NEEDS), &disk).unwrap();
     refused("A401", Ok(planned));
+}
+
+/// Two blank disks that changed places differ in nothing but their names.
+#[test]
+fn a_disk_of_another_name_is_refused() {
+    if !can("a_disk_of_another_name_is_refused", &[]) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let disk = image(dir.path(), "disk", SMALL_NEEDS);
+    let file = File::options().read(true).write(true).open(&disk).unwrap();
+    let device = LoopDevice::attach(file.as_fd(), 512).unwrap();
+    let facts = Facts::look(device.path(), None).unwrap();
+    drop(Gate::open(&facts).unwrap());
+    for other in [
+        Facts { serial: Some("of another".to_owned()), ..facts.clone() },
+        Facts { wwid: Some("naa.5000c50094f7a123".to_owned()), ..facts.clone() },
+    ] {
+        let e = Gate::open(&other).unwrap_err();
+        assert_eq!((e.kind(), &e.facts()["code"]), (ErrorKind::Refused, &"A401".into()));
+    }
 }
 
 #[test]

@@ -215,17 +215,18 @@ impl Facts {
         let disk = OpenDisk { file, size: size / u64::from(sector) * u64::from(sector) };
         let (contents, fingerprint) =
             Contents::look(&disk, sector).map_err(|e| Error::io("read", path.display(), e))?;
-        let first = |names: &[&str]| names.iter().find_map(|n| kernel.attribute(number, n));
+        let [model, serial, wwid] = names(number);
+        let optimal_io = kernel.attribute(number, "queue/optimal_io_size").and_then(|n| n.parse().ok());
         Ok(Self {
             path: path.to_owned(),
             medium: Medium::Block { major: number.major, minor: number.minor },
             size: disk.size,
             sector,
-            optimal_io: first(&["queue/optimal_io_size"]).and_then(|n| n.parse().ok()).unwrap_or_default(),
+            optimal_io: optimal_io.unwrap_or_default(),
             read_only,
-            model: first(&["device/model", "device/name"]),
-            serial: first(&["device/serial", "serial"]),
-            wwid: first(&["wwid", "device/wwid", "device/eui"]),
+            model,
+            serial,
+            wwid,
             contents,
             fingerprint,
             changed: 0,
@@ -246,6 +247,17 @@ impl Facts {
             "fingerprint": self.fingerprint,
         })
     }
+}
+
+/// Model, serial number and world wide name of a device, as far as the kernel tells them now.
+pub(super) fn names(number: DeviceNumber) -> [Option<String>; 3] {
+    let kernel = Kernel::default();
+    let first = |names: &[&str]| names.iter().find_map(|n| kernel.attribute(number, n));
+    [
+        first(&["device/model", "device/name"]),
+        first(&["device/serial", "serial"]),
+        first(&["wwid", "device/wwid", "device/eui"]),
+    ]
 }
 
 /// Whether the file could be opened for writing; it is not opened.

@@ -105,7 +105,7 @@ impl Diagnostic {
         match self.code {
             "L005" | "F230" | "E505" => ErrorKind::Unsupported,
             "L007" => ErrorKind::Limit,
-            "F201" | "F209" => ErrorKind::Invalid,
+            "F201" | "F202" | "F203" | "F209" => ErrorKind::Invalid,
             code if code.starts_with('F') => ErrorKind::Refused,
             code if code.starts_with('B') => ErrorKind::Integrity,
             _ => ErrorKind::Invalid,

@@ -182,7 +182,8 @@ impl Gate {
         Self { disk: Some(disk.into()), loop_device, lock, number, name, size: facts.size, sector: facts.sector }
     }
 
-    /// The last look before anything is written: size, sector size and content are those of the plan.
+    /// The last look before anything is written: size, sector size, names and content are those of the plan. Two blank
+    /// disks that changed places have the same content.
     fn verified(self, facts: &Facts) -> Result<Self> {
         let disk = self.file()?;
         let failed = |e: Errno| Error::io("ask", &self.name, e);
@@ -190,6 +191,12 @@ impl Gate {
         let size = block::size(disk.as_fd()).map_err(failed)? / u64::from(sector) * u64::from(sector);
         if (size, sector) != (self.size, self.sector) {
             return Err(changed(facts.into(), "its size or sector size is another one"));
+        }
+        let is_device = matches!(facts.medium, Medium::Block { .. });
+        if is_device
+            && super::device::names(self.number) != [&facts.model, &facts.serial, &facts.wwid].map(Clone::clone)
+        {
+            return Err(changed(facts.into(), "it is another disk by its model, serial number or wwid"));
         }
         let (_, fingerprint) =
             super::device::Contents::look(&self, self.sector).map_err(|e| Error::io("read", &self.name, e))?;

@@ -297,10 +297,20 @@ fn replaced(text: &str, joins_space: bool) -> String {
     text.chars().map(|c| if is_allowed(c) { c } else { '_' }).collect()
 }
 
-/// Orders names as people count: `ata-9` before `ata-10`.
+/// Orders names as people count: `ata-9` before `ata-10`, and PCI addresses as the hexadecimal numbers that they are.
 pub(crate) fn natural(name: &str) -> Vec<(bool, u64, String)> {
     let mut parts = Vec::new();
-    let mut rest = name;
+    for piece in name.split_inclusive('-') {
+        match pci_address(piece.trim_end_matches('-')) {
+            Some(numbers) => parts.extend(numbers.map(|n| (false, n, String::new()))),
+            None => count(piece, &mut parts),
+        }
+    }
+    parts
+}
+
+/// Runs of digits as numbers, what lies between as text.
+fn count(mut rest: &str, parts: &mut Vec<(bool, u64, String)>) {
     while !rest.is_empty() {
         let is_digit = rest.starts_with(|c: char| c.is_ascii_digit());
         let end = rest.find(|c: char| c.is_ascii_digit() != is_digit).unwrap_or(rest.len());
@@ -311,7 +321,14 @@ pub(crate) fn natural(name: &str) -> Vec<(bool, u64, String)> {
         }
         rest = after;
     }
-    parts
+}
+
+/// The numbers of `0000:1f:00.2`: domain, bus, device, function.
+fn pci_address(text: &str) -> Option<[u64; 4]> {
+    let (place, function) = text.split_once('.')?;
+    let mut numbers = place.split(':').chain([function]).map(|n| u64::from_str_radix(n, 16).ok());
+    let found = [numbers.next()??, numbers.next()??, numbers.next()??, numbers.next()??];
+    numbers.next().is_none().then_some(found)
 }
 
 #[cfg(test)]
@@ -325,6 +342,8 @@ mod tests {
         names.sort_by_key(|n| natural(n));
         assert_eq!(names[0], "pci-0000:00:04.0");
         assert_eq!(names[3], "pci-0000:00:1f.2-ata-10");
+        assert!(natural("pci-0000:0a:00.0-nvme-1") > natural("pci-0000:09:00.0-nvme-1"));
+        assert!(natural("nvme10n1") > natural("nvme9n1"));
     }
 
     #[test]

@@ -55,8 +55,10 @@ fn disk(tree: &Tree, stack: &Stack<'_>, name: &str, device: &Device) -> Option<D
         Transport::Usb => usb_serial(tree, device),
         _ => text("serial").or_else(|| page("vpd_pg80").and_then(|p| vpd::serial(&p))).or_else(|| of_device("serial")),
     };
-    let serial = serial
-        .or_else(|| ["ID_SCSI_SERIAL", "ID_SERIAL_SHORT"].iter().find_map(|k| udev.property(k)).map(str::to_owned));
+    // Of other disks what udev calls a short serial number is the name on page 83h.
+    let has_short = matches!(transport, Transport::Sata | Transport::Usb | Transport::Nvme | Transport::Mmc);
+    let noted = udev.property("ID_SCSI_SERIAL").or_else(|| udev.property("ID_SERIAL_SHORT").filter(|_| has_short));
+    let serial = serial.or_else(|| noted.map(str::to_owned));
     let nsid = tree.number(device, "nsid").and_then(|n| u32::try_from(n).ok());
     let wwid = text("wwid").or_else(|| above("scsi", "wwid")).or_else(|| names.iter().find_map(vpd::Name::wwid));
     let own = Own {

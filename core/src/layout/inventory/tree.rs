@@ -128,7 +128,7 @@ impl Tree {
 
     /// The names in a directory of the device.
     pub(super) fn inside(&self, device: &Device, name: &str) -> Vec<String> {
-        self.names(&format!("{}/{name}", device.0).trim_end_matches('/').to_owned())
+        self.names(format!("{}/{name}", device.0).trim_end_matches('/'))
     }
 
     /// The name of the device's subsystem, such as `scsi` or `pci`.

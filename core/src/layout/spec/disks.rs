@@ -4,15 +4,17 @@ use super::{Preserve, is_false, schema};
 use crate::layout::size::{Percent, bytes_schema};
 use crate::units::ByteSize;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
+use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
+use std::fmt;
 
 /// A set of disks that are treated alike.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct DiskSet {
-    /// Which disks of a machine belong to it; without it all that nothing speaks against.
+    /// Which disks of a machine belong to it; `{}` for all that nothing speaks against. Without it they are named when
+    /// the plan is made.
     #[serde(rename = "match", default, skip_serializing_if = "Option::is_none")]
     pub matching: Option<Match>,
     /// How many disks.
@@ -21,7 +23,7 @@ pub struct DiskSet {
     /// Which to take when more disks match than are wanted.
     #[serde(default)]
     pub pick: Pick,
-    /// Sets whose rules must not fit its disks.
+    /// Sets that choose before this one, wherever they stand.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::one_or_more_texts")]
     pub exclude: Vec<String>,
@@ -170,45 +172,96 @@ pub struct Has {
 }
 
 /// How a disk is attached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Transport {
-    /// NVMe, over whatever fabric.
+    /// NVMe, over PCI Express or a network.
     Nvme,
-    /// Serial or parallel ATA.
+    /// Serial ATA, behind a controller for ATA.
     Sata,
-    /// Serial attached SCSI.
+    /// Serial attached SCSI; disks with SATA behind such a controller as well.
     Sas,
-    /// Fibre channel.
+    /// Fibre Channel.
     Fc,
-    /// SCSI over IP.
+    /// iSCSI.
     Iscsi,
+    /// A volume of a RAID controller, or SCSI of another kind.
+    Scsi,
     /// USB.
     Usb,
-    /// Virtio, block or SCSI.
+    /// Virtio, as block device or as SCSI.
     Virtio,
-    /// SD cards and eMMC.
+    /// SD and MMC cards.
     Mmc,
-    /// Any other SCSI, such as volumes of a RAID controller.
-    Scsi,
-    /// Xen.
+    /// A disk of Xen.
     Xen,
+    /// A disk of Hyper-V.
+    Hyperv,
+    /// Persistent memory.
+    Pmem,
+    /// A disk of User-Mode Linux.
+    Ubd,
+    /// A network block device.
+    Nbd,
+    /// An optical drive.
+    Optical,
+    /// A floppy disk.
+    Floppy,
+    /// A file as a block device.
+    Loop,
+    /// Memory as a block device, compressed or not.
+    Ram,
+    /// A device of the device mapper.
+    Dm,
+    /// An array of md.
+    Md,
+    /// Anything else.
+    Other,
 }
 
 impl Transport {
     /// The words of a document.
-    pub const WORDS: [(&str, Self); 10] = [
+    pub const WORDS: [(&str, Self); 21] = [
         ("nvme", Self::Nvme),
         ("sata", Self::Sata),
         ("sas", Self::Sas),
         ("fc", Self::Fc),
         ("iscsi", Self::Iscsi),
+        ("scsi", Self::Scsi),
         ("usb", Self::Usb),
         ("virtio", Self::Virtio),
         ("mmc", Self::Mmc),
-        ("scsi", Self::Scsi),
         ("xen", Self::Xen),
+        ("hyperv", Self::Hyperv),
+        ("pmem", Self::Pmem),
+        ("ubd", Self::Ubd),
+        ("nbd", Self::Nbd),
+        ("optical", Self::Optical),
+        ("floppy", Self::Floppy),
+        ("loop", Self::Loop),
+        ("ram", Self::Ram),
+        ("dm", Self::Dm),
+        ("md", Self::Md),
+        ("other", Self::Other),
     ];
+
+    /// Its word.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Self::WORDS.iter().find(|(_, t)| *t == self).map_or("other", |(name, _)| name)
+    }
+
+    /// Whether it is no disk of the machine, and is taken only when a rule names its transport.
+    #[must_use]
+    pub const fn is_virtual(self) -> bool {
+        matches!(self, Self::Nbd | Self::Optical | Self::Floppy | Self::Loop | Self::Ram | Self::Dm | Self::Md)
+    }
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 /// How many disks a set has.

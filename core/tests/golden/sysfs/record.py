@@ -113,6 +113,9 @@ for controller in entries("sys/class/nvme"):
     above(os.path.relpath(os.path.realpath(at(f"sys/class/nvme/{controller}")), ROOT))
 for slot in entries("sys/bus/pci/slots"):
     file(f"sys/bus/pci/slots/{slot}/address")
+for pool in entries("sys/fs/btrfs"):
+    for device in entries(f"sys/fs/btrfs/{pool}/devices"):
+        link(f"sys/fs/btrfs/{pool}/devices/{device}")
 if os.path.isdir(at("sys/firmware/efi")):
     seen["sys/firmware/efi/"] = "sys/firmware/efi/"
 for tpm in entries("sys/class/tpm"):

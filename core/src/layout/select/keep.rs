@@ -1,0 +1,152 @@
+//! What a layout keeps, and which disks carry it.
+
+use super::rules::{fits, is_array, same_uuid};
+use crate::layout::inventory::{Content, Disk, Mark};
+use crate::layout::spec::{Ref, Spec};
+use crate::layout::stack::{Object, Stack};
+use std::collections::BTreeSet;
+
+/// An object that is kept where it is found, because the document adopts or preserves it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Keep {
+    /// Its path in the document, such as `raid.data`.
+    pub object: String,
+    /// The set that its members belong to.
+    pub set: String,
+    /// By what it is recognised.
+    pub facts: KeepFacts,
+}
+
+/// By what an object is recognised; every fact that is given must hold of one and the same thing on the disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeepFacts {
+    /// The UUID of an array, in whatever form.
+    pub md_uuid: Option<String>,
+    /// The name of an array in its superblock, such as `any:data`.
+    pub md_name: Option<String>,
+    /// The UUID of a filesystem or volume.
+    pub fs_uuid: Option<String>,
+    /// The label of a filesystem.
+    pub fs_label: Option<String>,
+    /// The name of a volume group. It is seen on active groups only.
+    pub vg_name: Option<String>,
+    /// The GUID of a partition.
+    pub partition_uuid: Option<String>,
+    /// The name of a partition in the table.
+    pub partition_name: Option<String>,
+}
+
+impl Keep {
+    /// What the document adopts or preserves and names: arrays by their name or UUID, volume groups by their name,
+    /// filesystems on partitions by label or UUID, partitions by their GUID. What lies on several sets is not
+    /// among them: nothing would say which disk belongs to which.
+    #[must_use]
+    pub fn of(spec: &Spec, stack: &Stack) -> Vec<Self> {
+        let set_of = |object: &Object| {
+            let below = stack.foundation(object).into_iter().chain([object]);
+            let sets: BTreeSet<&String> =
+                below.filter_map(|o| if let Object::Partition(key) = o { Some(&key.set) } else { None }).collect();
+            let mut sets = sets.into_iter();
+            sets.next().filter(|_| sets.next().is_none()).cloned()
+        };
+        let keep = |object: &Object| {
+            let facts = KeepFacts::of(spec, object)?;
+            Some(Self { object: object.path(), set: set_of(object)?, facts })
+        };
+        stack.order().iter().filter_map(keep).collect()
+    }
+}
+
+impl KeepFacts {
+    /// Those of an object that is kept and named; none of others.
+    fn of(spec: &Spec, object: &Object) -> Option<Self> {
+        let none = Self::default();
+        match object {
+            Object::Raid(name) => {
+                let raid = spec.raid.get(name)?;
+                let made = || format!("any:{}", raid.name.as_deref().unwrap_or(name));
+                match &raid.adopt {
+                    Some(a) if a.name.is_some() || a.uuid.is_some() => {
+                        Some(Self { md_name: a.name.clone(), md_uuid: a.uuid.clone(), ..none })
+                    }
+                    adopt if adopt.is_some() || raid.preserve.keeps() => Some(Self { md_name: Some(made()), ..none }),
+                    _ => None,
+                }
+            }
+            Object::Group(name) => {
+                let keeps = spec.lvm.get(name)?.preserve.keeps();
+                keeps.then(|| Self { vg_name: Some(name.clone()), ..none })
+            }
+            Object::Filesystem(name) => {
+                let fs = spec.filesystems.get(name)?;
+                let is_named = fs.uuid.is_some() || fs.label.is_some();
+                let keeps = fs.preserve.keeps() && is_named && matches!(fs.on, Ref::Partition(_));
+                keeps.then(|| Self { fs_uuid: fs.uuid.clone(), fs_label: fs.label.clone(), ..none })
+            }
+            Object::Partition(key) => {
+                let partition = spec.partitions.get(key)?;
+                let uuid = partition.uuid.filter(|_| partition.preserve.keeps())?;
+                Some(Self { partition_uuid: Some(uuid.to_string()), ..none })
+            }
+            Object::Luks(_) | Object::Volume(..) => None,
+        }
+    }
+}
+
+/// Whether the disk carries the object or a member of it.
+pub(super) fn carries(facts: &KeepFacts, disk: &Disk) -> bool {
+    let content = disk.content.as_ref();
+    let marks = || content.into_iter().flat_map(|c| &c.signatures);
+    let by_array = facts.md_uuid.is_some() || facts.md_name.is_some();
+    let by_filesystem = facts.fs_uuid.is_some() || facts.fs_label.is_some();
+    let by_partition = facts.partition_uuid.is_some() || facts.partition_name.is_some();
+    let held = || disk.holders.iter();
+    (by_array && (marks().any(|m| is_array(m) && mark_fits(m, &facts.md_uuid, &facts.md_name)) || is_held(facts, disk)))
+        || (by_filesystem && marks().any(|m| !is_array(m) && mark_fits(m, &facts.fs_uuid, &facts.fs_label)))
+        || (by_partition && content.is_some_and(|c| has_partition(facts, c)))
+        || facts.vg_name.as_ref().is_some_and(|name| {
+            let begin = format!("{}-", name.replace('-', "--"));
+            held().any(|h| h.kind == "lvm" && h.label.as_ref().is_some_and(|l| is_volume_of(l, &begin)))
+        })
+}
+
+/// What a running array says, where its members were not looked at.
+fn is_held(facts: &KeepFacts, disk: &Disk) -> bool {
+    let mut arrays = disk.holders.iter().filter(|h| h.kind == "md");
+    arrays.any(|h| {
+        let uuid = facts.md_uuid.as_deref().is_none_or(|u| same_uuid(h.uuid.as_deref(), u));
+        uuid && facts.md_name.as_deref().is_none_or(|n| h.label.as_deref().is_some_and(|l| fits(n, l)))
+    })
+}
+
+fn mark_fits(mark: &Mark, uuid: &Option<String>, label: &Option<String>) -> bool {
+    let is_uuid = uuid.as_deref().is_none_or(|u| same_uuid(mark.uuid.as_deref(), u));
+    is_uuid && label.as_deref().is_none_or(|l| mark.label.as_deref().is_some_and(|is| fits(l, is)))
+}
+
+fn has_partition(facts: &KeepFacts, content: &Content) -> bool {
+    let entries = content.table.iter().flat_map(|t| &t.partitions);
+    entries.into_iter().any(|e| {
+        let uuid = facts.partition_uuid.as_deref().is_none_or(|u| same_uuid(Some(&e.uuid.to_string()), u));
+        uuid && facts.partition_name.as_deref().is_none_or(|n| e.name == n)
+    })
+}
+
+/// Whether a name of the device mapper is that of a volume in the group: group and volume are joined by one dash.
+fn is_volume_of(label: &str, begin: &str) -> bool {
+    label.strip_prefix(begin).is_some_and(|volume| !volume.starts_with('-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_are_told_apart() {
+        assert!(is_volume_of("sys-root", "sys-"));
+        assert!(!is_volume_of("sys--a-root", "sys-"));
+        assert!(is_volume_of("sys--a-root", "sys--a-"));
+        assert!(same_uuid(Some("7fe1895e-34dc-b6dc-d1bc-bb9cf3e05134"), "7fe1895e:34dcb6dc:d1bcbb9c:f3e05134"));
+        assert!(!same_uuid(Some(""), "") && !same_uuid(None, "a"));
+    }
+}
