@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! text ─ document ─ decode ─ validate ─> Layout          every mistake at once, with line and column
-//! Layout + disks ─ select ─ solve ─────> Plan ─> text, JSON, token        nothing is written
+//! Layout + disks ─ select ─ solve ─────> Plan ─> text, JSON, SVG, token   nothing is written
 //! Plan + token ─ gate ─ apply ─────────> disks           the gate is the only place that opens them for writing
 //! ```
 //!
@@ -18,6 +18,7 @@ pub mod document;
 mod foreign;
 pub mod gate;
 pub mod gpt;
+pub mod picture;
 pub mod plan;
 pub mod render;
 pub mod select;
