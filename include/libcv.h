@@ -1239,7 +1239,8 @@ int32_t cv_plan_json(const cv_plan *plan, char **plan_json);
 /**
  * A plan as a picture, an SVG document: each disk now and after, what is lost, and what is made out of the partitions.
  */
-int32_t cv_plan_svg(const cv_plan *plan, char **svg);
+int32_t cv_plan_svg(const cv_plan *plan,
+                    char **svg);
 
 /**
  * The token, which confirms this plan and no other.

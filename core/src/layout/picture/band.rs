@@ -6,6 +6,9 @@ use super::text::{self, Face};
 
 /// What a segment gets at least, where there are few.
 const LEAST: u32 = 96;
+/// Narrower ones have no room for texts, and get what their number and a verdict need.
+const TEXTS: u32 = 60;
+const NUMBERS: u32 = 28;
 /// The part of a band, in tenths, that goes to least widths: the rest shows proportions.
 const LEAST_TENTHS: u32 = 7;
 /// The height of the strip that says what becomes of it.
@@ -104,7 +107,8 @@ impl Segment {
 /// Draws a band; what does not fit into its segment is written out below. Gives the end of it all.
 pub(super) fn draw(canvas: &mut Canvas<'_>, area: Area, segments: &[Segment]) -> u32 {
     let count = u32::try_from(segments.len()).unwrap_or(u32::MAX).max(1);
-    let least = LEAST.min(area.width / 10 * LEAST_TENTHS / count);
+    let share = area.width / 10 * LEAST_TENTHS / count;
+    let least = share.min(if share < TEXTS { NUMBERS } else { LEAST });
     let sizes: Vec<u64> = segments.iter().map(|s| s.size).collect();
     let mut x = area.x;
     let mut cut = Vec::new();

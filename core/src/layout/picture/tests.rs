@@ -403,8 +403,8 @@ fn inside(element: &Element, width: u32, height: u32) {
 
 #[test]
 fn pictures_are_what_they_were() {
-    let makers: [(&str, fn(&Path) -> Plan); 4] =
-        [("single", single), ("mirror", mirror), ("many", many), ("tower", tower)];
+    type Make = fn(&Path) -> Plan;
+    let makers: [(&str, Make); 4] = [("single", single), ("mirror", mirror), ("many", many), ("tower", tower)];
     for (name, make) in makers {
         let dir = tempfile::tempdir().unwrap();
         let plan = make(dir.path());
