@@ -43,6 +43,7 @@ step "roll back"
 step "look at the plan"
 truncate -s 4G "$WORK/disk.img"
 "$cv" layout plan examples/layouts/bios-ext4.yaml --image debian --disk "os=$WORK/disk.img" --hostname node001
+"$cv" layout plan examples/layouts/bios-ext4.yaml --image debian --disk "os=$WORK/disk.img" --hostname node001 -o svg > "$WORK/plan.svg"
 step "deploy onto a disk image"
 "$cv" layout apply examples/layouts/bios-ext4.yaml --image debian --disk "os=$WORK/disk.img" --hostname node001 --yes
 step "boot it to the login prompt"
@@ -50,4 +51,4 @@ python3 tests/vm/vm.py --disk "$WORK/disk.img" --until 'node001 login:' --login 
 step "check the store"
 "$cv" store check --read-data
 step "done"
-printf '   all: %d s. The store is %s, the disk %s.\n' $((SECONDS - BEGIN)) "$CV_STORE" "$WORK/disk.img"
+printf '   all: %d s. The store is %s, the disk %s, a picture of its plan %s.\n' $((SECONDS - BEGIN)) "$CV_STORE" "$WORK/disk.img" "$WORK/plan.svg"

@@ -1262,6 +1262,12 @@ int32_t cv_plan_text(const cv_plan *plan, char **shown);
 int32_t cv_plan_json(const cv_plan *plan, char **plan_json);
 
 /**
+ * A plan as a picture, an SVG document: each disk now and after, what is lost, and what is made out of the partitions.
+ */
+int32_t cv_plan_svg(const cv_plan *plan,
+                    char **svg);
+
+/**
  * The token, which confirms this plan and no other.
  */
 int32_t cv_plan_token(const cv_plan *plan, char **token);

@@ -1,7 +1,10 @@
 //! The examples in Rust, each of which stands in C and Python beside it, and runs as a test.
 
-/// The story of `examples/c/quickstart.c` and `examples/python/quickstart.py`.
+/// The story of `examples/c/plan.c` and `examples/python/plan.py`.
 #[allow(dead_code)] // `main` is for the example
+pub mod plan;
+/// The story of `examples/c/quickstart.c` and `examples/python/quickstart.py`.
+#[allow(dead_code)]
 pub mod quickstart;
 /// The story of `examples/c/versions.c` and `examples/python/versions.py`.
 #[allow(dead_code)]
@@ -16,6 +19,13 @@ mod tests {
     }
 
     #[test]
+    fn plan_runs() {
+        let top = tempfile::tempdir().unwrap();
+        super::plan::story(top.path()).unwrap();
+        assert!(std::fs::read_to_string(top.path().join("plan.svg")).unwrap().contains("lvm/sys"));
+    }
+
+    #[test]
     fn versions_runs() {
         let top = tempfile::tempdir().unwrap();
         super::versions::story(top.path()).unwrap();
@@ -24,7 +34,7 @@ mod tests {
 
     #[test]
     fn examples_are_short() {
-        let stories = ["quickstart", "versions"];
+        let stories = ["plan", "quickstart", "versions"];
         for file in stories.iter().flat_map(|s| [format!("rust/{s}.rs"), format!("c/{s}.c"), format!("python/{s}.py")])
         {
             let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(&file);

@@ -45,6 +45,15 @@ pub unsafe extern "C" fn cv_plan_json(plan: *const cv_plan, plan_json: *mut *mut
     })
 }
 
+/// A plan as a picture, an SVG document: each disk now and after, what is lost, and what is made out of the partitions.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cv_plan_svg(plan: *const cv_plan, svg: *mut *mut c_char) -> i32 {
+    guard(|| {
+        let svg = out(svg, "svg")?;
+        svg.text(hold(plan)?.to_svg())
+    })
+}
+
 /// The token, which confirms this plan and no other.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cv_plan_token(plan: *const cv_plan, token: *mut *mut c_char) -> i32 {

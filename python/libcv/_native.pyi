@@ -617,13 +617,22 @@ class Layout:
 
 @final
 class Plan:
-    """What a layout means for these disks. `print(plan)` shows it: each disk now and after, what is lost."""
+    """What a layout means for these disks. `print(plan)` shows it: each disk now and after, what is lost.
+
+    In a notebook it is a picture.
+    """
 
     @property
     def token(self) -> str:
         """What confirms this plan and no other."""
     def to_dict(self) -> dict[str, Any]:
         """The plan, shape `cv.plan/v1`."""
+    def to_svg(self) -> str:
+        """The plan as a picture, an SVG document: each disk now and after, what is lost, what is made of partitions."""
+    def _repr_html_(self) -> str:
+        """The picture, as a notebook shows it."""
+    def _repr_svg_(self) -> str:
+        """The picture, where HTML is not shown."""
     def apply(
         self,
         image: Optional[Image] = None,

@@ -54,6 +54,19 @@ impl Plan {
         json(py, &self.0.to_json())
     }
 
+    fn to_svg(&self) -> String {
+        self.0.to_svg()
+    }
+
+    /// What a notebook shows: HTML first, so that what stands under the pointer is seen; a picture where HTML is not.
+    fn _repr_html_(&self) -> String {
+        format!("<div style=\"overflow-x: auto\">{}</div>", self.0.to_svg())
+    }
+
+    fn _repr_svg_(&self) -> String {
+        self.0.to_svg()
+    }
+
     #[pyo3(signature = (image=None, *, confirm, hostname=None, configure=None, verify=false, secrets=None, progress=None))]
     #[allow(clippy::too_many_arguments)] // they are keywords
     fn apply<'py>(

@@ -77,6 +77,8 @@ check "the example compiles" cc -std=c99 $strict -o "$work/quickstart" "$example
 check "the example runs" run "$work/quickstart"
 check "the example of versions compiles" cc -std=c99 $strict -o "$work/versions" "$top/examples/c/versions.c" $link
 check "the example of versions runs" run "$work/versions"
+check "the example of a plan compiles" cc -std=c99 $strict -o "$work/plan" "$top/examples/c/plan.c" $link
+check "the example of a plan runs" run "$work/plan"
 check "the example links statically" \
     cc -std=c99 $strict -o "$work/static" "$example" "$lib/libcv.a" -lgcc_s -lutil -lrt -lpthread -lm -ldl
 check "the static example runs" run "$work/static"

@@ -184,6 +184,15 @@ def test_quickstart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "rolled back, which is generation 3" in capsys.readouterr().out
 
 
+def test_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import runpy
+
+    file = Path(__file__).parents[2] / "examples" / "python" / "plan.py"
+    runpy.run_path(str(file))["main"](tmp_path)
+    assert "Nothing is written yet" in capsys.readouterr().out
+    assert (tmp_path / "plan.svg").read_text(encoding="utf-8").startswith("<svg ")
+
+
 def test_versions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import runpy
 

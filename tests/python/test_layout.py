@@ -7,6 +7,7 @@ import os
 import shutil
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import libcv as cv
 import pytest
@@ -92,6 +93,20 @@ def test_a_plan_writes_nothing(disk: Path, capture: Capture) -> None:
         layout.plan({"os": disk}, seed=b"short")
     with pytest.raises(ValueError):
         layout.plan({"other": disk})
+
+
+def test_a_plan_is_a_picture(disk: Path) -> None:
+    hostile = json.dumps("<script>'&\"\u202e")
+    document = DOCUMENT.replace("size: rest}", f"size: rest, name: {hostile}}}")
+    plan = cv.Layout.parse(document).plan({"os": disk}, seed=bytes(16))
+    svg = plan.to_svg()
+    top = ElementTree.fromstring(svg)
+    assert top.tag == "{http://www.w3.org/2000/svg}svg" and top.get("role") == "img"
+    texts = [t.text or "" for t in top.iter("{http://www.w3.org/2000/svg}text")]
+    assert f"token {plan.token}" in texts and "at /data" in texts and str(disk) in "".join(texts)
+    assert "<script>'&\"\ufffd" in "".join(texts) and "<script" not in svg
+    # A notebook calls these.
+    assert plan._repr_svg_() == svg and svg in plan._repr_html_()
 
 
 @pytest.mark.skipif(

@@ -114,6 +114,9 @@ pub(super) fn run(verb: Verb, session: &Session) -> Result<()> {
         Verb::Check { files, library } => check(&files, &library.options(), session),
         Verb::Plan { target } => {
             let plan = target.plan(target.image(session)?.as_ref())?;
+            if session.picture {
+                return output::stdout(|w| w.write_all(plan.to_svg().as_bytes()));
+            }
             session.print(&plan.to_json(), |w| write!(w, "{}", plan.to_text()))
         }
         Verb::Apply { target, verify, confirm, yes, dry_run, secrets } => {

@@ -19,7 +19,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::job::{CancelToken, Task};
 use crate::store::Store;
 use clap::{Args, Parser, Subcommand};
-use output::Format;
+use output::{Form, Format};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -48,8 +48,8 @@ struct Global {
     #[arg(long, env = "CV_STORE", global = true, value_name = "STORE")]
     store: Option<PathBuf>,
     /// Form of what is printed
-    #[arg(short, value_enum, default_value_t = Format::Text, global = true, value_name = "FORM")]
-    output: Format,
+    #[arg(short, value_enum, default_value_t = Form::Text, global = true, value_name = "FORM")]
+    output: Form,
     /// No progress and no warnings
     #[arg(short, long, global = true)]
     quiet: bool,
@@ -78,10 +78,19 @@ enum Noun {
     Man(completion::Man),
 }
 
+impl Noun {
+    /// Whether what it prints has a picture.
+    fn has_picture(&self) -> bool {
+        matches!(self, Self::Layout(layout::Verb::Plan { .. }))
+    }
+}
+
 /// What every verb needs: where to read, how to print, whether to go on.
 struct Session {
     store: Option<PathBuf>,
     format: Format,
+    /// Whether a picture is wanted instead; only where there is one.
+    picture: bool,
     quiet: bool,
     log: Option<progress::Log>,
     cancel: CancelToken,
@@ -136,11 +145,19 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(cli) => cli,
         Err(e) => return output::usage(&args, &e),
     };
-    let Global { store, output: format, quiet, events } = cli.global;
+    let Global { store, output: form, quiet, events } = cli.global;
+    let (format, picture) = (form.format(), form == Form::Svg);
+    if picture && !cli.noun.has_picture() {
+        return output::error(
+            format,
+            &Error::invalid("only `layout plan` has a picture").hint("give -o text or -o json"),
+        );
+    }
     let work = || {
         let quiet = quiet || events.as_ref().is_some_and(|p| p.as_os_str() == "-");
         let log = events.as_deref().map(progress::open_log).transpose()?;
-        let session = Session { store, format, quiet, log, cancel: CancelToken::default(), on_disks: Arc::default() };
+        let (cancel, on_disks) = (CancelToken::default(), Arc::default());
+        let session = Session { store, format, picture, quiet, log, cancel, on_disks };
         end_on_signals(&session)?;
         dispatch(cli.noun, &session)
     };

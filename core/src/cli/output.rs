@@ -10,8 +10,29 @@ use std::io::{self, BufWriter, Write};
 /// What errors call stdout.
 const OUTPUT: &str = "the output";
 
-/// Form of what is printed.
+/// What `-o` can ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Form {
+    /// For people
+    Text,
+    /// One document, for programs
+    Json,
+    /// A picture; of `layout plan` only
+    Svg,
+}
+
+impl Form {
+    /// The form of all but the picture itself, such as errors.
+    pub(super) fn format(self) -> Format {
+        match self {
+            Self::Text | Self::Svg => Format::Text,
+            Self::Json => Format::Json,
+        }
+    }
+}
+
+/// Form of what is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
     /// For people
     Text,

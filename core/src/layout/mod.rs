@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! text ─ document ─ extends ─ decode ─ validate ─> Layout   every mistake at once, with line and column
-//! Layout + disks ─ select ─ solve ─────> Plan ─> text, JSON, token        nothing is written
+//! Layout + disks ─ select ─ solve ─────> Plan ─> text, JSON, picture, token   nothing is written
 //! Plan + token ─ gate ─ apply ─────────> disks           the gate is the only place that opens them for writing
 //! ```
 //!
@@ -24,6 +24,7 @@ pub mod inventory;
 mod library;
 pub mod ondisk;
 pub mod place;
+pub mod picture;
 pub mod plan;
 pub mod ranges;
 pub mod render;

@@ -77,6 +77,30 @@ fn nothing_is_destroyed_without_a_yes() {
 }
 
 #[test]
+fn a_plan_has_a_picture_and_nothing_else_has() {
+    let bed = Bed::captured();
+    let args = layout(&bed);
+    let [file, disk, place] = args.each_ref().map(String::as_str);
+    let plan = ["layout", "plan", file, disk, place, "--seed", "07070707070707070707070707070707"];
+    let svg = bed.ok(&[&plan[..], &["-o", "svg"]].concat());
+    let json: Value = serde_json::from_str(&bed.ok(&[&plan[..], &["-o", "json"]].concat())).unwrap();
+    let token = json["token"].as_str().unwrap();
+    assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n") && svg.contains(token), "{svg}");
+    for other in
+        [&["store", "check"][..], &["layout", "check", file], &["layout", "apply", file, disk, place, "--dry-run"]]
+    {
+        let out = bed.run(&[other, &["-o", "svg"]].concat());
+        assert_eq!((out.status.code(), out.stdout.len()), (Some(2), 0), "{other:?}");
+        let said = String::from_utf8(out.stderr).unwrap();
+        assert_eq!(said, "cvctl: only `layout plan` has a picture\nhint: give -o text or -o json\n");
+    }
+    // What is wrong is said in words.
+    let out = bed.run(&["layout", "plan", file, "-o", "svg"]);
+    assert!(!out.status.success() && out.stdout.is_empty());
+    assert!(String::from_utf8(out.stderr).unwrap().starts_with("cvctl: "));
+}
+
+#[test]
 fn a_token_is_for_one_image() {
     let bed = Bed::captured();
     std::fs::write(bed.path("root/more"), "more").unwrap();

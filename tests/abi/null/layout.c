@@ -67,6 +67,8 @@ void layout_functions(cv_image *image, const char *dir) {
     NULL_IS_ERROR(cv_plan_text, shown, cv_plan_text(plan, NULL));
     NULL_IS_ERROR(cv_plan_json, plan, cv_plan_json(NULL, &s));
     NULL_IS_ERROR(cv_plan_json, plan_json, cv_plan_json(plan, NULL));
+    NULL_IS_ERROR(cv_plan_svg, plan, cv_plan_svg(NULL, &s));
+    NULL_IS_ERROR(cv_plan_svg, svg, cv_plan_svg(plan, NULL));
     NULL_IS_ERROR(cv_plan_token, plan, cv_plan_token(NULL, &s));
     NULL_IS_ERROR(cv_plan_token, token, cv_plan_token(plan, NULL));
     NULL_IS_ERROR(cv_plan_apply, plan, cv_plan_apply(NULL, "x", &to, NULL, NULL, &s));
@@ -86,6 +88,9 @@ void layout_functions(cv_image *image, const char *dir) {
     IS(0, cv_plan_token(plan, &token));
     IS(0, cv_plan_text(plan, &s));
     expect(token && s && strstr(s, token), "a plan shows its token");
+    cv_string_free(s);
+    IS(0, cv_plan_svg(plan, &s));
+    expect(s && !strncmp(s, "<svg ", 5) && strstr(s, token), "so does its picture");
     cv_string_free(s);
     cv_string_free(token);
     to.actions_json = "{";

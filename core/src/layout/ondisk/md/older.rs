@@ -39,9 +39,9 @@ mod tests {
         let array = write::tests::array(Version::V1_2, 1, false);
         let mut disk = vec![0u8; 32 << 20];
         let member = write::Member { role: 0, uuid: uuid::Uuid::from_u128(1), size: 32 << 20 };
-        for piece in array.member(&member).unwrap() {
-            let at = usize::try_from(piece.offset).unwrap();
-            disk[at..at + piece.bytes.len()].copy_from_slice(&piece.bytes);
+        for (offset, bytes) in array.member(&member).unwrap() {
+            let at = usize::try_from(offset).unwrap();
+            disk[at..at + bytes.len()].copy_from_slice(&bytes);
         }
         let place = |disk: &Vec<u8>| read(&Place::new(disk, 0, disk.len() as u64)).unwrap();
         let before = place(&disk).unwrap();

@@ -273,7 +273,7 @@ fn relative(offset: u64, superblock: u64) -> Result<i32> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::layout::ondisk::md;
     use crate::layout::place::Place;
