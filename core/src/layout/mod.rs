@@ -33,7 +33,7 @@ pub mod stack;
 pub mod token;
 pub mod validate;
 
-pub use apply::{Applied, Confirm, Payload, Secrets};
+pub use apply::{Applied, ApplyOptions, Backend, Confirm, Payload, Secrets};
 pub use diagnostic::{Diagnostic, Severity};
 pub use plan::{Plan, PlanOptions, PlannedImage};
 pub use select::Disks;

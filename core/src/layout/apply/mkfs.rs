@@ -31,6 +31,23 @@ pub fn call(plan: &Plan, fs: &PlannedFilesystem, device: Device, uuid: &str, nod
     run(fs, uuid, plan.glance(device).sector, esp, node)
 }
 
+/// The same in a file, which does not tell the program the sectors of the disk whose part it becomes.
+#[must_use]
+pub fn call_for_file(plan: &Plan, fs: &PlannedFilesystem, device: Device, uuid: &str, file: &Path) -> Call {
+    let sector = plan.glance(device).sector;
+    let mut told = fs.clone();
+    let (flag, value) = match fs.kind {
+        FsType::Xfs => ("-s", format!("size={sector}")),
+        // No block is smaller than a sector.
+        FsType::Ext4 if sector > 1024 => ("-b", sector.to_string()),
+        _ => return call(plan, fs, device, uuid, file),
+    };
+    if !fs.arguments.iter().any(|a| a.starts_with(flag)) {
+        told.arguments.splice(0..0, [flag.to_owned(), value]);
+    }
+    call(plan, &told, device, uuid, file)
+}
+
 fn run(fs: &PlannedFilesystem, uuid: &str, sector: u32, esp: bool, node: &Path) -> Call {
     let call = Call::new(program(fs.kind)).limit(LIMIT);
     let labelled = |call: Call, flag: &str| match &fs.label {

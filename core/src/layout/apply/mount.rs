@@ -64,11 +64,20 @@ pub fn require(plan: &Plan) -> Result<()> {
 /// `Unsupported`, `Denied` or `Io`.
 pub fn mount_all(plan: &Plan, nodes: &Nodes, target: &Path) -> Result<()> {
     for (fs, at) in plan.mounts() {
-        let place = if at.at == "/" { target.to_owned() } else { target.join(&at.at[1..]) };
+        let place = place(target, &at.at);
         make_directories(target, &place)?;
-        mount::device(nodes.path(fs.on)?, &place, fs.kind.name(), &at.options)?;
+        match nodes.is_stand_in(fs.on) {
+            Some(size) => mount::tmpfs(&place, &format!("mode=0755,size={size}"))?,
+            None => mount::device(nodes.path(fs.on)?, &place, fs.kind.name(), &at.options)?,
+        }
     }
     Ok(())
+}
+
+/// Where a mount point of the plan is below `target`.
+#[must_use]
+pub fn place(target: &Path, at: &str) -> PathBuf {
+    if at == "/" { target.to_owned() } else { target.join(&at[1..]) }
 }
 
 /// Makes `place` and what leads there from `target`, readable by everybody whatever the umask of the process is.

@@ -1,16 +1,18 @@
 //! One application of a plan, from the open gates to the commit.
 
+use super::backend::{Backend, Devices};
 use super::bootloader::{self, BootSector};
-use super::devices::{Nodes, Running, Secrets};
+use super::devices::Kernel;
 use super::gpt::{self, BootCode};
-use super::{Applied, Payload, erase, mkfs, mount, partitions};
+use super::offline::Offline;
+use super::{Applied, ApplyOptions, Payload, erase, mount};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Unit;
 use crate::job::Task;
 use crate::layout::gate::Gate;
 use crate::layout::plan::{Device, Plan, PlannedFilesystem};
 use crate::layout::ranges::Ranges;
-use crate::layout::signature;
+use crate::layout::signature::Signature;
 use crate::layout::spec::Wipe;
 use crate::sys::mount as sys_mount;
 
@@ -18,11 +20,11 @@ use crate::sys::mount as sys_mount;
 pub(super) struct Run<'a> {
     plan: &'a Plan,
     source: Option<&'a dyn Payload>,
-    secrets: &'a Secrets,
+    options: &'a ApplyOptions,
     task: &'a Task,
-    work: mount::Workplace,
+    /// Nothing is mounted without one.
+    work: Option<mount::Workplace>,
     gates: Vec<Gate>,
-    nodes: Nodes,
 }
 
 impl<'a> Run<'a> {
@@ -30,13 +32,14 @@ impl<'a> Run<'a> {
     pub(super) fn new(
         plan: &'a Plan,
         source: Option<&'a dyn Payload>,
-        secrets: &'a Secrets,
+        options: &'a ApplyOptions,
         task: &'a Task,
     ) -> Result<Self> {
-        let work = mount::Workplace::make()?;
-        let nodes = Nodes::new(&work.nodes())?;
-        let gates = plan.disks.iter().map(|d| Gate::open(&d.facts)).collect::<Result<Vec<_>>>()?;
-        Ok(Self { plan, source, secrets, task, work, gates, nodes })
+        let offline = options.backend == Backend::Offline;
+        let work = if offline && source.is_none() { None } else { Some(mount::Workplace::make()?) };
+        let open = if offline { Gate::open_plain } else { Gate::open };
+        let gates = plan.disks.iter().map(|d| open(&d.facts)).collect::<Result<Vec<_>>>()?;
+        Ok(Self { plan, source, options, task, work, gates })
     }
 
     /// Does everything; what it started and mounted is stopped and unmounted, whatever comes.
@@ -44,32 +47,20 @@ impl<'a> Run<'a> {
         self.task.check()?;
         let token = self.task.cancel_token();
         let stop = || token.is_cancelled();
-        let plan = self.plan;
-        let mut running = Running::new(plan, &self.nodes, &stop);
-        let made = self.make(&mut running, &stop);
-        let files = plan.disks.iter().all(|d| d.is_file());
-        match made {
-            Ok(applied) if !files => {
-                // Disks of a machine stay as they are for others to use.
-                running.release();
-                Ok(applied)
-            }
-            Ok(applied) => {
-                running.stop()?;
-                self.forget();
-                Ok(applied)
-            }
+        let (plan, options, task) = (self.plan, self.options, self.task);
+        let nodes = self.work.as_ref().map(mount::Workplace::nodes);
+        let mut devices: Box<dyn Devices + '_> = match (options.backend, &nodes) {
+            (Backend::Kernel, Some(nodes)) => Box::new(Kernel::new(plan, &options.secrets, nodes, &stop)?),
+            _ => Box::new(Offline::new(plan, nodes, task, &stop)?),
+        };
+        match self.make(&mut *devices, &stop) {
+            Ok(applied) => devices.finish(&self.gates).map(|()| applied),
             Err(e) => {
-                let undone = sys_mount::unmount_all(&self.work.target()).and(running.stop());
-                self.forget();
+                let unmounted = self.work.as_ref().map_or(Ok(()), |work| sys_mount::unmount_all(&work.target()));
+                let undone = unmounted.and(devices.stop(&self.gates));
                 Err(self.explain(e).with_failed_undo(undone))
             }
         }
-    }
-
-    /// Partitions of an image file end with the run.
-    fn forget(&self) {
-        self.plan.disks.iter().zip(&self.gates).filter(|(d, _)| d.is_file()).for_each(|(_, g)| partitions::forget(g));
     }
 
     /// A loop device turns a full filesystem beneath it into an error of the medium.
@@ -85,17 +76,18 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn make(&mut self, running: &mut Running<'_>, stop: &dyn Fn() -> bool) -> Result<Applied> {
-        self.partition()?;
-        self.devices(running)?;
-        self.format(stop)?;
-        let boot = self.install(stop)?;
-        self.verify()?;
+    fn make(&mut self, devices: &mut dyn Devices, stop: &dyn Fn() -> bool) -> Result<Applied> {
+        self.partition(devices)?;
+        self.devices(devices)?;
+        self.format(devices)?;
+        let boot = self.install(devices, stop)?;
+        devices.settle(&self.gates).map_err(in_step("copy"))?;
+        self.verify(devices)?;
         self.commit(boot.as_ref())?;
         Ok(self.plan.applied(boot.map(|b| b.kernels).unwrap_or_default(), self.task))
     }
 
-    fn partition(&mut self) -> Result<()> {
+    fn partition(&mut self, devices: &mut dyn Devices) -> Result<()> {
         let plan = self.plan;
         self.task.stage("partition", plan.disks.len() as u64, Unit::Steps);
         for (index, (disk, gate)) in plan.disks.iter().zip(&mut self.gates).enumerate() {
@@ -112,45 +104,38 @@ impl<'a> Run<'a> {
             gate.flush()?;
             gpt::verify(gate, &table).map_err(in_step("table"))?;
             erase::check(gate, disk, &keep).map_err(in_step("table"))?;
-            partitions::tell_kernel(gate, disk).map_err(in_step("table"))?;
-            gate.share()?;
-            for (partition, number) in partitions::numbers(gate, disk)?.into_iter().enumerate() {
-                let reference = format!("{}#{}", disk.partitions[partition].key, disk.index);
-                self.nodes.add(Device::Partition { disk: index, partition }, &reference, number)?;
-            }
+            devices.partition(index, gate).map_err(in_step("table"))?;
             self.task.advance(1);
         }
         Ok(())
     }
 
-    fn devices(&mut self, running: &mut Running<'_>) -> Result<()> {
+    fn devices(&self, devices: &mut dyn Devices) -> Result<()> {
         self.task.stage("devices", self.plan.layers.len() as u64, Unit::Steps);
         for layer in &self.plan.layers {
             self.task.check()?;
-            let made = running.make(*layer, &mut self.nodes, self.secrets);
-            made.map_err(in_step(&self.plan.layer_id(*layer)))?;
+            devices.make(*layer, &self.gates).map_err(in_step(&self.plan.layer_id(*layer)))?;
             self.task.advance(1);
         }
         Ok(())
     }
 
-    fn format(&self, stop: &dyn Fn() -> bool) -> Result<()> {
+    fn format(&self, devices: &mut dyn Devices) -> Result<()> {
         self.task.stage("format", self.plan.filesystems.len() as u64, Unit::Steps);
         for fs in &self.plan.filesystems {
             self.task.check()?;
             for (device, uuid) in fs.places() {
-                let call = mkfs::call(self.plan, fs, device, uuid, self.nodes.path(device)?);
-                call.run(stop).map_err(in_step(&format!("mkfs:{}", fs.id)))?;
+                devices.format(fs, device, uuid).map_err(in_step(&format!("mkfs:{}", fs.id)))?;
             }
             self.task.advance(1);
         }
         Ok(())
     }
 
-    fn install(&self, stop: &dyn Fn() -> bool) -> Result<Option<BootSector>> {
-        let Some(source) = self.source else { return Ok(None) };
-        let target = self.work.target();
-        mount::mount_all(self.plan, &self.nodes, &target)?;
+    fn install(&self, devices: &mut dyn Devices, stop: &dyn Fn() -> bool) -> Result<Option<BootSector>> {
+        let (Some(source), Some(work)) = (self.source, &self.work) else { return Ok(None) };
+        let target = work.target();
+        devices.mount(&target)?;
         source.install(&target, self.task).map_err(in_step("install"))?;
         self.task.check()?;
         let mut boot = None;
@@ -159,40 +144,37 @@ impl<'a> Run<'a> {
             sys_mount::system_directories(&target)?;
             boot = Some(bootloader::install(self.plan, planned, &target, stop).map_err(in_step("bootloader"))?);
         }
-        sys_mount::unmount_all(&target).map_err(in_step("unmount"))?;
+        devices.unmount(&target).map_err(in_step("unmount"))?;
         Ok(boot)
     }
 
     /// Reads the superblocks back from the disks.
-    fn verify(&self) -> Result<()> {
+    fn verify(&self, devices: &dyn Devices) -> Result<()> {
         self.task.stage("verify", self.plan.filesystems.len() as u64, Unit::Steps);
         self.gates.iter().try_for_each(Gate::flush)?;
         for fs in &self.plan.filesystems {
             for (device, uuid) in fs.places() {
-                self.verify_filesystem(fs, device, uuid).map_err(in_step("verify"))?;
+                self.verify_filesystem(fs, device, uuid, devices).map_err(in_step("verify"))?;
             }
             self.task.advance(1);
         }
         Ok(())
     }
 
-    fn verify_filesystem(&self, fs: &PlannedFilesystem, device: Device, uuid: &str) -> Result<()> {
-        let glance = self.plan.glance(device);
-        let found = match device {
-            Device::Partition { disk, partition } => {
-                let p = &self.plan.disks[disk].partitions[partition];
-                signature::find(&self.gates[disk], p.start, p.length)
-            }
-            _ => crate::layout::device::OpenDisk::open(self.nodes.path(device)?)
-                .and_then(|disk| signature::find(&disk, 0, glance.size)),
-        };
-        let found = found.map_err(|e| Error::io("read", &glance.reference, e))?;
-        let same = |s: &signature::Signature| s.kind == fs.kind.name() && s.uuid.as_deref() == Some(uuid);
+    fn verify_filesystem(
+        &self,
+        fs: &PlannedFilesystem,
+        device: Device,
+        uuid: &str,
+        devices: &dyn Devices,
+    ) -> Result<()> {
+        let found = devices.find(device, &self.gates)?;
+        let same = |s: &Signature| s.kind == fs.kind.name() && s.uuid.as_deref() == Some(uuid);
         if found.len() == 1 && found.iter().any(same) {
             return Ok(());
         }
         let seen = found.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        Err(Error::integrity(format!("{} on {} is not what was made", fs.id, glance.reference))
+        Err(Error::integrity(format!("{} on {} is not what was made", fs.id, self.plan.glance(device).reference))
             .fact("code", "A405")
             .fact("expected", format!("{} {uuid}", fs.kind.name()))
             .fact("actual", seen))

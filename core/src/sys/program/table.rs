@@ -29,6 +29,8 @@ pub enum Program {
     Cryptsetup,
     /// Builds the core of GRUB.
     GrubMkimage,
+    /// Copies files into FAT.
+    Mcopy,
     /// Makes a squashfs of an archive.
     Tar2sqfs,
     /// Makes an archive of a squashfs.
@@ -53,6 +55,7 @@ impl Program {
             Self::Lvm => (&["lvm"], "lvm2", "lvm2"),
             Self::Cryptsetup => (&["cryptsetup"], "cryptsetup-bin", "cryptsetup"),
             Self::GrubMkimage => (&["grub-mkimage", "grub2-mkimage"], "grub-common", "grub2-tools"),
+            Self::Mcopy => (&["mcopy"], "mtools", "mtools"),
             Self::Tar2sqfs => (&["tar2sqfs"], "squashfs-tools-ng", "squashfs-tools-ng"),
             Self::Sqfs2tar => (&["sqfs2tar"], "squashfs-tools-ng", "squashfs-tools-ng"),
         };

@@ -1,0 +1,99 @@
+//! The devices of a plan by the kernel of this machine.
+
+use super::{Nodes, Running, Secrets};
+use crate::error::{Error, Result};
+use crate::layout::apply::backend::Devices;
+use crate::layout::apply::{mkfs, mount, partitions};
+use crate::layout::device::OpenDisk;
+use crate::layout::gate::Gate;
+use crate::layout::plan::{Device, Layer, Plan, PlannedFilesystem};
+use crate::layout::signature::{self, Signature};
+use crate::sys::mount as sys_mount;
+use std::path::Path;
+
+/// Nodes of what there is, and what was started.
+pub(in crate::layout::apply) struct Kernel<'a> {
+    plan: &'a Plan,
+    secrets: &'a Secrets,
+    nodes: Nodes,
+    running: Running<'a>,
+    stop: &'a dyn Fn() -> bool,
+}
+
+impl<'a> Kernel<'a> {
+    /// Nothing yet; nodes are made in `directory`.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub(in crate::layout::apply) fn new(plan: &'a Plan, secrets: &'a Secrets, directory: &Path, stop: &'a dyn Fn() -> bool) -> Result<Self> {
+        let nodes = Nodes::new(directory)?;
+        let running = Running::new(plan, &nodes, stop);
+        Ok(Self { plan, secrets, nodes, running, stop })
+    }
+
+    /// Takes everything out of the kernel again; of image files also the partitions.
+    fn end(&mut self, gates: &[Gate]) -> Result<()> {
+        let stopped = self.running.stop();
+        let files = self.plan.disks().iter().zip(gates).filter(|(d, _)| d.is_file());
+        files.for_each(|(_, gate)| partitions::forget(gate));
+        stopped
+    }
+}
+
+impl Devices for Kernel<'_> {
+    fn partition(&mut self, index: usize, gate: &mut Gate) -> Result<()> {
+        let disk = &self.plan.disks()[index];
+        partitions::tell_kernel(gate, disk)?;
+        gate.share()?;
+        for (partition, number) in partitions::numbers(gate, disk)?.into_iter().enumerate() {
+            let reference = format!("{}#{}", disk.partitions[partition].key, disk.index);
+            self.nodes.add(Device::Partition { disk: index, partition }, &reference, number)?;
+        }
+        Ok(())
+    }
+
+    fn make(&mut self, layer: Layer, _: &[Gate]) -> Result<()> {
+        self.running.make(layer, &mut self.nodes, self.secrets)
+    }
+
+    fn format(&mut self, fs: &PlannedFilesystem, device: Device, uuid: &str) -> Result<()> {
+        mkfs::call(self.plan, fs, device, uuid, self.nodes.path(device)?).run(self.stop).map(drop)
+    }
+
+    fn mount(&mut self, target: &Path) -> Result<()> {
+        mount::mount_all(self.plan, &self.nodes, target)
+    }
+
+    fn unmount(&mut self, target: &Path) -> Result<()> {
+        sys_mount::unmount_all(target)
+    }
+
+    fn settle(&mut self, _: &[Gate]) -> Result<()> {
+        Ok(())
+    }
+
+    fn find(&self, device: Device, gates: &[Gate]) -> Result<Vec<Signature>> {
+        let glance = self.plan.glance(device);
+        let found = match device {
+            Device::Partition { disk, partition } => {
+                let p = &self.plan.disks()[disk].partitions[partition];
+                signature::find(&gates[disk], p.start, p.length)
+            }
+            _ => OpenDisk::open(self.nodes.path(device)?).and_then(|disk| signature::find(&disk, 0, glance.size)),
+        };
+        found.map_err(|e| Error::io("read", &glance.reference, e))
+    }
+
+    fn finish(&mut self, gates: &[Gate]) -> Result<()> {
+        if self.plan.disks().iter().all(|d| d.is_file()) {
+            return self.end(gates);
+        }
+        // Disks of a machine stay as they are for others to use.
+        self.running.release();
+        Ok(())
+    }
+
+    fn stop(&mut self, gates: &[Gate]) -> Result<()> {
+        self.end(gates)
+    }
+}
