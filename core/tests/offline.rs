@@ -10,9 +10,7 @@ use libcv::job::Task;
 use libcv::layout::ondisk::lvm::{self, text::Mapping};
 use libcv::layout::ondisk::md;
 use libcv::layout::place::Place;
-use libcv::layout::{
-    Applied, ApplyOptions, Backend, Confirm, Disks, Layout, Payload, Plan, PlanOptions, gpt,
-};
+use libcv::layout::{Applied, ApplyOptions, Backend, Confirm, Disks, Layout, Payload, Plan, PlanOptions, gpt};
 use libcv::sys::loopdev::{self, LoopDevice};
 use libcv::sys::namespace::in_private_mounts;
 use libcv::sys::{mount, sysfs};
@@ -49,7 +47,17 @@ filesystems:
 ";
 
 const PROGRAMS: [&str; 11] = [
-    "mkfs.ext4", "mkfs.xfs", "mkfs.vfat", "mkswap", "mdadm", "sgdisk", "blkid", "e2fsck", "xfs_repair", "fsck.vfat", "mcopy",
+    "mkfs.ext4",
+    "mkfs.xfs",
+    "mkfs.vfat",
+    "mkswap",
+    "mdadm",
+    "sgdisk",
+    "blkid",
+    "e2fsck",
+    "xfs_repair",
+    "fsck.vfat",
+    "mcopy",
 ];
 
 fn plan(text: &str, disks: &[PathBuf], sector: u32) -> Result<Plan> {
@@ -113,7 +121,8 @@ fn examine(plan: &Plan, dir: &Path) -> Vec<String> {
         let table = gpt::read(&bytes, disk.facts.sector).unwrap();
         assert_eq!((table.primary.as_ref().unwrap(), table.backup.is_ok()), (&disk.table(false), true));
         for p in &disk.partitions {
-            let file = extract(Path::new(path), &[(p.start, p.length)], &dir.join(format!("part-{}-{index}", p.number)));
+            let file =
+                extract(Path::new(path), &[(p.start, p.length)], &dir.join(format!("part-{}-{index}", p.number)));
             let offset = p.start.to_string();
             let probed = ask("blkid", &["-p", "-O", &offset, "-S", &p.length.to_string(), "-o", "export", path]);
             if p.kind.is("esp") {
@@ -134,7 +143,8 @@ fn examine(plan: &Plan, dir: &Path) -> Vec<String> {
         let shown = members.iter().map(|(_, file)| ask("mdadm", &["--examine", file])).collect::<Vec<_>>();
         for (role, text) in shown.iter().enumerate() {
             let line = |key: &str, value: &str| {
-                let found = text.lines().any(|l| l.split_once(" : ").is_some_and(|(k, v)| k.trim() == key && v == value));
+                let found =
+                    text.lines().any(|l| l.split_once(" : ").is_some_and(|(k, v)| k.trim() == key && v == value));
                 assert!(found, "{key} : {value}\n{text}");
             };
             line("Array UUID", &array.md_uuid());
@@ -227,7 +237,8 @@ fn mounted(file: &str, kind: &str, sector: u32, at: &Path) -> (Vec<u8>, u32) {
         loopdev::make_node(&node, sysfs::DeviceNumber::from_raw(number.unwrap().rdev()))?;
         std::fs::create_dir_all(at).unwrap();
         mount::device(&node, at, kind, &[])?;
-        let found = (std::fs::read(at.join("here.txt")).unwrap(), std::fs::metadata(at.join("here.txt")).unwrap().uid());
+        let found =
+            (std::fs::read(at.join("here.txt")).unwrap(), std::fs::metadata(at.join("here.txt")).unwrap().uid());
         mount::unmount(at)?;
         Ok(found)
     })
@@ -320,7 +331,8 @@ fn without_privilege() {
     if !can("without_privilege", &[&PROGRAMS[..], &["setpriv"]].concat()) {
         return;
     }
-    let dir = tempfile::Builder::new().permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755)).tempdir().unwrap();
+    let dir =
+        tempfile::Builder::new().permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755)).tempdir().unwrap();
     let own = |path: &Path| std::os::unix::fs::chown(path, Some(65_534), Some(65_534)).unwrap();
     two(dir.path(), 1300).iter().for_each(|d| own(d));
     image(dir.path(), "others.img", 80 * MIB);

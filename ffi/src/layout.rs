@@ -1,10 +1,10 @@
 //! Layouts: what disks are to look like.
 
-use crate::guard::{Options, bytes, guard, optional_array, optional_text, options, out, path, text, texts};
+use crate::guard::{Options, bytes, guard, optional_array, optional_text, options, out, path, paths, text, texts};
 use crate::handle::{Opaque, close, give, hold};
 use crate::image::cv_image;
 use crate::plan::cv_plan;
-use libcv::layout::{self, Disks, Layout, PlanOptions};
+use libcv::layout::{self, Disks, Layout, LayoutOptions, PlanOptions};
 use libcv::{Error, Result};
 use std::ffi::c_char;
 use std::path::PathBuf;
@@ -74,7 +74,7 @@ pub unsafe extern "C" fn cv_layout_parse(
     })
 }
 
-/// Reads a document from a file, as `cv_layout_parse` does.
+/// Reads a document from a file, as `cv_layout_parse` does. What it extends lies beside it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cv_layout_load(file: *const c_char, layout: *mut *mut cv_layout) -> i32 {
     guard(|| {
@@ -84,7 +84,40 @@ pub unsafe extern "C" fn cv_layout_load(file: *const c_char, layout: *mut *mut c
     })
 }
 
-/// Everything that is wrong with a document: a JSON array of `{code, severity, path, line, column, message, hint}`, empty
+/// Reads a document from a file. What it extends lies beside it, or else in one of the `count` directories of `search`, the
+/// first of which that has it counts.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cv_layout_load_from(
+    file: *const c_char,
+    search: *const *const c_char,
+    count: usize,
+    layout: *mut *mut cv_layout,
+) -> i32 {
+    guard(|| {
+        let (file, search) = (path(file, "file")?, paths(search, count, "search")?);
+        let layout = out(layout, "layout")?;
+        layout.set(give(Layout::load_with(file, &LayoutOptions { search, ..LayoutOptions::default() })?));
+        Ok(())
+    })
+}
+
+/// Everything that is wrong with a document in a file and with what it extends, as `cv_layout_check` gives it; where the
+/// mistake is in another document, it has `document` besides. What it extends is found as by `cv_layout_load_from`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cv_layout_check_file(
+    file: *const c_char,
+    search: *const *const c_char,
+    count: usize,
+    diagnostics_json: *mut *mut c_char,
+) -> i32 {
+    guard(|| {
+        let (file, search) = (path(file, "file")?, paths(search, count, "search")?);
+        let diagnostics = out(diagnostics_json, "diagnostics_json")?;
+        diagnostics.json(&layout::check_file(file, &LayoutOptions { search, ..LayoutOptions::default() })?)
+    })
+}
+
+/// Everything that is wrong with a document that extends no other: a JSON array of `{code, severity, path, line, column, message, hint}`, empty
 /// when nothing is.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cv_layout_check(
@@ -120,12 +153,22 @@ pub unsafe extern "C" fn cv_layout_name(layout: *const cv_layout, name: *mut *mu
     })
 }
 
-/// A layout as a JSON document, which `cv_layout_parse` reads again.
+/// A layout, with all that it extends, as a JSON document, which `cv_layout_parse` reads again. The order of its keys means
+/// something.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cv_layout_json(layout: *const cv_layout, document_json: *mut *mut c_char) -> i32 {
     guard(|| {
         let document = out(document_json, "document_json")?;
-        document.json(&hold(layout)?.to_json())
+        document.text(hold(layout)?.to_json())
+    })
+}
+
+/// What stands for the meaning of a layout, 64 hex digits: the same however it is written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cv_layout_hash(layout: *const cv_layout, hash: *mut *mut c_char) -> i32 {
+    guard(|| {
+        let hash = out(hash, "hash")?;
+        hash.text(hold(layout)?.hash())
     })
 }
 

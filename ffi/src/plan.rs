@@ -5,12 +5,12 @@ use crate::guard::{Options, guard, optional_text, options, out, slice, text};
 use crate::handle::{Opaque, close, hold};
 use crate::image::cv_image;
 use crate::job::{cv_job, start};
-use libcv::{Error, Result};
 use libcv::config::Action;
 use libcv::deploy::{self, DeployOptions};
 use libcv::job::Task;
 use libcv::layout::{ApplyOptions, Backend, Confirm, Plan, Secrets};
 use libcv::store::Image;
+use libcv::{Error, Result};
 use std::ffi::{c_char, c_void};
 
 /// A plan. Making one writes nothing.

@@ -572,8 +572,8 @@ class Layout:
     """A layout document that is right in itself."""
 
     @staticmethod
-    def load(path: _StrPath) -> Layout:
-        """Reads a document from a file.
+    def load(path: _StrPath, *, search: Sequence[_StrPath] = ...) -> Layout:
+        """Reads a document from a file. What it extends lies beside it, or in one of the directories of `search`.
 
         Raises `Invalid` with everything that is wrong in `detail["diagnostics"]`.
         """
@@ -582,7 +582,13 @@ class Layout:
         """Reads a document in YAML or JSON; `name` stands for it in messages."""
     @staticmethod
     def check(document: Union[str, bytes], name: str = "layout") -> list[Diagnostic]:
-        """Everything that is wrong with a document; empty when nothing is."""
+        """Everything that is wrong with a document that extends no other; empty when nothing is."""
+    @staticmethod
+    def check_file(path: _StrPath, *, search: Sequence[_StrPath] = ...) -> list[Diagnostic]:
+        """Everything that is wrong with a document in a file and with what it extends, as `load` finds it.
+
+        A mistake in another document than this one has its `document`.
+        """
     @staticmethod
     def schema() -> dict[str, Any]:
         """The JSON Schema of layout documents."""
@@ -590,7 +596,10 @@ class Layout:
     def name(self) -> str:
         """The name of the layout."""
     def to_dict(self) -> dict[str, Any]:
-        """The document, which `parse` reads again as JSON."""
+        """The document with all that it extends, which `parse` reads again as JSON. The order of its keys means something."""
+    @property
+    def hash(self) -> str:
+        """What stands for the meaning of the document, 64 hex digits: the same however it is written."""
     def plan(
         self,
         disks: Mapping[str, Union[_StrPath, Sequence[_StrPath]]],

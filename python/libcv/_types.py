@@ -292,9 +292,7 @@ class Derivation(TypedDict):
     losses: list[Loss]
 
 
-class Diagnostic(TypedDict):
-    """Something that is wrong with a document."""
-
+class _Diagnostic(TypedDict):
     code: str
     severity: str
     path: str
@@ -302,3 +300,9 @@ class Diagnostic(TypedDict):
     column: int
     message: str
     hint: Optional[str]
+
+
+class Diagnostic(_Diagnostic, total=False):
+    """Something that is wrong with a document; with `document` when it is wrong in one that is extended."""
+
+    document: str

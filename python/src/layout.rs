@@ -6,7 +6,7 @@ use crate::image::Image;
 use crate::plan::Plan;
 use crate::wait;
 use libcv::Error;
-use libcv::layout::{Disks, PlanOptions};
+use libcv::layout::{Disks, LayoutOptions, PlanOptions};
 use pyo3::prelude::*;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -52,11 +52,17 @@ impl From<OneOrMore> for Vec<PathBuf> {
     }
 }
 
+fn searching(search: Vec<SystemPath>) -> LayoutOptions {
+    LayoutOptions { search: search.into_iter().map(|path| path.0).collect(), ..LayoutOptions::default() }
+}
+
 #[pymethods]
 impl Layout {
     #[staticmethod]
-    fn load(py: Python<'_>, path: SystemPath) -> PyResult<Self> {
-        py.detach(|| libcv::layout::Layout::load(path.0)).or_raise(py).map(|l| Self(Arc::new(l)))
+    #[pyo3(signature = (path, *, search=Vec::new()))]
+    fn load(py: Python<'_>, path: SystemPath, search: Vec<SystemPath>) -> PyResult<Self> {
+        let options = searching(search);
+        py.detach(|| libcv::layout::Layout::load_with(path.0, &options)).or_raise(py).map(|l| Self(Arc::new(l)))
     }
 
     #[staticmethod]
@@ -74,6 +80,13 @@ impl Layout {
     }
 
     #[staticmethod]
+    #[pyo3(signature = (path, *, search=Vec::new()))]
+    fn check_file<'py>(py: Python<'py>, path: SystemPath, search: Vec<SystemPath>) -> PyResult<Bound<'py, PyAny>> {
+        let options = searching(search);
+        to_python(py, &py.detach(|| libcv::layout::check_file(path.0, &options)).or_raise(py)?)
+    }
+
+    #[staticmethod]
     fn schema(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
         json(py, &libcv::layout::Layout::json_schema())
     }
@@ -83,8 +96,14 @@ impl Layout {
         self.0.name()
     }
 
+    /// Python's own reader keeps the order of keys, which means something.
     fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        json(py, &self.0.to_json())
+        py.import("json")?.call_method1("loads", (self.0.to_json(),))
+    }
+
+    #[getter]
+    fn hash(&self) -> String {
+        self.0.hash()
     }
 
     #[pyo3(signature = (disks, *, image=None, hostname=None, seed=None, sector=None))]

@@ -74,8 +74,12 @@ impl Plan {
         backend: &str,
         progress: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let options =
-            DeployOptions { hostname, actions: actions(configure)?, verify, apply: how(secrets, backend).or_raise(py)? };
+        let options = DeployOptions {
+            hostname,
+            actions: actions(configure)?,
+            verify,
+            apply: how(secrets, backend).or_raise(py)?,
+        };
         json(py, &wait::run(py, "apply", progress, self.work(image, confirm, options))?)
     }
 
@@ -92,8 +96,12 @@ impl Plan {
         secrets: Option<BTreeMap<String, Vec<u8>>>,
         backend: &str,
     ) -> PyResult<Job> {
-        let options =
-            DeployOptions { hostname, actions: actions(configure)?, verify, apply: how(secrets, backend).or_raise(py)? };
+        let options = DeployOptions {
+            hostname,
+            actions: actions(configure)?,
+            verify,
+            apply: how(secrets, backend).or_raise(py)?,
+        };
         let work = self.work(image, confirm, options);
         Job::start(py, "apply", work, |py, done| json(py, &done).map(Bound::unbind))
     }

@@ -1,10 +1,11 @@
 #!/bin/bash
-# make-root.sh: a real Debian root that boots: kernel, generic initramfs, systemd, GRUB for BIOS, a login on ttyS0.
+# make-root.sh: a real Debian root that boots: kernel, generic initramfs, systemd, GRUB for BIOS and UEFI with shim, MD,
+# LVM, LUKS, a login on ttyS0.
 # Call:   make-root.sh [CACHE]    the last line on stdout is the path of the tree; nobody may change it: copy it
 # User and password: root, cv. No host name, no machine id. CACHE is ${LIBCV_CACHE:-target/beds}.
 # A tree is made once a week for all tests; a call meanwhile waits. A killed call leaves no mount, only a folder that the
 # next one removes.
-# Needs:  root, mmdebstrap, a Debian mirror.    Time: 40 to 80 s. Size: 390 MB, 10,700 entries.
+# Needs:  root, mmdebstrap, a Debian mirror.    Time: 50 to 100 s. Size: 430 MB, 11,500 entries.
 set -euo pipefail
 SELF=$(realpath "$0")
 cd "$(dirname "$SELF")/../.."
@@ -13,7 +14,7 @@ ROOT=$CACHE/root-$(cat "$SELF" <(date +%G-%V) | sha256sum | cut -c1-12)
 
 PACKAGES=systemd,systemd-sysv,udev,dbus,kmod,iproute2,zstd,cpio,linux-image-cloud-amd64,initramfs-tools,grub-pc-bin
 PACKAGES+=,grub2-common,e2fsprogs,xfsprogs,btrfs-progs,dosfstools,util-linux,passwd,login,acl,attr,libpam-modules,procps
-PACKAGES+=,busybox
+PACKAGES+=,busybox,grub-efi-amd64-bin,grub-efi-amd64-signed,shim-signed,mdadm,lvm2,cryptsetup,cryptsetup-initramfs
 
 make_tree() {
   # A mount namespace of its own: whatever is mounted in there goes when its processes go, after a kill, too. The
@@ -21,10 +22,11 @@ make_tree() {
   # shellcheck disable=SC2016  # $1 is for the hooks
   unshare --mount --propagation private mmdebstrap --quiet --variant=minbase --mode=root --format=directory \
     --include="$PACKAGES" --aptopt='APT::Install-Recommends "false"' --aptopt='Acquire::Languages "none"' \
-    --dpkgopt=force-unsafe-io --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
+    --dpkgopt=force-unsafe-io --dpkgopt=force-confold --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/info/*' \
     --essential-hook='mkdir -p "$1/etc/initramfs-tools/conf.d"' \
     --essential-hook='printf "%s\n" COMPRESS=zstd COMPRESSLEVEL=3 MODULES=most > "$1/etc/initramfs-tools/conf.d/libcv"' \
+    --essential-hook='mkdir -p "$1/etc/cryptsetup-initramfs"; echo CRYPTSETUP=y > "$1/etc/cryptsetup-initramfs/conf-hook"' \
     bookworm "$1" >&2
 }
 

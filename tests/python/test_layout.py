@@ -55,6 +55,28 @@ def test_everything_that_is_wrong_is_said_with_its_place() -> None:
     assert e.value.detail["diagnostics"] == found and str(e.value).startswith("bad.yaml:")
 
 
+def test_documents_extend_others(tmp_path: Path) -> None:
+    base, own = tmp_path / "base", tmp_path / "own.yaml"
+    base.mkdir()
+    (base / "one.yaml").write_text(DOCUMENT)
+    own.write_text("schema: cv.layout/v1\nname: own\nextends: one\nfilesystems: {data: {type: xfs}}\n")
+    with pytest.raises(cv.Invalid) as e:
+        cv.Layout.load(own)
+    assert e.value.detail["code"] == "L008"
+    layout = cv.Layout.load(own, search=[base])
+    whole = DOCUMENT.replace("name: one", "name: own").replace("ext4", "xfs")
+    assert layout.to_dict() == cv.Layout.parse(whole).to_dict() and layout.hash == cv.Layout.parse(whole).hash
+    assert len(layout.hash) == 64 and layout.hash != cv.Layout.parse(DOCUMENT).hash
+    (base / "one.yaml").write_text(DOCUMENT.replace("size: rest", "size: 100G"))
+    (found,) = cv.Layout.check_file(own, search=[base])
+    assert found["document"] == str(base / "one.yaml") and found["code"] == "L108"
+
+
+def test_the_order_of_partitions_is_kept() -> None:
+    document = DOCUMENT.replace("  os/data:", "  os/z: {type: linux, size: 1MiB}\n  os/data:")
+    assert list(cv.Layout.parse(document).to_dict()["partitions"]) == ["os/z", "os/data"]
+
+
 def test_a_plan_writes_nothing(disk: Path, capture: Capture) -> None:
     layout = cv.Layout.parse(DOCUMENT)
     plan = layout.plan({"os": disk}, image=capture(), hostname="node1", seed=bytes(16))

@@ -5,19 +5,25 @@ use super::key::TrustArgs;
 use super::output::{self, Format};
 use crate::deploy::{self, DeployOptions};
 use crate::error::{Error, Result};
-use crate::layout::{self, ApplyOptions, Backend, Confirm, Disks, Layout, Plan, PlanOptions, Secrets};
+use crate::layout::{
+    self, ApplyOptions, Backend, Confirm, Diagnostic, Disks, Layout, LayoutOptions, Plan, PlanOptions, Secrets,
+    Severity,
+};
 use crate::store::Image;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 use std::io::{BufRead, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 #[derive(Subcommand)]
 pub(super) enum Verb {
-    /// Check a document: every mistake at once, with line and column
+    /// Check documents: every mistake at once, with line and column
     Check {
-        /// The document, YAML or JSON
-        file: PathBuf,
+        /// The documents, YAML or JSON
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        #[command(flatten)]
+        library: Library,
     },
     /// Show what a document means for these disks; writes nothing
     Plan {
@@ -69,9 +75,24 @@ impl From<Maker> for Backend {
 }
 
 #[derive(Args)]
+pub(super) struct Library {
+    /// Where documents lie that others extend, when they are not beside them; may be repeated
+    #[arg(long = "layout-path", value_name = "DIR")]
+    search: Vec<PathBuf>,
+}
+
+impl Library {
+    fn options(&self) -> LayoutOptions {
+        LayoutOptions { search: self.search.clone(), ..LayoutOptions::default() }
+    }
+}
+
+#[derive(Args)]
 pub(super) struct Target {
     /// The document, YAML or JSON
     file: PathBuf,
+    #[command(flatten)]
+    library: Library,
     /// A disk of a set: a device or an image file. Repeated for sets of several
     #[arg(long = "disk", value_name = "SET=PATH", value_parser = disk)]
     disks: Vec<(String, PathBuf)>,
@@ -113,7 +134,7 @@ fn seed(text: &str) -> std::result::Result<[u8; 16], String> {
 
 pub(super) fn run(verb: Verb, session: &Session) -> Result<()> {
     match verb {
-        Verb::Check { file } => check(&file, session),
+        Verb::Check { files, library } => check(&files, &library.options(), session),
         Verb::Plan { target } => {
             let plan = target.plan(target.image(session)?.as_ref())?;
             session.print(&plan.to_json(), |w| write!(w, "{}", plan.to_text()))
@@ -181,21 +202,29 @@ impl Target {
             sector: self.sector,
             ram: None,
         };
-        Layout::load(&self.file)?.plan(&disks, &options)
+        Layout::load_with(&self.file, &self.library.options())?.plan(&disks, &options)
     }
 }
 
-fn check(file: &Path, session: &Session) -> Result<()> {
-    let bytes = layout::read_document(file)?;
-    let name = file.display().to_string();
-    let found = layout::check(&bytes, &name);
-    session.print(&json!({ "file": name, "diagnostics": found }), |w| {
-        found.iter().try_for_each(|d| writeln!(w, "{name}:{d}"))?;
-        if found.is_empty() { writeln!(w, "{name}: good") } else { Ok(()) }
+/// All documents are looked at; the first that is wrong speaks.
+fn check(files: &[PathBuf], options: &LayoutOptions, session: &Session) -> Result<()> {
+    let look = |file: &PathBuf| Ok((file.display().to_string(), layout::check_file(file, options)?));
+    let seen: Vec<(String, Vec<Diagnostic>)> = files.iter().map(look).collect::<Result<_>>()?;
+    let listed: Vec<_> = seen.iter().map(|(name, found)| json!({ "file": name, "diagnostics": found })).collect();
+    session.print(&json!({ "files": listed }), |w| {
+        for (name, found) in &seen {
+            found.iter().try_for_each(|d| writeln!(w, "{}:{d}", d.document.as_ref().unwrap_or(name)))?;
+            if found.is_empty() {
+                writeln!(w, "{name}: good")?;
+            }
+        }
+        Ok(())
     })?;
+    let wrong = seen.iter().find(|(_, found)| found.iter().any(|d| d.severity == Severity::Error));
+    let Some((name, found)) = wrong else { return Ok(()) };
+    let error = layout::to_error(name, found);
     // What was found is printed already.
-    let brief = |e: Error| if session.format == Format::Text { Error::new(e.kind(), e.message()) } else { e };
-    Layout::parse(&bytes, &name).map(drop).map_err(brief)
+    Err(if session.format == Format::Text { Error::new(error.kind(), error.message()) } else { error })
 }
 
 /// Shows the plan and asks for its token. Without somebody to ask, nothing is destroyed.

@@ -1,7 +1,10 @@
 //! What is wrong with a document or a machine: one struct with code, path, place, message and hint.
 //!
-//! Codes: `L0xx` the text itself, `L1xx` the meaning of the text, `F2xx` the text on this machine. They are part of
-//! the interface: a code is never reused for something else. The table stands in `core/docs/layout-schema.md`.
+//! A place is in the document that was asked for, or in one that it extends; then the finding names that one.
+//!
+//! Codes: `L0xx` the text itself, `L1xx` the meaning of the text, `F2xx` the text on this machine, `B5xx` the boot
+//! loader, where `W5xx` is a warning and `E505` a lack of the image. They are part of the interface: a code is never
+//! reused for something else. The table stands in `core/docs/layout-schema.md`.
 
 use crate::error::{Error, ErrorKind};
 use serde::Serialize;
@@ -23,6 +26,8 @@ pub enum Severity {
 /// A place in a text, counted from 1; 0 when there is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Position {
+    /// In which document: 0 is the one that was asked for, the others are those that it extends.
+    pub document: u16,
     /// The line.
     pub line: u32,
     /// The column, in characters.
@@ -36,6 +41,11 @@ pub struct Diagnostic {
     pub code: &'static str,
     /// Whether the work can go on.
     pub severity: Severity,
+    /// The document, where it is another one than was asked for: one that it extends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub document: Option<String>,
+    #[serde(skip)]
+    source: u16,
     /// Where in the document, as keys joined by dots, such as `partitions.os/root.size`.
     pub path: String,
     /// The line, from 1; 0 when it has none.
@@ -52,7 +62,8 @@ impl Diagnostic {
     /// An error at `path` without a place yet.
     pub fn error(code: &'static str, path: impl Into<String>, message: impl Into<String>) -> Self {
         let (path, message) = (path.into(), message.into());
-        Self { code, severity: Severity::Error, path, line: 0, column: 0, message, hint: None }
+        let (severity, document, source) = (Severity::Error, None, 0);
+        Self { code, severity, document, source, path, line: 0, column: 0, message, hint: None }
     }
 
     /// A warning at `path` without a place yet.
@@ -70,18 +81,33 @@ impl Diagnostic {
     /// Adds where it is.
     #[must_use]
     pub fn at(mut self, place: Position) -> Self {
-        (self.line, self.column) = (place.line, place.column);
+        (self.source, self.line, self.column) = (place.document, place.line, place.column);
         self
+    }
+
+    /// Gives the document its name, out of those of all documents.
+    #[must_use]
+    pub(super) fn within(mut self, documents: &[String]) -> Self {
+        if self.source > 0 {
+            self.document = documents.get(usize::from(self.source)).cloned();
+        }
+        self
+    }
+
+    /// Orders findings as somebody reads: document after document, from the top.
+    pub(super) fn order(&self) -> (u16, u32, u32) {
+        (self.source, self.line, self.column)
     }
 
     /// The kind of error that this finding alone is.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self.code {
-            "L005" | "F230" => ErrorKind::Unsupported,
+            "L005" | "F230" | "E505" => ErrorKind::Unsupported,
             "L007" => ErrorKind::Limit,
             "F201" | "F209" => ErrorKind::Invalid,
             code if code.starts_with('F') => ErrorKind::Refused,
+            code if code.starts_with('B') => ErrorKind::Integrity,
             _ => ErrorKind::Invalid,
         }
     }
@@ -117,6 +143,7 @@ pub fn to_error(name: &str, found: &[Diagnostic]) -> Error {
         .or_else(|| errors.iter().find(|d| d.kind() != ErrorKind::Unsupported))
         .or_else(|| errors.first());
     let Some(first) = speaks else { return Error::new(ErrorKind::Failed, format!("{name}: nothing is wrong")) };
+    let name = first.document.as_deref().unwrap_or(name);
     let place = if first.line > 0 { format!(":{}:{}", first.line, first.column) } else { String::new() };
     let path = if first.path.is_empty() { String::new() } else { format!("{}: ", first.path) };
     let more = match errors.len() {

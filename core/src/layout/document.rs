@@ -13,7 +13,7 @@ use std::fmt;
 /// The longest document, in bytes.
 pub const TEXT_LIMIT: usize = 1 << 20;
 /// The biggest sensible document has about 5,000.
-const NODE_LIMIT: usize = 40_000;
+pub const NODE_LIMIT: usize = 40_000;
 
 /// A value with its place.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,12 +66,39 @@ impl Value {
     }
 }
 
+impl Node {
+    /// How many nodes it has, itself included.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        1 + match &self.value {
+            Value::List(items) => items.iter().map(Self::count).sum::<usize>(),
+            Value::Map(entries) => entries.iter().map(|(_, node)| 1 + node.count()).sum(),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Text(_) => 0,
+        }
+    }
+}
+
 /// Reads one document.
 ///
 /// # Errors
 /// One diagnostic: `L001` for a text that is neither YAML nor JSON, `L002` for a key that stands twice, `L007` over a
 /// limit.
 pub fn read(bytes: &[u8]) -> Result<Node, Diagnostic> {
+    read_as(bytes, 0)
+}
+
+/// Reads one document, whose places are in the document of this number.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_as(bytes: &[u8], document: u16) -> Result<Node, Diagnostic> {
+    parse(bytes, document).map_err(|d| {
+        let (line, column) = (d.line, d.column);
+        d.at(Position { document, line, column })
+    })
+}
+
+fn parse(bytes: &[u8], document: u16) -> Result<Node, Diagnostic> {
     if bytes.len() > TEXT_LIMIT {
         let text = "the document is over 1 MiB long";
         return Err(Diagnostic::error("L007", "", text));
@@ -79,7 +106,7 @@ pub fn read(bytes: &[u8]) -> Result<Node, Diagnostic> {
     let text = std::str::from_utf8(bytes).map_err(|e| {
         let before = &bytes[..e.valid_up_to()];
         let line = 1 + before.iter().filter(|c| **c == b'\n').count();
-        let place = Position { line: u32::try_from(line).unwrap_or(u32::MAX), column: 1 };
+        let place = Position { document, line: u32::try_from(line).unwrap_or(u32::MAX), column: 1 };
         Diagnostic::error("L001", "", "the document is not UTF-8 text").at(place)
     })?;
     let options = serde_saphyr::options! {
@@ -101,7 +128,7 @@ pub fn read(bytes: &[u8]) -> Result<Node, Diagnostic> {
         with_snippet: false,
     };
     let raw: Raw = serde_saphyr::from_str_with_options(text, options).map_err(|e| explain(&e))?;
-    Ok(raw.into_node(text))
+    Ok(raw.into_node(text, document))
 }
 
 fn explain(error: &YamlError) -> Diagnostic {
@@ -109,7 +136,7 @@ fn explain(error: &YamlError) -> Diagnostic {
     while let YamlError::AliasError { error, .. } = inner {
         inner = error.without_snippet();
     }
-    let place = error.location().map(position).unwrap_or_default();
+    let place = error.location().map(|at| position(at, 0)).unwrap_or_default();
     let found = match inner {
         YamlError::DuplicateMappingKey { key, .. } => {
             let key = key.as_deref().unwrap_or("?");
@@ -134,9 +161,9 @@ fn explain(error: &YamlError) -> Diagnostic {
     found.at(place)
 }
 
-fn position(at: Location) -> Position {
+fn position(at: Location, document: u16) -> Position {
     let small = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
-    Position { line: small(at.line()), column: small(at.column()) }
+    Position { document, line: small(at.line()), column: small(at.column()) }
 }
 
 /// A node before its scalars have their text.
@@ -152,22 +179,25 @@ enum RawValue {
 }
 
 impl Raw {
-    fn into_node(self, source: &str) -> Node {
+    fn into_node(self, source: &str, document: u16) -> Node {
         let Spanned { value, referenced, defined } = self.0;
         let value = match value {
             RawValue::Null => Value::Null,
             RawValue::Bool(b) => Value::Bool(b),
             RawValue::Number(n) => Value::Number(written(defined, source).map_or(n, ToOwned::to_owned)),
             RawValue::Text(t) => Value::Text(t),
-            RawValue::List(items) => Value::List(items.into_iter().map(|i| i.into_node(source)).collect()),
+            RawValue::List(items) => Value::List(items.into_iter().map(|i| i.into_node(source, document)).collect()),
             RawValue::Map(entries) => Value::Map(
                 entries
                     .into_iter()
-                    .map(|(k, v)| (Key { name: k.value, place: position(k.referenced) }, v.into_node(source)))
+                    .map(|(k, v)| {
+                        let place = position(k.referenced, document);
+                        (Key { name: k.value, place }, v.into_node(source, document))
+                    })
                     .collect(),
             ),
         };
-        Node { value, place: position(referenced) }
+        Node { value, place: position(referenced, document) }
     }
 }
 
@@ -268,8 +298,8 @@ mod tests {
         let inner = map(&m[1].1);
         assert_eq!(inner[0].1.value, Value::Number("1.0".into()));
         assert_eq!(inner[1].1.value, Value::Text("no".into()));
-        assert_eq!(inner[1].0.place, Position { line: 4, column: 3 });
-        assert_eq!(inner[1].1.place, Position { line: 4, column: 6 });
+        assert_eq!(inner[1].0.place, Position { document: 0, line: 4, column: 3 });
+        assert_eq!(inner[1].1.place, Position { document: 0, line: 4, column: 6 });
         let Value::List(l) = &m[2].1.value else { panic!() };
         assert_eq!((&l[0].value, &l[1].value), (&Value::Bool(true), &Value::Text("7".into())));
     }

@@ -1,4 +1,4 @@
-//! What a document may hand on to mkfs and to mount: a fixed list, for a word too much would name another device or a
+//! What a document may hand on to mkfs, to mount and to crypttab: a fixed list, for a word too much would name another device or a
 //! file of this machine, behind the back of the gate.
 
 use super::spec::FsType;
@@ -65,6 +65,34 @@ pub(super) fn foreign_mount_option(option: &str) -> bool {
         || option.starts_with("loop=")
 }
 
+/// Options of crypttab that a document may give, alone or with a value. Others change the device, its key or its format,
+/// which the document says elsewhere.
+const CRYPTTAB: [&str; 15] = [
+    "discard",
+    "no-read-workqueue",
+    "no-write-workqueue",
+    "same-cpu-crypt",
+    "submit-from-crypt-cpus",
+    "nofail",
+    "noauto",
+    "_netdev",
+    "read-only",
+    "readonly",
+    "timeout",
+    "token-timeout",
+    "tries",
+    "x-initrd.attach",
+    "x-systemd.device-timeout",
+];
+
+/// Whether an option is none that `/etc/crypttab` is given.
+#[must_use]
+pub(super) fn foreign_crypttab_option(option: &str) -> bool {
+    let (name, value) = option.split_once('=').unwrap_or((option, "0"));
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    !CRYPTTAB.contains(&name) || value.is_empty() || !value.chars().all(plain)
+}
+
 fn names_another(part: &str) -> bool {
     FOREIGN.contains(&part.split('=').next().unwrap_or(part))
 }
@@ -97,6 +125,9 @@ mod tests {
             assert_eq!(first(kind, words).as_deref(), Some(bad));
         }
         assert!(foreign_mount_option("logdev=/dev/sdb") && foreign_mount_option("device=/dev/sdb"));
+        assert!(foreign_crypttab_option("header=/dev/sdb") && foreign_crypttab_option("discard,tmp"));
+        assert!(foreign_crypttab_option("plain") && foreign_crypttab_option("tries="));
+        assert!(!foreign_crypttab_option("discard") && !foreign_crypttab_option("tries=3"));
         assert!(!foreign_mount_option("noatime") && !foreign_mount_option("x-systemd.device-timeout=60s"));
     }
 }

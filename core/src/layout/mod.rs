@@ -2,7 +2,7 @@
 //! applying the plan makes it so.
 //!
 //! ```text
-//! text ─ document ─ decode ─ validate ─> Layout          every mistake at once, with line and column
+//! text ─ document ─ extends ─ decode ─ validate ─> Layout   every mistake at once, with line and column
 //! Layout + disks ─ select ─ solve ─────> Plan ─> text, JSON, token        nothing is written
 //! Plan + token ─ gate ─ apply ─────────> disks           the gate is the only place that opens them for writing
 //! ```
@@ -11,14 +11,17 @@
 //! implements. The normative text is `core/docs/layout-schema.md`.
 
 pub mod apply;
+mod canonical;
 pub mod decode;
 pub mod device;
 pub mod diagnostic;
 pub mod document;
+pub mod extends;
 mod foreign;
 pub mod gate;
 pub mod gpt;
 pub mod inventory;
+mod library;
 pub mod ondisk;
 pub mod place;
 pub mod plan;
@@ -34,7 +37,8 @@ pub mod token;
 pub mod validate;
 
 pub use apply::{Applied, ApplyOptions, Backend, Confirm, Payload, Secrets};
-pub use diagnostic::{Diagnostic, Severity};
+pub use diagnostic::{Diagnostic, Severity, to_error};
+pub use library::LayoutOptions;
 pub use plan::{Plan, PlanOptions, PlannedImage};
 pub use select::Disks;
 
@@ -55,27 +59,46 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Reads a document in YAML or JSON; `name` stands for it in messages.
+    /// Reads a document in YAML or JSON; `name` stands for it in messages. It extends no other.
     ///
     /// # Errors
     /// `Invalid`, `Limit` or `Unsupported` with all diagnostics in `detail.diagnostics`.
     pub fn parse(bytes: &[u8], name: &str) -> Result<Self> {
-        match examine(bytes) {
-            (Some((spec, positions)), found) if !has_errors(&found) => {
-                Ok(Self { spec, positions, document: name.to_owned() })
-            }
-            (_, found) => Err(diagnostic::to_error(name, &found)),
-        }
+        Self::parse_with(bytes, name, &LayoutOptions::default())
     }
 
-    /// Reads a document from a file.
+    /// Reads a document that may extend others.
+    ///
+    /// # Errors
+    /// As [`Layout::parse`].
+    pub fn parse_with(bytes: &[u8], name: &str, options: &LayoutOptions) -> Result<Self> {
+        Self::of(Examined::new(bytes, name, None, options), name)
+    }
+
+    /// Reads a document from a file. What it extends lies beside it.
     ///
     /// # Errors
     /// As [`Layout::parse`]; `NotFound` and `Io` from the file.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
+        Self::load_with(path, &LayoutOptions::default())
+    }
+
+    /// Reads a document from a file. What it extends lies beside it, or where the options say.
+    ///
+    /// # Errors
+    /// As [`Layout::load`].
+    pub fn load_with(path: impl AsRef<Path>, options: &LayoutOptions) -> Result<Self> {
         let path = path.as_ref();
-        let name = path.display().to_string();
-        Self::parse(&read_document(path)?, &name)
+        Self::of(Examined::file(path, options)?, &path.display().to_string())
+    }
+
+    fn of(examined: Examined, name: &str) -> Result<Self> {
+        match examined.spec {
+            Some((spec, positions)) if !has_errors(&examined.found) => {
+                Ok(Self { spec, positions, document: name.to_owned() })
+            }
+            _ => Err(diagnostic::to_error(name, &examined.found)),
+        }
     }
 
     /// The name of the layout.
@@ -90,10 +113,18 @@ impl Layout {
         &self.spec
     }
 
-    /// The document as JSON, which [`Layout::parse`] reads again.
+    /// The document, with all that it extends, as JSON text, which [`Layout::parse`] reads again.
+    ///
+    /// A text and no `Value`: the order of sets, partitions and volumes means something, and a `Value` would lose it.
     #[must_use]
-    pub fn to_json(&self) -> serde_json::Value {
-        serde_json::to_value(&self.spec).unwrap_or_default()
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(&self.spec).unwrap_or_default()
+    }
+
+    /// What stands for the meaning of the document, 64 hex digits: the same however it is written.
+    #[must_use]
+    pub fn hash(&self) -> String {
+        canonical::hash(&self.spec)
     }
 
     /// The JSON Schema of the document.
@@ -113,7 +144,7 @@ impl Layout {
 
     /// An error out of findings about this document.
     pub(crate) fn error(&self, found: &[Diagnostic]) -> Error {
-        diagnostic::to_error(&self.document, found)
+        diagnostic::to_error(&self.document, &self.positions.name_all(found.to_vec()))
     }
 
     pub(crate) fn positions(&self) -> &Positions {
@@ -121,44 +152,57 @@ impl Layout {
     }
 }
 
-/// Everything that is wrong with a document; empty when nothing is.
-///
-/// `name` would stand for the document in messages; places are all that they need now.
+/// Everything that is wrong with a document that extends no other; empty when nothing is.
 #[must_use]
-pub fn check(bytes: &[u8], _name: &str) -> Vec<Diagnostic> {
-    examine(bytes).1
+pub fn check(bytes: &[u8], name: &str) -> Vec<Diagnostic> {
+    check_with(bytes, name, &LayoutOptions::default())
 }
 
-fn examine(bytes: &[u8]) -> (Option<(Spec, Positions)>, Vec<Diagnostic>) {
-    let root = match document::read(bytes) {
-        Ok(root) => root,
-        Err(found) => return (None, vec![found]),
-    };
-    let (spec, positions, mut found) = decode::decode(&root);
-    if let Some(spec) = &spec {
-        found.extend(validate::validate(spec, &positions));
+/// Everything that is wrong with a document and with what it extends; empty when nothing is.
+#[must_use]
+pub fn check_with(bytes: &[u8], name: &str, options: &LayoutOptions) -> Vec<Diagnostic> {
+    Examined::new(bytes, name, None, options).found
+}
+
+/// Everything that is wrong with a document in a file and with what it extends; empty when nothing is.
+///
+/// # Errors
+/// `NotFound` and `Io` from the file.
+pub fn check_file(path: impl AsRef<Path>, options: &LayoutOptions) -> Result<Vec<Diagnostic>> {
+    Ok(Examined::file(path.as_ref(), options)?.found)
+}
+
+/// What came out of a document.
+struct Examined {
+    spec: Option<(Spec, Positions)>,
+    found: Vec<Diagnostic>,
+}
+
+impl Examined {
+    fn file(path: &Path, options: &LayoutOptions) -> Result<Self> {
+        let bytes = library::read_document(path)?;
+        Ok(Self::new(&bytes, &path.display().to_string(), path.parent(), options))
     }
-    found.sort_by_key(|d| (d.line, d.column));
-    found.truncate(diagnostic::DIAGNOSTIC_LIMIT);
-    (spec.map(|s| (s, positions)), found)
+
+    fn new(bytes: &[u8], name: &str, directory: Option<&Path>, options: &LayoutOptions) -> Self {
+        let find = |name: &str, beside: Option<&Path>| options.find(name, beside);
+        let extends::Merged { root, documents, mut found } = extends::read(bytes, name, directory, &find);
+        let mut spec = None;
+        if let Some(root) = root {
+            let (decoded, mut positions, wrong) = decode::decode(&root);
+            found = wrong;
+            positions.documents.clone_from(&documents);
+            if let Some(decoded) = decoded {
+                found.extend(validate::validate(&decoded, &positions));
+                spec = Some((decoded, positions));
+            }
+        }
+        found.sort_by_key(Diagnostic::order);
+        found.truncate(diagnostic::DIAGNOSTIC_LIMIT);
+        Self { spec, found: found.into_iter().map(|d| d.within(&documents)).collect() }
+    }
 }
 
 fn has_errors(found: &[Diagnostic]) -> bool {
     found.iter().any(|d| d.severity == Severity::Error)
-}
-
-/// A document file, of which no more than the limit is read.
-pub(crate) fn read_document(path: &Path) -> Result<Vec<u8>> {
-    use std::io::Read;
-    let failed = |e: std::io::Error| match e.kind() {
-        std::io::ErrorKind::NotFound => Error::not_found(format!("there is no layout at {}", path.display())),
-        _ => Error::io("read", path.display(), e),
-    };
-    // NONBLOCK: a FIFO that nobody writes to would be waited for.
-    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC | rustix::fs::OFlags::NONBLOCK;
-    let fd = rustix::fs::open(path, flags, rustix::fs::Mode::empty()).map_err(|e| failed(e.into()))?;
-    let file = std::fs::File::from(fd);
-    let mut bytes = Vec::new();
-    file.take(document::TEXT_LIMIT as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
-    Ok(bytes)
 }

@@ -6,7 +6,7 @@ use super::device::{Facts, Medium};
 use super::diagnostic::Diagnostic;
 use super::gpt::{Entry, Table};
 use super::solve;
-use super::spec::{FsType, Key, Mount, PartitionKey, PartitionType, Spec, Wipe};
+use super::spec::{Firmware, FsType, Key, Loader, Mount, Nvram, PartitionKey, PartitionType, Spec, Wipe};
 use super::{Layout, MARKER};
 use crate::image::Hash;
 use crate::store::Image;
@@ -137,12 +137,18 @@ pub struct PlannedFilesystem {
 pub struct PlannedBoot {
     /// Its disks, by place in the list.
     pub disks: Vec<usize>,
-    /// The UUID of the root filesystem.
-    pub root: String,
+    /// What must be able to start it.
+    pub firmwares: Vec<Firmware>,
+    /// The loader.
+    pub loader: Loader,
+    /// The root filesystem, by place in the list.
+    pub root: usize,
     /// The filesystem that /boot lies on, by place in the list.
     pub boot: usize,
-    /// The kernel's command line.
-    pub cmdline: String,
+    /// What the document adds to the kernel's command line.
+    pub words: Vec<String>,
+    /// What happens to the entries of the firmware.
+    pub nvram: Nvram,
 }
 
 /// What is made out of partitions in one go.
@@ -276,7 +282,7 @@ impl Plan {
     fn described(&self, layout: &Layout, options: &PlanOptions) -> Value {
         let disks: Vec<Value> = self.disks.iter().map(|d| json!({"set": d.set, "disk": d.facts.identity()})).collect();
         json!({
-            "layout": layout.to_json(),
+            "layout": layout.hash(),
             "seed": hex(&self.seed),
             "hostname": self.hostname,
             "image": options.image,

@@ -97,32 +97,38 @@ impl Stack {
         }
         let filesystems = spec.filesystems.iter();
         objects.extend(filesystems.map(|(name, fs)| (Object::Filesystem(name.clone()), vec![(&fs.on).into()])));
-        Self::sorted(objects)
+        Self::sorted(&objects)
     }
 
-    fn sorted(objects: Vec<(Object, Vec<Object>)>) -> Result<Self, Vec<Object>> {
+    fn sorted(objects: &[(Object, Vec<Object>)]) -> Result<Self, Vec<Object>> {
         let known: BTreeSet<Object> = objects.iter().map(|(o, _)| o.clone()).collect();
         let mut below: HashMap<Object, Vec<Object>> = HashMap::new();
         let mut above: HashMap<Object, Vec<Object>> = HashMap::new();
-        for (object, on) in &objects {
+        for (object, on) in objects {
             let on: Vec<Object> = on.iter().filter(|o| known.contains(o)).cloned().collect();
             for lower in &on {
                 above.entry(lower.clone()).or_default().push(object.clone());
             }
             below.insert(object.clone(), on);
         }
-        // Of those that could come next, the first in the document does: the order is the same every time.
+        // Round after round those come that stand on nothing else any more, in document order: it is the same every
+        // time.
+        let index: HashMap<&Object, usize> = objects.iter().enumerate().map(|(i, (o, _))| (o, i)).collect();
+        let on: Vec<Vec<usize>> = objects.iter().map(|(o, _)| below[o].iter().map(|b| index[b]).collect()).collect();
+        let mut placed = vec![false; objects.len()];
         let mut order = Vec::with_capacity(objects.len());
-        let mut placed: BTreeSet<&Object> = BTreeSet::new();
-        let mut left: Vec<&Object> = objects.iter().map(|(o, _)| o).collect();
+        let mut left: Vec<usize> = (0..objects.len()).collect();
         while !left.is_empty() {
-            let (ready, waiting): (Vec<&Object>, Vec<&Object>) =
-                left.into_iter().partition(|o| below[*o].iter().all(|b| placed.contains(b)));
+            let (ready, waiting): (Vec<usize>, Vec<usize>) =
+                left.into_iter().partition(|i| on[*i].iter().all(|b| placed[*b]));
             if ready.is_empty() {
-                return Err(circle(waiting[0], &below, &placed));
+                let placed: BTreeSet<&Object> = order.iter().collect();
+                return Err(circle(&objects[waiting[0]].0, &below, &placed));
             }
-            placed.extend(&ready);
-            order.extend(ready.into_iter().cloned());
+            for i in ready {
+                placed[i] = true;
+                order.push(objects[i].0.clone());
+            }
             left = waiting;
         }
         Ok(Self { order, below, above })
@@ -196,7 +202,7 @@ mod tests {
     #[test]
     fn what_is_below_comes_first() {
         let objects = vec![(raid("a"), vec![raid("b")]), (raid("b"), vec![raid("nowhere")]), (raid("c"), vec![])];
-        let stack = Stack::sorted(objects).unwrap();
+        let stack = Stack::sorted(&objects).unwrap();
         assert_eq!(stack.order(), [raid("b"), raid("c"), raid("a")]);
         assert_eq!(stack.above(&raid("b")), [raid("a")]);
         assert_eq!(stack.foundation(&raid("a")), BTreeSet::from([&raid("b")]));
@@ -206,6 +212,6 @@ mod tests {
     #[test]
     fn a_circle_is_named() {
         let objects = vec![(raid("x"), vec![raid("a")]), (raid("a"), vec![raid("b")]), (raid("b"), vec![raid("a")])];
-        assert_eq!(Stack::sorted(objects).unwrap_err(), [raid("a"), raid("b"), raid("a")]);
+        assert_eq!(Stack::sorted(&objects).unwrap_err(), [raid("a"), raid("b"), raid("a")]);
     }
 }

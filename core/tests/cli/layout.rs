@@ -88,3 +88,26 @@ fn a_token_is_for_one_image() {
     bed.fails(16, &["layout", "apply", file, disk, place, "--image", "other", "--confirm", token]);
     bed.fails(2, &["layout", "plan", file, disk, place, "--sector", "0"]);
 }
+
+#[test]
+fn documents_that_extend_others_are_found() {
+    let bed = Bed::captured();
+    let args = layout(&bed);
+    let [file, disk, place] = args.each_ref().map(String::as_str);
+    std::fs::create_dir(bed.path("site")).unwrap();
+    let text = "schema: cv.layout/v1\nname: own\nextends: small\nfilesystems: {root: {label: own}}\n";
+    std::fs::write(bed.path("site/own.yaml"), text).unwrap();
+    let (own, dir) = (bed.text("site/own.yaml"), bed.path("small.yaml").parent().unwrap().display().to_string());
+    assert_eq!(bed.fails(2, &["layout", "check", &own])["detail"]["code"], "L008");
+    let found = bed.json("layout-check", &["layout", "check", &own, file, "--layout-path", &dir]);
+    assert_eq!(found["files"].as_array().unwrap().len(), 2);
+    let plan = bed.json("layout-plan", &["layout", "plan", &own, disk, place, "--layout-path", &dir]);
+    assert_eq!(plan["filesystems"][0]["label"], "own");
+    let apply = ["layout", "apply", &own, disk, place, "--layout-path", &dir, "--dry-run"];
+    assert_eq!(bed.json("layout-plan", &apply)["layout"], "own");
+    // A mistake is shown in the document that has it.
+    std::fs::write(bed.path("small.yaml"), LAYOUT.replace("96MiB", "96")).unwrap();
+    let out = bed.run(&["layout", "check", &own, "--layout-path", &dir]);
+    let said = String::from_utf8_lossy(&out.stdout).into_owned();
+    assert!(said.starts_with(&format!("{file}:6:")) && said.contains(" L108 partitions.d/root.size: "), "{said}");
+}

@@ -105,7 +105,7 @@ fn layouts_in_json(bed: &Bed) {
     let args = layout(bed);
     let [file, disk, place] = args.each_ref().map(String::as_str);
     let found = bed.json("layout-check", &["layout", "check", file]);
-    assert_eq!(found["diagnostics"].as_array().unwrap().len(), 0);
+    assert_eq!(found["files"][0]["diagnostics"].as_array().unwrap().len(), 0);
     bed.json("layout-schema", &["layout", "schema"]);
     let plan = bed.json("layout-plan", &["layout", "plan", file, disk, place, "--hostname", "n1"]);
     assert_eq!(plan["disks"][0]["partitions"].as_array().unwrap().len(), 2);

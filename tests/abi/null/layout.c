@@ -17,12 +17,19 @@ void layout_functions(cv_image *image, const char *dir) {
     NULL_IS_ERROR(cv_layout_parse, layout, cv_layout_parse(document, "d", NULL));
     NULL_IS_ERROR(cv_layout_load, file, cv_layout_load(NULL, &layout));
     NULL_IS_ERROR(cv_layout_load, layout, cv_layout_load("/none", NULL));
+    NULL_IS_ERROR(cv_layout_load_from, file, cv_layout_load_from(NULL, NULL, 0, &layout));
+    NULL_IS_ERROR(cv_layout_load_from, search, cv_layout_load_from("/none", NULL, 1, &layout));
+    NULL_IS_ERROR(cv_layout_load_from, layout, cv_layout_load_from("/none", NULL, 0, NULL));
+    NULL_IS_ERROR(cv_layout_check_file, file, cv_layout_check_file(NULL, NULL, 0, &s));
+    NULL_IS_ERROR(cv_layout_check_file, search, cv_layout_check_file("/none", NULL, 1, &s));
+    NULL_IS_ERROR(cv_layout_check_file, diagnostics_json, cv_layout_check_file("/none", NULL, 0, NULL));
     NULL_IS_ERROR(cv_layout_check, document, cv_layout_check(NULL, "d", &s));
     NULL_IS_ERROR(cv_layout_check, name, cv_layout_check(document, NULL, &s));
     NULL_IS_ERROR(cv_layout_check, diagnostics_json, cv_layout_check(document, "d", NULL));
     NULL_IS_ERROR(cv_layout_schema, schema_json, cv_layout_schema(NULL));
     NULL_IS_FINE(cv_layout_free, layout, cv_layout_free(NULL));
     IS(-CV_E_NOT_FOUND, cv_layout_load("/none/layout.yaml", &layout));
+    IS(-CV_E_NOT_FOUND, cv_layout_check_file("/none/layout.yaml", NULL, 0, &s));
     IS(-CV_E_INVALID, cv_layout_parse("name: [", "d", &layout));
     expect(strstr(cv_last_error()->json, "diagnostics") != NULL, "what is wrong with a document is in the detail");
     IS(0, cv_layout_check("name: [", "d", &s));
@@ -33,6 +40,8 @@ void layout_functions(cv_image *image, const char *dir) {
     IS(0, cv_layout_parse(document, "d", &layout));
     NULL_IS_ERROR(cv_layout_name, layout, cv_layout_name(NULL, &s));
     NULL_IS_ERROR(cv_layout_name, name, cv_layout_name(layout, NULL));
+    NULL_IS_ERROR(cv_layout_hash, layout, cv_layout_hash(NULL, &s));
+    NULL_IS_ERROR(cv_layout_hash, hash, cv_layout_hash(layout, NULL));
     NULL_IS_ERROR(cv_layout_json, layout, cv_layout_json(NULL, &s));
     NULL_IS_ERROR(cv_layout_json, document_json, cv_layout_json(layout, NULL));
 

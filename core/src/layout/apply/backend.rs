@@ -1,10 +1,11 @@
 //! How devices come to be: by the kernel of this machine, or without it in image files. One run drives both.
 
+use super::mount::Workplace;
 use crate::error::Result;
 use crate::layout::gate::Gate;
 use crate::layout::plan::{Device, Layer, PlannedFilesystem};
 use crate::layout::signature::Signature;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Who makes partitions, arrays and volumes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,8 +31,11 @@ pub(super) trait Devices {
     /// Mounts everything that the plan mounts.
     fn mount(&mut self, target: &Path) -> Result<()>;
 
+    /// Mounts the ESPs that are kept in step with the first; gives where, in the order of the plan.
+    fn mount_mirrors(&mut self, directory: &Path) -> Result<Vec<PathBuf>>;
+
     /// Unmounts all of it.
-    fn unmount(&mut self, target: &Path) -> Result<()>;
+    fn unmount(&mut self, work: &Workplace) -> Result<()>;
 
     /// Brings to the disks what lies elsewhere until now.
     fn settle(&mut self, gates: &[Gate]) -> Result<()>;

@@ -1,8 +1,9 @@
 //! The target root: every filesystem of the plan mounted where it belongs, in a namespace of its own.
 
+use super::bootloader;
 use super::devices::Nodes;
 use crate::error::{Error, Result};
-use crate::layout::plan::Plan;
+use crate::layout::plan::{Device, Plan};
 use crate::sys::mount;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -34,6 +35,7 @@ impl Workplace {
         let place = Self { root };
         make_directory(&place.nodes(), 0o700)?;
         make_directory(&place.target(), 0o755)?;
+        make_directory(&place.mirrors(), 0o755)?;
         Ok(place)
     }
 
@@ -41,6 +43,12 @@ impl Workplace {
     #[must_use]
     pub fn nodes(&self) -> PathBuf {
         self.root.join("nodes")
+    }
+
+    /// Where the further ESPs are mounted, by number.
+    #[must_use]
+    pub fn mirrors(&self) -> PathBuf {
+        self.root.join("mirrors")
     }
 
     /// Where the root of the installed system is mounted.
@@ -66,10 +74,7 @@ pub fn mount_all(plan: &Plan, nodes: &Nodes, target: &Path) -> Result<()> {
     for (fs, at) in plan.mounts() {
         let place = place(target, &at.at);
         make_directories(target, &place)?;
-        match nodes.is_stand_in(fs.on) {
-            Some(size) => mount::tmpfs(&place, &format!("mode=0755,size={size}"))?,
-            None => mount::device(nodes.path(fs.on)?, &place, fs.kind.name(), &at.options)?,
-        }
+        nodes.mount(fs.on, &place, fs.kind, &at.options)?;
     }
     Ok(())
 }
@@ -78,6 +83,21 @@ pub fn mount_all(plan: &Plan, nodes: &Nodes, target: &Path) -> Result<()> {
 #[must_use]
 pub fn place(target: &Path, at: &str) -> PathBuf {
     if at == "/" { target.to_owned() } else { target.join(&at[1..]) }
+}
+
+/// Mounts the ESPs that are kept in step with the first below `directory`; they are named in the order of the plan.
+///
+/// # Errors
+/// As [`mount_all`].
+pub fn mount_mirrors(plan: &Plan, nodes: &Nodes, directory: &Path) -> Result<Vec<PathBuf>> {
+    let Some(esp) = bootloader::planned::esp(plan) else { return Ok(Vec::new()) };
+    let mount_one = |(n, (device, _)): (usize, &(Device, String))| {
+        let place = directory.join(n.to_string());
+        make_directory(&place, 0o755)?;
+        nodes.mount(*device, &place, esp.kind, &[])?;
+        Ok(place)
+    };
+    esp.mirrors.iter().enumerate().map(mount_one).collect()
 }
 
 /// Makes `place` and what leads there from `target`, readable by everybody whatever the umask of the process is.

@@ -1,7 +1,7 @@
 //! One application of a plan, from the open gates to the commit.
 
 use super::backend::{Backend, Devices};
-use super::bootloader::{self, BootSector};
+use super::bootloader::{self, BootSector, Prepared, nvram};
 use super::devices::Kernel;
 use super::gpt::{self, BootCode};
 use super::offline::Offline;
@@ -15,6 +15,7 @@ use crate::layout::ranges::Ranges;
 use crate::layout::signature::Signature;
 use crate::layout::spec::Wipe;
 use crate::sys::mount as sys_mount;
+use std::path::PathBuf;
 
 /// A plan on its way to the disks.
 pub(super) struct Run<'a> {
@@ -56,11 +57,16 @@ impl<'a> Run<'a> {
         match self.make(&mut *devices, &stop) {
             Ok(applied) => devices.finish(&self.gates).map(|()| applied),
             Err(e) => {
-                let unmounted = self.work.as_ref().map_or(Ok(()), |work| sys_mount::unmount_all(&work.target()));
-                let undone = unmounted.and(devices.stop(&self.gates));
+                let mirrors = self.unmounted(mount::Workplace::mirrors);
+                let undone = mirrors.and(self.unmounted(mount::Workplace::target)).and(devices.stop(&self.gates));
                 Err(self.explain(e).with_failed_undo(undone))
             }
         }
+    }
+
+    /// Unmounts what a failed run left at a place of its own.
+    fn unmounted(&self, place: impl Fn(&mount::Workplace) -> PathBuf) -> Result<()> {
+        self.work.as_ref().map_or(Ok(()), |work| sys_mount::unmount_all(&place(work)))
     }
 
     /// A loop device turns a full filesystem beneath it into an error of the medium.
@@ -80,11 +86,15 @@ impl<'a> Run<'a> {
         self.partition(devices)?;
         self.devices(devices)?;
         self.format(devices)?;
-        let boot = self.install(devices, stop)?;
+        let prepared = self.install(devices, stop)?;
         devices.settle(&self.gates).map_err(in_step("copy"))?;
         self.verify(devices)?;
-        self.commit(boot.as_ref())?;
-        Ok(self.plan.applied(boot.map(|b| b.kernels).unwrap_or_default(), self.task))
+        self.commit(prepared.as_ref().map(|p| &p.sector))?;
+        if let Some(prepared) = &prepared {
+            self.register(prepared, stop);
+            prepared.warnings.iter().for_each(|w| self.task.warn(w.to_string()));
+        }
+        Ok(self.plan.applied(prepared.map(|p| p.sector.kernels).unwrap_or_default(), self.task))
     }
 
     fn partition(&mut self, devices: &mut dyn Devices) -> Result<()> {
@@ -132,20 +142,35 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn install(&self, devices: &mut dyn Devices, stop: &dyn Fn() -> bool) -> Result<Option<BootSector>> {
+    fn install(&self, devices: &mut dyn Devices, stop: &dyn Fn() -> bool) -> Result<Option<Prepared>> {
         let (Some(source), Some(work)) = (self.source, &self.work) else { return Ok(None) };
         let target = work.target();
         devices.mount(&target)?;
         source.install(&target, self.task).map_err(in_step("install"))?;
         self.task.check()?;
-        let mut boot = None;
+        let mut prepared = None;
         if let Some(planned) = &self.plan.boot {
             self.task.stage("bootloader", 0, Unit::Steps);
             sys_mount::system_directories(&target)?;
-            boot = Some(bootloader::install(self.plan, planned, &target, stop).map_err(in_step("bootloader"))?);
+            let mirrors = devices.mount_mirrors(&work.mirrors())?;
+            let facts = bootloader::planned::facts(self.plan, planned, &target, &mirrors);
+            prepared = Some(bootloader::prepare(&facts, &target, stop).map_err(in_step("bootloader"))?);
         }
-        devices.unmount(&target).map_err(in_step("unmount"))?;
-        Ok(boot)
+        devices.unmount(work).map_err(in_step("unmount"))?;
+        Ok(prepared)
+    }
+
+    /// Tells the firmware of this machine where its system is now; what it does not take is a warning.
+    fn register(&self, prepared: &Prepared, stop: &dyn Fn() -> bool) {
+        let Some(boot) = self.plan.boot.as_ref().filter(|b| b.nvram.update) else { return };
+        let machine = self.plan.disks.iter().all(|d| !d.is_file());
+        if prepared.entries.is_empty() || !machine || !nvram::is_there() {
+            return;
+        }
+        let present: Vec<_> = self.plan.disks.iter().flat_map(|d| d.partitions.iter().map(|p| p.uuid)).collect();
+        for warning in nvram::register(&prepared.entries, &present, boot.nvram.keep_pxe_first, stop) {
+            self.task.warn(warning.to_string());
+        }
     }
 
     /// Reads the superblocks back from the disks.
@@ -185,7 +210,7 @@ impl<'a> Run<'a> {
         self.task.stage("commit", self.gates.len() as u64, Unit::Steps);
         for (index, (disk, gate)) in self.plan.disks.iter().zip(&self.gates).enumerate() {
             let boots = self.plan.boot.as_ref().is_some_and(|b| b.disks.contains(&index));
-            let code = match boot.filter(|_| boots) {
+            let code = match boot.filter(|b| boots && b.core().is_some()) {
                 Some(b) => Some(b.write_core(gate, disk).map_err(in_step("bootloader"))?),
                 None => None,
             };

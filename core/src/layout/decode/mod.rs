@@ -6,7 +6,7 @@ use super::size::parse_bytes;
 use super::spec::{Preserve, Ref, Spec};
 use crate::units::ByteSize;
 use indexmap::IndexMap;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::RangeInclusive;
 
 mod devices;
@@ -24,11 +24,14 @@ const REFERENCE: &str = "a reference: SET/NAME, raid/NAME, luks/NAME or lvm/GROU
 /// The keys of one kind of object.
 type Keys = &'static [&'static str];
 
-/// Where each part of a document stands, and which parts could not be read.
+/// Where each part of a document stands, and what is wrong with which parts.
 #[derive(Clone, Debug, Default)]
 pub struct Positions {
+    /// The names of the documents that positions are in.
+    pub documents: Vec<String>,
     places: HashMap<String, Position>,
     holes: HashSet<String>,
+    faults: BTreeSet<String>,
 }
 
 impl Positions {
@@ -42,6 +45,25 @@ impl Positions {
     #[must_use]
     pub fn has_hole(&self, section: &str) -> bool {
         self.holes.contains(section)
+    }
+
+    /// Whether something was wrong already at this path or below it: then what is missing there is no finding.
+    #[must_use]
+    pub fn is_faulty(&self, path: &str) -> bool {
+        let below = format!("{path}.");
+        self.faults.contains(path) || self.faults.range(below.clone()..).next().is_some_and(|p| p.starts_with(&below))
+    }
+
+    /// Whether exactly what stands at this path is wrong already.
+    #[must_use]
+    pub fn is_wrong(&self, path: &str) -> bool {
+        self.faults.contains(path)
+    }
+
+    /// Gives findings the names of their documents.
+    #[must_use]
+    pub(super) fn name_all(&self, found: Vec<Diagnostic>) -> Vec<Diagnostic> {
+        found.into_iter().map(|d| d.within(&self.documents)).collect()
     }
 
     /// The place of `path`, or of the nearest thing around it.
@@ -101,6 +123,7 @@ fn join(path: &str, name: &str) -> String {
 
 impl Reader {
     fn report(&mut self, d: Diagnostic) {
+        self.positions.faults.insert(d.path.clone());
         if self.found.len() < DIAGNOSTIC_LIMIT {
             self.found.push(d);
         }

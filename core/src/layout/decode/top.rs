@@ -83,6 +83,11 @@ impl Reader {
         let path = join("partitions", key);
         let place = self.positions.place(&path);
         self.positions.holes.insert("partitions".to_owned());
+        let set = key.split('/').next().unwrap_or_default();
+        if Ref::RESERVED.contains(&set) && self.positions.has(&join("disks", set)) {
+            // That a set cannot be called so is said where it stands.
+            return None;
+        }
         let d = Diagnostic::error("L116", path, "the name of a partition is SET/NAME").at(place);
         self.report(d.hint("write for example os/root for the partition root of the set os"));
         None

@@ -46,35 +46,24 @@ impl Plan {
         !fs.mirrors.is_empty() || self.foundation(fs.on).iter().any(redundant)
     }
 
-    /// The kernel's command line; empty when no filesystem is mounted at `/`.
+    /// The kernel's command line; empty when no filesystem is mounted at `/`. Where dracut made the initramfs, the boot
+    /// loader adds the arrays, volumes and encrypted devices that it has to start.
     #[must_use]
     pub fn boot_cmdline(&self) -> String {
         let root = self.mounts().into_iter().find(|(_, m)| m.at == "/");
         let Some((fs, _)) = root else { return String::new() };
-        let extra = self.spec.boot.iter().flat_map(|b| b.cmdline.iter().cloned());
-        self.root_words(fs).into_iter().chain(extra).collect::<Vec<_>>().join(" ")
+        let root = [format!("root={}", self.root_source(fs)), "ro".to_owned()];
+        let words = self.spec.boot.iter().flat_map(|b| b.cmdline.iter().cloned());
+        root.into_iter().chain(words).collect::<Vec<_>>().join(" ")
     }
 
-    /// What the kernel and the initramfs need to find the root, and no more of the machine's devices.
-    fn root_words(&self, root: &PlannedFilesystem) -> Vec<String> {
-        // Initramfs-tools starts the group of a root that is named as a volume, and of no other.
-        let source = match root.on {
+    /// What the kernel is told of its root.
+    pub(in crate::layout) fn root_source(&self, root: &PlannedFilesystem) -> String {
+        match root.on {
+            // Initramfs-tools starts the group of a root that is named as a volume, and of no other.
             Device::Volume { .. } => self.glance(root.on).path,
             _ => format!("UUID={}", root.uuid),
-        };
-        let mut words = vec![format!("root={source}"), "ro".to_owned()];
-        for device in self.foundation(root.on) {
-            words.extend(match device {
-                Device::Array(i) => Some(format!("rd.md.uuid={}", self.arrays[i].md_uuid())),
-                Device::Crypt(i) => Some(format!("rd.luks.uuid={}", self.crypts[i].uuid)),
-                Device::Volume { group, volume } => {
-                    let group = &self.groups[group];
-                    Some(format!("rd.lvm.lv={}/{}", group.name, group.volumes[volume].name))
-                }
-                Device::Partition { .. } => None,
-            });
         }
-        words
     }
 
     /// The lines of `mdadm.conf`, without line ends; none without arrays.

@@ -81,21 +81,21 @@ fn not_yet(spec: &Spec) -> Vec<Diagnostic> {
         spec.filesystems.iter().filter_map(|(n, f)| kept(f.preserve, format!("filesystems.{n}.preserve")));
     let subvolumes = spec.filesystems.iter().filter(|(_, f)| !f.subvolumes.is_empty());
     let subvolumes = subvolumes.map(|(n, _)| format!("filesystems.{n}.subvolumes"));
-    let paths = disks.chain(partitions).chain(arrays).chain(filesystems).chain(subvolumes);
+    let never = (!spec.policy.never_touch.is_empty()).then(|| "policy.never-touch".to_owned());
+    let paths = disks.chain(partitions).chain(arrays).chain(filesystems).chain(subvolumes).chain(never);
     paths.map(|path| Diagnostic::error("L005", path, "this version of libcv does not plan it yet")).collect()
 }
 
 /// Ends the planning when something is wrong; warnings stay.
 fn refuse(layout: &Layout, found: &mut [Diagnostic]) -> Result<()> {
     for d in found.iter_mut().filter(|d| d.line == 0 && !d.path.is_empty()) {
-        let place = layout.positions().place(&d.path);
-        (d.line, d.column) = (place.line, place.column);
+        *d = d.clone().at(layout.positions().place(&d.path));
     }
     if found.iter().any(|d| d.severity == Severity::Error) { Err(layout.error(found)) } else { Ok(()) }
 }
 
 fn derive_seed(layout: &Layout, options: &PlanOptions, facts: &[Facts]) -> [u8; 16] {
-    let mut parts = vec![layout.to_json().to_string(), options.hostname.clone().unwrap_or_default()];
+    let mut parts = vec![layout.to_json(), options.hostname.clone().unwrap_or_default()];
     parts.extend(facts.iter().map(|f| format!("{} {}", f.identity(), f.changed)));
     token::seed(&parts.iter().map(String::as_str).collect::<Vec<_>>())
 }
@@ -197,33 +197,53 @@ fn boot(plan: &Plan, found: &mut Vec<Diagnostic>) -> Option<PlannedBoot> {
     let boot = spec.boot.as_ref()?;
     let at = |path: &str| plan.filesystems.iter().position(|f| f.mount.as_ref().is_some_and(|m| m.at == path));
     let root = at("/")?;
-    let boot_fs = at("/boot").unwrap_or(root);
-    let on: Vec<usize> = (0..plan.disks.len()).filter(|d| plan.disks[*d].set == boot.install_on).collect();
-    let bios = spec.firmware.is_empty() || spec.firmware.contains(&Firmware::Bios);
-    if bios {
-        for disk in on.iter().map(|d| &plan.disks[*d]) {
-            if disk.facts.sector != 512 {
-                let name = disk.facts.path.display();
-                let text = format!("BIOS cannot start from {name}: its sectors have {} bytes", disk.facts.sector);
-                found.push(Diagnostic::error("F217", "boot.install-on", text));
-            }
-        }
-        let kernel = plan.foundation(plan.filesystems[boot_fs].on);
-        let kernel = kernel.iter().filter_map(|d| match d {
-            Device::Partition { disk, partition } => Some(&plan.disks[*disk].partitions[*partition]),
-            _ => None,
-        });
-        let core = on.iter().flat_map(|d| plan.disks[*d].partitions.iter().filter(|p| p.kind.is("bios-boot")));
-        for p in core.chain(kernel) {
-            let end = p.start + p.length;
-            if end > 2 << 40 {
-                let text = format!("{} must lie below 2 TiB on BIOS machines: it ends at {}", p.key, human(end));
-                found.push(Diagnostic::error("F213", format!("partitions.{}", p.key), text));
-            }
+    let disks: Vec<usize> = (0..plan.disks.len()).filter(|d| plan.disks[*d].set == boot.install_on).collect();
+    let planned = PlannedBoot {
+        firmwares: firmwares(plan, &disks),
+        disks,
+        loader: boot.loader,
+        root,
+        boot: at("/boot").unwrap_or(root),
+        words: boot.cmdline.clone(),
+        nvram: boot.nvram,
+    };
+    if planned.firmwares.contains(&Firmware::Bios) {
+        bios_reads(plan, &planned, found);
+    }
+    Some(planned)
+}
+
+/// What the document wants, or all that the partitions allow.
+fn firmwares(plan: &Plan, disks: &[usize]) -> Vec<Firmware> {
+    if !plan.spec.firmware.is_empty() {
+        return plan.spec.firmware.clone();
+    }
+    let has = |kind: &str| disks.iter().all(|d| plan.disks[*d].partitions.iter().any(|p| p.kind.is(kind)));
+    let all = [(Firmware::Bios, "bios-boot"), (Firmware::Uefi, "esp")];
+    all.into_iter().filter(|(_, kind)| has(kind)).map(|(firmware, _)| firmware).collect()
+}
+
+/// Whether the disks are such that a BIOS can start from them.
+fn bios_reads(plan: &Plan, boot: &PlannedBoot, found: &mut Vec<Diagnostic>) {
+    let disks = || boot.disks.iter().map(|d| &plan.disks[*d]);
+    for disk in disks().filter(|d| d.facts.sector != 512) {
+        let name = disk.facts.path.display();
+        let text = format!("BIOS cannot start from {name}: its sectors have {} bytes", disk.facts.sector);
+        found.push(Diagnostic::error("F217", "boot.install-on", text));
+    }
+    let kernel = plan.foundation(plan.filesystems[boot.boot].on);
+    let kernel = kernel.iter().filter_map(|d| match d {
+        Device::Partition { disk, partition } => Some(&plan.disks[*disk].partitions[*partition]),
+        _ => None,
+    });
+    let core = disks().flat_map(|d| d.partitions.iter().filter(|p| p.kind.is("bios-boot")));
+    for p in core.chain(kernel) {
+        let end = p.start + p.length;
+        if end > 2 << 40 {
+            let text = format!("{} must lie below 2 TiB on BIOS machines: it ends at {}", p.key, human(end));
+            found.push(Diagnostic::error("F213", format!("partitions.{}", p.key), text));
         }
     }
-    let uuid = plan.filesystems[root].uuid.clone();
-    Some(PlannedBoot { disks: on, root: uuid, boot: boot_fs, cmdline: plan.boot_cmdline() })
 }
 
 /// What the image says it needs.

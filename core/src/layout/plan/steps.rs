@@ -2,7 +2,7 @@
 
 use super::{Layer, Plan, PlannedDisk};
 use crate::layout::apply::{devices, mkfs};
-use crate::layout::spec::Wipe;
+use crate::layout::spec::{Loader, Wipe};
 
 /// How bad it is to do a step by mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,7 +101,13 @@ impl Plan {
         if let Some(boot) = &self.boot {
             let disks: Vec<String> =
                 boot.disks.iter().map(|d| self.disks[*d].facts.path.display().to_string()).collect();
-            let title = format!("install GRUB for BIOS on {} from the packages of the image", disks.join(", "));
+            let loader = match boot.loader {
+                Loader::Grub2 => "GRUB",
+                Loader::SystemdBoot => "systemd-boot",
+            };
+            let firmwares: Vec<&str> = boot.firmwares.iter().map(|f| f.name()).collect();
+            let (on, kinds) = (disks.join(", "), firmwares.join(" and "));
+            let title = format!("install {loader} for {kinds} on {on} from the packages of the image");
             steps.push(Step::harmless("bootloader", title));
         }
         steps.push(Step::harmless("verify", "unmount and read back".to_owned()));

@@ -6,6 +6,7 @@ use super::md::Geometry;
 use super::{CryptSize, LUKS_HEADER, Problem, Short, Solved};
 use crate::layout::spec::{VolumeGroup, VolumeKind};
 use crate::layout::stack::Object;
+use crate::units::ByteSize;
 use indexmap::IndexMap;
 
 /// Encrypted devices have whole sectors of 4 KiB, whatever is below.
@@ -37,8 +38,8 @@ impl Problem<'_> {
         for object in self.stack.order().iter().filter(|o| !self.gone.contains(*o)) {
             let sizes = match object {
                 Object::Partition(key) => {
-                    let own = self.spec.partitions.keys().filter(|k| k.set == key.set);
-                    let index = own.into_iter().position(|k| k == key);
+                    let mut own = self.spec.partitions.keys().filter(|k| k.set == key.set);
+                    let index = own.position(|k| k == key);
                     let placed = solved.disks.get(&key.set).into_iter().flatten();
                     placed.filter_map(|disk| disk.get(index?).copied().flatten()).map(|p| p.length).collect()
                 }
@@ -121,12 +122,10 @@ impl Problem<'_> {
             None => self.below_sizes(object, solved).into_iter().map(|d| lvm::extents_on(d, extent)).collect(),
         };
         let extents = kept.map_or_else(|| devices.iter().sum(), |k| k.extents);
-        let staying = kept.map_or(0, |k| k.taken + k.volumes.values().map(|v| v.extents + v.metadata).sum::<u64>());
         let wishes = self.wishes(name, group, need);
-        let available = extents.checked_sub(staying)?;
-        let (mut got, spare) = wishes.share(available)?;
+        let (mut got, spare) = wishes.share(extents)?;
         let reserved = if group.reserve.is_some() { got.pop().unwrap_or(0) } else { 0 };
-        let free = available - spare - reserved - got.iter().sum::<u64>();
+        let free = extents - spare - reserved - got.iter().sum::<u64>();
         let mut made: IndexMap<&str, VolumeSize> = self
             .made_volumes(name, group)
             .zip(got)
@@ -142,7 +141,7 @@ impl Problem<'_> {
         let mut volumes = IndexMap::new();
         for (volume, v) in &group.lvs {
             let thin = || {
-                let shown = v.virtual_size.map_or(0, |s| s.bytes()).div_ceil(extent);
+                let shown = v.virtual_size.map_or(0, ByteSize::bytes).div_ceil(extent);
                 (v.kind == VolumeKind::Thin).then_some(VolumeSize { extents: shown, ..VolumeSize::default() })
             };
             let gone = self.gone.contains(&Object::Volume(name.to_owned(), volume.clone()));

@@ -15,6 +15,7 @@ use super::share::{self, Claim};
 use super::{DiskSize, KeptPartition, Placed, Problem, Short};
 use crate::layout::spec::{Partition, PartitionKey, Side};
 use crate::layout::stack::Object;
+use crate::units::ByteSize;
 
 /// What a partition of a set wants.
 #[derive(Clone, Debug)]
@@ -156,7 +157,7 @@ impl Set<'_> {
     fn assign(&self, index: usize, whole: u64, holes: &mut Vec<Hole>) -> Result<(), Short> {
         let disk = &self.disks[index];
         for i in self.made(disk).filter(|i| self.wishes[*i].partition.start.is_some()) {
-            let start = self.wishes[i].partition.start.map_or(0, |s| s.bytes());
+            let start = self.wishes[i].partition.start.map_or(0, ByteSize::bytes);
             let at = start / self.unit;
             let within = |h: &Hole| h.begin <= at && at < h.end && !(h.pinned && h.begin == at);
             let hole = holes.iter().position(within).filter(|_| start.is_multiple_of(self.unit));
@@ -323,6 +324,6 @@ impl Problem<'_> {
             Some(4096) => 260 << 20,
             _ => 100 << 20,
         };
-        partition.min.map_or(0, |m| m.bytes()).max(esp)
+        partition.min.map_or(0, ByteSize::bytes).max(esp)
     }
 }

@@ -130,7 +130,7 @@ impl Pool {
 /// What the volumes of a group want of it, and the reserve.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Wishes {
-    /// By volume; of pools with their metadata. The reserve comes last, where there is one.
+    /// By volume; of pools with their metadata. Behind them what stays, and last the reserve, where there are any.
     pub claims: Vec<Claim>,
     /// Which claims are pools.
     pub pools: Vec<(usize, Pool)>,

@@ -8,10 +8,12 @@
 //! The plan gives mdadm `--data-offset` and `--size`, so what stands here is what becomes. The offset is that of mdadm
 //! (`validate_geometry1` in its super1.c), with one exception. There it doubles where a member passes a power of two,
 //! and an array would become smaller because its members are bigger. Here it grows byte by byte until the array has
-//! caught up.
+//! caught up. (An array has one offset, that of its smallest member. So where members of level 0 differ, and the smallest
+//! alone becomes bigger, the others can lose what it gains.)
 
 use super::range::ALIGN;
 use crate::layout::spec::{Bitmap, Level, Metadata, Raid, Raid10Layout};
+use crate::units::ByteSize;
 
 const KIB: u64 = 1 << 10;
 const GIB: u64 = 1 << 30;
@@ -68,7 +70,7 @@ impl Geometry {
             'n' => Copies { near: layout.copies.into(), far: 1 },
             _ => Copies { near: 1, far: layout.copies.into() },
         };
-        let chunk = if raid.level.is_striped() { raid.chunk.map_or(CHUNK, |c| c.bytes()).max(512) } else { 0 };
+        let chunk = if raid.level.is_striped() { raid.chunk.map_or(CHUNK, ByteSize::bytes).max(512) } else { 0 };
         let bitmap = raid.level.is_redundant() && raid.bitmap != Some(Bitmap::None);
         Self { level: raid.level, metadata: raid.metadata, copies, chunk, bitmap }
     }
@@ -136,7 +138,7 @@ impl Geometry {
     }
 
     fn whole(&self, bytes: u64) -> u64 {
-        if self.chunk == 0 { bytes } else { bytes / self.chunk * self.chunk }
+        bytes.checked_div(self.chunk).map_or(bytes, |chunks| chunks * self.chunk)
     }
 
     fn offset(&self, member: u64) -> u64 {
@@ -181,7 +183,6 @@ fn bitmap_space(member: u64) -> u64 {
 mod tests {
     use super::*;
     use crate::layout::spec::{Ref, Resync};
-    use crate::units::ByteSize;
 
     const MIB: u64 = 1 << 20;
 

@@ -5,11 +5,12 @@
 
 use super::lvm::{self, Pool, Wishes};
 use super::md::Geometry;
-use super::share::{self, Claim};
+use super::share::Claim;
 use super::{LUKS_HEADER, Problem, Short};
 use crate::layout::size::Size;
-use crate::layout::spec::{Level, Raid, VolumeGroup, VolumeKind};
+use crate::layout::spec::{Level, Raid, Volume, VolumeGroup, VolumeKind};
 use crate::layout::stack::Object;
+use crate::units::ByteSize;
 use std::collections::HashMap;
 
 /// The least of each object in bytes, and what cannot be.
@@ -90,7 +91,7 @@ impl Problem<'_> {
         if let Some(kept) = self.ground.kept.groups.get(group).and_then(|k| k.volumes.get(name)) {
             needs.check(object, kept.extents.saturating_mul(extent));
         } else if volume.kind == VolumeKind::Thin {
-            let shown = volume.virtual_size.map_or(0, |s| s.bytes());
+            let shown = volume.virtual_size.map_or(0, ByteSize::bytes);
             needs.check(object, shown.div_ceil(extent).saturating_mul(extent));
         } else if let Some(has) = volume.size.as_ref().and_then(|s| fixed(s, extent)) {
             needs.check(object, has);
@@ -101,14 +102,11 @@ impl Problem<'_> {
         let Some(group) = self.spec.lvm.get(name) else { return };
         let extent = self.extent(name, group);
         let least = self.wishes(name, group, |o| needs.of(o)).least().unwrap_or(u64::MAX);
+        needs.ask(object, least.saturating_mul(extent));
         if let Some(kept) = self.ground.kept.groups.get(name) {
-            let own: u64 = kept.volumes.values().map(|v| v.extents + v.metadata).sum();
-            let has = kept.extents.saturating_sub(kept.taken).saturating_sub(own);
-            needs.ask(object, least.saturating_mul(extent));
-            needs.check(object, has.saturating_mul(extent));
+            needs.check(object, kept.extents.saturating_mul(extent));
             return;
         }
-        needs.ask(object, least.saturating_mul(extent));
         let extents = |bytes: u64| lvm::extents_on(bytes, extent);
         self.ask_sum(object, least.max(1), extents, |n| lvm::device_for(n, extent), needs);
     }
@@ -187,9 +185,10 @@ impl Problem<'_> {
                 let least = wish.claim.at(whole);
                 let others = (0..set.wishes.len()).filter(|i| *i != index && !set.wishes[*i].gone);
                 let others = others.fold(0u64, |sum, i| sum.saturating_add(set.least(i, whole)));
-                let room = match (most, wish.claim.weight) {
-                    (false, _) | (true, 0) => least,
-                    (true, _) => whole.saturating_sub(others).min(wish.claim.most.unwrap_or(u64::MAX)).max(least),
+                let grows = wish.claim.weight > 0 || wish.claim.percent > 0;
+                let room = match most && grows {
+                    false => least,
+                    true => whole.saturating_sub(others).min(wish.claim.most.unwrap_or(u64::MAX)).max(least),
                 };
                 let kept = set.disks.iter().flat_map(|d| &d.kept).filter(|k| k.key.as_ref() == Some(key));
                 kept.map(|k| k.length).min().unwrap_or(room.saturating_mul(set.unit))
@@ -240,7 +239,7 @@ impl Problem<'_> {
         self.ground.kept.groups.get(name).map_or(group.extent.bytes(), |k| k.extent).max(512)
     }
 
-    /// What the volumes that are made in a group want of it, in document order, and the reserve.
+    /// What is wanted of a group: by the volumes that are made, in document order, by what stays, by the reserve.
     pub(super) fn wishes(&self, name: &str, group: &VolumeGroup, need: impl Fn(&Object) -> u64) -> Wishes {
         let extent = self.extent(name, group);
         let mut wishes = Wishes::default();
@@ -249,12 +248,17 @@ impl Problem<'_> {
             let v = &group.lvs[volume];
             let Some(mut claim) = self.volume_claim(v, need(&object), extent) else { continue };
             if v.kind == VolumeKind::ThinPool {
-                let pool = Pool { extent, chunk: v.chunk.map(|c| c.bytes()) };
+                let pool = Pool { extent, chunk: v.chunk.map(ByteSize::bytes) };
                 let most = claim.most.unwrap_or(u64::MAX).min(pool.most());
                 claim = Claim { least: pool.whole(claim.least), most: Some(pool.whole(most)), ..claim };
                 wishes.pools.push((wishes.claims.len(), pool));
             }
             wishes.claims.push(claim);
+        }
+        if let Some(kept) = self.ground.kept.groups.get(name) {
+            let own = kept.volumes.values().map(|v| v.extents.saturating_add(v.metadata));
+            let least = own.fold(kept.taken, u64::saturating_add);
+            wishes.claims.push(Claim { least, ..Claim::default() });
         }
         wishes.claims.extend(group.reserve.map(|p| Claim { percent: p.number().into(), ..Claim::default() }));
         wishes
@@ -270,7 +274,7 @@ impl Problem<'_> {
         made.map(|(volume, _)| volume.as_str())
     }
 
-    fn volume_claim(&self, volume: &crate::layout::spec::Volume, need: u64, extent: u64) -> Option<Claim> {
+    fn volume_claim(&self, volume: &Volume, need: u64, extent: u64) -> Option<Claim> {
         let size = volume.size.unwrap_or(Size::Rest);
         let claim = Claim::of(&size, need, extent, self.ground.ram).ok()?;
         Some(Claim { step: volume.stripes.unwrap_or(1).into(), ..claim })

@@ -40,13 +40,28 @@ impl Problem<'_> {
                 found.push(Diagnostic::error("L130", format!("raid.{name}.members"), text));
             }
         }
+        found.extend(self.stripes());
         found.extend(self.memory_wanted());
         found.truncate(DIAGNOSTIC_LIMIT);
         found
     }
 
+    /// Volumes that are striped over more devices than their group has.
+    fn stripes(&self) -> Vec<Diagnostic> {
+        let mut found = Vec::new();
+        for (name, group) in self.spec.lvm.iter().filter(|(n, _)| !self.ground.kept.groups.contains_key(*n)) {
+            let below = self.stack.below(&Object::Group(name.clone()));
+            let devices: u64 = below.iter().map(|o| self.replicas(o)).sum();
+            for (volume, v) in &group.lvs {
+                let Some(stripes) = v.stripes.filter(|s| devices > 0 && u64::from(*s) > devices) else { continue };
+                let text = format!("striped over {stripes} devices, the group has {devices}");
+                found.push(Diagnostic::error("L130", format!("lvm.{name}.lvs.{volume}.stripes"), text));
+            }
+        }
+        found
+    }
+
     fn memory_wanted(&self) -> Option<Diagnostic> {
-        let of_ram = |size: &Size| matches!(size, Size::Of { base: Base::Ram, .. });
         let mut partitions = self.spec.partitions.iter().filter(|(_, p)| of_ram(&p.size));
         let volumes = self.spec.lvm.iter().flat_map(|(g, group)| {
             group.lvs.iter().filter(|(_, v)| v.size.as_ref().is_some_and(of_ram)).map(move |(v, _)| (g, v))
@@ -131,9 +146,8 @@ impl Problem<'_> {
         let lines = there.map(|w| {
             let object = Object::Partition(w.key.clone());
             let text = self.claim_text(&w.key.name, &w.claim, whole, set.unit);
-            // A filesystem on the partition itself says nothing more.
-            let simple = self.stack.above(&object).iter().all(|o| matches!(o, Object::Filesystem(_)));
-            match self.carried_text(&object).filter(|_| !simple) {
+            let with_group = self.stack.burden(&object).iter().any(|o| matches!(o, Object::Group(_)));
+            match self.carried_text(&object).filter(|_| with_group) {
                 Some(carried) => format!("{text} ({carried})"),
                 None => text,
             }
@@ -162,6 +176,10 @@ impl Problem<'_> {
         }
         with_backup(low, disk.sector)
     }
+}
+
+fn of_ram(size: &Size) -> bool {
+    matches!(size, Size::Of { base: Base::Ram, .. })
 }
 
 /// The smallest disk whose partitions can end at this MiB.

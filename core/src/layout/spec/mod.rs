@@ -6,6 +6,8 @@
 //!     └── boot.install-on
 //! ```
 
+#[cfg(test)]
+pub mod arbitrary;
 mod boot;
 mod disks;
 mod filesystem;
@@ -94,7 +96,7 @@ pub enum SchemaId {
 }
 
 /// A firmware.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Firmware {
     /// The BIOS of PCs.
@@ -106,6 +108,15 @@ pub enum Firmware {
 impl Firmware {
     /// The words of a document.
     pub const WORDS: [(&str, Self); 2] = [("bios", Self::Bios), ("uefi", Self::Uefi)];
+
+    /// The name for people.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Bios => "BIOS",
+            Self::Uefi => "UEFI",
+        }
+    }
 }
 
 /// Whether something that is there already is kept.

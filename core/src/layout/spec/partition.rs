@@ -98,7 +98,7 @@ impl Side {
 }
 
 /// An attribute of a partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Attribute {
     /// Bit 0: the machine needs it.

@@ -9,8 +9,17 @@ use serde_json::Value;
 pub fn json_schema() -> Value {
     let mut schema = schemars::schema_for!(Spec).to_value();
     without_null(&mut schema);
+    disks_may_be_elsewhere(&mut schema);
     schema["$id"] = "cv.layout/v1".into();
     schema
+}
+
+/// A document that extends others may leave its sets to them.
+fn disks_may_be_elsewhere(schema: &mut Value) {
+    if let Some(Value::Array(required)) = schema.get_mut("required") {
+        required.retain(|key| key != "disks");
+    }
+    schema["anyOf"] = serde_json::json!([{"required": ["disks"]}, {"required": ["extends"]}]);
 }
 
 /// A text, or a list of texts.

@@ -31,6 +31,12 @@ pub enum Program {
     GrubMkimage,
     /// Copies files into FAT.
     Mcopy,
+    /// Makes an initramfs on Enterprise Linux and others.
+    Dracut,
+    /// Makes an initramfs on Debian and Ubuntu.
+    Mkinitramfs,
+    /// Shows and changes the entries in UEFI firmware.
+    Efibootmgr,
     /// Makes a squashfs of an archive.
     Tar2sqfs,
     /// Makes an archive of a squashfs.
@@ -56,6 +62,9 @@ impl Program {
             Self::Cryptsetup => (&["cryptsetup"], "cryptsetup-bin", "cryptsetup"),
             Self::GrubMkimage => (&["grub-mkimage", "grub2-mkimage"], "grub-common", "grub2-tools"),
             Self::Mcopy => (&["mcopy"], "mtools", "mtools"),
+            Self::Dracut => (&["dracut"], "dracut", "dracut"),
+            Self::Mkinitramfs => (&["mkinitramfs"], "initramfs-tools", "dracut"),
+            Self::Efibootmgr => (&["efibootmgr"], "efibootmgr", "efibootmgr"),
             Self::Tar2sqfs => (&["tar2sqfs"], "squashfs-tools-ng", "squashfs-tools-ng"),
             Self::Sqfs2tar => (&["sqfs2tar"], "squashfs-tools-ng", "squashfs-tools-ng"),
         };

@@ -3,13 +3,14 @@
 use super::{Nodes, Running, Secrets};
 use crate::error::{Error, Result};
 use crate::layout::apply::backend::Devices;
+use crate::layout::apply::mount::Workplace;
 use crate::layout::apply::{mkfs, mount, partitions};
 use crate::layout::device::OpenDisk;
 use crate::layout::gate::Gate;
 use crate::layout::plan::{Device, Layer, Plan, PlannedFilesystem};
 use crate::layout::signature::{self, Signature};
 use crate::sys::mount as sys_mount;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Nodes of what there is, and what was started.
 pub(in crate::layout::apply) struct Kernel<'a> {
@@ -25,7 +26,12 @@ impl<'a> Kernel<'a> {
     ///
     /// # Errors
     /// `Io`.
-    pub(in crate::layout::apply) fn new(plan: &'a Plan, secrets: &'a Secrets, directory: &Path, stop: &'a dyn Fn() -> bool) -> Result<Self> {
+    pub(in crate::layout::apply) fn new(
+        plan: &'a Plan,
+        secrets: &'a Secrets,
+        directory: &Path,
+        stop: &'a dyn Fn() -> bool,
+    ) -> Result<Self> {
         let nodes = Nodes::new(directory)?;
         let running = Running::new(plan, &nodes, stop);
         Ok(Self { plan, secrets, nodes, running, stop })
@@ -64,8 +70,13 @@ impl Devices for Kernel<'_> {
         mount::mount_all(self.plan, &self.nodes, target)
     }
 
-    fn unmount(&mut self, target: &Path) -> Result<()> {
-        sys_mount::unmount_all(target)
+    fn mount_mirrors(&mut self, directory: &Path) -> Result<Vec<PathBuf>> {
+        mount::mount_mirrors(self.plan, &self.nodes, directory)
+    }
+
+    fn unmount(&mut self, work: &Workplace) -> Result<()> {
+        sys_mount::unmount_all(&work.mirrors())?;
+        sys_mount::unmount_all(&work.target())
     }
 
     fn settle(&mut self, _: &[Gate]) -> Result<()> {

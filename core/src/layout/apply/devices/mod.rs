@@ -22,8 +22,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::layout::device::ReadAt;
 use crate::layout::gate::Gate;
 use crate::layout::plan::{Device, Layer, Plan, PlannedArray, PlannedCrypt, PlannedGroup};
-use crate::layout::spec::{Key, Resync};
+use crate::layout::spec::{FsType, Key, Resync};
 use crate::sys::loopdev::make_node;
+use crate::sys::mount;
 use crate::sys::program::Program;
 use crate::sys::sysfs::{DeviceNumber, node_number};
 use lvm::Lvm;
@@ -72,10 +73,15 @@ impl Nodes {
         self.stand_ins.insert(device, size);
     }
 
-    /// The size of the memory that stands in for a device.
-    #[must_use]
-    pub fn is_stand_in(&self, device: Device) -> Option<u64> {
-        self.stand_ins.get(&device).copied()
+    /// Mounts the filesystem of a device, or what stands in for it.
+    ///
+    /// # Errors
+    /// `Unsupported`, `Denied` or `Io`.
+    pub fn mount(&self, device: Device, at: &Path, kind: FsType, options: &[String]) -> Result<()> {
+        match self.stand_ins.get(&device) {
+            Some(size) => mount::tmpfs(at, &format!("mode=0755,size={size}")),
+            None => mount::device(self.path(device)?, at, kind.name(), options),
+        }
     }
 
     /// The node of a device.

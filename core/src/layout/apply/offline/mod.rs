@@ -21,6 +21,7 @@ pub use stack::Stack;
 
 use super::backend::Devices;
 use super::devices::Nodes;
+use super::mount::Workplace;
 use super::{erase::Erasure, mkfs, mount};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Unit;
@@ -101,6 +102,16 @@ impl<'a> Offline<'a> {
         beside.chain([std::env::temp_dir()]).collect()
     }
 
+    /// Nodes for mounting; what is FAT has memory in its place.
+    fn nodes(&self) -> Result<Nodes> {
+        let directory = self.nodes.as_ref().ok_or_else(|| Error::new(ErrorKind::Bug, "nothing is installed"))?;
+        let mut nodes = Nodes::new(directory)?;
+        for fs in self.plan.filesystems().iter().filter(|fs| fs.kind == FsType::Vfat) {
+            fs.places().for_each(|(device, _)| nodes.stand_in(device, self.plan.glance(device).size));
+        }
+        Ok(nodes)
+    }
+
     fn number(device: &LoopDevice) -> Result<DeviceNumber> {
         let stat = rustix::fs::fstat(device).map_err(|e| Error::io("ask", device.path().display(), e))?;
         Ok(DeviceNumber::from_raw(stat.st_rdev))
@@ -171,14 +182,9 @@ impl Devices for Offline<'_> {
     }
 
     fn mount(&mut self, target: &Path) -> Result<()> {
-        let directory = self.nodes.as_ref().ok_or_else(|| Error::new(ErrorKind::Bug, "nothing is installed"))?;
-        let mut nodes = Nodes::new(directory)?;
-        for (fs, _) in self.plan.mounts() {
+        let mut nodes = self.nodes()?;
+        for (fs, _) in self.plan.mounts().into_iter().filter(|(fs, _)| fs.kind != FsType::Vfat) {
             let glance = self.plan.glance(fs.on);
-            if fs.kind == FsType::Vfat {
-                nodes.stand_in(fs.on, glance.size);
-                continue;
-            }
             let device = LoopDevice::attach(self.file(fs.on)?.as_fd(), glance.sector)?;
             nodes.add(fs.on, &glance.reference, Self::number(&device)?)?;
             self.loops.push(device);
@@ -186,13 +192,20 @@ impl Devices for Offline<'_> {
         mount::mount_all(self.plan, &nodes, target)
     }
 
-    fn unmount(&mut self, target: &Path) -> Result<()> {
+    fn mount_mirrors(&mut self, directory: &Path) -> Result<Vec<PathBuf>> {
+        mount::mount_mirrors(self.plan, &self.nodes()?, directory)
+    }
+
+    fn unmount(&mut self, work: &Workplace) -> Result<()> {
         for (fs, mount) in self.plan.mounts().into_iter().filter(|(fs, _)| fs.kind == FsType::Vfat) {
+            let tree = mount::place(&work.target(), &mount.at);
+            // Also without a boot loader, which would have brought the mirrors in step.
             for (device, _) in fs.places() {
-                fat::fill(&mount::place(target, &mount.at), &self.file(device)?.path(), self.stop)?;
+                fat::fill(&tree, &self.file(device)?.path(), self.stop)?;
             }
         }
-        sys_mount::unmount_all(target)?;
+        sys_mount::unmount_all(&work.mirrors())?;
+        sys_mount::unmount_all(&work.target())?;
         for device in self.loops.drain(..) {
             rustix::fs::fsync(&device).map_err(|e| Error::io("write", device.path().display(), e))?;
         }

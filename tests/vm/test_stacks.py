@@ -1,0 +1,202 @@
+#!/usr/bin/env python3
+"""A Debian tree is deployed with what this machine's kernel may lack: MD, LVM, LUKS, vfat. A guest of User-Mode Linux
+partitions and installs, then the disks boot in QEMU, by their own firmware and boot loader, and each mount, array, volume
+and swap of the plan is there; a prompt alone proves little.
+
+  mirror   two disks: ESP on both, /boot on RAID1, RAID1 + LVM with xfs root and swap, for UEFI and for BIOS
+  plain    one disk: ext4 without LVM, UEFI
+  luks     one disk: the root in LUKS, its passphrase typed at the console, UEFI
+Tier 1 boots `mirror` twice: UEFI with both disks, BIOS without the first. --full boots each firmware with both disks and
+without either one, and the others.
+
+Needs: root, CVCTL, what `tests/setup.sh vm storage` installs.  Time: install 40 s, each boot 30 to 90 s.
+"""
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+from vm import Guest  # noqa: E402
+
+CV = os.environ.get("CVCTL") or sys.exit("CVCTL is not set")
+UML = f"{HERE}/../storage/uml-run.sh"
+FULL = os.environ.get("FULL") == "1"
+NODE = "node007"
+PASSPHRASE = "correct horse"
+CONSOLE = "boot: {loader: grub2, install-on: os, cmdline: ['console=ttyS0,115200n8']}\n"
+MIRROR = """\
+schema: cv.layout/v1
+name: mirror
+firmware: [uefi, bios]
+disks: {os: {count: 2}}
+partitions:
+  os/biosboot: {type: bios-boot, size: 1MiB}
+  os/esp:      {type: esp, size: 120MiB}
+  os/boot:     {type: linux-raid, size: 300MiB}
+  os/pv:       {type: linux-raid, size: rest}
+raid:
+  boot: {level: 1, members: [os/boot], metadata: "1.0", bitmap: none, sync: assume-clean}
+  pv:   {level: 1, members: [os/pv], sync: assume-clean}
+lvm:
+  sys: {pvs: [raid/pv], lvs: {root: {size: 1200MiB}, var: {size: 400MiB}, swap: {size: 64MiB}}}
+filesystems:
+  esp:  {on: os/esp, type: vfat, label: ESP, mirror: sync, mount: {at: /boot/efi}}
+  boot: {on: raid/boot, type: ext4, label: boot, mount: {at: /boot}}
+  root: {on: lvm/sys/root, type: xfs, label: root, mount: {at: /}}
+  var:  {on: lvm/sys/var, type: ext4, mount: {at: /var}}
+  swap: {on: lvm/sys/swap, type: swap}
+""" + CONSOLE
+PLAIN = """\
+schema: cv.layout/v1
+name: plain
+firmware: [uefi]
+disks: {os: {}}
+partitions:
+  os/esp:  {type: esp, size: 120MiB}
+  os/root: {type: root, size: rest}
+filesystems:
+  esp:  {on: os/esp, type: vfat, mount: {at: /boot/efi}}
+  root: {on: os/root, type: ext4, mount: {at: /}}
+""" + CONSOLE
+LUKS = """\
+schema: cv.layout/v1
+name: luks
+firmware: [uefi]
+disks: {os: {}}
+partitions:
+  os/esp:   {type: esp, size: 120MiB}
+  os/boot:  {type: linux, size: 300MiB}
+  os/crypt: {type: luks, size: rest}
+luks: {root: {on: os/crypt, keys: [{secret: "ref:root"}]}}
+filesystems:
+  esp:  {on: os/esp, type: vfat, mount: {at: /boot/efi}}
+  boot: {on: os/boot, type: ext4, mount: {at: /boot}}
+  root: {on: luks/root, type: ext4, mount: {at: /}}
+""" + CONSOLE
+
+
+def install(work: str, name: str, text: str, disks: int, mib: int) -> tuple[dict, list[str]]:
+    """Deploys in a guest; the plan and the disks."""
+    with open(f"{work}/{name}.yaml", "w", encoding="utf-8") as f:
+        f.write(text)
+    images = [f"{work}/{name}-{n}.img" for n in range(disks)]
+    for image in images:
+        with open(image, "wb") as f:
+            f.truncate(mib << 20)
+    given = " ".join(f"--disk os=/dev/ubd{chr(ord('a') + n)}" for n in range(disks))
+    script = f"""set -e
+cv="/mnt/cvctl -q -o json --store /mnt/store layout"
+args="/mnt/{name}.yaml {given} --image debian --hostname {NODE} --seed {'07' * 16}"
+$cv plan $args > /run/plan.json
+token=$(python3 -c 'import json; print(json.load(open("/run/plan.json"))["token"])')
+$cv apply $args --confirm $token --secret root=/mnt/secret
+cp /run/plan.json /mnt/{name}.json
+"""
+    with open(f"{work}/install.sh", "w", encoding="utf-8") as f:
+        f.write(script)
+    begin = time.monotonic()
+    flags = [word for image in images for word in ("-d", image)]
+    done = subprocess.run([UML, "-m", "1500", "-t", "900", *flags, "-w", work, "--", "bash", "/mnt/install.sh"],
+                          capture_output=True, text=True, check=False)
+    if done.returncode == 77:
+        print(done.stderr)
+        sys.exit(77)
+    if done.returncode:
+        sys.exit(f"{name}: exit {done.returncode}\n{done.stdout[-4000:]}{done.stderr[-2000:]}")
+    print(f"ok: {name} installed in {time.monotonic() - begin:.0f} s", flush=True)
+    with open(f"{work}/{name}.json", encoding="utf-8") as f:
+        return json.load(f), images
+
+
+def boots(plan: dict, images: list[str], firmware: str, missing: int | None = None, passphrase: str | None = None) -> None:
+    """Boots a copy of the disks, less a missing one, and compares what runs with the plan."""
+    work = tempfile.mkdtemp(prefix="libcv-stacks-", dir="/dev/shm")
+    try:
+        left = [i for n, i in enumerate(images) if n != missing]
+        copies = [f"{work}/{os.path.basename(i)}" for i in left]
+        for image, copy in zip(left, copies):
+            subprocess.run(["cp", "--sparse=always", image, copy], check=True)
+        what = f"{plan['layout']}, {firmware}" + (f", without disk {missing + 1}" if missing is not None else "")
+        with Guest(copies, memory=1024, firmware=firmware) as g:
+            if passphrase:
+                g.wait(r"Please unlock disk [^:]*: ", 200)
+                g.send(passphrase + "\n")
+            g.wait(rf"{NODE} login: ", 300)
+            g.login("root", "cv")
+            assert g.command("hostname") == NODE
+            check(g, plan, degraded=missing is not None)
+            g.power_off()
+            seconds = dict(g.milestones)[rf"{NODE} login: "]
+        print(f"ok: {what}: boots in {seconds:.0f} s", flush=True)
+    finally:
+        shutil.rmtree(work)
+
+
+def check(g: Guest, plan: dict, degraded: bool) -> None:
+    wanted = {f["mount"]["at"]: f for f in plan["filesystems"] if f.get("mount")}
+    g.command("systemctl is-system-running --wait >/dev/null; true", 200)
+    seen = {}
+    for line in g.command("findmnt -rno TARGET,FSTYPE,UUID -t ext4,xfs,btrfs,vfat").splitlines():
+        target, kind, uuid = line.split()
+        seen[target] = (kind, uuid)
+    for at, f in wanted.items():
+        uuids = {f["uuid"]} | ({m["uuid"] for m in f["mirrors"]} if degraded else set())
+        # The ESP that is mounted is the first one; without its disk there is none, and the system runs all the same.
+        if degraded and at not in seen and f["mirrors"]:
+            continue
+        assert at in seen, f"{at} is not mounted: {sorted(seen)}"
+        assert seen[at][0] == f["type"] and seen[at][1] in uuids, f"{at}: {seen[at]}, planned {f}"
+    swaps = sum(f["type"] == "swap" for f in plan["filesystems"])
+    assert int(g.command("tail -n +2 /proc/swaps | wc -l")) == swaps
+    status = g.command("cat /proc/mdstat")
+    for array in plan["arrays"]:
+        shown = g.command(f"mdadm --detail /dev/md/{array['name']}")
+        assert array["uuid"] in shown, shown
+        assert ("degraded" in shown) == degraded, shown
+    states = re.findall(r"\[([U_]+)\]", status)
+    assert len(states) == len(plan["arrays"]), status
+    for group in plan["groups"]:
+        for volume in group["volumes"]:
+            size = int(g.command(f"blockdev --getsize64 {volume['device']}"))
+            assert size == volume["size"], f"{volume['name']}: {size} instead of {volume['size']}"
+    failed = g.command("systemctl --failed --plain --no-legend")
+    assert failed == "" or degraded and all("efi" in line for line in failed.splitlines()), failed
+
+
+def main() -> None:
+    root = subprocess.check_output([f"{HERE}/../beds/make-root.sh"], text=True).splitlines()[-1]
+    with tempfile.TemporaryDirectory(prefix="libcv-stacks-", dir="/dev/shm") as work:
+        shutil.copy(CV, f"{work}/cvctl")
+        with open(f"{work}/secret", "w", encoding="utf-8") as f:
+            f.write(PASSPHRASE)
+        store = [CV, "-q", "--store", f"{work}/store"]
+        subprocess.run([*store[:2], "store", "init", f"{work}/store"], check=True)
+        subprocess.run([*store, "image", "capture", root, "--name", "debian"], check=True, stdout=subprocess.DEVNULL)
+        plan, images = install(work, "mirror", MIRROR, 2, 2600)
+        boots(plan, images, "uefi")
+        boots(plan, images, "bios", missing=0)
+        if not FULL:
+            return
+        boots(plan, images, "bios")
+        boots(plan, images, "bios", missing=1)
+        boots(plan, images, "uefi", missing=0)
+        boots(plan, images, "uefi", missing=1)
+        for image in images:
+            os.unlink(image)
+        plan, images = install(work, "plain", PLAIN, 1, 2000)
+        boots(plan, images, "uefi")
+        plan, images = install(work, "luks", LUKS, 1, 2000)
+        boots(plan, images, "uefi", passphrase=PASSPHRASE)
+
+
+if __name__ == "__main__":
+    main()
+    print("PASS")
