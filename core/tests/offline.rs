@@ -516,7 +516,7 @@ fn a_full_filesystem_is_told() {
     }
     let dir = tempfile::tempdir().unwrap();
     in_private_mounts(|| {
-        for (kind, size) in [("xfs", 12), ("ext4", 1)] {
+        for (kind, size) in [("xfs", 40), ("ext4", 1)] {
             mount::tmpfs(dir.path(), &format!("size={size}m"))?;
             let disk = image(dir.path(), "disk", 500 * MIB);
             let text = SMALL.replace("ext4", kind);

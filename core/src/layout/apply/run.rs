@@ -57,6 +57,8 @@ impl<'a> Run<'a> {
         match self.make(&mut *devices, &stop) {
             Ok(applied) => devices.finish(&self.gates).map(|()| applied),
             Err(e) => {
+                // What is undone may make room.
+                let e = self.explain(e);
                 let mirrors = self.unmounted(mount::Workplace::mirrors);
                 let undone = mirrors.and(self.unmounted(mount::Workplace::target)).and(devices.stop(&self.gates));
                 Err(self.explain(e).with_failed_undo(undone))

@@ -255,6 +255,15 @@ mod tests {
         }
     }
 
+    fn stretch<'a>(shape: &Shape, length: u64, columns: Vec<Column<'a>>) -> Stretch<'a> {
+        match shape {
+            Shape::Linear => Stretch::linear(length, columns[0].clone()),
+            Shape::Mirror => Stretch::mirrored(length, columns),
+            Shape::Stripes { unit } => Stretch::striped(length, *unit, 1, columns),
+            Shape::Near { unit, copies } => Stretch::striped(length, *unit, usize::try_from(*copies).unwrap(), columns),
+        }
+    }
+
     fn shapes() -> impl Strategy<Value = Shape> {
         prop_oneof![
             Just(Shape::Linear),
@@ -274,18 +283,7 @@ mod tests {
         ) {
             let disks = disks(3, 900);
             let under = 360u64;
-            let copies = |shape: &Shape| match shape {
-                Shape::Linear => 1,
-                Shape::Mirror => 3,
-                Shape::Stripes { .. } => 1,
-                Shape::Near { copies, .. } => usize::try_from(*copies).unwrap(),
-            };
-            let stretch = |columns: Vec<Column<'_>>| match &lower {
-                Shape::Linear => Stretch::linear(under, columns[0].clone()),
-                Shape::Mirror => Stretch::mirrored(under, columns),
-                Shape::Stripes { unit } | Shape::Near { unit, .. } => Stretch::striped(under, *unit, copies(&lower), columns),
-            };
-            let array: Shared<'_> = Rc::new(Mapped::new(vec![stretch(columns(&disks, lower_start))]).unwrap());
+            let array: Shared<'_> = Rc::new(Mapped::new(vec![stretch(&lower, under, columns(&disks, lower_start))]).unwrap());
             // Pieces of the array beside each other, as extents: none shares bytes with another.
             let mut free = 0;
             let mut volume = Vec::new();

@@ -176,9 +176,9 @@ impl Devices for Offline<'_> {
 
     fn format(&mut self, fs: &PlannedFilesystem, device: Device, uuid: &str) -> Result<()> {
         let file = Scratch::make(&self.directories(), self.plan.glance(device).size)?;
-        mkfs::call_for_file(self.plan, fs, device, uuid, &file.path()).run(self.stop)?;
+        let call = mkfs::call_for_file(self.plan, fs, device, uuid, &file.path());
         self.files.insert(device, file);
-        Ok(())
+        call.run(self.stop).map(drop)
     }
 
     fn mount(&mut self, target: &Path) -> Result<()> {

@@ -199,3 +199,88 @@ fn segments(
     }
     Ok(segments)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn group() -> PlannedGroup {
+        let (pvs, volumes) = (Vec::new(), Vec::new());
+        PlannedGroup { name: "v".into(), pvs, extent: 4 << 20, extents: 0, free: 0, volumes, sector: 512 }
+    }
+
+    fn volume(extents: u64, stripes: u32) -> PlannedVolume {
+        PlannedVolume {
+            name: "l".into(),
+            kind: VolumeKind::Linear,
+            extents,
+            stripes: Some((stripes, 64 << 10)),
+            chunk: None,
+            metadata: 0,
+            pool: None,
+            size: extents * (4 << 20),
+        }
+    }
+
+    fn physical(extents: &[u64]) -> Vec<Physical> {
+        let made = |(n, extents): (usize, &u64)| Physical {
+            name: format!("pv{n}"),
+            uuid: String::new(),
+            device: String::new(),
+            status: Vec::new(),
+            size: 0,
+            start: PV_START,
+            extents: *extents,
+        };
+        extents.iter().enumerate().map(made).collect()
+    }
+
+    #[test]
+    fn a_volume_goes_on_where_the_device_ends() {
+        let (pvs, mut used) = (physical(&[5, 0, 9]), vec![2, 0, 0]);
+        let found = segments(&group(), &volume(8, 1), &pvs, &mut used).unwrap();
+        let on = |volume: &str, extent| Mapping::Linear(On { volume: volume.into(), extent });
+        assert_eq!(
+            found,
+            [
+                Segment { start: 0, extents: 3, mapping: on("pv0", 2) },
+                Segment { start: 3, extents: 5, mapping: on("pv2", 0) },
+            ]
+        );
+        assert_eq!(used, [5, 0, 5]);
+        let full = segments(&group(), &volume(5, 1), &pvs, &mut used).unwrap_err();
+        assert_eq!(full.kind(), ErrorKind::Limit);
+    }
+
+    proptest! {
+        /// Volumes have the extents that they shall have, no extent has two owners, none lies beyond its device, and
+        /// stripes lie on different devices.
+        #[test]
+        fn extents_have_one_owner(
+            sizes in proptest::collection::vec(0u64..50, 1..5), wanted in proptest::collection::vec((1u64..20, 1u32..4), 1..6),
+        ) {
+            let (pvs, mut used) = (physical(&sizes), vec![0; sizes.len()]);
+            let mut owned = std::collections::BTreeSet::new();
+            for (each, stripes) in wanted {
+                let extents = each * u64::from(stripes);
+                let Ok(found) = segments(&group(), &volume(extents, stripes), &pvs, &mut used) else { break };
+                let mut next = 0;
+                for segment in found {
+                    prop_assert_eq!(segment.start, next);
+                    next += segment.extents;
+                    let areas: Vec<_> = segment.areas().collect();
+                    prop_assert_eq!(areas.len(), stripes as usize);
+                    for (on, extents) in areas {
+                        for extent in on.extent..on.extent + extents {
+                            prop_assert!(owned.insert((on.volume.clone(), extent)));
+                            let pv: usize = on.volume[2..].parse().unwrap();
+                            prop_assert!(extent < sizes[pv]);
+                        }
+                    }
+                }
+                prop_assert_eq!(next, extents);
+            }
+        }
+    }
+}
