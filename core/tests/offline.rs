@@ -156,8 +156,11 @@ fn examine(plan: &Plan, dir: &Path) -> Vec<String> {
             assert!(text.contains("- correct"), "{text}");
         }
         if array.data_offset > 0 {
-            let bitmap = ask("mdadm", &["--examine-bitmap", &members[0].1]);
-            assert!(bitmap.contains("0 dirty (0.0%)"), "{bitmap}");
+            let member = std::fs::read(&members[0].1).unwrap();
+            let bitmap = md::read(&Place::whole(&member)).unwrap().unwrap().bitmap.unwrap();
+            assert_eq!((bitmap.version, bitmap.covers), (4, array.component));
+            let bits = usize::try_from(bitmap.offset).unwrap() + 256;
+            assert!(member[bits..bits + 512].iter().all(|b| *b == 0), "nothing is noted as out of step");
         }
         let inside = |file: &str, n: usize| {
             let name = dir.join(format!("array-{}-{n}", array.id));
@@ -260,11 +263,13 @@ fn mirrors_volumes_and_esps_with_content() {
     }
     for sector in [512, 4096] {
         let dir = tempfile::tempdir().unwrap();
-        let disks = two(dir.path(), 1300);
+        let disks = two(dir.path(), 1100);
         // What was there before does not come through anywhere: every byte of a disk is something.
-        let noise = common::noise(8 << 20, 5);
-        let old = File::options().write(true).open(&disks[1]).unwrap();
-        (0..1300 / 8).for_each(|n| old.write_all_at(&noise, n * 8 * MIB).unwrap());
+        if sector == 512 {
+            let noise = common::noise(8 << 20, 5);
+            let old = File::options().write(true).open(&disks[1]).unwrap();
+            (0..1100 / 8).for_each(|n| old.write_all_at(&noise, n * 8 * MIB).unwrap());
+        }
         let plan = plan(MIRRORED, &disks, sector).unwrap();
         let applied = apply(&plan, Some(&Files)).unwrap();
         assert_eq!(applied.to_json()["filesystems"].as_array().unwrap().len(), 5);
@@ -334,7 +339,7 @@ fn without_privilege() {
     let dir =
         tempfile::Builder::new().permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755)).tempdir().unwrap();
     let own = |path: &Path| std::os::unix::fs::chown(path, Some(65_534), Some(65_534)).unwrap();
-    two(dir.path(), 1300).iter().for_each(|d| own(d));
+    two(dir.path(), 1100).iter().for_each(|d| own(d));
     image(dir.path(), "others.img", 80 * MIB);
     let attached = image(dir.path(), "attached.img", 80 * MIB);
     own(&attached);

@@ -250,8 +250,8 @@ def make(case: Case, work: str) -> None:
     user: dict[str, object] = {}
     if case.image:
         tree(f"{work}/tree")
-        run(*call, "--store", store, "store", "init")
-        run(*call, "--store", store, "image", "capture", f"{work}/tree", "--name", "base")
+        run(*call, "store", "init", store)
+        run(*call, "--store", store, "image", "capture", f"{work}/tree", "--name", "base", "--exact")
         call += ["--store", store]
         rest += ["--image", "base"]
     else:
