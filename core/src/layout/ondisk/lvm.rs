@@ -9,6 +9,7 @@
 //!
 //! Little endian. Sources: `lib/label/label.h`, `lib/format_text/layout.h`, `lib/misc/crc.c` of LVM2.
 
+mod config;
 pub mod export;
 pub mod text;
 
