@@ -183,9 +183,8 @@ impl Reader<'_> {
             match self.text.get(self.at)? {
                 b if b.is_ascii_whitespace() => self.at += 1,
                 b'#' => {
-                    while self.text.get(self.at).is_some_and(|b| *b != b'\n') {
-                        self.at += 1
-                    }
+                    self.at =
+                        self.text[self.at..].iter().position(|b| *b == b'\n').map_or(self.text.len(), |n| self.at + n)
                 }
                 b => return Some(*b),
             }
