@@ -174,6 +174,11 @@ fn members_and_copies_are_erased() {
         erase(&path);
         assert_blank(&path, name);
     }
+    let path = dir.path().join("zfs");
+    std::fs::write(&path, zstd::decode_all(File::open(fixture("zfs.img.zst")).unwrap()).unwrap()).unwrap();
+    assert_eq!(assert_named(&path, "zfs_member").copies.len(), 3);
+    erase(&path);
+    assert_blank(&path, "ZFS");
     let path = image(dir.path(), "pv", 64 * MIB);
     write(&path, &lvm::write(&group(64 * MIB), "pv0", &Written::default()).unwrap());
     assert_named(&path, "LVM2_member");
@@ -189,6 +194,54 @@ fn members_and_copies_are_erased() {
     assert_eq!(kinds, ["isw_raid_member", "ddf_raid_member"]);
     erase(&path);
     assert_blank(&path, "IMSM and DDF");
+}
+
+/// CRC-32C, bit by bit.
+fn crc32c(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0, |crc, b| {
+        (0..8).fold(crc ^ u32::from(*b), |c, _| if c & 1 == 1 { c >> 1 ^ 0x82f6_3b78 } else { c >> 1 })
+    })
+}
+
+/// What no program at hand makes, as bytes: the places and numbers are those of util-linux, which must name it, too.
+#[test]
+fn crafted_ones_are_named_and_erased() {
+    if !can("crafted_ones_are_named_and_erased", &["blkid", "wipefs", "mdadm"]) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    const SIZE: u64 = 80 * MIB;
+    let mut stratis = vec![0u8; 508];
+    stratis[..16].copy_from_slice(b"!Stra0tis\x86\xff\x02^\x41rh");
+    let stratis = [&crc32c(&stratis).to_le_bytes()[..], &stratis].concat();
+    let made: [(&str, &[(u64, &[u8])]); 13] = [
+        ("VMFS_volume_member", &[(MIB, b"\x0d\xd0\x01\xc0")]),
+        ("VMFS", &[(2 * MIB, b"\x5e\xf1\xab\x2f")]),
+        ("ceph_bluestore", &[(0, b"bluestore block device\n0b1f2a3c-0000-4000-8000-000000000001")]),
+        ("drbd", &[(SIZE - 4096 + 60, b"\x83\x74\x02\x6d"), (SIZE - 4096 + 80, &[0, 0, 16, 0])]),
+        ("DM_snapshot_cow", &[(0, b"SnAp")]),
+        ("DM_integrity", &[(0, b"integrt\0\x01")]),
+        ("vdo", &[(0, b"dmvdo001")]),
+        ("swsuspend", &[(4086, b"S1SUSPEND")]),
+        ("swsuspend", &[(65526, b"LINHIB0001")]),
+        ("squashfs3", &[(0, b"hsqs"), (28, &[3, 0])]),
+        (
+            "gfs",
+            &[(65536, b"\x01\x16\x19\x70\0\0\0\x01"), (65560, &1309u32.to_be_bytes()), (65564, &1401u32.to_be_bytes())],
+        ),
+        ("stratis", &[(512, &stratis)]),
+        ("stratis", &[(9 * 512, &stratis)]),
+    ];
+    for (n, (kind, pieces)) in made.iter().enumerate() {
+        let path = image(dir.path(), &n.to_string(), SIZE);
+        write(&path, &pieces.iter().map(|(at, bytes)| (*at, bytes.to_vec())).collect::<Vec<_>>());
+        let found = signature::find(&open(&path), 0, SIZE).unwrap();
+        assert_eq!(found.iter().map(|s| s.kind).collect::<Vec<_>>(), [*kind]);
+        let probed = probe(&path);
+        assert!(probed.contains(&("TYPE".to_owned(), (*kind).to_owned())), "{kind}: {probed:?}");
+        erase(&path);
+        assert_blank(&path, kind);
+    }
 }
 
 #[test]

@@ -183,8 +183,8 @@ impl Reader<'_> {
             match self.text.get(self.at)? {
                 b if b.is_ascii_whitespace() => self.at += 1,
                 b'#' => {
-                    self.at =
-                        self.text[self.at..].iter().position(|b| *b == b'\n').map_or(self.text.len(), |n| self.at + n)
+                    let rest = &self.text[self.at..];
+                    self.at += rest.iter().position(|b| *b == b'\n').unwrap_or(rest.len());
                 }
                 b => return Some(*b),
             }
