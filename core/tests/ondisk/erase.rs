@@ -90,7 +90,7 @@ const MADE: [(&str, u64, &str, &[&str]); 32] = [
 ];
 
 /// Nobody finds anything any more.
-fn assert_blank(path: &Path, what: &str) {
+pub(crate) fn assert_blank(path: &Path, what: &str) {
     let size = std::fs::metadata(path).unwrap().len();
     assert_eq!(signature::find(&open(path), 0, size).unwrap(), [], "{what}");
     assert_eq!(probe(path), [], "{what}: blkid");

@@ -11,6 +11,7 @@ mod erase;
 mod luks;
 mod lvm;
 mod md;
+mod reuse;
 
 use common::image;
 use libcv::layout::device::{OpenDisk, ReadAt, WriteAt};
