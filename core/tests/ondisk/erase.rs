@@ -214,7 +214,8 @@ fn crafted_ones_are_named_and_erased() {
     let mut stratis = vec![0u8; 508];
     stratis[..16].copy_from_slice(b"!Stra0tis\x86\xff\x02^\x41rh");
     let stratis = [&crc32c(&stratis).to_le_bytes()[..], &stratis].concat();
-    let made: [(&str, &[(u64, &[u8])]); 13] = [
+    type Pieces<'a> = &'a [(u64, &'a [u8])];
+    let made: [(&str, Pieces<'_>); 13] = [
         ("VMFS_volume_member", &[(MIB, b"\x0d\xd0\x01\xc0")]),
         ("VMFS", &[(2 * MIB, b"\x5e\xf1\xab\x2f")]),
         ("ceph_bluestore", &[(0, b"bluestore block device\n0b1f2a3c-0000-4000-8000-000000000001")]),
