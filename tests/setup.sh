@@ -16,7 +16,9 @@ PATH=$PATH:/usr/sbin:/sbin
 
 # What a group needs: a program, or a file where no program tells. Then the Debian package that has it.
 declare -A NEEDS=(
-  [unit]="cc g++ mkfs.ext4 mkfs.xfs mkfs.btrfs mkfs.vfat mcopy mdadm setfattr setfacl sgdisk sfdisk zstd tar2sqfs cpio umoci skopeo openssl mmdebstrap"
+  [unit]="cc g++ mkfs.ext4 mkfs.xfs mkfs.btrfs setfattr setfacl sgdisk sfdisk zstd tar2sqfs cpio umoci skopeo openssl mmdebstrap
+    mcopy mdadm lvm cryptsetup mkfs.vfat mkfs.exfat mkfs.ntfs mkfs.reiserfs mkfs.jfs mkfs.nilfs2 mkfs.f2fs mkfs.gfs2 mkfs.ocfs2
+    make-bcache mkudffs genisoimage mksquashfs mkfs.erofs"
   [flow]="python3 mmdebstrap mkfs.ext4 mkfs.xfs mkfs.btrfs mkfs.vfat setfattr setfacl sgdisk sfdisk zstd strace jq"
   [abi]="cc g++ objdump pkg-config python3"
   [python]="cc python3"
@@ -34,6 +36,9 @@ declare -A PACKAGE=(
   [/usr/share/OVMF/OVMF_CODE_4M.fd]=ovmf [nft]=nftables [ip]=iproute2 [unsquashfs]=squashfs-tools [restic]=restic [borg]=borgbackup
   [cc]="gcc libc6-dev" [g++]=g++ [objdump]=binutils [pkg-config]=pkg-config [busybox]=busybox-static [cpio]=cpio
   [mcopy]=mtools [umoci]=umoci [skopeo]=skopeo [tar2sqfs]=squashfs-tools-ng
+  [mkfs.exfat]=exfatprogs [mkfs.ntfs]=ntfs-3g [mkfs.reiserfs]=reiserfsprogs [mkfs.jfs]=jfsutils [mkfs.nilfs2]=nilfs-tools
+  [mkfs.f2fs]=f2fs-tools [mkfs.gfs2]=gfs2-utils [mkfs.ocfs2]=ocfs2-tools [make-bcache]=bcache-tools [mkudffs]=udftools
+  [genisoimage]=genisoimage [mksquashfs]=squashfs-tools [mkfs.erofs]=erofs-utils
   [modprobe]=kmod [openssl]=openssl [jq]=jq [python3]="python3 python3-venv"
 )
 

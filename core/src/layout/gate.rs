@@ -53,7 +53,7 @@ pub fn inspect(facts: &Facts, path: &str) -> Vec<Diagnostic> {
             }
         }
     }
-    if let Some((_, _, shared)) = facts.contents.signatures.iter().find(|(_, _, s)| s.is_shared()) {
+    if let Some(shared) = facts.contents.shared() {
         let text = format!("{name} carries {shared}, which other machines may be using");
         let d = Diagnostic::error("F222", path, text);
         found.push(d.hint("libcv never writes to shared storage; erase it by hand if it is nobody's"));
