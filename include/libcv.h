@@ -1201,7 +1201,8 @@ int32_t cv_layout_name(const cv_layout *layout, char **name);
  * A layout, with all that it extends, as a JSON document, which `cv_layout_parse` reads again. The order of its keys means
  * something.
  */
-int32_t cv_layout_json(const cv_layout *layout, char **document_json);
+int32_t cv_layout_json(const cv_layout *layout,
+                       char **document_json);
 
 /**
  * What stands for the meaning of a layout, 64 hex digits: the same however it is written.

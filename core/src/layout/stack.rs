@@ -97,14 +97,14 @@ impl Stack {
         }
         let filesystems = spec.filesystems.iter();
         objects.extend(filesystems.map(|(name, fs)| (Object::Filesystem(name.clone()), vec![(&fs.on).into()])));
-        Self::sorted(objects)
+        Self::sorted(&objects)
     }
 
-    fn sorted(objects: Vec<(Object, Vec<Object>)>) -> Result<Self, Vec<Object>> {
+    fn sorted(objects: &[(Object, Vec<Object>)]) -> Result<Self, Vec<Object>> {
         let known: BTreeSet<Object> = objects.iter().map(|(o, _)| o.clone()).collect();
         let mut below: HashMap<Object, Vec<Object>> = HashMap::new();
         let mut above: HashMap<Object, Vec<Object>> = HashMap::new();
-        for (object, on) in &objects {
+        for (object, on) in objects {
             let on: Vec<Object> = on.iter().filter(|o| known.contains(o)).cloned().collect();
             for lower in &on {
                 above.entry(lower.clone()).or_default().push(object.clone());
@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn what_is_below_comes_first() {
         let objects = vec![(raid("a"), vec![raid("b")]), (raid("b"), vec![raid("nowhere")]), (raid("c"), vec![])];
-        let stack = Stack::sorted(objects).unwrap();
+        let stack = Stack::sorted(&objects).unwrap();
         assert_eq!(stack.order(), [raid("b"), raid("c"), raid("a")]);
         assert_eq!(stack.above(&raid("b")), [raid("a")]);
         assert_eq!(stack.foundation(&raid("a")), BTreeSet::from([&raid("b")]));
@@ -212,6 +212,6 @@ mod tests {
     #[test]
     fn a_circle_is_named() {
         let objects = vec![(raid("x"), vec![raid("a")]), (raid("a"), vec![raid("b")]), (raid("b"), vec![raid("a")])];
-        assert_eq!(Stack::sorted(objects).unwrap_err(), [raid("a"), raid("b"), raid("a")]);
+        assert_eq!(Stack::sorted(&objects).unwrap_err(), [raid("a"), raid("b"), raid("a")]);
     }
 }
