@@ -216,7 +216,7 @@ fn check(files: &[PathBuf], options: &LayoutOptions, session: &Session) -> Resul
     let listed: Vec<_> = seen.iter().map(|(name, found)| json!({ "file": name, "diagnostics": found })).collect();
     session.print(&json!({ "files": listed }), |w| {
         for (name, found) in &seen {
-            found.iter().try_for_each(|d| writeln!(w, "{}:{d}", d.document.as_ref().unwrap_or(name)))?;
+            found.iter().try_for_each(|d| writeln!(w, "{}:{d}", d.document.as_deref().unwrap_or(name)))?;
             if found.is_empty() {
                 writeln!(w, "{name}: good")?;
             }
