@@ -12,7 +12,7 @@ use libcv::layout::ondisk::lvm;
 use libcv::layout::ondisk::lvm::export::Written;
 use libcv::layout::ondisk::md::Version;
 use libcv::layout::ondisk::md::write::Member;
-use libcv::layout::{Confirm, Layout, PlanOptions, signature};
+use libcv::layout::{Confirm, Disks, Layout, PlanOptions, signature};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -48,7 +48,7 @@ filesystems:
 /// Applies a layout; gives where its partitions are.
 fn apply(text: &str, disk: &Path) -> BTreeMap<String, (u64, u64)> {
     let layout = Layout::parse(text.as_bytes(), "test").unwrap();
-    let disks = BTreeMap::from([("d".to_owned(), disk.to_owned())]);
+    let disks = Disks::from([("d".to_owned(), vec![disk.to_owned()])]);
     let plan = layout.plan(&disks, &PlanOptions::default()).unwrap();
     plan.apply(&Confirm::Yes, None, &Task::quiet()).unwrap();
     let json = plan.to_json();

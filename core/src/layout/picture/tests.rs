@@ -151,7 +151,7 @@ impl Image {
     /// Writes what something is told by.
     fn sign(&self, at: u64, kind: &str, label: &str) {
         let (magic, label_at): (&[(u64, &[u8])], u64) = match kind {
-            "ext4" => (&[(0x438, b"\x53\xef")], 0x478),
+            "ext4" => (&[(0x438, b"\x53\xef"), (0x45c, b"\x04"), (0x460, b"\x40")], 0x478),
             "xfs" => (&[(0, b"XFSB")], 108),
             "vfat" => (&[(0x52, b"FAT32   ")], 0x47),
             "md" => (&[(4096, b"\xfc\x4e\x2b\xa9")], 4096 + 32),
