@@ -1192,12 +1192,30 @@ int32_t cv_layout_parse(const char *document,
                         cv_layout **layout);
 
 /**
- * Reads a document from a file, as `cv_layout_parse` does.
+ * Reads a document from a file, as `cv_layout_parse` does. What it extends lies beside it.
  */
 int32_t cv_layout_load(const char *file, cv_layout **layout);
 
 /**
- * Everything that is wrong with a document: a JSON array of `{code, severity, path, line, column, message, hint}`, empty
+ * Reads a document from a file. What it extends lies beside it, or else in one of the `count` directories of `search`, the
+ * first of which that has it counts.
+ */
+int32_t cv_layout_load_from(const char *file,
+                            const char *const *search,
+                            size_t count,
+                            cv_layout **layout);
+
+/**
+ * Everything that is wrong with a document in a file and with what it extends, as `cv_layout_check` gives it; where the
+ * mistake is in another document, it has `document` besides. What it extends is found as by `cv_layout_load_from`.
+ */
+int32_t cv_layout_check_file(const char *file,
+                             const char *const *search,
+                             size_t count,
+                             char **diagnostics_json);
+
+/**
+ * Everything that is wrong with a document that extends no other: a JSON array of `{code, severity, path, line, column, message, hint}`, empty
  * when nothing is.
  */
 int32_t cv_layout_check(const char *document,
@@ -1220,9 +1238,16 @@ int32_t cv_layout_free(cv_layout *layout);
 int32_t cv_layout_name(const cv_layout *layout, char **name);
 
 /**
- * A layout as a JSON document, which `cv_layout_parse` reads again.
+ * A layout, with all that it extends, as a JSON document, which `cv_layout_parse` reads again. The order of its keys means
+ * something.
  */
-int32_t cv_layout_json(const cv_layout *layout, char **document_json);
+int32_t cv_layout_json(const cv_layout *layout,
+                       char **document_json);
+
+/**
+ * What stands for the meaning of a layout, 64 hex digits: the same however it is written.
+ */
+int32_t cv_layout_hash(const cv_layout *layout, char **hash);
 
 /**
  * Makes a plan for these disks, which are opened for reading only: the disk or image file `disks[i]` belongs to the set
