@@ -1215,8 +1215,8 @@ int32_t cv_layout_check_file(const char *file,
                              char **diagnostics_json);
 
 /**
- * Everything that is wrong with a document that extends no other: a JSON array of `{code, severity, path, line, column,
- * message, hint}`, empty when nothing is.
+ * Everything that is wrong with a document that extends no other: a JSON array of `{code, severity, path, line, column, message, hint}`, empty
+ * when nothing is.
  */
 int32_t cv_layout_check(const char *document,
                         const char *name,
@@ -1274,12 +1274,6 @@ int32_t cv_plan_text(const cv_plan *plan, char **shown);
  * A plan as JSON, shape `cv.plan/v1`.
  */
 int32_t cv_plan_json(const cv_plan *plan, char **plan_json);
-
-/**
- * A plan as a picture, an SVG document: each disk now and after, what is lost, and what is made out of the partitions.
- */
-int32_t cv_plan_svg(const cv_plan *plan,
-                    char **svg);
 
 /**
  * The token, which confirms this plan and no other.

@@ -7,6 +7,7 @@ mod common;
 
 use common::{can, image};
 use libcv::job::Task;
+use libcv::layout::device::OpenDisk;
 use libcv::layout::ondisk::lvm::{self, text::Mapping};
 use libcv::layout::ondisk::md;
 use libcv::layout::place::Place;
@@ -92,13 +93,13 @@ fn ask(program: &str, args: &[&str]) -> String {
 /// A part of a disk as a file of its own.
 fn extract(disk: &Path, pieces: &[(u64, u64)], to: &Path) -> String {
     let (from, out) = (File::open(disk).unwrap(), File::create(to).unwrap());
-    let mut buffer = vec![0; MIB as usize];
+    let (mut buffer, zeros) = (vec![0; MIB as usize], vec![0; MIB as usize]);
     let mut end = 0;
     for (start, length) in pieces {
         for at in (0..*length).step_by(MIB as usize) {
             let piece = &mut buffer[..usize::try_from((length - at).min(MIB)).unwrap()];
             from.read_exact_at(piece, start + at).unwrap();
-            if piece.iter().any(|b| *b != 0) {
+            if *piece != zeros[..piece.len()] {
                 out.write_all_at(piece, end + at).unwrap();
             }
         }
@@ -117,8 +118,8 @@ fn examine(plan: &Plan, dir: &Path) -> Vec<String> {
         let path = disk.facts.path.to_str().unwrap();
         let checked = ask("sgdisk", &["-v", path]);
         assert!(disk.facts.sector != 512 || checked.contains("No problems found"), "{checked}");
-        let bytes = std::fs::read(path).unwrap();
-        let table = gpt::read(&bytes, disk.facts.sector).unwrap();
+        let open = OpenDisk { file: File::open(path).unwrap(), size: disk.facts.size };
+        let table = gpt::read(&open, disk.facts.sector).unwrap();
         assert_eq!((table.primary.as_ref().unwrap(), table.backup.is_ok()), (&disk.table(false), true));
         for p in &disk.partitions {
             let file =
@@ -167,7 +168,7 @@ fn examine(plan: &Plan, dir: &Path) -> Vec<String> {
             extract(Path::new(file), &[(array.data_offset, array.size)], &name)
         };
         let legs = [inside(&members[0].1, 0), inside(&members[1].1, 1)];
-        assert_eq!(digest(Path::new(&legs[0])), digest(Path::new(&legs[1])), "the legs of {} are equal", array.id);
+        ask("cmp", &[&legs[0], &legs[1]]);
         arrays.push(legs[0].clone());
     }
     let probe = |file: &str, kind: &str, uuid: &str| {

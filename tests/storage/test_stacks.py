@@ -3,7 +3,7 @@
 
 Each case is a line of CASES. A guest plans and applies it and compares every size with the kernel's; a second guest knows
 nothing but the disks and the plan: it starts everything with the distribution's tools, finds every UUID and name, checks
-the filesystems and mounts them. With --full also the larger ones.
+the filesystems and mounts them. Tier 1 has a sample, --full all.
 Needs: root, tests/beds/uml.sh, CVCTL.    Time: two guests a case, 6 to 10 s.
 """
 from __future__ import annotations
@@ -35,23 +35,23 @@ M = "d/m: {type: linux-raid, size: rest}"
 L = "d/l: {type: linux-lvm, size: rest}"
 FS = "filesystems: {f: {on: %s, type: %s, label: F, mount: {at: /}}}"
 CASES = [
-    Case("raid0", 2, 300, M, "raid: {a: {level: 0, members: [d/m], chunk: 64KiB}}\n" + FS % ("raid/a", "ext4")),
+    Case("raid0", 2, 300, M, "raid: {a: {level: 0, members: [d/m], chunk: 64KiB}}\n" + FS % ("raid/a", "ext4"), full=True),
     Case("raid1-1.0", 2, 300, M, 'raid: {a: {level: 1, members: [d/m], metadata: "1.0", bitmap: none}}\n' + FS % ("raid/a", "ext4")),
-    Case("raid1-zero", 2, 100, M, "raid: {a: {level: 1, members: [d/m], sync: zero}}\n" + FS % ("raid/a", "ext4")),
-    Case("raid1-one", 1, 100, M, "raid: {a: {level: 1, members: [d/m]}}\n" + FS % ("raid/a", "ext4")),
+    Case("raid1-zero", 2, 100, M, "raid: {a: {level: 1, members: [d/m], sync: zero}}\n" + FS % ("raid/a", "ext4"), full=True),
+    Case("raid1-one", 1, 100, M, "raid: {a: {level: 1, members: [d/m]}}\n" + FS % ("raid/a", "ext4"), full=True),
     Case("raid5", 4, 200, M, "raid: {a: {level: 5, members: [d/m], spares: 1}}\n" + FS % ("raid/a", "xfs")),
-    Case("raid6", 4, 300, M, "raid: {a: {level: 6, members: [d/m], chunk: 128KiB}}\n" + FS % ("raid/a", "btrfs")),
+    Case("raid6", 4, 300, M, "raid: {a: {level: 6, members: [d/m], chunk: 128KiB}}\n" + FS % ("raid/a", "btrfs"), full=True),
     Case("raid10-n2", 5, 300, M, "raid: {a: {level: 10, members: [d/m], spares: 1, layout: n2}}\n" + FS % ("raid/a", "xfs")),
-    Case("raid10-odd", 3, 300, M, "raid: {a: {level: 10, members: [d/m], layout: f2, sync: assume-clean}}\n" + FS % ("raid/a", "ext4")),
+    Case("raid10-odd", 3, 300, M, "raid: {a: {level: 10, members: [d/m], layout: f2, sync: assume-clean}}\n" + FS % ("raid/a", "ext4"), full=True),
     Case("lvm", 2, 400, L, "lvm: {v: {pvs: [d/l], reserve: 10%, lvs: {a: {size: 100MiB}, b: {size: 30%}, "
          "s: {size: 128MiB, stripes: 2, stripe-size: 32KiB}, r: {size: rest}}}}\n"
          "filesystems: {f: {on: lvm/v/a, type: ext4, mount: {at: /}}, b: {on: lvm/v/b, type: ext4}, "
-         "s: {on: lvm/v/s, type: ext4, mount: {at: /s}}, r: {on: lvm/v/r, type: swap}}"),
+         "s: {on: lvm/v/s, type: ext4, mount: {at: /s}}, r: {on: lvm/v/r, type: swap}}", full=True),
     Case("thin", 1, 600, L, "lvm: {v-g: {pvs: [d/l], lvs: {p: {kind: thin-pool, size: {min: 100MiB}}, "
          "t-1: {kind: thin, pool: p, virtual-size: 1GiB}, x: {size: 300MiB}}}}\n"
          "filesystems: {t: {on: lvm/v-g/t-1, type: ext4, mount: {at: /}}, x: {on: lvm/v-g/x, type: xfs, mount: {at: /x}}}"),
     Case("luks", 1, 400, "d/c: {type: luks, size: rest}",
-         'luks: {c: {on: d/c, keys: [{secret: "ref:k/one"}, {secret: "ref:k/two"}]}}\n' + FS % ("luks/c", "xfs")),
+         'luks: {c: {on: d/c, keys: [{secret: "ref:k/one"}, {secret: "ref:k/two"}]}}\n' + FS % ("luks/c", "xfs"), full=True),
     Case("tower", 2, 700, M, "raid: {a: {level: 1, members: [d/m], sync: frozen-until-boot}}\n"
          'luks: {c: {on: raid/a, keys: [{secret: "ref:k/one"}]}, e: {on: lvm/v/s, keys: [{secret: "ref:k/two"}]}}\n'
          "lvm: {v: {pvs: [luks/c], lvs: {r: {size: 310MiB}, s: {size: 64MiB}, w: {size: 32MiB}}}}\n"

@@ -40,6 +40,16 @@ pub struct Stretch<'a> {
 /// A device, and where on it the first row begins.
 pub type Column<'a> = (Shared<'a>, u64);
 
+/// Bytes within one unit.
+struct Piece<'m, 'a> {
+    stretch: &'m Stretch<'a>,
+    unit: u64,
+    /// Where they begin in it.
+    within: u64,
+    /// Which of the bytes that are read or written.
+    bytes: Range<usize>,
+}
+
 impl<'a> Stretch<'a> {
     /// A part of another device.
     #[must_use]
@@ -80,9 +90,6 @@ impl<'a> Stretch<'a> {
     }
 }
 
-/// Bytes that lie in one unit: the stretch, the unit, where in it, which of the bytes.
-type Piece<'m, 'a> = (&'m Stretch<'a>, u64, u64, Range<usize>);
-
 impl<'a> Mapped<'a> {
     /// One stretch after the other.
     ///
@@ -100,7 +107,7 @@ impl<'a> Mapped<'a> {
         Ok(mapped)
     }
 
-    /// The pieces of some bytes that lie in one unit each: stretch, unit, where in it, which of the bytes.
+    /// The pieces of some bytes that lie in one unit each.
     fn pieces(&self, offset: u64, length: usize) -> io::Result<Vec<Piece<'_, 'a>>> {
         if offset.checked_add(length as u64).is_none_or(|end| end > self.size) {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -114,7 +121,7 @@ impl<'a> Mapped<'a> {
             let within = inside % stretch.unit;
             let room = (stretch.unit - within).min(stretch.length - inside);
             let next = usize::try_from(room).map_or(length, |room| length.min(done.saturating_add(room)));
-            found.push((stretch, inside / stretch.unit, within, done..next));
+            found.push(Piece { stretch, unit: inside / stretch.unit, within, bytes: done..next });
             index += usize::from(inside + (next - done) as u64 == stretch.length);
             done = next;
         }
@@ -128,9 +135,9 @@ impl ReadAt for Mapped<'_> {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        for (stretch, unit, within, range) in self.pieces(offset, buffer.len())? {
-            let (device, at) = stretch.place(unit, 0);
-            device.read_at(at + within, &mut buffer[range])?;
+        for piece in self.pieces(offset, buffer.len())? {
+            let (device, at) = piece.stretch.place(piece.unit, 0);
+            device.read_at(at + piece.within, &mut buffer[piece.bytes])?;
         }
         Ok(())
     }
@@ -138,10 +145,10 @@ impl ReadAt for Mapped<'_> {
 
 impl WriteAt for Mapped<'_> {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        for (stretch, unit, within, range) in self.pieces(offset, bytes.len())? {
-            for copy in 0..stretch.copies {
-                let (device, at) = stretch.place(unit, copy);
-                device.write_at(at + within, &bytes[range.clone()])?;
+        for piece in self.pieces(offset, bytes.len())? {
+            for copy in 0..piece.stretch.copies {
+                let (device, at) = piece.stretch.place(piece.unit, copy);
+                device.write_at(at + piece.within, &bytes[piece.bytes.clone()])?;
             }
         }
         Ok(())

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 const BUFFER: usize = 1 << 20;
 /// What is looked at for being all zeros.
 const BLOCK: usize = 64 << 10;
+static ZEROS: [u8; BLOCK] = [0; BLOCK];
 
 /// A sparse file as large as a device.
 #[derive(Debug)]
@@ -85,7 +86,7 @@ impl Scratch {
 
 /// Writes what is not zero.
 fn write_blocks(to: &dyn WriteAt, at: u64, bytes: &[u8]) -> std::io::Result<u64> {
-    let is_zero = |block: &[u8]| block.iter().all(|b| *b == 0);
+    let is_zero = |block: &[u8]| *block == ZEROS[..block.len()];
     let (mut begin, mut written) = (0, 0);
     while begin < bytes.len() {
         let mut end = begin;
