@@ -186,6 +186,16 @@
 #define CV_COMPRESSION_NONE 3
 
 /**
+ * In `cv_apply_options.backend`: the kernel of this machine, with mdadm, LVM and cryptsetup.
+ */
+#define CV_BACKEND_KERNEL 0
+
+/**
+ * In `cv_apply_options.backend`: libcv itself, in image files; without an image it needs no root.
+ */
+#define CV_BACKEND_OFFLINE 1
+
+/**
  * An image of a store.
  */
 typedef struct cv_image cv_image;
@@ -654,9 +664,13 @@ typedef struct {
      */
     uint8_t verify;
     /**
+     * Who makes the devices: one of `CV_BACKEND_…`.
+     */
+    uint8_t backend;
+    /**
      * Zeros.
      */
-    uint8_t reserved[3];
+    uint8_t reserved[2];
     /**
      * The image, or NULL: the disks are then partitioned and formatted only.
      */

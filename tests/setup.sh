@@ -16,12 +16,14 @@ PATH=$PATH:/usr/sbin:/sbin
 
 # What a group needs: a program, or a file where no program tells. Then the Debian package that has it.
 declare -A NEEDS=(
-  [unit]="cc g++ mkfs.ext4 mkfs.xfs mkfs.btrfs setfattr setfacl sgdisk sfdisk zstd tar2sqfs cpio umoci skopeo openssl mmdebstrap"
+  [unit]="cc g++ mkfs.ext4 mkfs.xfs mkfs.btrfs setfattr setfacl sgdisk sfdisk zstd tar2sqfs cpio umoci skopeo openssl mmdebstrap
+    mcopy mdadm lvm cryptsetup mkfs.vfat mkfs.exfat mkfs.ntfs mkfs.reiserfs mkfs.jfs mkfs.nilfs2 mkfs.f2fs mkfs.gfs2 mkfs.ocfs2
+    make-bcache mkudffs genisoimage mksquashfs mkfs.erofs"
   [flow]="python3 mmdebstrap mkfs.ext4 mkfs.xfs mkfs.btrfs mkfs.vfat setfattr setfacl sgdisk sfdisk zstd strace jq"
   [abi]="cc g++ objdump pkg-config python3"
   [python]="cc python3"
   [s3]="cc python3"
-  [storage]="linux.uml patchelf modprobe mdadm lvm cryptsetup mkfs.vfat mkfs.ext4 mkfs.xfs mkfs.btrfs sgdisk sfdisk"
+  [storage]="linux.uml patchelf modprobe mdadm lvm cryptsetup mcopy mkfs.vfat mkfs.ext4 mkfs.xfs mkfs.btrfs sgdisk sfdisk"
   [vm]="python3 qemu-system-x86_64 /usr/share/OVMF/OVMF_CODE_4M.fd mmdebstrap busybox cpio zstd modprobe sgdisk mkfs.ext4"
   [net]="python3 ip nft"
   [bench]="python3 mmdebstrap zstd unsquashfs restic rsync strace mkfs.ext4 mkfs.xfs setfattr openssl umoci skopeo borg"
@@ -33,7 +35,10 @@ declare -A PACKAGE=(
   [mdadm]=mdadm [lvm]=lvm2 [cryptsetup]=cryptsetup-bin [qemu-system-x86_64]=qemu-system-x86
   [/usr/share/OVMF/OVMF_CODE_4M.fd]=ovmf [nft]=nftables [ip]=iproute2 [unsquashfs]=squashfs-tools [restic]=restic [borg]=borgbackup
   [cc]="gcc libc6-dev" [g++]=g++ [objdump]=binutils [pkg-config]=pkg-config [busybox]=busybox-static [cpio]=cpio
-  [umoci]=umoci [skopeo]=skopeo [tar2sqfs]=squashfs-tools-ng
+  [mcopy]=mtools [umoci]=umoci [skopeo]=skopeo [tar2sqfs]=squashfs-tools-ng
+  [mkfs.exfat]=exfatprogs [mkfs.ntfs]=ntfs-3g [mkfs.reiserfs]=reiserfsprogs [mkfs.jfs]=jfsutils [mkfs.nilfs2]=nilfs-tools
+  [mkfs.f2fs]=f2fs-tools [mkfs.gfs2]=gfs2-utils [mkfs.ocfs2]=ocfs2-tools [make-bcache]=bcache-tools [mkudffs]=udftools
+  [genisoimage]=genisoimage [mksquashfs]=squashfs-tools [mkfs.erofs]=erofs-utils
   [modprobe]=kmod [openssl]=openssl [jq]=jq [python3]="python3 python3-venv"
 )
 

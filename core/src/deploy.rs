@@ -12,7 +12,7 @@
 use crate::config::{self, Action, Fstab, FstabLine};
 use crate::error::{Error, Result};
 use crate::job::Task;
-use crate::layout::{Applied, Confirm, Payload, Plan, Secrets};
+use crate::layout::{Applied, ApplyOptions, Confirm, Payload, Plan};
 use crate::store::Image;
 use crate::tree::extract::ExtractOptions;
 use std::path::Path;
@@ -26,8 +26,8 @@ pub struct DeployOptions {
     pub actions: Vec<Action>,
     /// Compare every byte with the medium after it was written.
     pub verify: bool,
-    /// What opens the encrypted devices of the layout.
-    pub secrets: Secrets,
+    /// How the plan is applied: what opens its encrypted devices, and who makes them.
+    pub apply: ApplyOptions,
 }
 
 /// Applies `plan`, with `image` if there is one, and configures the root.
@@ -52,7 +52,7 @@ pub fn apply(
             .hint("make a plan for this image"));
     }
     let payload = image.map(|image| Deployment { image, actions, verify: options.verify });
-    plan.apply_with(confirm, payload.as_ref().map(|p| p as &dyn Payload), &options.secrets, task)
+    plan.apply_with(confirm, payload.as_ref().map(|p| p as &dyn Payload), &options.apply, task)
 }
 
 /// The whole configuration, checked before a disk is touched.

@@ -5,12 +5,12 @@ use crate::guard::{Options, guard, optional_text, options, out, slice, text};
 use crate::handle::{Opaque, close, hold};
 use crate::image::cv_image;
 use crate::job::{cv_job, start};
-use libcv::Result;
 use libcv::config::Action;
 use libcv::deploy::{self, DeployOptions};
 use libcv::job::Task;
-use libcv::layout::{Confirm, Plan, Secrets};
+use libcv::layout::{ApplyOptions, Backend, Confirm, Plan, Secrets};
 use libcv::store::Image;
+use libcv::{Error, Result};
 use std::ffi::{c_char, c_void};
 
 /// A plan. Making one writes nothing.
@@ -63,6 +63,11 @@ pub unsafe extern "C" fn cv_plan_token(plan: *const cv_plan, token: *mut *mut c_
     })
 }
 
+/// In `cv_apply_options.backend`: the kernel of this machine, with mdadm, LVM and cryptsetup.
+pub const CV_BACKEND_KERNEL: u8 = 0;
+/// In `cv_apply_options.backend`: libcv itself, in image files; without an image it needs no root.
+pub const CV_BACKEND_OFFLINE: u8 = 1;
+
 /// What is put on the disks. Zeros are the defaults: `cv_apply_options o = {0}; o.size = sizeof o;`
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -71,8 +76,10 @@ pub struct cv_apply_options {
     pub size: u32,
     /// Not 0: compare every byte with the medium after it was written.
     pub verify: u8,
+    /// Who makes the devices: one of `CV_BACKEND_…`.
+    pub backend: u8,
     /// Zeros.
-    pub reserved: [u8; 3],
+    pub reserved: [u8; 2],
     /// The image, or NULL: the disks are then partitioned and formatted only.
     pub image: *const cv_image,
     /// The host name, or NULL: that of the image.
@@ -102,7 +109,8 @@ impl Default for cv_apply_options {
         Self {
             size: size_of::<Self>() as u32,
             verify: 0,
-            reserved: [0; 3],
+            backend: CV_BACKEND_KERNEL,
+            reserved: [0; 2],
             image: std::ptr::null(),
             hostname: std::ptr::null(),
             actions_json: std::ptr::null(),
@@ -129,7 +137,13 @@ fn read(p: *const cv_apply_options) -> Result<(Option<Image>, DeployOptions)> {
         let name = text(secret.name, "options.secrets.name")?;
         secrets.add(name, slice(secret.bytes, secret.length, "options.secrets.bytes")?.to_vec())?;
     }
-    Ok((image, DeployOptions { hostname, actions: actions.unwrap_or_default(), verify: o.verify != 0, secrets }))
+    let backend = match o.backend {
+        CV_BACKEND_KERNEL => Backend::Kernel,
+        CV_BACKEND_OFFLINE => Backend::Offline,
+        n => return Err(Error::invalid(format!("options.backend is {n}, which is none of CV_BACKEND_…"))),
+    };
+    let apply = ApplyOptions { secrets, backend };
+    Ok((image, DeployOptions { hostname, actions: actions.unwrap_or_default(), verify: o.verify != 0, apply }))
 }
 
 /// Makes the disks what the plan says, and deploys an image on them if the options have one: WHAT IS ON THEM IS LOST.

@@ -642,13 +642,15 @@ class Plan:
         configure: Optional[Sequence[Action]] = None,
         verify: bool = False,
         secrets: Optional[Mapping[str, bytes]] = None,
+        backend: Literal["kernel", "offline"] = "kernel",
         progress: _Progress = None,
     ) -> dict[str, Any]:
         """Makes the disks what the plan says, and deploys `image` on them: WHAT IS ON THEM IS LOST.
 
         `confirm` is the token of the plan. Without an image the disks are partitioned and formatted only. `configure`
         are further actions on the root, as for `configure()`. `verify` reads everything back.
-        `secrets` open the encrypted devices of the layout, by the names that it has for them.
+        `secrets` open the encrypted devices of the layout, by the names that it has for them. The backend `offline` makes
+        partitions, arrays and volumes in image files without the kernel, and without an image it needs no root.
         Raises `Refused` for another token, or when a disk is not as it was.
         """
     def apply_job(
@@ -660,6 +662,7 @@ class Plan:
         configure: Optional[Sequence[Action]] = None,
         verify: bool = False,
         secrets: Optional[Mapping[str, bytes]] = None,
+        backend: Literal["kernel", "offline"] = "kernel",
     ) -> Job[dict[str, Any]]:
         """`apply` in the background."""
 

@@ -6,9 +6,10 @@ use crate::error::OrRaise;
 use crate::image::Image;
 use crate::job::Job;
 use crate::wait;
+use libcv::Error;
 use libcv::deploy::{self, DeployOptions};
 use libcv::job::Task;
-use libcv::layout::{Confirm, Secrets};
+use libcv::layout::{ApplyOptions, Backend, Confirm, Secrets};
 use pyo3::prelude::*;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -36,11 +37,16 @@ impl Plan {
     }
 }
 
-/// Secrets by name.
-fn given(secrets: Option<BTreeMap<String, Vec<u8>>>) -> libcv::Result<Secrets> {
+/// Secrets by name, and the name of a backend.
+fn how(secrets: Option<BTreeMap<String, Vec<u8>>>, backend: &str) -> libcv::Result<ApplyOptions> {
     let mut all = Secrets::new();
     secrets.unwrap_or_default().into_iter().try_for_each(|(name, secret)| all.add(&name, secret))?;
-    Ok(all)
+    let backend = match backend {
+        "kernel" => Backend::Kernel,
+        "offline" => Backend::Offline,
+        other => return Err(Error::invalid(format!("\"{other}\" is no backend")).hint("\"kernel\" or \"offline\"")),
+    };
+    Ok(ApplyOptions { secrets: all, backend })
 }
 
 #[pymethods]
@@ -67,7 +73,7 @@ impl Plan {
         self.0.to_svg()
     }
 
-    #[pyo3(signature = (image=None, *, confirm, hostname=None, configure=None, verify=false, secrets=None, progress=None))]
+    #[pyo3(signature = (image=None, *, confirm, hostname=None, configure=None, verify=false, secrets=None, backend="kernel", progress=None))]
     #[allow(clippy::too_many_arguments)] // they are keywords
     fn apply<'py>(
         &self,
@@ -78,14 +84,19 @@ impl Plan {
         configure: Option<&Bound<'py, PyAny>>,
         verify: bool,
         secrets: Option<BTreeMap<String, Vec<u8>>>,
+        backend: &str,
         progress: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let options =
-            DeployOptions { hostname, actions: actions(configure)?, verify, secrets: given(secrets).or_raise(py)? };
+        let options = DeployOptions {
+            hostname,
+            actions: actions(configure)?,
+            verify,
+            apply: how(secrets, backend).or_raise(py)?,
+        };
         json(py, &wait::run(py, "apply", progress, self.work(image, confirm, options))?)
     }
 
-    #[pyo3(signature = (image=None, *, confirm, hostname=None, configure=None, verify=false, secrets=None))]
+    #[pyo3(signature = (image=None, *, confirm, hostname=None, configure=None, verify=false, secrets=None, backend="kernel"))]
     #[allow(clippy::too_many_arguments)] // they are keywords
     fn apply_job<'py>(
         &self,
@@ -96,9 +107,14 @@ impl Plan {
         configure: Option<&Bound<'py, PyAny>>,
         verify: bool,
         secrets: Option<BTreeMap<String, Vec<u8>>>,
+        backend: &str,
     ) -> PyResult<Job> {
-        let options =
-            DeployOptions { hostname, actions: actions(configure)?, verify, secrets: given(secrets).or_raise(py)? };
+        let options = DeployOptions {
+            hostname,
+            actions: actions(configure)?,
+            verify,
+            apply: how(secrets, backend).or_raise(py)?,
+        };
         let work = self.work(image, confirm, options);
         Job::start(py, "apply", work, |py, done| json(py, &done).map(Bound::unbind))
     }

@@ -93,7 +93,10 @@ int main(int argc, char **argv) {
     apply.image = first;
     WANT(cv_plan_apply(plan, "0000-0000", &apply, NULL, NULL, &json) == -CV_E_REFUSED);
     WANT(strstr(cv_last_error()->json, "A400") != NULL);
+    apply.backend = 2;
+    WANT(cv_plan_apply(plan, token, &apply, NULL, NULL, &json) == -CV_E_INVALID);
     WANT(byte_at(disk, 512) == 0);
+    apply.backend = CV_BACKEND_OFFLINE;
 
     MUST(cv_plan_apply(plan, token, &apply, NULL, NULL, &json));
     WANT(strstr(json, "\"root\"") != NULL && byte_at(disk, 512) == 'E');

@@ -124,6 +124,16 @@ def test_apply_to_an_image_file(disk: Path) -> None:
         plan.apply(confirm=plan.token)  # the disk is not as it was
 
 
+@pytest.mark.skipif(not shutil.which("mkfs.ext4", path="/usr/sbin:/sbin"), reason="needs e2fsprogs")
+def test_apply_without_the_kernel(disk: Path) -> None:
+    plan = cv.Layout.parse(DOCUMENT).plan({"os": disk})
+    with pytest.raises(ValueError):
+        plan.apply(confirm=plan.token, backend="other")  # type: ignore[arg-type]
+    assert disk.read_bytes() == bytes(64 << 20)
+    plan.apply_job(confirm=plan.token, backend="offline").result()
+    assert disk.read_bytes()[512:520] == b"EFI PART" and [p.name for p in disk.parent.iterdir()] == ["disk"]
+
+
 def test_configure(tmp_path: Path) -> None:
     root = tmp_path / "root"
     (root / "etc").mkdir(parents=True)

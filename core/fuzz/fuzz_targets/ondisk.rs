@@ -51,8 +51,13 @@ fn text(bytes: &[u8]) {
 
 fn again(group: &lvm::text::VolumeGroup) {
     if let Ok(text) = export(group, &Written::default()) {
-        // Sizes that are no whole sectors cannot come from a text, and all others are kept.
-        assert_eq!(&lvm::text::parse(text.as_bytes()).expect("own text is read"), group);
+        let hintless = |group: &lvm::text::VolumeGroup| {
+            let mut group = group.clone();
+            // No more than a hint, in which control characters are not kept.
+            group.physical.iter_mut().for_each(|p| p.device.clear());
+            group
+        };
+        assert_eq!(hintless(&lvm::text::parse(text.as_bytes()).expect("own text is read")), hintless(group));
     }
 }
 

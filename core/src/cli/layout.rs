@@ -5,9 +5,12 @@ use super::key::TrustArgs;
 use super::output::{self, Format};
 use crate::deploy::{self, DeployOptions};
 use crate::error::{Error, Result};
-use crate::layout::{self, Confirm, Diagnostic, Disks, Layout, LayoutOptions, Plan, PlanOptions, Secrets, Severity};
+use crate::layout::{
+    self, ApplyOptions, Backend, Confirm, Diagnostic, Disks, Layout, LayoutOptions, Plan, PlanOptions, Secrets,
+    Severity,
+};
 use crate::store::Image;
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::PathBuf;
@@ -46,9 +49,29 @@ pub(super) enum Verb {
         /// A secret that the document names as ref:NAME: the whole content of the file. Repeated for several
         #[arg(long = "secret", value_name = "NAME=FILE", value_parser = secret)]
         secrets: Vec<(String, PathBuf)>,
+        /// Who makes the devices
+        #[arg(long, value_enum, default_value = "kernel")]
+        backend: Maker,
     },
     /// Print the JSON Schema of documents
     Schema,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(super) enum Maker {
+    /// The kernel of this machine, with mdadm, LVM and cryptsetup
+    Kernel,
+    /// libcv itself, in image files; without --image it needs no root
+    Offline,
+}
+
+impl From<Maker> for Backend {
+    fn from(maker: Maker) -> Self {
+        match maker {
+            Maker::Kernel => Self::Kernel,
+            Maker::Offline => Self::Offline,
+        }
+    }
 }
 
 #[derive(Args)]
@@ -119,7 +142,7 @@ pub(super) fn run(verb: Verb, session: &Session) -> Result<()> {
             }
             session.print(&plan.to_json(), |w| write!(w, "{}", plan.to_text()))
         }
-        Verb::Apply { target, verify, confirm, yes, dry_run, secrets } => {
+        Verb::Apply { target, verify, confirm, yes, dry_run, secrets, backend } => {
             let image = target.image(session)?;
             let plan = target.plan(image.as_ref())?;
             if dry_run {
@@ -135,9 +158,9 @@ pub(super) fn run(verb: Verb, session: &Session) -> Result<()> {
                 }
                 None => ask(&plan, session)?,
             };
-            let secrets = read_secrets(&secrets)?;
+            let apply = ApplyOptions { secrets: read_secrets(&secrets)?, backend: backend.into() };
             let options =
-                DeployOptions { hostname: target.hostname.clone(), verify, secrets, ..DeployOptions::default() };
+                DeployOptions { hostname: target.hostname.clone(), verify, apply, ..DeployOptions::default() };
             let done = session
                 .run_on_disks("layout apply", |task| deploy::apply(&plan, image.as_ref(), &options, &confirm, task))?;
             session.print(&done.to_json(), |w| {
@@ -193,7 +216,7 @@ fn check(files: &[PathBuf], options: &LayoutOptions, session: &Session) -> Resul
     let listed: Vec<_> = seen.iter().map(|(name, found)| json!({ "file": name, "diagnostics": found })).collect();
     session.print(&json!({ "files": listed }), |w| {
         for (name, found) in &seen {
-            found.iter().try_for_each(|d| writeln!(w, "{}:{d}", d.document.as_ref().unwrap_or(name)))?;
+            found.iter().try_for_each(|d| writeln!(w, "{}:{d}", d.document.as_deref().unwrap_or(name)))?;
             if found.is_empty() {
                 writeln!(w, "{name}: good")?;
             }

@@ -14,7 +14,14 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use uuid::Uuid;
 
+/// Types of partitions of shared storage, which keep their signatures in places of their own.
+const SHARED_TYPES: [(u128, &str); 3] = [
+    (0x37af_fc90_ef7d_4e96_91c3_2d7a_e055_b174, "a partition of IBM Storage Scale (GPFS)"),
+    (0xaa31_e02a_400f_11db_9590_000c_2911_d1b8, "a partition of VMware VMFS"),
+    (0x381c_fccc_7288_11e0_92ee_000c_2911_d0b2, "a partition of VMware vSAN"),
+];
 /// How much of the begin and the end of a disk its fingerprint covers.
 const FINGERPRINT: u64 = 1 << 20;
 
@@ -43,6 +50,26 @@ pub trait WriteAt: ReadAt {
     /// # Errors
     /// Those of the device.
     fn sync(&self) -> io::Result<()>;
+}
+
+impl<T: ReadAt + ?Sized> ReadAt for &T {
+    fn size(&self) -> u64 {
+        (**self).size()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        (**self).read_at(offset, buffer)
+    }
+}
+
+impl<T: WriteAt + ?Sized> WriteAt for &T {
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        (**self).write_at(offset, bytes)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        (**self).sync()
+    }
 }
 
 impl ReadAt for Vec<u8> {
@@ -298,6 +325,15 @@ impl Contents {
         Ok((Self { table, signatures }, fingerprint))
     }
 
+    /// What several machines may be using at once, by its signature or by the type of its partition.
+    #[must_use]
+    pub fn shared(&self) -> Option<String> {
+        let signature = self.signatures.iter().find(|(_, _, s)| s.is_shared()).map(|(_, _, s)| s.to_string());
+        let entries = self.table.table().into_iter().flat_map(|t| t.entries.values());
+        let kinds = entries.filter_map(|e| SHARED_TYPES.iter().find(|(kind, _)| e.kind == Uuid::from_u128(*kind)));
+        signature.or(kinds.map(|(_, name)| (*name).to_owned()).next())
+    }
+
     /// Whether nothing is known to be there.
     #[must_use]
     pub fn is_blank(&self) -> bool {
@@ -335,5 +371,32 @@ impl Contents {
         let whole = self.signatures.iter().filter(|(start, _, _)| *start == 0);
         lines.extend(whole.map(|(_, _, s)| format!("{s} on the whole disk")));
         lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::gpt::{Entry, Found, Table};
+
+    #[test]
+    fn shared_storage_is_known_by_its_type() {
+        let contents = |kind: u128| {
+            let kind = Uuid::from_u128(kind);
+            let entry = Entry { kind, uuid: Uuid::nil(), first: 40, last: 50, attributes: 0, name: String::new() };
+            let table = Table {
+                disk: Uuid::nil(),
+                sector: 512,
+                first_usable: 34,
+                last_usable: 100,
+                other: 200,
+                entries: [(1, entry)].into(),
+            };
+            let table = Found { primary: Ok(table), backup: Err(Fault::Absent), mbr: Mbr::Protective };
+            Contents { table, signatures: Vec::new() }
+        };
+        // Linux filesystem data, and GPFS.
+        assert_eq!(contents(0x0fc6_3daf_8483_4772_8e79_3d69_d847_7de4).shared(), None);
+        assert!(contents(0x37af_fc90_ef7d_4e96_91c3_2d7a_e055_b174).shared().unwrap().contains("GPFS"));
     }
 }

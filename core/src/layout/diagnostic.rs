@@ -43,7 +43,7 @@ pub struct Diagnostic {
     pub severity: Severity,
     /// The document, where it is another one than was asked for: one that it extends.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub document: Option<String>,
+    pub document: Option<Box<str>>,
     #[serde(skip)]
     source: u16,
     /// Where in the document, as keys joined by dots, such as `partitions.os/root.size`.
@@ -89,7 +89,7 @@ impl Diagnostic {
     #[must_use]
     pub(super) fn within(mut self, documents: &[String]) -> Self {
         if self.source > 0 {
-            self.document = documents.get(usize::from(self.source)).cloned();
+            self.document = documents.get(usize::from(self.source)).map(|name| name.as_str().into());
         }
         self
     }

@@ -3,7 +3,8 @@
 //! The tree is typed by [`super::decode`] afterwards, so that one reading finds every mistake and not only the first.
 //! Scalars keep their text: `0755`, `1.0` and `no` are what was written, whatever YAML takes them for.
 //!
-//! Limits: a text of 1 MiB, 64 levels, 40,000 nodes, and as many copied by aliases.
+//! Limits: a text of 1 MiB, 32 levels (each is a call in a call, on whatever stack the caller has),
+//! 40,000 nodes, and as many copied by aliases.
 
 use super::diagnostic::{Diagnostic, Position};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -113,7 +114,7 @@ fn parse(bytes: &[u8], document: u16) -> Result<Node, Diagnostic> {
         budget: serde_saphyr::budget! {
             max_events: 4 * NODE_LIMIT,
             max_nodes: NODE_LIMIT,
-            max_depth: 64,
+            max_depth: 32,
             max_documents: 2,
             max_aliases: 1000,
             max_anchors: 1000,

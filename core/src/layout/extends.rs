@@ -245,7 +245,7 @@ mod tests {
             .iter()
             .cloned()
             .map(|d| d.within(&merged.documents))
-            .map(|d| (d.code, d.document, d.line))
+            .map(|d| (d.code, d.document.map(String::from), d.line))
             .collect()
     }
 

@@ -53,7 +53,7 @@ pub fn inspect(facts: &Facts, path: &str) -> Vec<Diagnostic> {
             }
         }
     }
-    if let Some((_, _, shared)) = facts.contents.signatures.iter().find(|(_, _, s)| s.is_shared()) {
+    if let Some(shared) = facts.contents.shared() {
         let text = format!("{name} carries {shared}, which other machines may be using");
         let d = Diagnostic::error("F222", path, text);
         found.push(d.hint("libcv never writes to shared storage; erase it by hand if it is nobody's"));
@@ -98,7 +98,9 @@ fn is_file(path: &Path, device: u64, inode: u64) -> bool {
 pub struct Gate {
     /// The whole disk. `None` only while it is opened anew.
     disk: Option<File>,
+    /// None of an image file that is written as a file.
     loop_device: Option<LoopDevice>,
+    is_plain: bool,
     /// Dropped after the loop device: who gets the lock next finds the file free.
     lock: Lock,
     number: DeviceNumber,
@@ -146,7 +148,7 @@ impl Gate {
         }
         let lock = take_lock(reopen(fd.as_fd()).map_err(failed)?, place)?;
         let name = path.display().to_string();
-        Ok(Self { disk: Some(fd.into()), loop_device: None, lock, number, name, size: found, sector })
+        Ok(Self { disk: Some(fd.into()), loop_device: None, is_plain: false, lock, number, name, size: found, sector })
     }
 
     fn open_device(facts: &Facts, number: DeviceNumber) -> Result<Self> {
@@ -161,14 +163,26 @@ impl Gate {
         Self::new(facts, number, fd, None, lock).verified(facts)
     }
 
-    fn open_file(facts: &Facts, device: u64, inode: u64) -> Result<Self> {
-        let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let file = rustix::fs::open(&facts.path, flags, Mode::empty()).map_err(|e| not_opened(facts.into(), e))?;
-        let stat = rustix::fs::fstat(&file).map_err(|e| Error::io("ask", facts.path.display(), e))?;
-        if (stat.st_dev, stat.st_ino) != (device, inode) {
-            return Err(changed(facts.into(), "another file is at its path"));
+    /// Opens an image file as the file that it is, without a loop device: no privilege is needed, and nobody gets to see
+    /// partitions in it.
+    ///
+    /// # Errors
+    /// As [`Gate::open`]; `Unsupported` for a device.
+    pub fn open_plain(facts: &Facts) -> Result<Self> {
+        if let Some(first) = inspect(facts, "").into_iter().next() {
+            return Err(refused(&first, facts.into()));
         }
-        let lock = take_lock(file, facts.into())?;
+        let Medium::File { device, inode } = facts.medium else {
+            return Err(Error::unsupported(format!("{} is no image file", facts.path.display())).fact("code", "F230"));
+        };
+        let lock = lock_file(facts, device, inode)?;
+        let file = reopen(lock.as_fd()).map_err(|e| not_opened(facts.into(), e))?;
+        let number = DeviceNumber { major: 0, minor: 0 };
+        Self { is_plain: true, ..Self::new(facts, number, file, None, lock) }.verified(facts)
+    }
+
+    fn open_file(facts: &Facts, device: u64, inode: u64) -> Result<Self> {
+        let lock = lock_file(facts, device, inode)?;
         let attached = LoopDevice::attach(lock.as_fd(), facts.sector)?;
         let stat = rustix::fs::fstat(&attached).map_err(|e| Error::io("ask", attached.path().display(), e))?;
         let number = DeviceNumber::from_raw(stat.st_rdev);
@@ -179,7 +193,8 @@ impl Gate {
 
     fn new(facts: &Facts, number: DeviceNumber, disk: OwnedFd, loop_device: Option<LoopDevice>, lock: Lock) -> Self {
         let name = facts.path.display().to_string();
-        Self { disk: Some(disk.into()), loop_device, lock, number, name, size: facts.size, sector: facts.sector }
+        let (size, sector) = (facts.size, facts.sector);
+        Self { disk: Some(disk.into()), loop_device, is_plain: false, lock, number, name, size, sector }
     }
 
     /// The last look before anything is written: size, sector size, names and content are those of the plan. Two blank
@@ -187,8 +202,12 @@ impl Gate {
     fn verified(self, facts: &Facts) -> Result<Self> {
         let disk = self.file()?;
         let failed = |e: Errno| Error::io("ask", &self.name, e);
-        let sector = block::logical_sector(disk.as_fd()).map_err(failed)?;
-        let size = block::size(disk.as_fd()).map_err(failed)? / u64::from(sector) * u64::from(sector);
+        let (size, sector) = if self.is_plain {
+            (disk.metadata().map_err(|e| Error::io("ask", &self.name, e))?.len(), self.sector)
+        } else {
+            (block::size(disk.as_fd()).map_err(failed)?, block::logical_sector(disk.as_fd()).map_err(failed)?)
+        };
+        let size = size / u64::from(sector) * u64::from(sector);
         if (size, sector) != (self.size, self.sector) {
             return Err(changed(facts.into(), "its size or sector size is another one"));
         }
@@ -218,7 +237,7 @@ impl Gate {
         self.file().map(AsFd::as_fd)
     }
 
-    /// The number of the device, of an image file that of its loop device.
+    /// The number of the device, of an image file that of its loop device; zeros where there is none.
     #[must_use]
     pub fn number(&self) -> DeviceNumber {
         self.number
@@ -239,9 +258,11 @@ impl Gate {
     /// Of an image file: whether its filesystem is full. The loop device turns that into an error of the medium.
     #[must_use]
     pub fn is_file_out_of_room(&self) -> bool {
-        // Only root writes disks, and root may use what is kept in reserve.
-        let room = rustix::fs::fstatvfs(&self.lock).map(|v| v.f_bfree.saturating_mul(v.f_frsize));
-        self.loop_device.is_some() && room.is_ok_and(|bytes| bytes < 1 << 20)
+        // Root may use what is kept in reserve.
+        let root = rustix::process::geteuid().is_root();
+        let room = rustix::fs::fstatvfs(&self.lock);
+        let room = room.map(|v| if root { v.f_bfree } else { v.f_bavail }.saturating_mul(v.f_frsize));
+        (self.is_plain || self.loop_device.is_some()) && room.is_ok_and(|bytes| bytes < 1 << 20)
     }
 
     /// Gives up exclusiveness, so that partitions can be formatted and mounted; the lock stays.
@@ -251,6 +272,7 @@ impl Gate {
     pub fn share(&mut self) -> Result<()> {
         let shared = match &self.loop_device {
             Some(device) => reopen(device.as_fd()),
+            None if self.is_plain => return Ok(()),
             None => reopen(self.lock.as_fd()),
         };
         let shared = shared.map_err(|e| Error::io("open", &self.name, e))?;
@@ -279,12 +301,21 @@ impl Gate {
     /// # Errors
     /// `Io`; `Cancelled`.
     pub fn zero_all(&self, stop: &dyn Fn() -> bool) -> Result<()> {
+        self.zero_range(0, self.size, stop)
+    }
+
+    /// Fills a part of it with zeros; of a file it becomes a hole where that is possible.
+    ///
+    /// # Errors
+    /// As [`Gate::zero_all`].
+    pub fn zero_range(&self, offset: u64, length: u64, stop: &dyn Fn() -> bool) -> Result<()> {
         const PIECE: u64 = 64 << 20;
-        for from in (0..self.size).step_by(PIECE as usize) {
+        let end = offset.saturating_add(length).min(self.size);
+        for from in (offset..end).step_by(PIECE as usize) {
             if stop() {
                 return Err(Error::cancelled());
             }
-            let length = PIECE.min(self.size - from);
+            let length = PIECE.min(end - from);
             // A hole in a device reads as zeros, and is refused where it would have to be written.
             let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
             if rustix::fs::fallocate(self.file()?, flags, from, length).is_err() {
@@ -309,6 +340,9 @@ impl Gate {
     /// `Io`.
     pub fn flush(&self) -> Result<()> {
         self.sync().map_err(|e| Error::io("write", &self.name, e))?;
+        if self.is_plain {
+            return Ok(());
+        }
         block::flush_buffers(self.fd()?).map_err(|e| Error::io("flush", &self.name, e))
     }
 }
@@ -340,6 +374,17 @@ impl WriteAt for Gate {
 fn reopen(fd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
     rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// Opens the image file that these facts describe, and locks it.
+fn lock_file(facts: &Facts, device: u64, inode: u64) -> Result<Lock> {
+    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = rustix::fs::open(&facts.path, flags, Mode::empty()).map_err(|e| not_opened(facts.into(), e))?;
+    let stat = rustix::fs::fstat(&file).map_err(|e| Error::io("ask", facts.path.display(), e))?;
+    if (stat.st_dev, stat.st_ino) != (device, inode) {
+        return Err(changed(facts.into(), "another file is at its path"));
+    }
+    take_lock(file, facts.into())
 }
 
 fn patience() -> (u32, Duration) {

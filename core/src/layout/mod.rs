@@ -37,7 +37,7 @@ pub mod stack;
 pub mod token;
 pub mod validate;
 
-pub use apply::{Applied, Confirm, Payload, Secrets};
+pub use apply::{Applied, ApplyOptions, Backend, Confirm, Payload, Secrets};
 pub use diagnostic::{Diagnostic, Severity, to_error};
 pub use library::LayoutOptions;
 pub use plan::{Plan, PlanOptions, PlannedImage};

@@ -10,6 +10,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::ffi::{c_ulong, c_void};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 const LOOP_SET_FD: c_ulong = 0x4c00;
@@ -113,7 +114,11 @@ pub fn attached_to(device: u64, inode: u64) -> Vec<String> {
 
 /// Device and inode of the file behind a loop device.
 fn backing(name: &str) -> Option<(u64, u64)> {
-    let fd = rustix::fs::open(format!("/dev/{name}"), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let Ok(fd) = rustix::fs::open(format!("/dev/{name}"), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) else {
+        // Not everybody may ask the device. The path is that of the time when it was attached, and mostly still right.
+        let path = std::fs::read_to_string(format!("/sys/block/{name}/loop/backing_file")).ok()?;
+        return std::fs::metadata(path.trim_end_matches('\n')).ok().map(|m| (m.dev(), m.ino()));
+    };
     let mut info = empty_info();
     // SAFETY: LOOP_GET_STATUS64 fills one loop_info64, which has that layout and is valid for the call.
     unsafe { ioctl(fd.as_fd(), LOOP_GET_STATUS64, (&raw mut info) as c_ulong) }.ok()?;
@@ -237,7 +242,6 @@ unsafe fn ioctl(fd: BorrowedFd<'_>, request: c_ulong, argument: c_ulong) -> Resu
 mod tests {
     use super::*;
     use crate::sys::block;
-    use std::os::unix::fs::MetadataExt;
 
     #[test]
     fn a_file_becomes_a_disk_and_vanishes_again() {

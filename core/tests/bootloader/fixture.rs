@@ -19,6 +19,12 @@ pub(crate) const ID: &str = "00112233445566778899aabbccddeeff";
 /// The machine that was captured.
 pub(crate) const OLD: &str = "dddddddddddddddddddddddddddddddd";
 
+/// Scripts that the library installs as they are.
+const SCRIPTS: [(&str, &str); 2] = [
+    ("cv-esp-sync.sh", include_str!("../../src/layout/apply/bootloader/cv-esp-sync.sh")),
+    ("cv-node-initrd.sh", include_str!("../../src/layout/apply/bootloader/cv-node-initrd.sh")),
+];
+
 /// A target root and its ESPs, in a temporary directory.
 pub(crate) struct Fixture {
     dir: tempfile::TempDir,
@@ -111,8 +117,8 @@ fn readable(content: &[u8]) -> String {
         return format!("UTF-16: {}", String::from_utf16(&units[1..]).unwrap());
     }
     let text = String::from_utf8_lossy(content).into_owned();
-    if text.starts_with("#!/bin/sh\n") && text.len() > 300 {
-        return format!("a script of {} lines\n", text.lines().count());
+    if let Some((name, _)) = SCRIPTS.iter().find(|(_, script)| *script == text) {
+        return format!("the text of {name}\n");
     }
     let trimmed = text.trim_end_matches('#');
     let rest = text.len() - trimmed.len();

@@ -109,7 +109,7 @@ impl Erasure {
             }
             let place = Place::new(device, start, length);
             for sector in [512, 4096] {
-                for at in [Some(sector), length.checked_sub(sector)].into_iter().flatten() {
+                for at in [Some(sector), place.length().checked_sub(sector)].into_iter().flatten() {
                     let header = place.bytes(at, 8).map_err(failed)?;
                     if header.as_deref() == Some(b"EFI PART") && counts(start + at) {
                         return left("a partition table");
@@ -123,14 +123,14 @@ impl Erasure {
 
 /// What is filled with zeros: the ends of these places, and every area of theirs in which something can be found.
 ///
-/// `places` are start and length; nothing outside of `between` is erased, nor a place that does not fit.
+/// `places` are start and length, cut off at the end of the device; nothing outside of `between` is erased.
 #[must_use]
 pub fn ranges(size: u64, between: (u64, u64), places: &[(u64, u64)]) -> Ranges {
-    let fitting = places.iter().filter(|(start, length)| start.checked_add(*length).is_some_and(|end| end <= size));
-    let all = fitting.flat_map(|(start, length)| {
+    let all = places.iter().filter(|(start, _)| *start < size).flat_map(|(start, length)| {
+        let length = (*length).min(size - start);
         let end = length.saturating_sub(MIB);
-        let ends = [(0, MIB.min(*length)), (end, length - end)];
-        ends.into_iter().chain(signature::areas(*length)).map(move |(offset, bytes)| (start + offset, bytes))
+        let ends = [(0, MIB.min(length)), (end, length - end)];
+        ends.into_iter().chain(signature::areas(length)).map(move |(offset, bytes)| (start + offset, bytes))
     });
     all.collect::<Ranges>().between(between.0, between.1.min(size))
 }
@@ -197,7 +197,9 @@ pub fn erase(gate: &Gate, disk: &PlannedDisk, with_filesystem: &[usize], keep: &
     let between = between(gate.size(), gate.sector(), old);
     let erasure = Erasure { places, frames, keep: keep.clone(), between };
     erasure.run(gate, gate.sector(), gate.name())?;
-    gate.flush()
+    gate.flush()?;
+    // Now from the medium, not from the cache.
+    erasure.check(gate, gate.name())
 }
 
 /// Looks once more, when the new table stands: what lay under the old one is gone, too.
@@ -257,34 +259,36 @@ mod tests {
     }
 
     /// A device in memory that counts what is written.
-    struct Memory(RefCell<(Vec<u8>, Vec<(u64, u64)>)>);
+    struct Memory {
+        bytes: RefCell<Vec<u8>>,
+        writes: RefCell<Vec<(u64, u64)>>,
+    }
 
     impl Memory {
         fn new(bytes: Vec<u8>) -> Self {
-            Self(RefCell::new((bytes, Vec::new())))
+            Self { bytes: RefCell::new(bytes), writes: RefCell::default() }
         }
 
         fn find(&self, start: u64, length: u64) -> Vec<signature::Signature> {
-            signature::find(&self.0.borrow().0, start, length).unwrap()
+            signature::find(&*self.bytes.borrow(), start, length).unwrap()
         }
     }
 
     impl ReadAt for Memory {
         fn size(&self) -> u64 {
-            self.0.borrow().0.size()
+            self.bytes.borrow().size()
         }
 
         fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-            self.0.borrow().0.read_at(offset, buffer)
+            self.bytes.borrow().read_at(offset, buffer)
         }
     }
 
     impl WriteAt for Memory {
         fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-            let mut inner = self.0.borrow_mut();
             let at = usize::try_from(offset).unwrap();
-            inner.0[at..at + bytes.len()].copy_from_slice(bytes);
-            inner.1.push((offset, bytes.len() as u64));
+            self.bytes.borrow_mut()[at..at + bytes.len()].copy_from_slice(bytes);
+            self.writes.borrow_mut().push((offset, bytes.len() as u64));
             Ok(())
         }
 
@@ -350,7 +354,7 @@ mod tests {
             let device = Memory::new(stack());
             let e = kept(&[(4 * MIB, 16 * MIB), place]).run(&device, 512, "it").unwrap_err();
             assert_eq!((e.kind(), &e.facts()["code"]), (crate::ErrorKind::Refused, &"A406".into()));
-            assert!(device.0.borrow().1.is_empty());
+            assert!(device.writes.borrow().is_empty());
         }
         // A frame is erased around it, and what is in it does not count as left.
         let mut disk = stack();
@@ -362,7 +366,17 @@ mod tests {
         erasure.run(&device, 512, "it").unwrap();
         assert!(device.find(0, 32 * MIB).is_empty() && device.find(4 * MIB, 16 * MIB).is_empty());
         assert_eq!(device.find(20 * MIB, 4 * MIB)[0].kind, "ext2");
-        assert!(device.0.borrow().1.iter().all(|(at, bytes)| keep.touching(*at, *bytes).is_none()));
+        assert!(device.writes.borrow().iter().all(|(at, bytes)| keep.touching(*at, *bytes).is_none()));
+    }
+
+    #[test]
+    fn a_partition_beyond_the_end_is_erased_as_far_as_it_goes() {
+        let mut disk = vec![0u8; 32 << 20];
+        put(&mut disk, 30 * MIB, &[(4096, b"\xfc\x4e\x2b\xa9\x01".to_vec())]);
+        let device = Memory::new(disk);
+        let frames = vec![(30 * MIB, 100 * MIB), (u64::MAX, u64::MAX), (40 * MIB, MIB)];
+        Erasure { frames, places: vec![], ..Erasure::whole(32 * MIB) }.run(&device, 512, "it").unwrap();
+        assert!(device.bytes.borrow().iter().all(|b| *b == 0));
     }
 
     #[test]
@@ -375,7 +389,7 @@ mod tests {
         let erasure = Erasure { places: vec![(8 * MIB, 8 * MIB)], ..Erasure::whole(32 * MIB) };
         assert!(erasure.check(&device, "it").unwrap_err().message().contains("a partition table is still there"));
         erasure.run(&device, 512, "it").unwrap();
-        assert!(device.0.borrow().0.iter().all(|b| *b == 0));
+        assert!(device.bytes.borrow().iter().all(|b| *b == 0));
     }
 
     proptest! {

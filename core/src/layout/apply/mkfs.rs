@@ -31,6 +31,27 @@ pub fn call(plan: &Plan, fs: &PlannedFilesystem, device: Device, uuid: &str, nod
     run(fs, uuid, plan.glance(device).sector, esp, node)
 }
 
+/// The same in a file, which does not tell the program the sectors of the disk whose part it becomes.
+#[must_use]
+pub fn call_for_file(plan: &Plan, fs: &PlannedFilesystem, device: Device, uuid: &str, file: &Path) -> Call {
+    call(plan, &told(fs, plan.glance(device).sector), device, uuid, file)
+}
+
+/// The filesystem with arguments that say how large sectors are, where the document does not say it.
+fn told(fs: &PlannedFilesystem, sector: u32) -> PlannedFilesystem {
+    let mut fs = fs.clone();
+    let (flag, value) = match fs.kind {
+        FsType::Xfs => ("-s", format!("size={sector}")),
+        // No block is smaller than a sector.
+        FsType::Ext4 if sector > 1024 => ("-b", sector.to_string()),
+        _ => return fs,
+    };
+    if !fs.arguments.iter().any(|a| a.starts_with(flag)) {
+        fs.arguments.splice(0..0, [flag.to_owned(), value]);
+    }
+    fs
+}
+
 fn run(fs: &PlannedFilesystem, uuid: &str, sector: u32, esp: bool, node: &Path) -> Call {
     let call = Call::new(program(fs.kind)).limit(LIMIT);
     let labelled = |call: Call, flag: &str| match &fs.label {
@@ -71,5 +92,11 @@ mod tests {
         let line = |kind| run(&fs(kind), "1A2B-3C4D", 4096, true, Path::new("/dev/x")).preview().join(" ");
         assert_eq!(line(FsType::Vfat), "mkfs.vfat -i 1A2B3C4D -S 4096 -F 32 -n L -a /dev/x");
         assert_eq!(line(FsType::Xfs), "mkfs.xfs -q -f -m uuid=1A2B-3C4D -L L -a /dev/x");
+        let told = |kind, sector, given: &str| {
+            told(&PlannedFilesystem { arguments: vec![given.into()], ..fs(kind) }, sector).arguments
+        };
+        assert_eq!(told(FsType::Xfs, 512, "-a"), ["-s", "size=512", "-a"]);
+        assert_eq!(told(FsType::Xfs, 4096, "-ssize=4096"), ["-ssize=4096"]);
+        assert_eq!((told(FsType::Ext4, 4096, "-a").len(), told(FsType::Ext4, 512, "-a").len()), (3, 1));
     }
 }

@@ -11,15 +11,18 @@
 //! When a step fails, mounts and loop devices are gone, and the partition names still carry the mark. There is no way
 //! back to what was on the disk; the next run begins anew and completes.
 
+mod backend;
 pub mod bootloader;
 pub mod devices;
 pub mod erase;
 pub mod gpt;
 pub mod mkfs;
 pub mod mount;
+pub mod offline;
 pub mod partitions;
 mod run;
 
+pub use backend::Backend;
 pub use devices::Secrets;
 
 use super::plan::{Plan, partition_list};
@@ -51,6 +54,15 @@ pub enum Confirm {
     Token(String),
     /// Yes to whatever the plan says: for image files and for programs that made the plan themselves.
     Yes,
+}
+
+/// How a plan is applied.
+#[derive(Clone, Debug, Default)]
+pub struct ApplyOptions {
+    /// What opens the encrypted devices of the layout.
+    pub secrets: Secrets,
+    /// Who makes the devices.
+    pub backend: Backend,
 }
 
 /// What was done.
@@ -101,18 +113,19 @@ impl Plan {
     /// in use, read-only or not as it was; `Unsupported` when a program or filesystem is missing; `Denied` without
     /// privilege. Later: what failed, with its step as a fact.
     pub fn apply(&self, confirm: &Confirm, source: Option<&dyn Payload>, task: &Task) -> Result<Applied> {
-        self.apply_with(confirm, source, &Secrets::new(), task)
+        self.apply_with(confirm, source, &ApplyOptions::default(), task)
     }
 
-    /// The same, with what opens the encrypted devices of the layout.
+    /// The same, with what opens the encrypted devices of the layout, and a backend of one's choice.
     ///
     /// # Errors
-    /// As [`Plan::apply`]; `NotFound` (A407) when a secret is missing, before a byte is written.
+    /// As [`Plan::apply`]; before a byte is written also `NotFound` (A407) when a secret is missing, and `Unsupported`
+    /// (F230) for what the backend does not make.
     pub fn apply_with(
         &self,
         confirm: &Confirm,
         source: Option<&dyn Payload>,
-        secrets: &Secrets,
+        options: &ApplyOptions,
         task: &Task,
     ) -> Result<Applied> {
         if let Confirm::Token(given) = confirm
@@ -124,21 +137,26 @@ impl Plan {
                 .fact("token", given.as_str()));
         }
         task.stage("preflight", 0, Unit::Steps);
-        self.require_programs()?;
-        self.secret_names().try_for_each(|name| secrets.require(name))?;
-        if source.is_some() {
-            mount::require(self)?;
-        }
-        // Everything that mounts is in there, and so is what opens the disks: its end closes both.
-        in_private_mounts(|| Run::new(self, source, secrets, task)?.to_the_end())
-    }
-
-    fn require_programs(&self) -> Result<()> {
-        if !rustix::process::geteuid().is_root() {
+        let offline = options.backend == Backend::Offline;
+        if offline {
+            offline::require(self, source.is_some())?;
+        } else if !rustix::process::geteuid().is_root() {
             return Err(Error::new(ErrorKind::Denied, "disks can be written by root only").hint("run as root"));
         }
+        self.require_programs(offline)?;
+        self.secret_names().try_for_each(|name| options.secrets.require(name))?;
+        if source.is_some() && !offline {
+            mount::require(self)?;
+        }
+        let run = || Run::new(self, source, options, task)?.to_the_end();
+        // Everything that mounts is in there, and so is what opens the disks: its end closes both.
+        if offline && source.is_none() { run() } else { in_private_mounts(run) }
+    }
+
+    fn require_programs(&self, offline: bool) -> Result<()> {
         let makers = self.filesystems.iter().map(|f| mkfs::program(f.kind));
-        makers.chain(devices::programs(self)).try_for_each(|p| p.find().map(drop))
+        let devices = if offline { Vec::new() } else { devices::programs(self) };
+        makers.chain(devices).try_for_each(|p| p.find().map(drop))
     }
 
     fn applied(&self, kernels: Vec<String>, task: &Task) -> Applied {

@@ -72,11 +72,17 @@ pub fn require(plan: &Plan) -> Result<()> {
 /// `Unsupported`, `Denied` or `Io`.
 pub fn mount_all(plan: &Plan, nodes: &Nodes, target: &Path) -> Result<()> {
     for (fs, at) in plan.mounts() {
-        let place = if at.at == "/" { target.to_owned() } else { target.join(&at.at[1..]) };
+        let place = place(target, &at.at);
         make_directories(target, &place)?;
-        mount::device(nodes.path(fs.on)?, &place, fs.kind.name(), &at.options)?;
+        nodes.mount(fs.on, &place, fs.kind, &at.options)?;
     }
     Ok(())
+}
+
+/// Where a mount point of the plan is below `target`.
+#[must_use]
+pub fn place(target: &Path, at: &str) -> PathBuf {
+    if at == "/" { target.to_owned() } else { target.join(&at[1..]) }
 }
 
 /// Mounts the ESPs that are kept in step with the first below `directory`; they are named in the order of the plan.
@@ -88,7 +94,7 @@ pub fn mount_mirrors(plan: &Plan, nodes: &Nodes, directory: &Path) -> Result<Vec
     let mount_one = |(n, (device, _)): (usize, &(Device, String))| {
         let place = directory.join(n.to_string());
         make_directory(&place, 0o755)?;
-        mount::device(nodes.path(*device)?, &place, esp.kind.name(), &[])?;
+        nodes.mount(*device, &place, esp.kind, &[])?;
         Ok(place)
     };
     esp.mirrors.iter().enumerate().map(mount_one).collect()

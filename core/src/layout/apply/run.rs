@@ -1,31 +1,31 @@
 //! One application of a plan, from the open gates to the commit.
 
+use super::backend::{Backend, Devices};
 use super::bootloader::{self, BootSector, Prepared, nvram};
-use super::devices::{Nodes, Running, Secrets};
+use super::devices::Kernel;
 use super::gpt::{self, BootCode};
-use super::{Applied, Payload, erase, mkfs, mount, partitions};
+use super::offline::Offline;
+use super::{Applied, ApplyOptions, Payload, erase, mount};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Unit;
 use crate::job::Task;
-use crate::layout::device::WriteAt;
 use crate::layout::gate::Gate;
-use crate::layout::ondisk::md::older::accepted_by_older;
-use crate::layout::place::Place;
 use crate::layout::plan::{Device, Plan, PlannedFilesystem};
 use crate::layout::ranges::Ranges;
-use crate::layout::signature;
+use crate::layout::signature::Signature;
 use crate::layout::spec::Wipe;
 use crate::sys::mount as sys_mount;
+use std::path::PathBuf;
 
 /// A plan on its way to the disks.
 pub(super) struct Run<'a> {
     plan: &'a Plan,
     source: Option<&'a dyn Payload>,
-    secrets: &'a Secrets,
+    options: &'a ApplyOptions,
     task: &'a Task,
-    work: mount::Workplace,
+    /// Nothing is mounted without one.
+    work: Option<mount::Workplace>,
     gates: Vec<Gate>,
-    nodes: Nodes,
 }
 
 impl<'a> Run<'a> {
@@ -33,13 +33,14 @@ impl<'a> Run<'a> {
     pub(super) fn new(
         plan: &'a Plan,
         source: Option<&'a dyn Payload>,
-        secrets: &'a Secrets,
+        options: &'a ApplyOptions,
         task: &'a Task,
     ) -> Result<Self> {
-        let work = mount::Workplace::make()?;
-        let nodes = Nodes::new(&work.nodes())?;
-        let gates = plan.disks.iter().map(|d| Gate::open(&d.facts)).collect::<Result<Vec<_>>>()?;
-        Ok(Self { plan, source, secrets, task, work, gates, nodes })
+        let offline = options.backend == Backend::Offline;
+        let work = if offline && source.is_none() { None } else { Some(mount::Workplace::make()?) };
+        let open = if offline { Gate::open_plain } else { Gate::open };
+        let gates = plan.disks.iter().map(|d| open(&d.facts)).collect::<Result<Vec<_>>>()?;
+        Ok(Self { plan, source, options, task, work, gates })
     }
 
     /// Does everything; what it started and mounted is stopped and unmounted, whatever comes.
@@ -47,52 +48,27 @@ impl<'a> Run<'a> {
         self.task.check()?;
         let token = self.task.cancel_token();
         let stop = || token.is_cancelled();
-        let plan = self.plan;
-        let mut running = Running::new(plan, &self.nodes, &stop);
-        let made = self.make(&mut running, &stop);
-        // What is there for data stays up for others to use. A system that was installed starts by its own means, from
-        // arrays that were stopped and are clean.
-        let stays = self.source.is_none() && !plan.disks.iter().any(|d| d.is_file());
-        match made {
-            Ok(applied) if stays => {
-                running.release();
-                Ok(applied)
-            }
-            Ok(applied) => {
-                running.stop()?;
-                self.for_older_kernels()?;
-                self.forget();
-                Ok(applied)
-            }
+        let (plan, options, task) = (self.plan, self.options, self.task);
+        let nodes = self.work.as_ref().map(mount::Workplace::nodes);
+        let mut devices: Box<dyn Devices + '_> = match (options.backend, &nodes) {
+            (Backend::Kernel, Some(nodes)) => Box::new(Kernel::new(plan, &options.secrets, nodes, &stop)?),
+            _ => Box::new(Offline::new(plan, nodes, task, &stop)?),
+        };
+        match self.make(&mut *devices, &stop) {
+            Ok(applied) => devices.finish(&self.gates, self.source.is_some()).map(|()| applied),
             Err(e) => {
-                let mirrors = sys_mount::unmount_all(&self.work.mirrors());
-                let undone = mirrors.and(sys_mount::unmount_all(&self.work.target())).and(running.stop());
-                self.forget();
+                // What is undone may make room.
+                let e = self.explain(e);
+                let mirrors = self.unmounted(mount::Workplace::mirrors);
+                let undone = mirrors.and(self.unmounted(mount::Workplace::target)).and(devices.stop(&self.gates));
                 Err(self.explain(e).with_failed_undo(undone))
             }
         }
     }
 
-    /// The kernel of the image may be older than this one, which made the arrays.
-    fn for_older_kernels(&self) -> Result<()> {
-        for member in self.plan.arrays.iter().flat_map(|a| &a.members) {
-            let Device::Partition { disk, partition } = *member else { continue };
-            let (gate, p) = (&self.gates[disk], &self.plan.disks[disk].partitions[partition]);
-            gate.flush()?;
-            let changed = accepted_by_older(&Place::new(gate, p.start, p.length));
-            let changed = changed.map_err(|e| Error::io("read", gate.name(), e))?;
-            if let Some((offset, bytes)) = changed {
-                let failed = |e| Error::io("write", gate.name(), e);
-                gate.write_at(p.start + offset, &bytes).map_err(failed)?;
-                gate.sync().map_err(failed)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Partitions of an image file end with the run.
-    fn forget(&self) {
-        self.plan.disks.iter().zip(&self.gates).filter(|(d, _)| d.is_file()).for_each(|(_, g)| partitions::forget(g));
+    /// Unmounts what a failed run left at a place of its own.
+    fn unmounted(&self, place: impl Fn(&mount::Workplace) -> PathBuf) -> Result<()> {
+        self.work.as_ref().map_or(Ok(()), |work| sys_mount::unmount_all(&place(work)))
     }
 
     /// A loop device turns a full filesystem beneath it into an error of the medium.
@@ -108,12 +84,13 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn make(&mut self, running: &mut Running<'_>, stop: &dyn Fn() -> bool) -> Result<Applied> {
-        self.partition()?;
-        self.devices(running)?;
-        self.format(stop)?;
-        let prepared = self.install(stop)?;
-        self.verify()?;
+    fn make(&mut self, devices: &mut dyn Devices, stop: &dyn Fn() -> bool) -> Result<Applied> {
+        self.partition(devices)?;
+        self.devices(devices)?;
+        self.format(devices)?;
+        let prepared = self.install(devices, stop)?;
+        devices.settle(&self.gates).map_err(in_step("copy"))?;
+        self.verify(devices)?;
         self.commit(prepared.as_ref().map(|p| &p.sector))?;
         if let Some(prepared) = &prepared {
             self.register(prepared, stop);
@@ -122,7 +99,7 @@ impl<'a> Run<'a> {
         Ok(self.plan.applied(prepared.map(|p| p.sector.kernels).unwrap_or_default(), self.task))
     }
 
-    fn partition(&mut self) -> Result<()> {
+    fn partition(&mut self, devices: &mut dyn Devices) -> Result<()> {
         let plan = self.plan;
         self.task.stage("partition", plan.disks.len() as u64, Unit::Steps);
         for (index, (disk, gate)) in plan.disks.iter().zip(&mut self.gates).enumerate() {
@@ -139,57 +116,49 @@ impl<'a> Run<'a> {
             gate.flush()?;
             gpt::verify(gate, &table).map_err(in_step("table"))?;
             erase::check(gate, disk, &keep).map_err(in_step("table"))?;
-            partitions::tell_kernel(gate, disk).map_err(in_step("table"))?;
-            gate.share()?;
-            for (partition, number) in partitions::numbers(gate, disk)?.into_iter().enumerate() {
-                let reference = format!("{}#{}", disk.partitions[partition].key, disk.index);
-                self.nodes.add(Device::Partition { disk: index, partition }, &reference, number)?;
-            }
+            devices.partition(index, gate).map_err(in_step("table"))?;
             self.task.advance(1);
         }
         Ok(())
     }
 
-    fn devices(&mut self, running: &mut Running<'_>) -> Result<()> {
+    fn devices(&self, devices: &mut dyn Devices) -> Result<()> {
         self.task.stage("devices", self.plan.layers.len() as u64, Unit::Steps);
         for layer in &self.plan.layers {
             self.task.check()?;
-            let made = running.make(*layer, &mut self.nodes, self.secrets);
-            made.map_err(in_step(&self.plan.layer_id(*layer)))?;
+            devices.make(*layer, &self.gates).map_err(in_step(&self.plan.layer_id(*layer)))?;
             self.task.advance(1);
         }
         Ok(())
     }
 
-    fn format(&self, stop: &dyn Fn() -> bool) -> Result<()> {
+    fn format(&self, devices: &mut dyn Devices) -> Result<()> {
         self.task.stage("format", self.plan.filesystems.len() as u64, Unit::Steps);
         for fs in &self.plan.filesystems {
             self.task.check()?;
             for (device, uuid) in fs.places() {
-                let call = mkfs::call(self.plan, fs, device, uuid, self.nodes.path(device)?);
-                call.run(stop).map_err(in_step(&format!("mkfs:{}", fs.id)))?;
+                devices.format(fs, device, uuid).map_err(in_step(&format!("mkfs:{}", fs.id)))?;
             }
             self.task.advance(1);
         }
         Ok(())
     }
 
-    fn install(&self, stop: &dyn Fn() -> bool) -> Result<Option<Prepared>> {
-        let Some(source) = self.source else { return Ok(None) };
-        let target = self.work.target();
-        mount::mount_all(self.plan, &self.nodes, &target)?;
+    fn install(&self, devices: &mut dyn Devices, stop: &dyn Fn() -> bool) -> Result<Option<Prepared>> {
+        let (Some(source), Some(work)) = (self.source, &self.work) else { return Ok(None) };
+        let target = work.target();
+        devices.mount(&target)?;
         source.install(&target, self.task).map_err(in_step("install"))?;
         self.task.check()?;
         let mut prepared = None;
         if let Some(planned) = &self.plan.boot {
             self.task.stage("bootloader", 0, Unit::Steps);
             sys_mount::system_directories(&target)?;
-            let mirrors = mount::mount_mirrors(self.plan, &self.nodes, &self.work.mirrors())?;
+            let mirrors = devices.mount_mirrors(&work.mirrors())?;
             let facts = bootloader::planned::facts(self.plan, planned, &target, &mirrors);
             prepared = Some(bootloader::prepare(&facts, &target, stop).map_err(in_step("bootloader"))?);
         }
-        sys_mount::unmount_all(&self.work.mirrors()).map_err(in_step("unmount"))?;
-        sys_mount::unmount_all(&target).map_err(in_step("unmount"))?;
+        devices.unmount(work).map_err(in_step("unmount"))?;
         Ok(prepared)
     }
 
@@ -208,35 +177,32 @@ impl<'a> Run<'a> {
     }
 
     /// Reads the superblocks back from the disks.
-    fn verify(&self) -> Result<()> {
+    fn verify(&self, devices: &dyn Devices) -> Result<()> {
         self.task.stage("verify", self.plan.filesystems.len() as u64, Unit::Steps);
         self.gates.iter().try_for_each(Gate::flush)?;
         for fs in &self.plan.filesystems {
             for (device, uuid) in fs.places() {
-                self.verify_filesystem(fs, device, uuid).map_err(in_step("verify"))?;
+                self.verify_filesystem(fs, device, uuid, devices).map_err(in_step("verify"))?;
             }
             self.task.advance(1);
         }
         Ok(())
     }
 
-    fn verify_filesystem(&self, fs: &PlannedFilesystem, device: Device, uuid: &str) -> Result<()> {
-        let glance = self.plan.glance(device);
-        let found = match device {
-            Device::Partition { disk, partition } => {
-                let p = &self.plan.disks[disk].partitions[partition];
-                signature::find(&self.gates[disk], p.start, p.length)
-            }
-            _ => crate::layout::device::OpenDisk::open(self.nodes.path(device)?)
-                .and_then(|disk| signature::find(&disk, 0, glance.size)),
-        };
-        let found = found.map_err(|e| Error::io("read", &glance.reference, e))?;
-        let same = |s: &signature::Signature| s.kind == fs.kind.name() && s.uuid.as_deref() == Some(uuid);
+    fn verify_filesystem(
+        &self,
+        fs: &PlannedFilesystem,
+        device: Device,
+        uuid: &str,
+        devices: &dyn Devices,
+    ) -> Result<()> {
+        let found = devices.find(device, &self.gates)?;
+        let same = |s: &Signature| s.kind == fs.kind.name() && s.uuid.as_deref() == Some(uuid);
         if found.len() == 1 && found.iter().any(same) {
             return Ok(());
         }
         let seen = found.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        Err(Error::integrity(format!("{} on {} is not what was made", fs.id, glance.reference))
+        Err(Error::integrity(format!("{} on {} is not what was made", fs.id, self.plan.glance(device).reference))
             .fact("code", "A405")
             .fact("expected", format!("{} {uuid}", fs.kind.name()))
             .fact("actual", seen))

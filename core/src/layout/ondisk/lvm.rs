@@ -9,6 +9,7 @@
 //!
 //! Little endian. Sources: `lib/label/label.h`, `lib/format_text/layout.h`, `lib/misc/crc.c` of LVM2.
 
+mod config;
 pub mod export;
 pub mod text;
 
@@ -231,10 +232,10 @@ pub fn write(group: &VolumeGroup, volume: &str, written: &export::Written) -> Re
 }
 
 fn label_bytes(uuid: &str, device: u64, data: u64, mda_size: u64) -> Result<Vec<u8>> {
-    let id: Vec<u8> = uuid.bytes().filter(|b| *b != b'-').collect();
-    if id.len() != 32 || !id.iter().all(u8::is_ascii_alphanumeric) {
+    if !is_uuid(uuid) {
         return Err(Error::invalid(format!("\"{uuid}\" is not a UUID of LVM")));
     }
+    let id: Vec<u8> = uuid.bytes().filter(|b| *b != b'-').collect();
     let mut label = vec![0; SECTOR];
     let mut put = |at: usize, value: &[u8]| label[at..at + value.len()].copy_from_slice(value);
     put(0, LABEL);
@@ -260,6 +261,14 @@ pub fn uuid(hash: &[u8; 32]) -> String {
     const ALPHABET: &[u8; 62] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
     let digits: String = hash.iter().map(|b| char::from(ALPHABET[usize::from(*b) % ALPHABET.len()])).collect();
     hyphened(&digits)
+}
+
+/// Whether this is an identity in LVM's form.
+pub(crate) fn is_uuid(text: &str) -> bool {
+    let digits: String = text.chars().filter(|c| *c != '-').collect();
+    digits.len() == 32
+        && digits.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#".contains(&b))
+        && hyphened(&digits) == text
 }
 
 /// 32 characters in groups of 6, 4, 4, 4, 4, 4 and 6; anything else as it is.
@@ -355,6 +364,7 @@ mod tests {
     fn identities_have_lvms_form() {
         let id = uuid(&[7; 32]);
         assert_eq!(id, "777777-7777-7777-7777-7777-7777-777777");
+        assert!(is_uuid(&id) && !is_uuid("7") && !is_uuid(&id.replace('-', "")) && !is_uuid(&id.replace('7', "ü")));
         assert_eq!((hyphened("short"), uuid(&[63; 32]).starts_with("111111-")), ("short".into(), true));
     }
 

@@ -4,6 +4,7 @@
 //! Place ─ md::read ───> Superblock                   Array ─ write ─> bytes and where they go
 //!       ─ lvm::read ──> PhysicalVolume, VolumeGroup  VolumeGroup ─ write ─> bytes and where they go
 //!       ─ luks::read ─> Header
+//!       ─ mbr::partitions ──> where partitions were
 //!       ─ nested::places ──> where something may begin inside of all these
 //! ```
 //!
@@ -12,6 +13,7 @@
 
 pub mod luks;
 pub mod lvm;
+pub mod mbr;
 pub mod md;
 pub mod nested;
 

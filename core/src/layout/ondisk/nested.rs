@@ -11,7 +11,7 @@
 //! first member shows where the data begins, which is enough: it is there that a label stands. What is encrypted cannot
 //! be seen, and does not come back without its header.
 
-use super::{lvm, md};
+use super::{lvm, mbr, md};
 use crate::layout::gpt;
 use crate::layout::place::Place;
 use std::collections::{BTreeSet, VecDeque};
@@ -61,9 +61,10 @@ fn inside<'a>(place: &Place<'a>, sector: u32) -> io::Result<Vec<Place<'a>>> {
         if let Some(table) = gpt::read(place, size)?.table() {
             let entries = table.entries.values().map(|e| table.bytes(e));
             found.extend(entries.map(|(start, length)| place.within(start, length)));
-            break;
+            return Ok(found);
         }
     }
+    found.extend(mbr::partitions(place, sector)?.into_iter().map(|(start, length)| place.within(start, length)));
     Ok(found)
 }
 
@@ -122,6 +123,15 @@ mod tests {
         }
         assert_eq!(inside.len(), 4);
         assert!(places(&Place::new(&disk, 0, 4 * MIB), 512).unwrap().is_empty());
+    }
+
+    #[test]
+    fn partitions_of_an_mbr_are_found() {
+        let mut disk = vec![0u8; 4 << 20];
+        disk[510..512].copy_from_slice(&[0x55, 0xaa]);
+        disk[446 + 4] = 0x83;
+        disk[446 + 8..446 + 16].copy_from_slice(&[0, 8, 0, 0, 0, 4, 0, 0]);
+        assert_eq!(places(&Place::whole(&disk), 512).unwrap(), [(MIB, MIB / 2)]);
     }
 
     #[test]

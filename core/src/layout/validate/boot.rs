@@ -89,7 +89,8 @@ impl Validator<'_> {
                 _ => false,
             });
             let named = matches!(fs.mount.as_ref().map(|m| m.at.as_str()), Some("/boot/efi" | "/efi"));
-            if !esp && !(named && spec.firmware.contains(&Firmware::Uefi)) {
+            let meant = named && spec.firmware.contains(&Firmware::Uefi);
+            if !esp && !meant {
                 continue;
             }
             let path = format!("filesystems.{id}");

@@ -3,7 +3,7 @@
 use super::Validator;
 use super::disks::is_array_uuid;
 use crate::layout::size::{Base, Size};
-use crate::layout::spec::{Bitmap, Level, Raid, Raid10Layout, Ref, Resync};
+use crate::layout::spec::{Bitmap, Level, Preserve, Raid, Raid10Layout, Ref, Resync};
 
 /// The least chunk of md: a page.
 const CHUNK_MIN: u64 = 4 << 10;
@@ -35,7 +35,9 @@ impl Validator<'_> {
             self.wrong("L130", format!("{path}.members"), format!("raid.{id} has no members"));
             return;
         }
-        let Some((least, _)) = self.devices(&raid.members) else { return };
+        let Some((least, most)) = self.devices(&raid.members) else { return };
+        // One that is never made has the members that it has.
+        let least = if raid.preserve == Preserve::Require { most } else { least };
         let copies = raid.layout.unwrap_or(Raid10Layout::NEAR_2).copies;
         let active = if level == Level::Raid10 { copies.max(level.least_members()) } else { level.least_members() };
         if least >= active.saturating_add(raid.spares) {

@@ -29,6 +29,8 @@ pub enum Program {
     Cryptsetup,
     /// Builds the core of GRUB.
     GrubMkimage,
+    /// Copies files into FAT.
+    Mcopy,
     /// Makes an initramfs on Enterprise Linux and others.
     Dracut,
     /// Makes an initramfs on Debian and Ubuntu.
@@ -59,6 +61,7 @@ impl Program {
             Self::Lvm => (&["lvm"], "lvm2", "lvm2"),
             Self::Cryptsetup => (&["cryptsetup"], "cryptsetup-bin", "cryptsetup"),
             Self::GrubMkimage => (&["grub-mkimage", "grub2-mkimage"], "grub-common", "grub2-tools"),
+            Self::Mcopy => (&["mcopy"], "mtools", "mtools"),
             Self::Dracut => (&["dracut"], "dracut", "dracut"),
             Self::Mkinitramfs => (&["mkinitramfs"], "initramfs-tools", "dracut"),
             Self::Efibootmgr => (&["efibootmgr"], "efibootmgr", "efibootmgr"),

@@ -8,11 +8,13 @@
 //! What used to lie on the disks can come back inside of a new array or volume, at the same place: so each is erased
 //! before anything looks at it.
 
+mod kernel;
 mod luks;
 mod lvm;
 mod md;
 mod secrets;
 
+pub(super) use kernel::Kernel;
 pub use secrets::Secrets;
 
 use super::erase::Erasure;
@@ -20,8 +22,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::layout::device::ReadAt;
 use crate::layout::gate::Gate;
 use crate::layout::plan::{Device, Layer, Plan, PlannedArray, PlannedCrypt, PlannedGroup};
-use crate::layout::spec::{Key, Resync};
+use crate::layout::spec::{FsType, Key, Resync};
 use crate::sys::loopdev::make_node;
+use crate::sys::mount;
 use crate::sys::program::Program;
 use crate::sys::sysfs::{DeviceNumber, node_number};
 use lvm::Lvm;
@@ -35,6 +38,7 @@ use std::path::{Path, PathBuf};
 pub struct Nodes {
     directory: PathBuf,
     known: BTreeMap<Device, (PathBuf, DeviceNumber)>,
+    stand_ins: BTreeMap<Device, u64>,
 }
 
 impl Nodes {
@@ -43,7 +47,7 @@ impl Nodes {
     /// # Errors
     /// `Io` when the directories cannot be made.
     pub fn new(directory: &Path) -> Result<Self> {
-        let nodes = Self { directory: directory.to_owned(), known: BTreeMap::new() };
+        let nodes = Self { directory: directory.to_owned(), known: BTreeMap::new(), stand_ins: BTreeMap::new() };
         std::fs::create_dir_all(nodes.physical()).map_err(|e| Error::io("make", directory.display(), e))?;
         Ok(nodes)
     }
@@ -62,6 +66,22 @@ impl Nodes {
         make_node(&path, number)?;
         self.known.insert(device, (path, number));
         Ok(())
+    }
+
+    /// Has memory mounted in the place of a device of this size, whose filesystem is filled by other means.
+    pub fn stand_in(&mut self, device: Device, size: u64) {
+        self.stand_ins.insert(device, size);
+    }
+
+    /// Mounts the filesystem of a device, or what stands in for it.
+    ///
+    /// # Errors
+    /// `Unsupported`, `Denied` or `Io`.
+    pub fn mount(&self, device: Device, at: &Path, kind: FsType, options: &[String]) -> Result<()> {
+        match self.stand_ins.get(&device) {
+            Some(size) => mount::tmpfs(at, &format!("mode=0755,size={size}")),
+            None => mount::device(self.path(device)?, at, kind.name(), options),
+        }
     }
 
     /// The node of a device.
@@ -265,14 +285,14 @@ impl<'a> Running<'a> {
     ///
     /// # Errors
     /// The first one; it goes on to stop what it can.
-    pub fn stop(self) -> Result<()> {
+    pub fn stop(&mut self) -> Result<()> {
         let never = || false;
         let mut result = Ok(());
-        for started in self.started.iter().rev() {
+        while let Some(started) = self.started.pop() {
             let call = match started {
-                Started::Group(i) => self.lvm.deactivate(&self.plan.groups()[*i].name),
-                Started::Crypt(i) => luks::close(&self.plan.crypts()[*i]),
-                Started::Array(_, device, _) => md::stop(device),
+                Started::Group(i) => self.lvm.deactivate(&self.plan.groups()[i].name),
+                Started::Crypt(i) => luks::close(&self.plan.crypts()[i]),
+                Started::Array(_, device, _) => md::stop(&device),
             };
             let done = call.run(&never).map(drop);
             result = result.and(done);

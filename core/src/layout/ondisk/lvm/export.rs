@@ -92,6 +92,10 @@ fn check(group: &VolumeGroup) -> Result<()> {
     if let Some(bad) = names.chain(group.logical.iter().map(|l| &l.name)).find(|n| !good(n)) {
         return wrong(format!("\"{bad}\" is not a name that LVM takes"));
     }
+    let ids = std::iter::once(&group.uuid).chain(group.physical.iter().map(|p| &p.uuid));
+    if let Some(bad) = ids.chain(group.logical.iter().map(|l| &l.uuid)).find(|id| !super::is_uuid(id)) {
+        return wrong(format!("\"{bad}\" is not a UUID of LVM"));
+    }
     if group.extent_size == 0 || !group.extent_size.is_multiple_of(SECTOR) {
         return wrong(format!("{} is not the size of an extent", group.extent_size));
     }
@@ -208,6 +212,7 @@ mod tests {
         };
         assert_eq!(refused(&|g| g.name = "a b".into()), ErrorKind::Invalid);
         assert_eq!(refused(&|g| g.logical[0].name = "-x".into()), ErrorKind::Invalid);
+        assert_eq!(refused(&|g| g.uuid = "v\nv".into()), ErrorKind::Invalid);
         assert_eq!(refused(&|g| g.tags[0] = "\"".into()), ErrorKind::Invalid);
         assert_eq!(refused(&|g| g.extent_size = 100), ErrorKind::Invalid);
         assert_eq!(refused(&|g| g.logical[0].segments[1].start = 1), ErrorKind::Invalid);

@@ -117,8 +117,10 @@ impl Array {
         let place = self.check(member)?;
         let bitmap = if self.bitmap { Some(self.bitmap_place(place.offset)?) } else { None };
         let mut bytes = vec![0; HEADER + 2 * usize::from(ROLES)];
-        let features = u32::from(bitmap.is_some()) * FEATURE_BITMAP
-            | u32::from(self.level == Level::Raid(0) && self.layout != 0) * FEATURE_RAID0_LAYOUT;
+        let mut features = if bitmap.is_some() { FEATURE_BITMAP } else { 0 };
+        if self.level == Level::Raid(0) && self.layout != 0 {
+            features |= FEATURE_RAID0_LAYOUT;
+        }
         let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
         put(0, &MAGIC.to_le_bytes());
         put(4, &1u32.to_le_bytes());

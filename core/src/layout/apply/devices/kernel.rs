@@ -1,0 +1,133 @@
+//! The devices of a plan by the kernel of this machine.
+
+use super::{Nodes, Running, Secrets};
+use crate::error::{Error, Result};
+use crate::layout::apply::backend::Devices;
+use crate::layout::apply::mount::Workplace;
+use crate::layout::apply::{mkfs, mount, partitions};
+use crate::layout::device::{OpenDisk, WriteAt};
+use crate::layout::gate::Gate;
+use crate::layout::ondisk::md::older::accepted_by_older;
+use crate::layout::place::Place;
+use crate::layout::plan::{Device, Layer, Plan, PlannedFilesystem};
+use crate::layout::signature::{self, Signature};
+use crate::sys::mount as sys_mount;
+use std::path::{Path, PathBuf};
+
+/// Nodes of what there is, and what was started.
+pub(in crate::layout::apply) struct Kernel<'a> {
+    plan: &'a Plan,
+    secrets: &'a Secrets,
+    nodes: Nodes,
+    running: Running<'a>,
+    stop: &'a dyn Fn() -> bool,
+}
+
+impl<'a> Kernel<'a> {
+    /// Nothing yet; nodes are made in `directory`.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub(in crate::layout::apply) fn new(
+        plan: &'a Plan,
+        secrets: &'a Secrets,
+        directory: &Path,
+        stop: &'a dyn Fn() -> bool,
+    ) -> Result<Self> {
+        let nodes = Nodes::new(directory)?;
+        let running = Running::new(plan, &nodes, stop);
+        Ok(Self { plan, secrets, nodes, running, stop })
+    }
+
+    /// Takes everything out of the kernel again; of image files also the partitions.
+    fn end(&mut self, gates: &[Gate]) -> Result<()> {
+        let stopped = self.running.stop();
+        let files = self.plan.disks().iter().zip(gates).filter(|(d, _)| d.is_file());
+        files.for_each(|(_, gate)| partitions::forget(gate));
+        stopped
+    }
+}
+
+impl Kernel<'_> {
+    /// The kernel of the image may be older than this one, which made the arrays.
+    fn for_older_kernels(&self, gates: &[Gate]) -> Result<()> {
+        for member in self.plan.arrays().iter().flat_map(|a| &a.members) {
+            let Device::Partition { disk, partition } = *member else { continue };
+            let (gate, p) = (&gates[disk], &self.plan.disks()[disk].partitions[partition]);
+            gate.flush()?;
+            let changed = accepted_by_older(&Place::new(gate, p.start, p.length));
+            let changed = changed.map_err(|e| Error::io("read", gate.name(), e))?;
+            if let Some((offset, bytes)) = changed {
+                let failed = |e| Error::io("write", gate.name(), e);
+                gate.write_at(p.start + offset, &bytes).map_err(failed)?;
+                gate.sync().map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Devices for Kernel<'_> {
+    fn partition(&mut self, index: usize, gate: &mut Gate) -> Result<()> {
+        let disk = &self.plan.disks()[index];
+        partitions::tell_kernel(gate, disk)?;
+        gate.share()?;
+        for (partition, number) in partitions::numbers(gate, disk)?.into_iter().enumerate() {
+            let reference = format!("{}#{}", disk.partitions[partition].key, disk.index);
+            self.nodes.add(Device::Partition { disk: index, partition }, &reference, number)?;
+        }
+        Ok(())
+    }
+
+    fn make(&mut self, layer: Layer, _: &[Gate]) -> Result<()> {
+        self.running.make(layer, &mut self.nodes, self.secrets)
+    }
+
+    fn format(&mut self, fs: &PlannedFilesystem, device: Device, uuid: &str) -> Result<()> {
+        mkfs::call(self.plan, fs, device, uuid, self.nodes.path(device)?).run(self.stop).map(drop)
+    }
+
+    fn mount(&mut self, target: &Path) -> Result<()> {
+        mount::mount_all(self.plan, &self.nodes, target)
+    }
+
+    fn mount_mirrors(&mut self, directory: &Path) -> Result<Vec<PathBuf>> {
+        mount::mount_mirrors(self.plan, &self.nodes, directory)
+    }
+
+    fn unmount(&mut self, work: &Workplace) -> Result<()> {
+        sys_mount::unmount_all(&work.mirrors())?;
+        sys_mount::unmount_all(&work.target())
+    }
+
+    fn settle(&mut self, _: &[Gate]) -> Result<()> {
+        Ok(())
+    }
+
+    fn find(&self, device: Device, gates: &[Gate]) -> Result<Vec<Signature>> {
+        let glance = self.plan.glance(device);
+        let found = match device {
+            Device::Partition { disk, partition } => {
+                let p = &self.plan.disks()[disk].partitions[partition];
+                signature::find(&gates[disk], p.start, p.length)
+            }
+            _ => OpenDisk::open(self.nodes.path(device)?).and_then(|disk| signature::find(&disk, 0, glance.size)),
+        };
+        found.map_err(|e| Error::io("read", &glance.reference, e))
+    }
+
+    fn finish(&mut self, gates: &[Gate], installed: bool) -> Result<()> {
+        // A system that was installed starts by its own means, from arrays that were stopped and are clean. What is there
+        // for data stays up for others to use.
+        if !installed && !self.plan.disks().iter().any(|d| d.is_file()) {
+            self.running.release();
+            return Ok(());
+        }
+        self.end(gates)?;
+        self.for_older_kernels(gates)
+    }
+
+    fn stop(&mut self, gates: &[Gate]) -> Result<()> {
+        self.end(gates)
+    }
+}
