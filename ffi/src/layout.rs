@@ -5,7 +5,7 @@ use crate::handle::{Opaque, close, give, hold};
 use crate::image::cv_image;
 use crate::plan::cv_plan;
 use libcv::layout::{self, Disks, Layout, LayoutOptions, PlanOptions};
-use libcv::{Error, Result};
+use libcv::Result;
 use std::ffi::c_char;
 use std::path::PathBuf;
 

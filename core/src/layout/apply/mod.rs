@@ -148,7 +148,7 @@ impl Plan {
         if source.is_some() && !offline {
             mount::require(self)?;
         }
-        let run = || Run::new(self, source, options, task)?.to_the_end();
+        let run = || Run::new(self, source, options, task)?.finish();
         // Everything that mounts is in there, and so is what opens the disks: its end closes both.
         if offline && source.is_none() { run() } else { in_private_mounts(run) }
     }

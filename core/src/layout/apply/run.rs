@@ -44,7 +44,7 @@ impl<'a> Run<'a> {
     }
 
     /// Does everything; what it started and mounted is stopped and unmounted, whatever comes.
-    pub(super) fn to_the_end(mut self) -> Result<Applied> {
+    pub(super) fn finish(mut self) -> Result<Applied> {
         self.task.check()?;
         let token = self.task.cancel_token();
         let stop = || token.is_cancelled();

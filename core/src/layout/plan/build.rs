@@ -8,6 +8,7 @@ use crate::layout::solve::Solved;
 use crate::layout::spec::{Bitmap, FsType, Level, Luks, Raid, Raid10Layout, Ref, VolumeGroup, VolumeKind};
 use crate::layout::stack::{Object, Stack};
 use crate::layout::token;
+use crate::units::ByteSize;
 use std::collections::HashMap;
 
 /// What a striped volume is cut in where a document says nothing.
@@ -155,7 +156,7 @@ impl<'a> Builder<'a> {
                 name: volume.clone(),
                 kind: wanted.kind,
                 extents: if wanted.kind == VolumeKind::Thin { 0 } else { solved.extents },
-                stripes: wanted.stripes.map(|n| (n, wanted.stripe_size.map_or(STRIPE, |s| s.bytes()))),
+                stripes: wanted.stripes.map(|n| (n, wanted.stripe_size.map_or(STRIPE, ByteSize::bytes))),
                 chunk: (wanted.kind == VolumeKind::ThinPool).then_some(solved.chunk),
                 metadata: solved.metadata,
                 pool: wanted.pool.clone(),

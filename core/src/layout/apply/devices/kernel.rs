@@ -9,7 +9,7 @@ use crate::layout::device::{OpenDisk, WriteAt};
 use crate::layout::gate::Gate;
 use crate::layout::ondisk::md::older::accepted_by_older;
 use crate::layout::place::Place;
-use crate::layout::plan::{Device, Layer, Plan, PlannedFilesystem};
+use crate::layout::plan::{Device, Layer, Plan, PlannedDisk, PlannedFilesystem};
 use crate::layout::signature::{self, Signature};
 use crate::sys::mount as sys_mount;
 use std::path::{Path, PathBuf};
@@ -119,7 +119,7 @@ impl Devices for Kernel<'_> {
     fn finish(&mut self, gates: &[Gate], installed: bool) -> Result<()> {
         // A system that was installed starts by its own means, from arrays that were stopped and are clean. What is there
         // for data stays up for others to use.
-        if !installed && !self.plan.disks().iter().any(|d| d.is_file()) {
+        if !installed && !self.plan.disks().iter().any(PlannedDisk::is_file) {
             self.running.release();
             return Ok(());
         }

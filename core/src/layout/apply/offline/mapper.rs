@@ -80,6 +80,9 @@ impl<'a> Stretch<'a> {
     }
 }
 
+/// Bytes that lie in one unit: the stretch, the unit, where in it, which of the bytes.
+type Piece<'m, 'a> = (&'m Stretch<'a>, u64, u64, Range<usize>);
+
 impl<'a> Mapped<'a> {
     /// One stretch after the other.
     ///
@@ -98,7 +101,7 @@ impl<'a> Mapped<'a> {
     }
 
     /// The pieces of some bytes that lie in one unit each: stretch, unit, where in it, which of the bytes.
-    fn pieces(&self, offset: u64, length: usize) -> io::Result<Vec<(&Stretch<'a>, u64, u64, Range<usize>)>> {
+    fn pieces(&self, offset: u64, length: usize) -> io::Result<Vec<Piece<'_, 'a>>> {
         if offset.checked_add(length as u64).is_none_or(|end| end > self.size) {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
