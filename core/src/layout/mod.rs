@@ -11,6 +11,7 @@
 //! implements. The normative text is `core/docs/layout-schema.md`.
 
 pub mod apply;
+pub mod capture;
 pub mod decode;
 pub mod device;
 pub mod diagnostic;
@@ -19,6 +20,7 @@ mod foreign;
 pub mod gate;
 pub mod gpt;
 pub mod inventory;
+pub mod observed;
 pub mod ondisk;
 pub mod place;
 pub mod plan;
