@@ -33,6 +33,7 @@ pub mod solve;
 pub mod spec;
 pub mod stack;
 pub mod token;
+mod unchanged;
 pub mod validate;
 
 pub use apply::{Applied, Confirm, Payload, Secrets};

@@ -291,8 +291,9 @@ impl<'k> Looker<'k> {
 
     fn assemble(&mut self, own: &mut Vec<(Node, Source, md::Superblock)>) {
         let Some(newest) = own.iter().map(|(_, _, s)| s.events).max() else { return };
-        // The members of a running array are written one after the other.
-        let (young, old): (Vec<_>, Vec<_>) = std::mem::take(own).into_iter().partition(|(_, _, s)| s.events + 1 >= newest);
+        // The members of a running array are written one after the other, and those that wait not every time.
+        let is_young = |s: &md::Superblock| s.role == md::Role::Spare || s.events.saturating_add(1) >= newest;
+        let (young, old): (Vec<_>, Vec<_>) = std::mem::take(own).into_iter().partition(|(_, _, s)| is_young(s));
         for (node, _, s) in old {
             self.odd(node, format!("it is an outdated member of the array {}", s.mdadm_uuid()));
         }
