@@ -18,18 +18,14 @@ use super::plan::{Device, Layer, Plan, PlannedArray, PlannedCrypt, PlannedDisk, 
 use super::spec::{Bitmap, Level, Metadata, Raid10Layout, VolumeKind};
 use crate::units::human;
 use std::collections::{BTreeSet, HashMap};
-use std::fmt::Display;
 
 /// More differences are not listed.
 const LIMIT: usize = 100;
 
 /// Looks at the disks of a plan and compares. Where nothing differs, the plan gets the identities that are there.
 pub(super) fn settle(plan: &mut Plan) {
-    let disks: Vec<Given> = plan
-        .disks
-        .iter()
-        .map(|d| Given { path: d.facts.path.clone(), sector: Some(d.facts.sector) })
-        .collect();
+    let disks: Vec<Given> =
+        plan.disks.iter().map(|d| Given { path: d.facts.path.clone(), sector: Some(d.facts.sector) }).collect();
     let found = match Observed::of_disks(&disks, None) {
         Ok(observed) => take_over(plan, &observed),
         Err(e) => vec![e.to_string()],
@@ -104,12 +100,12 @@ impl Comparison<'_> {
             };
             self.same(&format!("the start of {what}"), &is.start, &p.start, place_text);
             self.same(&format!("the size of {what}"), &is.length, &p.length, size_text);
-            self.same(&format!("the type of {what}"), &is.kind, &p.kind, Display::to_string);
+            self.same(&format!("the type of {what}"), &is.kind, &p.kind, ToString::to_string);
             self.same(&format!("the name of {what}"), &is.name, &p.name, |n| format!("\"{n}\""));
             let bits = |b: &u64| format!("{b:#x}");
             self.same(&format!("the attributes of {what}"), &is.attributes, &p.attributes, bits);
             if let Some(uuid) = self.plan.spec.partitions.get(&p.key).and_then(|q| q.uuid).filter(|_| disk.index == 0) {
-                self.same(&format!("the UUID of {what}"), &is.uuid, &uuid, Display::to_string);
+                self.same(&format!("the UUID of {what}"), &is.uuid, &uuid, ToString::to_string);
             }
             let device = Device::Partition { disk: index, partition: place };
             self.nodes.insert(device, Node::Partition { disk: index, number: p.number });
@@ -137,12 +133,12 @@ impl Comparison<'_> {
             self.differs(format!("{what} has other members"));
         }
         let level = md::Level::Raid(u8::try_from(array.level.number()).unwrap_or(u8::MAX));
-        self.same(&format!("the level of {what}"), &is.level, &level, Display::to_string);
+        self.same(&format!("the level of {what}"), &is.level, &level, ToString::to_string);
         let version = match array.metadata {
             Metadata::V1_0 => md::Version::V1_0,
             Metadata::V1_2 => md::Version::V1_2,
         };
-        self.same(&format!("the metadata of {what}"), &is.version, &version, Display::to_string);
+        self.same(&format!("the metadata of {what}"), &is.version, &version, ToString::to_string);
         if let Some(chunk) = array.chunk {
             self.same(&format!("the chunk of {what}"), &is.chunk, &chunk, size_text);
         }
@@ -159,7 +155,9 @@ impl Comparison<'_> {
         self.same(&format!("the bitmap of {what}"), &is.bitmap, &(array.bitmap == Bitmap::Internal), bitmap);
         self.same(&format!("the name of {what}"), &is.short_name(), &array.name.as_str(), |n| format!("\"{n}\""));
         let data = array.members.len().saturating_sub(array.spares as usize);
-        self.same(&format!("the number of members with data of {what}"), &(is.raid_disks as usize), &data, |n| n.to_string());
+        self.same(&format!("the number of members with data of {what}"), &(is.raid_disks as usize), &data, |n| {
+            n.to_string()
+        });
         if is.active() < is.raid_disks as usize {
             self.differs(format!("{what} is degraded: {} of {} members are there", is.active(), is.raid_disks));
         }
@@ -181,7 +179,7 @@ impl Comparison<'_> {
             return;
         };
         let is = &self.observed.crypts[place];
-        self.same(&format!("the version of {what}"), &is.header.version, &2, |n| n.to_string());
+        self.same(&format!("the version of {what}"), &is.header.version, &2, ToString::to_string);
         self.same(&format!("the label of {what}"), &is.header.label, &crypt.label, label_text);
         self.same(&format!("the size of {what}"), &is.size, &crypt.size, size_text);
         let device = Device::Crypt(index);

@@ -5,10 +5,10 @@ use super::names::{is_name, unique};
 use crate::layout::observed::{Array, Group, Node, Volume as Seen};
 use crate::layout::ondisk::md;
 use crate::layout::size::Size;
+use crate::layout::solve::md::CHUNK;
 use crate::layout::spec::{
     Bitmap, Key, Level, Luks, Metadata, Preserve, Raid, Raid10Layout, Ref, Resync, Volume, VolumeGroup, VolumeKind,
 };
-use crate::layout::solve::md::CHUNK;
 use crate::layout::unchanged;
 use crate::units::ByteSize;
 use indexmap::IndexMap;
@@ -55,7 +55,8 @@ impl Draft<'_> {
         let stored = array.short_name();
         let id = if is_name(stored) { stored.to_owned() } else { "md".to_owned() };
         let id = unique(&id, |n| self.spec.raid.contains_key(n));
-        let layout = unchanged::raid10_layout(array.layout).filter(|l| level == Level::Raid10 && *l != Raid10Layout::NEAR_2);
+        let layout =
+            unchanged::raid10_layout(array.layout).filter(|l| level == Level::Raid10 && *l != Raid10Layout::NEAR_2);
         let raid = Raid {
             level,
             members,
@@ -138,7 +139,8 @@ impl Draft<'_> {
     fn group(&mut self, index: usize, group: &Group, pvs: Vec<Ref>) {
         let missing = group.pvs.iter().filter(|p| p.on.is_none()).count();
         if missing > 0 {
-            self.unsupported.push(format!("volume group {}: {missing} of its physical volumes are missing", group.name));
+            self.unsupported
+                .push(format!("volume group {}: {missing} of its physical volumes are missing", group.name));
         }
         if pvs.is_empty() {
             return;

@@ -221,9 +221,8 @@ impl<'a> Draft<'a> {
     }
 
     fn finish(self) -> Captured {
-        let disks = self.sets.iter().map(|(set, disks)| {
-            (set.clone(), disks.iter().map(|d| self.identity(*d)).collect())
-        });
+        let disks =
+            self.sets.iter().map(|(set, disks)| (set.clone(), disks.iter().map(|d| self.identity(*d)).collect()));
         let disks = disks.collect();
         Captured { spec: self.spec, disks, notes: self.notes, unsupported: self.unsupported, inventory: None }
     }

@@ -134,7 +134,8 @@ impl Draft<'_> {
             return unique("os", is_taken);
         }
         // After what the largest partition is for.
-        let all = self.observed.partitions().filter(|(n, _)| matches!(n, Node::Partition { disk, .. } if *disk == disks[0]));
+        let all =
+            self.observed.partitions().filter(|(n, _)| matches!(n, Node::Partition { disk, .. } if *disk == disks[0]));
         let largest = all.max_by_key(|(_, p)| p.length).and_then(|(node, _)| self.purpose(node));
         unique(&largest.filter(|n| is_set_name(n)).unwrap_or_else(|| "data".to_owned()), is_taken)
     }
@@ -147,7 +148,8 @@ impl Draft<'_> {
             _ if self.options.pin => {
                 let found = matching::pinned(&own);
                 if found.is_none() {
-                    self.notes.push("a disk has neither serial number nor world wide name, and cannot be pinned".into());
+                    self.notes
+                        .push("a disk has neither serial number nor world wide name, and cannot be pinned".into());
                 }
                 found
             }
@@ -157,7 +159,9 @@ impl Draft<'_> {
         // Of image files the sector size is part of what they are.
         let file = disks.iter().all(|d| self.observed.disks[*d].device.is_none());
         let sector = self.observed.disks[disks[0]].sector;
-        let sizes = disks.iter().map(|d| self.observed.disks[*d].table.iter().flat_map(|t| &t.partitions).map(|p| p.length).sum());
+        let sizes = disks
+            .iter()
+            .map(|d| self.observed.disks[*d].table.iter().flat_map(|t| &t.partitions).map(|p| p.length).sum());
         let sizes: Vec<u64> = sizes.collect();
         DiskSet {
             pick: if known && !self.options.pin { Pick::Smallest } else { Pick::Unique },

@@ -24,7 +24,10 @@ fn plan(text: &str, sets: &[(&str, &[u64])]) -> Plan {
 fn lines(fstab: &[String]) -> Vec<FstabLine> {
     let field = |l: &str, n: usize| l.split(' ').nth(n).unwrap().to_owned();
     let options = |l: &str| field(l, 3).split(',').map(str::to_owned).collect();
-    fstab.iter().map(|l| FstabLine { what: field(l, 0), at: field(l, 1), kind: field(l, 2), options: options(l) }).collect()
+    fstab
+        .iter()
+        .map(|l| FstabLine { what: field(l, 0), at: field(l, 1), kind: field(l, 2), options: options(l) })
+        .collect()
 }
 
 /// What is there when the plan was applied, with the files of its system.
@@ -46,8 +49,7 @@ fn round(text: &str, sets: &[(&str, &[u64])]) -> String {
     let captured = describe(&there, None, &LayoutCaptureOptions::default());
     assert_eq!(captured.unsupported(), [""; 0]);
     let yaml = captured.to_yaml();
-    let names: Vec<(&String, Vec<u64>)> =
-        captured.spec().disks.keys().zip(captured_sizes(&there, &captured)).collect();
+    let names: Vec<(&String, Vec<u64>)> = captured.spec().disks.keys().zip(captured_sizes(&there, &captured)).collect();
     let names: Vec<(&str, &[u64])> = names.iter().map(|(n, s)| (n.as_str(), s.as_slice())).collect();
     let again = plan(&yaml, &names);
     assert_eq!(unchanged::differing(&again, &there), [""; 0], "{yaml}");
@@ -56,7 +58,8 @@ fn round(text: &str, sets: &[(&str, &[u64])]) -> String {
 }
 
 fn captured_sizes(there: &Observed, captured: &Captured) -> Vec<Vec<u64>> {
-    let size = |line: &String| there.disks.iter().find(|d| line.starts_with(&*d.path.display().to_string())).unwrap().size;
+    let size =
+        |line: &String| there.disks.iter().find(|d| line.starts_with(&*d.path.display().to_string())).unwrap().size;
     captured.disks.iter().map(|(_, lines)| lines.iter().map(size).collect()).collect()
 }
 
@@ -153,7 +156,9 @@ filesystems:
 "#;
     let yaml = round(text, &[("os", &[8 * GIB]), ("data", &[8 * GIB; 5]), ("one", &[4 * GIB]), ("two", &[4 * GIB])]);
     // Two disks that are divided alike and used by two filesystems are no set.
-    for line in ["srv-one: ", "data: ", "{level: 10, layout: f2, chunk: 256KiB, members: [data/member], spares: 1}", "ref:TODO"] {
+    for line in
+        ["srv-one: ", "data: ", "{level: 10, layout: f2, chunk: 256KiB, members: [data/member], spares: 1}", "ref:TODO"]
+    {
         assert!(yaml.contains(line), "{line}\n{yaml}");
     }
 }
@@ -180,7 +185,10 @@ filesystems:
   t: {on: lvm/v/t, type: ext4, mount: {at: /t}}
 "#;
     let yaml = round(text, &[("d", &[10 * GIB, 10 * GIB])]);
-    assert!(yaml.contains("start: 10MiB") && yaml.contains("stripe-size: 32KiB") && yaml.contains("extent: 8MiB"), "{yaml}");
+    assert!(
+        yaml.contains("start: 10MiB") && yaml.contains("stripe-size: 32KiB") && yaml.contains("extent: 8MiB"),
+        "{yaml}"
+    );
 }
 
 #[test]
@@ -209,7 +217,10 @@ fn identities_are_kept_when_asked_for() {
     let made = plan(SATA, &[("os", &[64 * GIB])]);
     let options = LayoutCaptureOptions { keep_uuids: true, name: Some("kept".into()), ..Default::default() };
     let captured = describe(&observed(&made), None, &options);
-    assert_eq!(captured.spec().filesystems["root"].uuid.as_ref(), Some(&made.filesystems().iter().find(|f| f.id == "root").unwrap().uuid));
+    assert_eq!(
+        captured.spec().filesystems["root"].uuid.as_ref(),
+        Some(&made.filesystems().iter().find(|f| f.id == "root").unwrap().uuid)
+    );
     assert!(captured.spec().partitions.values().all(|p| p.uuid.is_some()));
     assert_eq!(captured.spec().name, "kept");
     assert_eq!(captured.to_json()["layout"]["name"], "kept");
@@ -246,7 +257,9 @@ fn rules_name_what_tells_disks_apart() {
     let size = rule.size.unwrap();
     assert_eq!((size.min.unwrap().bytes(), size.max.unwrap().bytes()), (864_000_000_000, 1_057_000_000_000));
     assert_eq!(rule.rotational, None);
-    let pinned = |names: &[&str]| matching::pinned(&machine.disks.iter().filter(|d| names.contains(&d.name.as_str())).collect::<Vec<_>>());
+    let pinned = |names: &[&str]| {
+        matching::pinned(&machine.disks.iter().filter(|d| names.contains(&d.name.as_str())).collect::<Vec<_>>())
+    };
     assert_eq!(pinned(&["sda", "sdb"]).unwrap().by_id, ["wwn-0x1", "wwn-0x2"]);
     assert_eq!(pinned(&["sdc"]).unwrap().serial, ["S3"]);
     assert_eq!(pinned(&["sdd"]), None);

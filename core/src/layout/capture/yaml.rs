@@ -16,10 +16,52 @@ const PAD: usize = 16;
 
 /// The order of keys wherever they stand; others follow by the alphabet.
 const ORDER: [&str; 46] = [
-    "match", "count", "pick", "number", "on", "level", "layout", "chunk", "kind", "pool", "type", "transport",
-    "rotational", "pvs", "extent", "reserve", "size", "min", "max", "weight", "virtual-size", "stripes", "stripe-size",
-    "members", "spares", "metadata", "bitmap", "sync", "version", "keys", "name", "label", "uuid", "attrs", "start", "at",
-    "options", "mirror", "mount", "subvolumes", "loader", "install-on", "cmdline", "exclude", "require", "wipe",
+    "match",
+    "count",
+    "pick",
+    "number",
+    "on",
+    "level",
+    "layout",
+    "chunk",
+    "kind",
+    "pool",
+    "type",
+    "transport",
+    "rotational",
+    "pvs",
+    "extent",
+    "reserve",
+    "size",
+    "min",
+    "max",
+    "weight",
+    "virtual-size",
+    "stripes",
+    "stripe-size",
+    "members",
+    "spares",
+    "metadata",
+    "bitmap",
+    "sync",
+    "version",
+    "keys",
+    "name",
+    "label",
+    "uuid",
+    "attrs",
+    "start",
+    "at",
+    "options",
+    "mirror",
+    "mount",
+    "subvolumes",
+    "loader",
+    "install-on",
+    "cmdline",
+    "exclude",
+    "require",
+    "wipe",
 ];
 
 /// The document.
@@ -137,7 +179,8 @@ fn flow(value: &Value) -> String {
         Value::String(t) => text(&decimal(t).unwrap_or_else(|| t.clone())),
         Value::Array(list) => format!("[{}]", list.iter().map(flow).collect::<Vec<_>>().join(", ")),
         Value::Object(map) => {
-            let entries: Vec<String> = sorted(map).into_iter().map(|(k, v)| format!("{}: {}", text(k), flow(v))).collect();
+            let entries: Vec<String> =
+                sorted(map).into_iter().map(|(k, v)| format!("{}: {}", text(k), flow(v))).collect();
             format!("{{{}}}", entries.join(", "))
         }
     }
@@ -181,10 +224,14 @@ mod tests {
 
     #[test]
     fn texts_are_quoted_where_they_must_be() {
-        for plain in ["os/boot", "512KiB", "/boot/efi", "umask=0077", "cv.layout/v1", "x-systemd.device-timeout=60s", "on"] {
+        for plain in
+            ["os/boot", "512KiB", "/boot/efi", "umask=0077", "cv.layout/v1", "x-systemd.device-timeout=60s", "on"]
+        {
             assert_eq!(text(plain), plain);
         }
-        for quoted in ["", "1.0", "0755", "no", "NULL", "a: b", "ref:TODO", "a,b", "-x", "1e3", "0x10", "ä", "a\nb", "~cv"] {
+        for quoted in
+            ["", "1.0", "0755", "no", "NULL", "a: b", "ref:TODO", "a,b", "-x", "1e3", "0x10", "ä", "a\nb", "~cv"]
+        {
             assert_eq!(text(quoted), serde_json::to_string(quoted).unwrap(), "{quoted}");
         }
     }

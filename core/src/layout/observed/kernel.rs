@@ -106,7 +106,8 @@ mod tests {
         ] {
             link(from, name, to);
         }
-        let attribute = |device: &str, name: &str, text: &str| write(&sys.join("dev/block").join(device).join(name), text);
+        let attribute =
+            |device: &str, name: &str, text: &str| write(&sys.join("dev/block").join(device).join(name), text);
         attribute("9:0", "md/level", "raid1\n");
         attribute("253:0", "dm/uuid", "CRYPT-LUKS2-0123456789abcdef0123456789abcdef-home\n");
         attribute("253:0", "dm/name", "home\n");

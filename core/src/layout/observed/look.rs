@@ -279,9 +279,8 @@ impl<'k> Looker<'k> {
             let own = self.members.iter().filter(|(_, _, s)| s.uuid == *uuid);
             own.filter(|(_, _, s)| matches!(s.role, md::Role::Active(_))).count()
         };
-        let is_whole = |uuid: &Uuid| {
-            self.members.iter().any(|(_, _, s)| s.uuid == *uuid && s.raid_disks as usize <= count(uuid))
-        };
+        let is_whole =
+            |uuid: &Uuid| self.members.iter().any(|(_, _, s)| s.uuid == *uuid && s.raid_disks as usize <= count(uuid));
         let Some(uuid) = uuids.iter().find(|u| !whole || is_whole(u)).copied() else { return false };
         let (mut own, others) = std::mem::take(&mut self.members).into_iter().partition(|(_, _, s)| s.uuid == uuid);
         self.members = others;
@@ -375,8 +374,7 @@ impl<'k> Looker<'k> {
         let node_of = |uuid: &str| own.iter().find(|(_, _, p)| p.uuid == uuid).map(|(n, _, _)| *n);
         let pvs: Vec<Physical> =
             group.physical.iter().map(|p| Physical { uuid: p.uuid.clone(), on: node_of(&p.uuid) }).collect();
-        let numbers: Vec<DeviceNumber> =
-            pvs.iter().filter_map(|p| self.numbers.get(&p.on?).copied()).collect();
+        let numbers: Vec<DeviceNumber> = pvs.iter().filter_map(|p| self.numbers.get(&p.on?).copied()).collect();
         let mut shown: Vec<&text::Logical> = group.logical.iter().filter(|l| l.is_visible()).collect();
         // A pool before what is in it; otherwise as they stand.
         shown.sort_by_key(|l| matches!(l.segments.first().map(|s| &s.mapping), Some(Mapping::Thin { .. })));
@@ -538,4 +536,3 @@ fn mapped(
     }
     (!parts.is_empty()).then(|| Rc::new(Joined(parts)) as Source)
 }
-

@@ -365,3 +365,6 @@ impl Observed {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

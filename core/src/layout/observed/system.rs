@@ -202,7 +202,10 @@ mod tests {
         write("etc/hostname", "node1\n");
         let system = System::read(tmp.path());
         assert_eq!(system.fstab.len(), 2);
-        assert_eq!((system.fstab[1].at.as_str(), &system.fstab[1].options[..]), ("/a b", &["noatime".to_owned(), "nofail".to_owned()][..]));
+        assert_eq!(
+            (system.fstab[1].at.as_str(), &system.fstab[1].options[..]),
+            ("/a b", &["noatime".to_owned(), "nofail".to_owned()][..])
+        );
         assert_eq!(system.crypttab[0].options, ["luks", "discard"]);
         assert_eq!(system.cmdline, ["rd.md.uuid=1", "console=ttyS0", "quiet", "splash"]);
         assert_eq!((system.loader, system.hostname.as_deref()), (Some(Loader::Grub2), Some("node1")));
