@@ -49,8 +49,8 @@ pub(super) enum Verb {
     /// Write a document of the disks of this machine, for others to use
     Capture {
         /// Write it into this file
-        #[arg(long, value_name = "FILE")]
-        output: Option<PathBuf>,
+        #[arg(long = "output", value_name = "FILE")]
+        file: Option<PathBuf>,
         /// Write what disks this machine has into this file
         #[arg(long, value_name = "FILE")]
         inventory_out: Option<PathBuf>,
@@ -151,9 +151,9 @@ pub(super) fn run(verb: Verb, session: &Session) -> Result<()> {
                 done.warnings().iter().try_for_each(|x| writeln!(w, "warning: {x}"))
             })
         }
-        Verb::Capture { output, inventory_out, disks, root, name, pin, keep_uuids } => {
+        Verb::Capture { file, inventory_out, disks, root, name, pin, keep_uuids } => {
             let options = LayoutCaptureOptions { disks, root, name, pin, keep_uuids };
-            capture(&options, output.as_deref(), inventory_out.as_deref(), session)
+            capture(&options, file.as_deref(), inventory_out.as_deref(), session)
         }
         Verb::Schema => {
             let schema = Layout::json_schema();
