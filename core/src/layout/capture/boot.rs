@@ -1,7 +1,7 @@
 //! How the captured system starts: firmware, boot loader, and the words of its command line that are its own.
 
 use super::Draft;
-use crate::layout::spec::{Boot, Firmware, Loader, Nvram, SecureBoot};
+use crate::layout::spec::{Boot, Firmware, Nvram, SecureBoot};
 use crate::layout::validate::command_line_word;
 
 /// Words that a plan makes itself, by how they begin.
@@ -22,13 +22,13 @@ impl Draft<'_> {
             self.notes.push(text.to_owned());
             return;
         }
+        let system = self.observed.system.as_ref();
+        let Some(loader) = system.and_then(|s| s.loader) else {
+            self.notes.push("which boot loader is installed cannot be seen: none is in this document".to_owned());
+            return;
+        };
         let firmware = [(Firmware::Uefi, uefi), (Firmware::Bios, bios)];
         self.spec.firmware = firmware.into_iter().filter(|(_, is)| *is).map(|(f, _)| f).collect();
-        let system = self.observed.system.as_ref();
-        let loader = system.and_then(|s| s.loader).unwrap_or_else(|| {
-            self.notes.push("which boot loader is installed cannot be seen: GRUB is assumed".to_owned());
-            Loader::Grub2
-        });
         let mut cmdline = Vec::new();
         for word in system.iter().flat_map(|s| &s.cmdline) {
             let made = matches!(word.as_str(), "ro" | "rw") || MADE.iter().any(|m| word.starts_with(m));

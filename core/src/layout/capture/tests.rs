@@ -86,7 +86,25 @@ boot: {loader: grub2, install-on: os, cmdline: ["console=ttyS0,115200n8"]}
 fn a_document_is_written_as_people_do() {
     let yaml = round(SATA, &[("os", &[64 * GIB])]);
     let document = yaml.split_once("schema:").unwrap().1;
-    insta::assert_snapshot!(document, @"");
+    insta::assert_snapshot!(document, @r#"
+     cv.layout/v1
+    name: node1
+    firmware: [bios]
+    disks:
+      os: {}
+    partitions:
+      os/biosboot: {type: bios-boot, size: 1MiB}
+      os/boot:     {type: linux, size: 1GiB, attrs: [legacy-boot]}
+      os/swap:     {type: swap, size: 4GiB}
+      os/root:     {type: root, size: 30GiB}
+      os/scratch:  {type: linux, size: rest}
+    filesystems:
+      boot:    {on: os/boot, type: ext4, mount: {at: /boot}}
+      root:    {on: os/root, type: ext4, label: root, mount: {at: /}}
+      scratch: {on: os/scratch, type: xfs, mount: {at: /scratch, options: [nofail, noatime]}}
+      swap:    {on: os/swap, type: swap}
+    boot: {loader: grub2, install-on: os, cmdline: ["console=ttyS0,115200n8"]}
+    "#);
 }
 
 #[test]
