@@ -56,7 +56,10 @@ impl Plan {
             last = Some(lines);
         }
         if self.is_unchanged() {
-            let _ = writeln!(out, "\nNothing to do: the disks are as the layout wants them, with the identities they have.");
+            let _ = writeln!(
+                out,
+                "\nNothing to do: the disks are as the layout wants them, with the identities they have."
+            );
         } else {
             self.steps_to_text(&mut out);
         }

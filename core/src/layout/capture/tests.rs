@@ -85,9 +85,9 @@ boot: {loader: grub2, install-on: os, cmdline: ["console=ttyS0,115200n8"]}
 #[test]
 fn a_document_is_written_as_people_do() {
     let yaml = round(SATA, &[("os", &[64 * GIB])]);
-    let document = yaml.split_once("schema:").unwrap().1;
+    let document = &yaml[yaml.find("schema:").unwrap()..];
     insta::assert_snapshot!(document, @r#"
-     cv.layout/v1
+    schema: cv.layout/v1
     name: node1
     firmware: [bios]
     disks:
