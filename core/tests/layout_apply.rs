@@ -434,8 +434,14 @@ fn a_disk_in_use_is_refused() {
     let device = LoopDevice::attach(file.as_fd(), 512).unwrap();
     let path = device.path().to_owned();
 
-    // The file is attached elsewhere.
-    refused("F204", plan(SMALL, &disk));
+    // The file is attached elsewhere. Of a disk that is as wanted there is a plan, which does nothing.
+    let unchanged = plan(SMALL, &disk).unwrap();
+    assert!(unchanged.is_unchanged() && unchanged.steps().is_empty(), "{:?}", unchanged.differences());
+    unchanged.apply(&Confirm::Yes, None, &Task::quiet()).unwrap();
+    assert_eq!(digest(&disk), before);
+    let other = SMALL.replace("type: ext4", "type: ext4, label: other");
+    let other = other.as_str();
+    refused("F204", plan(other, &disk));
     // Somebody has the device exclusively; the plan does not see that, the gate does.
     let held = (0..50).find_map(|_| {
         // Another test that looks for a free loop device may claim this one for a moment.
@@ -443,12 +449,12 @@ fn a_disk_in_use_is_refused() {
         File::options().read(true).custom_flags(libc::O_EXCL).open(&path).ok()
     });
     assert!(held.is_some());
-    refused("F204", plan(SMALL, &path));
+    refused("F204", plan(other, &path));
     drop(held);
     // Somebody has locked it.
     let locked = File::open(&path).unwrap();
     rustix::fs::flock(&locked, rustix::fs::FlockOperation::LockExclusive).unwrap();
-    refused("F204", plan(SMALL, &path));
+    refused("F204", plan(other, &path));
     drop(locked);
     // A partition of it is mounted: seen by the plan, and by the gate when it is mounted after the plan was made.
     block::add_partition(device.as_fd(), 1, MIB, 64 * MIB).unwrap();
@@ -456,14 +462,14 @@ fn a_disk_in_use_is_refused() {
     let partition = libcv::sys::sysfs::Kernel::default().partitions(number).remove(0);
     let node = dir.path().join("node");
     loopdev::make_node(&node, partition.device).unwrap();
-    refused("F215", plan(SMALL, &node));
-    let planned = plan(SMALL, &path).unwrap();
+    refused("F215", plan(other, &node));
+    let planned = plan(other, &path).unwrap();
     let at = dir.path().join("mnt");
     std::fs::create_dir(&at).unwrap();
     libcv::sys::mount::device(&node, &at, "ext4", &["noload".into()]).unwrap();
     // Mounting writes a little; what matters is that nothing is written after it.
     let mounted = digest(&disk);
-    refused("F204", plan(SMALL, &path));
+    refused("F204", plan(other, &path));
     refused("F204", Ok(planned));
     assert_eq!(mounted, digest(&disk));
     libcv::sys::mount::unmount(&at).unwrap();
@@ -481,7 +487,8 @@ fn a_disk_in_use_is_refused() {
     loopdev::make_node(&node, known[0].device).unwrap();
     let before_swap = digest(&disk);
     assert!(Command::new("swapon").arg(&node).status().unwrap().success());
-    refused("F204", plan(&swap, &path));
+    assert!(plan(&swap, &path).unwrap().is_unchanged());
+    refused("F204", plan(&swap.replace("type: swap}", "type: swap, label: other}"), &path));
     assert!(Command::new("swapoff").arg(&node).status().unwrap().success());
     assert_eq!(before_swap, digest(&disk));
     assert_ne!(before, before_swap);

@@ -57,6 +57,8 @@ pub struct cv_capture_options {
     pub forbid_secrets: u8,
     /// Zeros.
     pub reserved_too: [u8; 7],
+    /// A layout document that goes with the image, such as the `document` of `cv_layout_capture`; or NULL.
+    pub layout: *const c_char,
 }
 
 impl Default for cv_capture_options {
@@ -81,6 +83,7 @@ impl Default for cv_capture_options {
             report: std::ptr::null(),
             forbid_secrets: 0,
             reserved_too: [0; 7],
+            layout: std::ptr::null(),
         }
     }
 }
@@ -110,6 +113,9 @@ fn read(p: *const cv_capture_options) -> Result<CaptureOptions> {
     out.threads = o.threads as usize;
     (out.exact, out.strict, out.paranoid) = (o.exact != 0, o.strict != 0, o.paranoid != 0);
     out.expect_parent = expected(o.expect_parent)?;
+    if !o.layout.is_null() {
+        out.layout = Some(bytes(o.layout, "options.layout")?.to_vec());
+    }
     out.secrets = secrets(o.forbid_secrets, o.allow_secrets, o.allow_secrets_count)?;
     Ok(out)
 }

@@ -1,11 +1,14 @@
 //! Layouts: what disks are to look like.
 
-use crate::guard::{Options, bytes, guard, optional_array, optional_text, options, out, path, paths, text, texts};
+use crate::guard::{
+    Options, bytes, guard, optional_array, optional_path, optional_text, options, out, path, paths, text, texts,
+};
 use crate::handle::{Opaque, close, give, hold};
 use crate::image::cv_image;
 use crate::plan::cv_plan;
-use libcv::layout::{self, Disks, Layout, LayoutOptions, PlanOptions};
 use libcv::Result;
+use libcv::layout::capture::LayoutCaptureOptions;
+use libcv::layout::{self, Disks, Layout, LayoutOptions, PlanOptions};
 use std::ffi::c_char;
 use std::path::PathBuf;
 
@@ -44,6 +47,37 @@ impl Default for cv_plan_options {
 unsafe impl Options for cv_plan_options {
     const FIRST: usize = std::mem::offset_of!(Self, image) + size_of::<usize>();
     const NAME: &'static str = "cv_plan_options";
+}
+
+/// How to capture a layout. Zeros are the defaults: `cv_layout_capture_options o = {0}; o.size = sizeof o;`
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct cv_layout_capture_options {
+    /// `sizeof(cv_layout_capture_options)`.
+    pub size: u32,
+    /// Not 0: match these very disks, by serial number or world wide name.
+    pub pin: u8,
+    /// Not 0: keep the UUIDs of partitions and filesystems.
+    pub keep_uuids: u8,
+    /// Zeros.
+    pub reserved: [u8; 2],
+    /// The root of the system whose fstab, crypttab and command line are read. NULL: `/`, or none where disks are named.
+    pub root: *const c_char,
+    /// The name of the layout; NULL: that of the machine.
+    pub name: *const c_char,
+}
+
+impl Default for cv_layout_capture_options {
+    fn default() -> Self {
+        let size = size_of::<Self>() as u32;
+        Self { size, pin: 0, keep_uuids: 0, reserved: [0; 2], root: std::ptr::null(), name: std::ptr::null() }
+    }
+}
+
+// SAFETY: numbers and pointers only.
+unsafe impl Options for cv_layout_capture_options {
+    const FIRST: usize = std::mem::offset_of!(Self, name) + size_of::<usize>();
+    const NAME: &'static str = "cv_layout_capture_options";
 }
 
 /// Core's options for C's.
@@ -169,6 +203,30 @@ pub unsafe extern "C" fn cv_layout_hash(layout: *const cv_layout, hash: *mut *mu
     guard(|| {
         let hash = out(hash, "hash")?;
         hash.text(hold(layout)?.hash())
+    })
+}
+
+/// Captures a layout from the disks of this machine, or from the `count` disks or image files that are named; they are
+/// opened for reading. The result is a JSON object: `document` is YAML with what was observed in comments, `layout` the
+/// same as JSON, which `cv_layout_parse` reads; `notes` and `unsupported` are texts. `options` may be NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cv_layout_capture(
+    disks: *const *const c_char,
+    count: usize,
+    options: *const cv_layout_capture_options,
+    captured_json: *mut *mut c_char,
+) -> i32 {
+    guard(|| {
+        let (disks, o) = (paths(disks, count, "disks")?, self::options(options)?);
+        let captured = out(captured_json, "captured_json")?;
+        let wanted = LayoutCaptureOptions {
+            disks,
+            root: optional_path(o.root, "options.root")?.map(Into::into),
+            name: optional_text(o.name, "options.name")?.map(str::to_owned),
+            pin: o.pin != 0,
+            keep_uuids: o.keep_uuids != 0,
+        };
+        captured.json(&layout::capture::capture(&wanted)?.to_json())
     })
 }
 

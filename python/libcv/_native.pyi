@@ -184,6 +184,7 @@ class Store:
         forbid_secrets: bool = False,
         allow_secrets: Optional[Sequence[str]] = None,
         report: Optional[_StrPath] = None,
+        layout: Optional[str] = None,
         progress: _Progress = None,
     ) -> Image:
         """Captures the tree at `root` as the next generation of `name`; none is made when nothing changed.
@@ -194,7 +195,8 @@ class Store:
         `forbid_secrets` raises `Refused` before anything is published when a secret is found in a file that none of
         the patterns `allow_secrets` fits.
         What the capture did is in `report` of the image, and in the file `report` with every entry that was left out
-        or generalised and every secret, also when they are refused.
+        or generalised and every secret, also when they are refused. `layout` is a document that goes with the image,
+        such as the `document` of `Layout.capture`.
         """
     def capture_job(
         self,
@@ -214,6 +216,7 @@ class Store:
         forbid_secrets: bool = False,
         allow_secrets: Optional[Sequence[str]] = None,
         report: Optional[_StrPath] = None,
+        layout: Optional[str] = None,
     ) -> Job[Image]:
         """`capture` in the background."""
     def import_tar(
@@ -592,6 +595,22 @@ class Layout:
     @staticmethod
     def schema() -> dict[str, Any]:
         """The JSON Schema of layout documents."""
+    @staticmethod
+    def capture(
+        disks: Union[_StrPath, Sequence[_StrPath], None] = None,
+        *,
+        root: Optional[_StrPath] = None,
+        name: Optional[str] = None,
+        pin: bool = False,
+        keep_uuids: bool = False,
+    ) -> dict[str, Any]:
+        """Captures a layout from the disks of this machine, or from these disks or image files.
+
+        They are opened for reading. `root` is the system whose fstab, crypttab and command line are read: `/`, or none
+        where disks are named. `pin` matches these very disks, `keep_uuids` keeps the UUIDs of partitions and filesystems.
+        `document` of the result is YAML with what was observed in comments, `layout` the same as a dict; `notes` and
+        `unsupported` say what to read and what the document does not have.
+        """
     @property
     def name(self) -> str:
         """The name of the layout."""

@@ -6,6 +6,7 @@ use crate::image::Image;
 use crate::plan::Plan;
 use crate::wait;
 use libcv::Error;
+use libcv::layout::capture::LayoutCaptureOptions;
 use libcv::layout::{Disks, LayoutOptions, PlanOptions};
 use pyo3::prelude::*;
 use std::collections::BTreeMap;
@@ -89,6 +90,22 @@ impl Layout {
     #[staticmethod]
     fn schema(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
         json(py, &libcv::layout::Layout::json_schema())
+    }
+
+    #[staticmethod]
+    #[pyo3(signature = (disks=None, *, root=None, name=None, pin=false, keep_uuids=false))]
+    fn capture(
+        py: Python<'_>,
+        disks: Option<OneOrMore>,
+        root: Option<SystemPath>,
+        name: Option<String>,
+        pin: bool,
+        keep_uuids: bool,
+    ) -> PyResult<Bound<'_, PyAny>> {
+        let disks = disks.map(Into::into).unwrap_or_default();
+        let options = LayoutCaptureOptions { disks, root: root.map(|r| r.0), name, pin, keep_uuids };
+        let captured = py.detach(|| libcv::layout::capture::capture(&options)).or_raise(py)?;
+        json(py, &captured.to_json())
     }
 
     #[getter]

@@ -66,6 +66,7 @@ pub(crate) fn capture_options(
     expect_parent: Option<u64>,
     secrets: Policy,
     report: Option<SystemPath>,
+    layout: Option<String>,
 ) -> CaptureOptions {
     let (exclude, keep) = (exclude.unwrap_or_default(), keep.unwrap_or_default());
     let (state, report) = (state.map(|s| s.0), report.map(|r| r.0));
@@ -81,6 +82,7 @@ pub(crate) fn capture_options(
         state,
         expect_parent,
         secrets,
+        layout: layout.map(String::into_bytes),
         report,
     }
 }

@@ -272,7 +272,7 @@ impl Store {
 
     #[pyo3(signature = (root, name, *, exclude=None, keep=None, exact=false, strict=false, paranoid=false, tag=None,
                         level=3, threads=0, state=None, expect_parent=None, forbid_secrets=false, allow_secrets=None,
-                        report=None, progress=None))]
+                        report=None, layout=None, progress=None))]
     #[allow(clippy::too_many_arguments)] // they are keywords
     fn capture(
         &self,
@@ -292,6 +292,7 @@ impl Store {
         forbid_secrets: bool,
         allow_secrets: Option<Vec<String>>,
         report: Option<SystemPath>,
+        layout: Option<String>,
         progress: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Image> {
         let secrets = secrets(forbid_secrets, allow_secrets);
@@ -308,6 +309,7 @@ impl Store {
             expect_parent,
             secrets,
             report,
+            layout,
         );
         let work = capturing(self.get(py)?, root, name, options);
         let (image, done) = wait::run(py, "capture", progress, work)?;
@@ -316,7 +318,7 @@ impl Store {
 
     #[pyo3(signature = (root, name, *, exclude=None, keep=None, exact=false, strict=false, paranoid=false, tag=None,
                         level=3, threads=0, state=None, expect_parent=None, forbid_secrets=false, allow_secrets=None,
-                        report=None))]
+                        report=None, layout=None))]
     #[allow(clippy::too_many_arguments)] // they are keywords
     fn capture_job(
         &self,
@@ -336,6 +338,7 @@ impl Store {
         forbid_secrets: bool,
         allow_secrets: Option<Vec<String>>,
         report: Option<SystemPath>,
+        layout: Option<String>,
     ) -> PyResult<Job> {
         let secrets = secrets(forbid_secrets, allow_secrets);
         let options = capture_options(
@@ -351,6 +354,7 @@ impl Store {
             expect_parent,
             secrets,
             report,
+            layout,
         );
         let work = capturing(self.get(py)?, root, name, options);
         Job::start(py, "capture", work, |py, (image, done)| Ok(Py::new(py, Image::made(py, image, &done)?)?.into_any()))

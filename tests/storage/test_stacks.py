@@ -3,7 +3,8 @@
 
 Each case is a line of CASES. A guest plans and applies it and compares every size with the kernel's; a second guest knows
 nothing but the disks and the plan: it starts everything with the distribution's tools, finds every UUID and name, checks
-the filesystems and mounts them. Tier 1 has a sample, --full all.
+the filesystems and mounts them. In both the layout is captured from the disks: the plan made again is empty, of the
+document and of the captured one, and both documents mean the same on new disks. Tier 1 has a sample, --full all.
 Needs: root, tests/beds/uml.sh, CVCTL.    Time: two guests a case, 6 to 10 s.
 """
 from __future__ import annotations
@@ -14,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 MIB = 1 << 20
@@ -117,7 +118,34 @@ def apply(case: Case) -> None:
                 expect(f"size of {volume['name']}", size_of(volume["device"]), volume["size"])
     with open("/mnt/plan.json", "w", encoding="utf-8") as f:
         json.dump(plan, f)
+    look_again(case, plan, "applied")
     os.sync()
+
+
+def look_again(case: Case, plan: dict[str, Any], when: str) -> None:
+    """The layout is captured, and there is nothing to do: for the document, and for the captured one."""
+    given = [word for disk in disks(case) for word in ("--disk", f"d={disk}")]
+    call = ["/mnt/cvctl", "-q", "-o", "json", "layout"]
+    again = json.loads(run(*call, "plan", "/mnt/layout.yaml", *given))
+    expect(f"differences, {when}", again["differences"], [])
+    expect(f"steps, {when}", again["steps"], [])
+    expect(f"fstab, {when}", again["fstab"], plan["fstab"])
+    expect(f"mdadm.conf, {when}", again["mdadm"], plan["mdadm"])
+    expect(f"crypttab, {when}", again["crypttab"], plan["crypttab"])
+    os.makedirs("/run/root/etc", exist_ok=True)
+    for name in ("fstab", "crypttab"):
+        with open(f"/run/root/etc/{name}", "w", encoding="utf-8") as f:
+            f.write("".join(line + "\n" for line in plan[name]))
+    only = [word for disk in disks(case) for word in ("--disk", disk)]
+    captured = json.loads(run(*call, "capture", *only, "--root", "/run/root", "--output", f"/mnt/{when}.yaml"))
+    expect(f"what is not in the document, {when}", captured["unsupported"], [])
+    sets = captured["observed"]
+    given = [word for name, list_ in sets.items() for d in list_ for word in ("--disk", f"{name}={d.split(',')[0]}")]
+    again = json.loads(run(*call, "plan", f"/mnt/{when}.yaml", *given))
+    expect(f"differences from the captured document, {when}", again["differences"], [])
+    expect(f"fstab of the captured document, {when}", sorted(again["fstab"]), sorted(plan["fstab"]))
+    with open(f"/mnt/{when}.sets", "w", encoding="utf-8") as f:
+        json.dump({name: [disks(case).index(d.split(",")[0]) for d in list_] for name, list_ in sets.items()}, f)
 
 
 def check(case: Case) -> None:
@@ -164,10 +192,60 @@ def check(case: Case) -> None:
                 run("e2fsck", "-fn", device[0])
             elif fs["type"] == "xfs":
                 run("xfs_repair", "-n", device[0])
+    look_again(case, plan, "started")
     for array in plan["arrays"]:
         shown = run("mdadm", "--detail", f"/dev/md/{array['name']}")
         expect("the array's UUID", array["uuid"] in shown, True)
         expect("the array's state", "degraded" not in shown, True)
+
+
+# On the host.
+
+def meaning(plan: dict[str, Any]) -> dict[str, Any]:
+    """What a plan makes, without the names and identities that nothing but a document gives."""
+    numbers = {p["key"]: p["number"] for d in plan["disks"] for p in d["partitions"]}
+    arrays = {f"raid/{a['id']}": a["name"] for a in plan["arrays"]}
+    crypts = {f"luks/{c['id']}": c["on"] for c in plan["encrypted"]}
+
+    def on(reference: str) -> object:
+        if reference in numbers:
+            return ["partition", numbers[reference]]
+        if reference in arrays:
+            return ["array", arrays[reference]]
+        return ["crypt", on(crypts[reference])] if reference in crypts else reference
+
+    def pick(of: dict[str, Any], *keys: str) -> dict[str, Any]:
+        return {key: of[key] for key in keys}
+
+    place = ("number", "type", "name", "start", "length", "attributes")
+    array = ("name", "level", "spares", "metadata", "chunk", "layout", "bitmap", "data_offset", "component", "size")
+    return {
+        "disks": [[pick(p, *place) for p in d["partitions"]] for d in plan["disks"]],
+        "arrays": [{**pick(a, *array), "members": len(a["members"])} for a in plan["arrays"]],
+        "encrypted": sorted(([on(c["on"]), c["data_offset"], c["size"]] for c in plan["encrypted"]), key=str),
+        "groups": [{**pick(g, "name", "extent", "extents", "free"), "pvs": [on(p["on"]) for p in g["pvs"]],
+                    "volumes": sorted(g["volumes"], key=lambda v: v["name"])} for g in plan["groups"]],
+        "filesystems": sorted(([on(f["on"]), f["type"], f["label"], f["mount"] and f["mount"]["at"], len(f["mirrors"])]
+                               for f in plan["filesystems"]), key=str),
+        "fstab": sorted(line.split(" ", 1)[1] for line in plan["fstab"]),
+    }
+
+
+def compare(work: str, case: Case) -> None:
+    """The captured documents mean on new disks what the document means."""
+    for n in range(case.disks):
+        with open(f"{work}/new{n}.img", "wb") as f:
+            f.truncate(case.size * MIB)
+
+    def planned(name: str, sets: dict[str, list[int]]) -> dict[str, Any]:
+        given = [w for s, places in sets.items() for n in places for w in ("--disk", f"{s}={work}/new{n}.img")]
+        return meaning(json.loads(run(f"{work}/cvctl", "-q", "-o", "json", "layout", "plan", f"{work}/{name}.yaml", *given)))
+
+    wanted = planned("layout", {"d": list(range(case.disks))})
+    for when in ("applied", "started"):
+        with open(f"{work}/{when}.sets", encoding="utf-8") as f:
+            sets = json.load(f)
+        expect(f"{case.name}: the captured document, {when}", planned(when, sets), wanted)
 
 
 def guest(work: str, case: Case, what: str) -> None:
@@ -203,6 +281,7 @@ def main() -> None:
                     f.truncate(case.size * MIB)
             guest(work, case, "apply")
             guest(work, case, "check")
+            compare(work, case)
             print(f"ok: {case.name}", flush=True)
         finally:
             shutil.rmtree(work)

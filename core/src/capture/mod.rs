@@ -62,6 +62,8 @@ pub struct CaptureOptions {
     pub expect_parent: Option<u64>,
     /// What is done about secrets.
     pub secrets: Policy,
+    /// A layout document that goes with the image, such as that of the disks that the tree was on.
+    pub layout: Option<Vec<u8>>,
     /// Write what was done into this file as JSON: as [`Captured`], but with every entry that was left out or
     /// generalised and every secret, whatever their number. When nothing is published although the tree was read whole,
     /// such as because of secrets, what is only known then is `null`; else there is no report, and what stands in the
@@ -83,6 +85,7 @@ impl Default for CaptureOptions {
             state: None,
             expect_parent: None,
             secrets: Policy::default(),
+            layout: None,
             report: None,
         }
     }
@@ -231,7 +234,8 @@ fn capture(session: &Session<'_>, path: &Path, name: &str, options: &CaptureOpti
 
     task.stage("store", 0, Unit::Entries);
     let emitted = emit::emit(&tree, &order, &plan, &read, &found, parent.as_ref(), session, options, task)?;
-    let mut unchanged = parent.as_ref().filter(|p| p.manifest().pages == emitted.pages);
+    let same_layout = |p: &&Image| options.layout.is_none() || options.layout == p.manifest().layout;
+    let mut unchanged = parent.as_ref().filter(|p| p.manifest().pages == emitted.pages).filter(same_layout);
     // Who signs vouches for the whole manifest: what somebody else made of the same tree is not signed in passing.
     if let Some(release) = unchanged.and_then(Image::release)
         && !store.has_signed(release)?
@@ -264,7 +268,7 @@ fn capture(session: &Session<'_>, path: &Path, name: &str, options: &CaptureOpti
                 facts: Some(facts(&root)),
                 parent: parent.as_ref().map(Image::id),
                 names: Some(id_names(&root, &emitted.users, &emitted.groups)),
-                layout: None,
+                layout: options.layout.clone(),
             };
             session.publish(name, &manifest, Reason::Capture, options.expect_parent)?
         }

@@ -5,6 +5,8 @@ use super::key::TrustArgs;
 use super::output::{self, Format};
 use crate::deploy::{self, DeployOptions};
 use crate::error::{Error, Result};
+use crate::layout::capture::LayoutCaptureOptions;
+use crate::layout::inventory::Inventory;
 use crate::layout::{
     self, ApplyOptions, Backend, Confirm, Diagnostic, Disks, Layout, LayoutOptions, Plan, PlanOptions, Secrets,
     Severity,
@@ -13,7 +15,7 @@ use crate::store::Image;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 use std::io::{BufRead, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Subcommand)]
 pub(super) enum Verb {
@@ -52,6 +54,30 @@ pub(super) enum Verb {
         /// Who makes the devices
         #[arg(long, value_enum, default_value = "kernel")]
         backend: Maker,
+    },
+    /// Write a document of the disks of this machine, for others to use
+    Capture {
+        /// Write it into this file
+        #[arg(long = "output", value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// Write what disks this machine has into this file
+        #[arg(long, value_name = "FILE")]
+        inventory_out: Option<PathBuf>,
+        /// Only this disk or image file. Repeated for several
+        #[arg(long = "disk", value_name = "PATH")]
+        disks: Vec<PathBuf>,
+        /// The root of the system whose fstab, crypttab and command line are read; / without --disk
+        #[arg(long, value_name = "DIR")]
+        root: Option<PathBuf>,
+        /// The name of the layout; without it that of the machine
+        #[arg(long)]
+        name: Option<String>,
+        /// Match these very disks, by serial number or world wide name
+        #[arg(long)]
+        pin: bool,
+        /// Keep the UUIDs of partitions and filesystems
+        #[arg(long)]
+        keep_uuids: bool,
     },
     /// Print the JSON Schema of documents
     Schema,
@@ -169,11 +195,51 @@ pub(super) fn run(verb: Verb, session: &Session) -> Result<()> {
                 done.warnings().iter().try_for_each(|x| writeln!(w, "warning: {x}"))
             })
         }
+        Verb::Capture { file, inventory_out, disks, root, name, pin, keep_uuids } => {
+            let options = LayoutCaptureOptions { disks, root, name, pin, keep_uuids };
+            capture(&options, file.as_deref(), inventory_out.as_deref(), session)
+        }
         Verb::Schema => {
             let schema = Layout::json_schema();
             session.print(&schema, |w| writeln!(w, "{schema:#}"))
         }
     }
+}
+
+fn capture(
+    options: &LayoutCaptureOptions,
+    output: Option<&Path>,
+    inventory_out: Option<&Path>,
+    session: &Session,
+) -> Result<()> {
+    let captured = layout::capture::capture(options)?;
+    if let Some(path) = inventory_out {
+        let looked;
+        let inventory = match captured.inventory() {
+            Some(inventory) => inventory,
+            None => {
+                looked = Inventory::of_this_machine();
+                &looked
+            }
+        };
+        write_file(path, &format!("{:#}\n", inventory.to_json()))?;
+    }
+    let yaml = captured.to_yaml();
+    if let Some(path) = output {
+        write_file(path, &yaml)?;
+    }
+    session.print(&captured.to_json(), |w| match output {
+        None => write!(w, "{yaml}"),
+        Some(path) => {
+            captured.notes().iter().try_for_each(|n| writeln!(w, "note: {n}"))?;
+            captured.unsupported().iter().try_for_each(|u| writeln!(w, "not in the document: {u}"))?;
+            writeln!(w, "{}: {} sets of disks", path.display(), captured.spec().disks.len())
+        }
+    })
+}
+
+fn write_file(path: &Path, text: &str) -> Result<()> {
+    std::fs::write(path, text).map_err(|e| Error::io("write", path.display(), e))
 }
 
 fn read_secrets(given: &[(String, PathBuf)]) -> Result<Secrets> {

@@ -12,6 +12,7 @@
 
 pub mod apply;
 mod canonical;
+pub mod capture;
 pub mod decode;
 pub mod device;
 pub mod diagnostic;
@@ -22,6 +23,7 @@ pub mod gate;
 pub mod gpt;
 pub mod inventory;
 mod library;
+pub mod observed;
 pub mod ondisk;
 pub mod place;
 pub mod picture;
@@ -35,6 +37,7 @@ pub mod solve;
 pub mod spec;
 pub mod stack;
 pub mod token;
+mod unchanged;
 pub mod validate;
 
 pub use apply::{Applied, ApplyOptions, Backend, Confirm, Payload, Secrets};

@@ -70,6 +70,8 @@ pub struct Plan {
     pub(super) boot: Option<PlannedBoot>,
     pub(super) steps: Vec<Step>,
     pub(super) warnings: Vec<Diagnostic>,
+    /// What of the disks differs from the plan; none when that does not matter, because an image goes on them.
+    pub(super) differences: Option<Vec<String>>,
     pub(super) token: String,
 }
 
@@ -216,6 +218,19 @@ impl Plan {
     #[must_use]
     pub fn filesystems(&self) -> &[PlannedFilesystem] {
         &self.filesystems
+    }
+
+    /// Whether the disks are already as the layout wants them: then nothing is done, and the identities are theirs.
+    #[must_use]
+    pub fn is_unchanged(&self) -> bool {
+        self.differences.as_ref().is_some_and(Vec::is_empty)
+    }
+
+    /// Why something is done: what of the disks is not as the layout wants it, in words. Of a plan for an image
+    /// nothing is said, because that is put onto new filesystems.
+    #[must_use]
+    pub fn differences(&self) -> &[String] {
+        self.differences.as_deref().unwrap_or_default()
     }
 
     /// What will be done, in this order.

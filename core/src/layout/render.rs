@@ -8,6 +8,9 @@ use crate::units::human;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
+/// So many differences are shown to people; programs get all.
+const DIFFERENCES: usize = 10;
+
 impl Plan {
     /// The plan as text: each disk now and after, what is lost, what is done, and the token that confirms it.
     #[must_use]
@@ -52,12 +55,13 @@ impl Plan {
             }
             last = Some(lines);
         }
-        let _ = writeln!(out, "\nSteps");
-        for (i, step) in self.steps.iter().enumerate() {
-            let _ = writeln!(out, "  {:>2}  {}", i + 1, step.title);
-            for command in &step.commands {
-                let _ = writeln!(out, "        {}", command.iter().map(|w| quoted(w)).collect::<Vec<_>>().join(" "));
-            }
+        if self.is_unchanged() {
+            let _ = writeln!(
+                out,
+                "\nNothing to do: the disks are as the layout wants them, with the identities they have."
+            );
+        } else {
+            self.steps_to_text(&mut out);
         }
         let fstab = self.fstab_lines();
         if !fstab.is_empty() {
@@ -73,6 +77,27 @@ impl Plan {
         }
         let _ = writeln!(out, "\nNothing is written yet. The token of this plan is {}", self.token);
         out
+    }
+
+    /// Why something is done, and what.
+    fn steps_to_text(&self, out: &mut String) {
+        let differences = self.differences();
+        // Of disks without a table everything differs, and people see that.
+        if !differences.is_empty() && self.disks.iter().any(|d| d.facts.contents.table.table().is_some()) {
+            let _ = writeln!(out, "\nWhat differs from the layout");
+            let shown: Vec<String> = differences.iter().take(DIFFERENCES).cloned().collect();
+            indented(out, "  ", &shown);
+            if let Some(more) = differences.len().checked_sub(DIFFERENCES).filter(|n| *n > 0) {
+                let _ = writeln!(out, "  and {more} more");
+            }
+        }
+        let _ = writeln!(out, "\nSteps");
+        for (i, step) in self.steps.iter().enumerate() {
+            let _ = writeln!(out, "  {:>2}  {}", i + 1, step.title);
+            for command in &step.commands {
+                let _ = writeln!(out, "        {}", command.iter().map(|w| quoted(w)).collect::<Vec<_>>().join(" "));
+            }
+        }
     }
 
     /// What is made out of partitions, from the ground up.
@@ -184,6 +209,8 @@ impl Plan {
             "crypttab": self.crypttab_lines(),
             "fstab": self.fstab_lines(),
             "cmdline": self.boot_cmdline(),
+            "unchanged": self.is_unchanged(),
+            "differences": self.differences(),
             "steps": steps,
             "warnings": self.warnings,
         })

@@ -107,6 +107,9 @@ fn layouts_in_json(bed: &Bed) {
     let found = bed.json("layout-check", &["layout", "check", file]);
     assert_eq!(found["files"][0]["diagnostics"].as_array().unwrap().len(), 0);
     bed.json("layout-schema", &["layout", "schema"]);
+    let image = place.split_once('=').unwrap().1;
+    let captured = bed.json("layout-capture", &["layout", "capture", "--disk", image]);
+    assert_eq!(captured["layout"]["disks"], serde_json::json!({}));
     let plan = bed.json("layout-plan", &["layout", "plan", file, disk, place, "--hostname", "n1"]);
     assert_eq!(plan["disks"][0]["partitions"].as_array().unwrap().len(), 2);
     let apply = ["layout", "apply", file, disk, place, "--hostname", "n1"];

@@ -2,11 +2,14 @@
 
 use super::{SecretArgs, Session, SignArgs};
 use crate::capture::{CaptureOptions, Captured};
-use crate::error::Result;
+use crate::cli::output;
+use crate::error::{Error, Result};
+use crate::layout;
+use crate::layout::capture::LayoutCaptureOptions;
 use crate::units::human;
 use clap::Args;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Args)]
 pub(crate) struct Capture {
@@ -46,6 +49,9 @@ pub(crate) struct Capture {
     sign: SignArgs,
     #[command(flatten)]
     secrets: SecretArgs,
+    /// Attach a layout document of the disks of this machine, with the mounts of the tree's fstab
+    #[arg(long)]
+    with_layout: bool,
     /// Where this host keeps the key of its stat cache
     #[arg(long, env = "CV_STATE", value_name = "DIR")]
     state: Option<PathBuf>,
@@ -69,10 +75,27 @@ pub(super) fn capture(args: &Capture, session: &Session) -> Result<()> {
         state: args.state.clone(),
         expect_parent: args.expect_parent,
         secrets: args.secrets.policy(),
+        layout: args.with_layout.then(|| layout_of(&args.root, session)).transpose()?,
         report: args.report.clone(),
     };
     let done = session.run("image capture", |task| store.capture(&args.root, &args.name, &options, task))?;
     session.print(&done, |w| describe(w, &done))
+}
+
+/// The document for the disks of this machine. What it cannot say is told, and does not hold up the capture.
+fn layout_of(root: &Path, session: &Session) -> Result<Vec<u8>> {
+    let options = LayoutCaptureOptions { root: Some(root.to_owned()), ..LayoutCaptureOptions::default() };
+    let captured = layout::capture::capture(&options)?;
+    if captured.spec().disks.is_empty() {
+        return Err(Error::unsupported("no disk of this machine has a layout that could be attached")
+            .hint("run as root on the machine whose disks are meant, or leave out --with-layout"));
+    }
+    if !session.quiet {
+        for text in captured.unsupported() {
+            output::talk(&format!("layout: not in the document: {text}\n"));
+        }
+    }
+    Ok(captured.document().into_bytes())
 }
 
 fn describe(w: &mut dyn Write, c: &Captured) -> io::Result<()> {

@@ -100,6 +100,11 @@ fn show_text(w: &mut dyn Write, image: &Image, tags: &[String]) -> io::Result<()
             line(key, &printable(text.as_bytes()))?;
         }
     }
+    if let Some(layout) = &m.layout {
+        let text = String::from_utf8_lossy(layout);
+        let name = text.lines().find_map(|l| l.strip_prefix("name: ")).unwrap_or("attached");
+        line("layout", &printable(name.as_bytes()))?;
+    }
     let t = &m.totals;
     line("entries", &format!("{} ({} directories, {} files, {} links)", t.rows, t.directories, t.files, t.links))?;
     line("size", &format!("{}, data {}", human(t.size), human(t.data)))?;

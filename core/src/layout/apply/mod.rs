@@ -136,6 +136,15 @@ impl Plan {
                 .fact("code", "A400")
                 .fact("token", given.as_str()));
         }
+        if self.is_unchanged() {
+            // Made for the layout alone: with something to install the filesystems would have to be made anew.
+            return match source {
+                None => Ok(self.applied(Vec::new(), task)),
+                Some(_) => Err(Error::refused("the plan changes nothing, and something is to be installed")
+                    .hint("make the plan with the image: the filesystems are made anew for it")
+                    .fact("code", "A409")),
+            };
+        }
         task.stage("preflight", 0, Unit::Steps);
         let offline = options.backend == Backend::Offline;
         if offline {

@@ -9,7 +9,7 @@ use crate::layout::select::{self, Choice, Disks};
 use crate::layout::solve::{self, DiskSize, Ground, Solved};
 use crate::layout::spec::{Firmware, Spec, Wipe};
 use crate::layout::stack::{Object, Stack};
-use crate::layout::{Layout, gate, token};
+use crate::layout::{Layout, gate, token, unchanged};
 use crate::sys::{memory, sysfs};
 use crate::units::{ByteSize, human};
 use indexmap::IndexMap;
@@ -22,8 +22,13 @@ impl Plan {
         refuse(layout, &mut found)?;
         let choices = select::choose(spec, positions, given).map_err(|found| layout.error(&found))?;
         let mut facts = Vec::new();
+        // What speaks against writing only: a plan that changes nothing may be made of disks in use.
+        let mut in_use = Vec::new();
         for choice in &choices {
-            facts.extend(look(spec, choice, options, &mut found)?);
+            facts.extend(look(spec, choice, options, &mut found, &mut in_use)?);
+        }
+        if options.image.is_some() {
+            found.append(&mut in_use);
         }
         refuse(layout, &mut found)?;
         let seed = options.seed.unwrap_or_else(|| derive_seed(layout, options, &facts));
@@ -31,6 +36,7 @@ impl Plan {
         let solved = match solve::solve(spec, &stack, &ground) {
             Ok(solved) => solved,
             Err(small) => {
+                found.append(&mut in_use);
                 found.extend(small);
                 refuse(layout, &mut found)?;
                 return Err(layout.error(&found));
@@ -52,14 +58,22 @@ impl Plan {
             boot: None,
             steps: Vec::new(),
             warnings: Vec::new(),
+            differences: None,
             token: String::new(),
         };
         Builder::new(&mut plan, &stack, &solved).build()?;
+        if options.image.is_none() {
+            unchanged::settle(&mut plan);
+        }
+        if !plan.is_unchanged() && !in_use.is_empty() {
+            found.append(&mut in_use);
+            refuse(layout, &mut found).map_err(|e| e.fact("differences", plan.differences()))?;
+        }
         plan.boot = boot(&plan, &mut found);
         image_needs(options, &plan, &mut found);
         refuse(layout, &mut found)?;
         plan.warnings = found;
-        plan.steps = plan.make_steps();
+        plan.steps = if plan.is_unchanged() { Vec::new() } else { plan.make_steps() };
         plan.token = token::token(&plan.described(layout, options));
         Ok(plan)
     }
@@ -100,12 +114,22 @@ fn derive_seed(layout: &Layout, options: &PlanOptions, facts: &[Facts]) -> [u8; 
     token::seed(&parts.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-/// The facts of a chosen disk, with everything that speaks against it. A disk in use is not even opened.
-fn look(spec: &Spec, choice: &Choice, options: &PlanOptions, found: &mut Vec<Diagnostic>) -> Result<Option<Facts>> {
+/// The facts of a chosen disk, with everything that speaks against it. A disk in use is not even opened where an image
+/// is to be put on it.
+fn look(
+    spec: &Spec,
+    choice: &Choice,
+    options: &PlanOptions,
+    found: &mut Vec<Diagnostic>,
+    in_use: &mut Vec<Diagnostic>,
+) -> Result<Option<Facts>> {
     let wanted = spec.disks[&choice.set].sector;
     let path = format!("disks.{}", choice.set);
     if let Some(number) = sysfs::node_number(&choice.path) {
-        let against = gate::inspect_device(&choice.path, number, &path);
+        let mut against = gate::inspect_device(&choice.path, number, &path);
+        if options.image.is_none() {
+            against.retain(|d| !is_of_writing(d));
+        }
         if !against.is_empty() {
             found.extend(against);
             return Ok(None);
@@ -115,7 +139,9 @@ fn look(spec: &Spec, choice: &Choice, options: &PlanOptions, found: &mut Vec<Dia
         return Err(Error::invalid(format!("a disk has no sectors of {sector} bytes")).hint("512 or 4096"));
     }
     let facts = Facts::look(&choice.path, wanted.or(options.sector))?;
-    found.extend(gate::inspect(&facts, &path));
+    let (of_writing, of_disk): (Vec<_>, Vec<_>) = gate::inspect(&facts, &path).into_iter().partition(is_of_writing);
+    in_use.extend(of_writing);
+    found.extend(of_disk);
     if let Some(sector) = wanted.filter(|s| *s != facts.sector) {
         let (name, has) = (facts.path.display(), facts.sector);
         let text = format!("set {} wants sectors of {sector} bytes, {name} has {has}", choice.set);
@@ -124,9 +150,14 @@ fn look(spec: &Spec, choice: &Choice, options: &PlanOptions, found: &mut Vec<Dia
     if spec.disks[&choice.set].wipe == Wipe::None && !facts.contents.is_blank() {
         let lost = facts.contents.describe().join("; ");
         let d = Diagnostic::error("F225", &path, format!("wipe is none, and {} carries {lost}", facts.path.display()));
-        found.push(d.hint("write wipe: signatures when it may be erased"));
+        in_use.push(d.hint("write wipe: signatures when it may be erased"));
     }
     Ok(Some(facts))
+}
+
+/// Whether a finding matters only where something is written: the disk is in use, or read-only.
+fn is_of_writing(d: &Diagnostic) -> bool {
+    matches!(d.code, "F204" | "F205" | "F214")
 }
 
 /// What there is to put the layout on.

@@ -168,6 +168,6 @@ impl Validator<'_> {
 }
 
 /// Whether a word means the same in a GRUB script as it says.
-fn command_line_word(word: &str) -> bool {
+pub(in crate::layout) fn command_line_word(word: &str) -> bool {
     !word.is_empty() && word.chars().all(|c| c.is_ascii_graphic() && !"'\"\\$;{}<>|&#`".contains(c))
 }

@@ -3,7 +3,7 @@
 //! Everything that is wrong is found at once, and nothing twice: what follows from something that could not be read, or
 //! that is wrong already, is no finding.
 
-mod boot;
+pub(in crate::layout) mod boot;
 mod disks;
 mod filesystems;
 mod luks;

@@ -1,0 +1,538 @@
+//! Looking at disks: from the table up, layer by layer, until nothing new appears.
+//!
+//! ```text
+//! a device ─ member of an array?  ─ keep until its array can be put together
+//!          ─ encrypted?           ─ its open side is the next device
+//!          ─ physical volume?     ─ keep until its group can be put together
+//!          ─ else                 ─ a filesystem, or nothing known
+//! nothing left to look at: put together what is whole; then what is not
+//! ```
+
+use super::source::{Deal, Joined, Source, Stretch, Striped};
+use super::{
+    Array, Crypt, Disk, Filesystem, Group, Member, Node, Observed, Oddity, Partition, Physical, Running, System, Table,
+    Volume, kernel,
+};
+use crate::error::{Error, Result};
+use crate::layout::device::OpenDisk;
+use crate::layout::inventory::Inventory;
+use crate::layout::ondisk::lvm::text::{self, Mapping};
+use crate::layout::ondisk::lvm::{self, Metadata};
+use crate::layout::ondisk::{luks, md};
+use crate::layout::place::Place;
+use crate::layout::spec::{FsType, PartitionType, VolumeKind};
+use crate::layout::{gpt, signature};
+use crate::sys::block;
+use crate::sys::sysfs::{DeviceNumber, Kernel};
+use std::collections::{HashMap, VecDeque};
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use uuid::Uuid;
+
+/// More things are not looked at: volumes of groups in volumes of groups.
+const DEVICE_LIMIT: usize = 4096;
+
+/// A disk to look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Given {
+    /// The device or image file.
+    pub path: PathBuf,
+    /// The sector size of an image file; without it that of its table.
+    pub sector: Option<u32>,
+}
+
+impl<P: Into<PathBuf>> From<P> for Given {
+    fn from(path: P) -> Self {
+        Self { path: path.into(), sector: None }
+    }
+}
+
+impl Observed {
+    /// Looks at these disks or image files, and at the system whose root is `root`.
+    ///
+    /// # Errors
+    /// `NotFound`, `Denied` or `Io` of a disk; `Invalid` for what is none. What cannot be read on it is an oddity.
+    pub fn of_disks(disks: &[Given], root: Option<&Path>) -> Result<Self> {
+        let machine = Inventory::read(Path::new("/"));
+        let opened = disks.iter().map(|d| open(d, &machine)).collect::<Result<Vec<_>>>()?;
+        Ok(Looker::new(&Kernel::default()).look(opened, root.map(System::read)))
+    }
+
+    /// Looks at all disks of this machine that carry a partition table or are used, and at the system that runs.
+    ///
+    /// # Errors
+    /// As [`Observed::of_disks`]; disks that cannot be opened are oddities.
+    pub fn of_this_machine(machine: &Inventory, root: &Path) -> Result<Self> {
+        let mut opened = Vec::new();
+        let mut oddities = Vec::new();
+        for disk in machine.disks.iter().filter(|d| !d.transport.is_virtual() && d.size > 0 && !d.lacks_a_map()) {
+            match open(&disk.node().into(), machine) {
+                Ok(one) => opened.push(one),
+                Err(e) => oddities.push(Oddity { on: None, text: e.to_string() }),
+            }
+        }
+        let mut found = Looker::new(&Kernel::default()).look(opened, Some(System::read(root)));
+        found.oddities.splice(0..0, oddities);
+        Ok(found)
+    }
+}
+
+fn open(given: &Given, machine: &Inventory) -> Result<(Disk, Source)> {
+    let path = &given.path;
+    let failed = |e: io::Error| match e.kind() {
+        io::ErrorKind::NotFound => Error::not_found(format!("there is no disk at {}", path.display())),
+        io::ErrorKind::PermissionDenied => {
+            Error::new(crate::ErrorKind::Denied, format!("{} may not be read", path.display())).hint("run as root")
+        }
+        _ => Error::io("read", path.display(), e),
+    };
+    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC | rustix::fs::OFlags::NONBLOCK;
+    let fd = rustix::fs::open(path, flags, rustix::fs::Mode::empty()).map_err(|e| failed(e.into()))?;
+    let file = File::from(fd);
+    let meta = file.metadata().map_err(failed)?;
+    let (device, size, sector) = match meta.file_type() {
+        kind if kind.is_block_device() => {
+            let fd = file.as_fd();
+            let size = block::size(fd).map_err(|e| failed(e.into()))?;
+            let sector = block::logical_sector(fd).map_err(|e| failed(e.into()))?;
+            (Some(DeviceNumber::from_raw(meta.rdev())), size, Some(sector))
+        }
+        kind if kind.is_file() => (None, meta.len(), given.sector),
+        _ => {
+            let text = format!("{} is neither a block device nor a regular file", path.display());
+            return Err(Error::invalid(text).fact("code", "F215"));
+        }
+    };
+    let disk = OpenDisk { file, size };
+    let sector = match sector {
+        Some(sector) => sector,
+        None => gpt::detect_sector(&disk).map_err(failed)?.unwrap_or(512),
+    };
+    if !matches!(sector, 512 | 4096) {
+        return Err(Error::unsupported(format!("{} has sectors of {sector} bytes", path.display()))
+            .hint("sectors of 512 and 4096 bytes are supported"));
+    }
+    let size = size / u64::from(sector) * u64::from(sector);
+    let hardware = device.and_then(|d| machine.find_node(Some(d), "")).cloned();
+    let source: Source = Rc::new(OpenDisk { size, ..disk });
+    Ok((Disk { path: path.clone(), device, size, sector, table: None, hardware }, source))
+}
+
+/// What is known so far.
+struct Looker<'k> {
+    kernel: &'k Kernel,
+    found: Observed,
+    /// The kernel's devices.
+    numbers: HashMap<Node, DeviceNumber>,
+    todo: VecDeque<(Node, Source)>,
+    members: Vec<(Node, Source, md::Superblock)>,
+    physical: Vec<(Node, Source, lvm::PhysicalVolume)>,
+}
+
+impl<'k> Looker<'k> {
+    fn new(kernel: &'k Kernel) -> Self {
+        Self {
+            kernel,
+            found: Observed::default(),
+            numbers: HashMap::new(),
+            todo: VecDeque::new(),
+            members: Vec::new(),
+            physical: Vec::new(),
+        }
+    }
+
+    fn look(mut self, disks: Vec<(Disk, Source)>, system: Option<System>) -> Observed {
+        for (disk, source) in disks {
+            self.disk(disk, &source);
+        }
+        loop {
+            while let Some((node, source)) = self.todo.pop_front() {
+                if let Err(e) = self.device(node, &source) {
+                    self.odd(node, format!("it cannot be read: {e}"));
+                }
+            }
+            // What is not whole may be once everything else is there.
+            let progress = [true, false].into_iter().any(|whole| self.array(whole) || self.group(whole));
+            if !progress {
+                break;
+            }
+        }
+        self.found.system = system;
+        self.found
+    }
+
+    fn odd(&mut self, on: Node, text: impl Into<String>) {
+        self.found.oddities.push(Oddity { on: Some(on), text: text.into() });
+    }
+
+    fn add(&mut self, node: Node, source: Source, running: Option<&Running>) {
+        if let Some(running) = running {
+            self.numbers.insert(node, running.number);
+        }
+        if self.numbers.len() + self.todo.len() < DEVICE_LIMIT {
+            self.todo.push_back((node, source));
+        }
+    }
+
+    fn disk(&mut self, mut disk: Disk, source: &Source) {
+        let index = self.found.disks.len();
+        let node = Node::Disk(index);
+        if let Some(device) = disk.device {
+            self.numbers.insert(node, device);
+        }
+        let table = match gpt::read(&**source, disk.sector) {
+            Ok(table) => table,
+            Err(e) => {
+                self.found.disks.push(disk);
+                self.odd(node, format!("it cannot be read: {e}"));
+                return;
+            }
+        };
+        let whole = table.primary.is_ok() && table.backup.is_ok();
+        let known = disk.device.map(|d| self.kernel.partitions(d)).unwrap_or_default();
+        let mut partitions = Vec::new();
+        match table.table() {
+            Some(t) => {
+                for (number, entry) in &t.entries {
+                    let (start, length) = t.bytes(entry);
+                    partitions.push(Partition {
+                        number: *number,
+                        kind: PartitionType::from_guid(entry.kind),
+                        uuid: entry.uuid,
+                        name: entry.name.clone(),
+                        start,
+                        length,
+                        attributes: entry.attributes,
+                    });
+                    let part = Node::Partition { disk: index, number: *number };
+                    if let Some(k) = known.iter().find(|k| (k.number, k.start, k.length) == (*number, start, length)) {
+                        self.numbers.insert(part, k.device);
+                    }
+                    self.todo.push_back((part, Rc::new(Stretch::new(source, start, length))));
+                }
+                disk.table = Some(Table { guid: t.disk, whole, partitions });
+            }
+            None if table.mbr == gpt::Mbr::Partitions => self.odd(node, "it has an MBR partition table"),
+            None => self.todo.push_back((node, source.clone())),
+        }
+        self.found.disks.push(disk);
+    }
+
+    fn device(&mut self, node: Node, source: &Source) -> io::Result<()> {
+        let place = Place::whole(&**source);
+        if let Some(superblock) = md::read(&place)? {
+            self.members.push((node, source.clone(), superblock));
+            return Ok(());
+        }
+        if let Some(header) = luks::read(&place)? {
+            self.crypt(node, source, header);
+            return Ok(());
+        }
+        if let Some(volume) = lvm::read(&place)? {
+            if let Metadata::Broken(why) = &volume.metadata {
+                self.odd(node, format!("its LVM metadata cannot be used: {why}"));
+            }
+            self.physical.push((node, source.clone(), volume));
+            return Ok(());
+        }
+        self.filesystem(node, source)
+    }
+
+    fn filesystem(&mut self, node: Node, source: &Source) -> io::Result<()> {
+        let mut found = signature::find(&**source, 0, source.size())?;
+        // Where several are found, what a document can name goes first.
+        found.sort_by_key(|s| !FsType::ALL.iter().any(|t| t.name() == s.kind));
+        if found.len() > 1 {
+            let others: Vec<&str> = found[1..].iter().map(|s| s.kind).collect();
+            self.odd(node, format!("besides {} it carries the signature of {}", found[0].kind, others.join(", ")));
+        }
+        if let Some(first) = found.into_iter().next() {
+            let kind = first.kind.to_owned();
+            self.found.filesystems.push(Filesystem { on: node, kind, label: first.label, uuid: first.uuid });
+        }
+        Ok(())
+    }
+
+    fn crypt(&mut self, on: Node, source: &Source, header: luks::Header) {
+        let index = self.found.crypts.len();
+        let open = self.numbers.get(&on).and_then(|n| kernel::crypt(self.kernel, *n, &header.uuid));
+        let mut size = source.size().saturating_sub(header.data_offset);
+        match open.as_ref().map(kernel::open) {
+            Some(Ok(disk)) => {
+                size = disk.size;
+                self.add(Node::Crypt(index), Rc::new(disk), open.as_ref());
+            }
+            Some(Err(e)) => self.odd(on, format!("its open side cannot be read: {e}")),
+            None => {}
+        }
+        self.found.crypts.push(Crypt { on, header, size, open });
+    }
+
+    /// Puts together one array whose members were seen; `whole`: only one that lacks none.
+    fn array(&mut self, whole: bool) -> bool {
+        let uuids: Vec<Uuid> = self.members.iter().map(|(_, _, s)| s.uuid).collect();
+        let count = |uuid: &Uuid| {
+            let own = self.members.iter().filter(|(_, _, s)| s.uuid == *uuid);
+            own.filter(|(_, _, s)| matches!(s.role, md::Role::Active(_))).count()
+        };
+        let is_whole =
+            |uuid: &Uuid| self.members.iter().any(|(_, _, s)| s.uuid == *uuid && s.raid_disks as usize <= count(uuid));
+        let Some(uuid) = uuids.iter().find(|u| !whole || is_whole(u)).copied() else { return false };
+        let (mut own, others) = std::mem::take(&mut self.members).into_iter().partition(|(_, _, s)| s.uuid == uuid);
+        self.members = others;
+        self.assemble(&mut own);
+        true
+    }
+
+    fn assemble(&mut self, own: &mut Vec<(Node, Source, md::Superblock)>) {
+        let Some(newest) = own.iter().map(|(_, _, s)| s.events).max() else { return };
+        // The members of a running array are written one after the other, and those that wait not every time.
+        let is_young = |s: &md::Superblock| s.role == md::Role::Spare || s.events.saturating_add(1) >= newest;
+        let (young, old): (Vec<_>, Vec<_>) = std::mem::take(own).into_iter().partition(|(_, _, s)| is_young(s));
+        for (node, _, s) in old {
+            self.odd(node, format!("it is an outdated member of the array {}", s.mdadm_uuid()));
+        }
+        let mut members = young;
+        members.sort_by_key(|(node, _, s)| (s.role.number(), *node));
+        let Some((_, _, first)) = members.iter().max_by_key(|(_, _, s)| s.events) else { return };
+        let first = first.clone();
+        let index = self.found.arrays.len();
+        let numbers: Vec<DeviceNumber> = members.iter().filter_map(|(n, _, _)| self.numbers.get(n).copied()).collect();
+        let running = kernel::array(self.kernel, &numbers);
+        let geometry = geometry(&first, &members);
+        let mut size = geometry.as_ref().map_or(0, |s| s.size());
+        let mut source = geometry;
+        if let Some(r) = &running {
+            match kernel::open(r) {
+                Ok(disk) => {
+                    size = disk.size;
+                    source = Some(Rc::new(disk));
+                }
+                Err(_) => size = kernel::size(self.kernel, r.number).unwrap_or(size),
+            }
+        }
+        match source {
+            Some(source) => self.add(Node::Array(index), source, running.as_ref()),
+            None => self.found.oddities.push(Oddity {
+                on: Some(Node::Array(index)),
+                text: "it does not run, and what is on it cannot be seen without".to_owned(),
+            }),
+        }
+        let data_offset = members.first().map_or(0, |(_, _, s)| s.data_offset);
+        self.found.arrays.push(Array {
+            uuid: first.uuid,
+            name: first.name.clone(),
+            version: first.version,
+            level: first.level,
+            layout: first.layout,
+            chunk: first.chunk,
+            raid_disks: first.raid_disks,
+            members: members.iter().map(|(on, _, s)| Member { on: *on, role: s.role }).collect(),
+            data_offset,
+            component: first.member_size,
+            size,
+            bitmap: first.bitmap.is_some(),
+            reshaping: first.reshaping,
+            running,
+        });
+    }
+
+    /// Puts together one group whose physical volumes were seen; `whole`: only one that lacks none.
+    fn group(&mut self, whole: bool) -> bool {
+        let has = |uuid: &str| self.physical.iter().any(|(_, _, p)| p.uuid == uuid);
+        let mut best: Option<text::VolumeGroup> = None;
+        for (_, _, p) in &self.physical {
+            let Some(group) = p.group() else { continue };
+            let is_whole = group.physical.iter().all(|p| has(&p.uuid));
+            let better = best.as_ref().is_none_or(|b| b.uuid == group.uuid && b.seqno < group.seqno);
+            if better && (!whole || is_whole) {
+                best = Some(group.clone());
+            }
+        }
+        let Some(group) = best else {
+            if !whole {
+                for (node, _, _) in std::mem::take(&mut self.physical) {
+                    self.odd(node, "it is a physical volume of no group that could be read");
+                }
+            }
+            return false;
+        };
+        let belongs = |p: &lvm::PhysicalVolume| group.physical.iter().any(|g| g.uuid == p.uuid);
+        let (own, others): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.physical).into_iter().partition(|(_, _, p)| belongs(p));
+        self.physical = others;
+        self.activate(&group, &own);
+        true
+    }
+
+    fn activate(&mut self, group: &text::VolumeGroup, own: &[(Node, Source, lvm::PhysicalVolume)]) {
+        let index = self.found.groups.len();
+        let node_of = |uuid: &str| own.iter().find(|(_, _, p)| p.uuid == uuid).map(|(n, _, _)| *n);
+        let pvs: Vec<Physical> =
+            group.physical.iter().map(|p| Physical { uuid: p.uuid.clone(), on: node_of(&p.uuid) }).collect();
+        let numbers: Vec<DeviceNumber> = pvs.iter().filter_map(|p| self.numbers.get(&p.on?).copied()).collect();
+        let mut shown: Vec<&text::Logical> = group.logical.iter().filter(|l| l.is_visible()).collect();
+        // A pool before what is in it; otherwise as they stand.
+        shown.sort_by_key(|l| matches!(l.segments.first().map(|s| &s.mapping), Some(Mapping::Thin { .. })));
+        let sources: HashMap<&str, (Source, u64)> = group
+            .physical
+            .iter()
+            .filter_map(|p| {
+                let (_, source, _) = own.iter().find(|(_, _, o)| o.uuid == p.uuid)?;
+                Some((p.name.as_str(), (source.clone(), p.start)))
+            })
+            .collect();
+        let mut volumes = Vec::new();
+        for (place, logical) in shown.into_iter().enumerate() {
+            let mut volume = volume(group, logical);
+            volume.active = kernel::volume(self.kernel, &numbers, &group.uuid, &logical.uuid);
+            let node = Node::Volume { group: index, volume: place };
+            let opened = volume.active.as_ref().and_then(|a| kernel::open(a).ok());
+            let source = match opened {
+                Some(disk) => Some(Rc::new(disk) as Source),
+                None => mapped(group, logical, &sources),
+            };
+            match (source, &volume.kind) {
+                (_, Ok(VolumeKind::ThinPool)) => {}
+                (Some(source), _) => self.add(node, source, volume.active.as_ref()),
+                (None, _) => self.odd(node, "it is not active, and what is on it cannot be seen without"),
+            }
+            volumes.push(volume);
+        }
+        self.found.groups.push(Group {
+            name: group.name.clone(),
+            uuid: group.uuid.clone(),
+            extent: group.extent_size,
+            extents: group.physical.iter().fold(0, |sum, p| sum.saturating_add(p.extents)),
+            free: group.free_extents(),
+            pvs,
+            volumes,
+            tags: group.tags.clone(),
+        });
+    }
+}
+
+/// Reads an array without the kernel.
+fn geometry(first: &md::Superblock, members: &[(Node, Source, md::Superblock)]) -> Option<Source> {
+    let at = |place: u32| {
+        let role = md::Role::Active(u16::try_from(place).ok()?);
+        members.iter().find(|(_, _, s)| s.role == role && s.recovery.is_none())
+    };
+    let data = |place: u32| {
+        let (_, source, s) = at(place)?;
+        let length = if first.member_size == 0 { s.data_size } else { s.data_size.min(first.member_size) };
+        Some(Rc::new(Stretch::new(source, s.data_offset, length)) as Source)
+    };
+    if first.reshaping || first.raid_disks == 0 || first.raid_disks > 4096 {
+        return None;
+    }
+    let count = u64::from(first.raid_disks);
+    let all: Vec<Option<Source>> = (0..first.raid_disks).map(data).collect();
+    let (near, far) = (u64::from(first.layout & 0xff), u64::from(first.layout >> 8 & 0xff));
+    let whole = |bytes: u64| bytes.checked_div(first.chunk).map_or(0, |n| n.saturating_mul(first.chunk));
+    let used = whole(first.member_size);
+    let (deal, size) = match first.level {
+        md::Level::Raid(1) => return all.into_iter().flatten().next(),
+        md::Level::Linear => return Some(Rc::new(Joined(all.into_iter().collect::<Option<Vec<_>>>()?))),
+        md::Level::Raid(0) => {
+            // Where members differ, what the smallest has not is dealt out to the others; it is not read here.
+            let least = all.iter().map(|m| m.as_ref().map_or(0, |m| whole(m.size()))).min()?;
+            (Deal::Stripes, least.saturating_mul(count))
+        }
+        md::Level::Raid(5) if first.layout == 2 => (Deal::LeftSymmetric(1), used.saturating_mul(count.checked_sub(1)?)),
+        md::Level::Raid(6) if first.layout == 2 => (Deal::LeftSymmetric(2), used.saturating_mul(count.checked_sub(2)?)),
+        md::Level::Raid(10) if near > 0 && far > 0 => {
+            let deal = match (near, far, first.layout >> 16 & 1) {
+                (_, 1, _) => Deal::Near(near),
+                (1, far, 1) => Deal::Offset(far),
+                (1, _, 0) => Deal::Stripes,
+                _ => return None,
+            };
+            let chunks = used.checked_div(first.chunk)?.checked_div(far)?.saturating_mul(count) / near;
+            (deal, chunks.saturating_mul(first.chunk))
+        }
+        _ => return None,
+    };
+    Some(Rc::new(Striped::new(deal, first.chunk, size, all)?))
+}
+
+/// A volume as its group describes it.
+fn volume(group: &text::VolumeGroup, logical: &text::Logical) -> Volume {
+    let mappings: Vec<&Mapping> = logical.segments.iter().map(|s| &s.mapping).collect();
+    let striped = |m: &Mapping| match m {
+        Mapping::Striped { stripe, on } => Some((u32::try_from(on.len()).unwrap_or(0), *stripe)),
+        _ => None,
+    };
+    let first = mappings.first().copied();
+    let alike = mappings.iter().all(|m| Some(striped(m)) == first.map(striped));
+    let other = |m: &Mapping| match m {
+        Mapping::Linear(_) | Mapping::Striped { .. } | Mapping::ThinPool { .. } => None,
+        Mapping::Thin { origin, .. } => origin.as_ref().map(|_| "thin snapshot".to_owned()),
+        Mapping::Raid { level, .. } => Some(level.clone()),
+        Mapping::Cache { .. } => Some("cache".to_owned()),
+        Mapping::CachePool { .. } => Some("cache-pool".to_owned()),
+        Mapping::Other(kind) => Some(kind.clone()),
+    };
+    let kind = match (mappings.iter().find_map(|m| other(m)), first) {
+        (Some(other), _) => Err(other),
+        (None, None) => Err("nothing".to_owned()),
+        (None, Some(_)) if !alike => Err("several kinds of segments".to_owned()),
+        (None, Some(Mapping::ThinPool { .. })) => Ok(VolumeKind::ThinPool),
+        (None, Some(Mapping::Thin { .. })) => Ok(VolumeKind::Thin),
+        (None, Some(_)) => Ok(VolumeKind::Linear),
+    };
+    let (chunk, metadata) = match first {
+        Some(Mapping::ThinPool { chunk, metadata, .. }) => {
+            (Some(*chunk), group.volume(metadata).map_or(0, text::Logical::extents))
+        }
+        _ => (None, 0),
+    };
+    let pool = match first {
+        Some(Mapping::Thin { pool, .. }) => Some(pool.clone()),
+        _ => None,
+    };
+    Volume {
+        name: logical.name.clone(),
+        uuid: logical.uuid.clone(),
+        kind,
+        extents: logical.extents(),
+        stripes: first.and_then(striped),
+        chunk,
+        metadata,
+        pool,
+        size: group.size_of(logical),
+        tags: logical.tags.clone(),
+        active: None,
+    }
+}
+
+/// Reads a volume without the kernel: linear and striped ones.
+fn mapped(
+    group: &text::VolumeGroup,
+    logical: &text::Logical,
+    sources: &HashMap<&str, (Source, u64)>,
+) -> Option<Source> {
+    let stretch = |on: &text::On, extents: u64| -> Option<Source> {
+        let (source, start) = sources.get(on.volume.as_str())?;
+        let at = on.extent.checked_mul(group.extent_size)?.checked_add(*start)?;
+        Some(Rc::new(Stretch::new(source, at, extents.checked_mul(group.extent_size)?)))
+    };
+    let mut parts = Vec::new();
+    for segment in &logical.segments {
+        parts.push(match &segment.mapping {
+            Mapping::Linear(on) => stretch(on, segment.extents)?,
+            Mapping::Striped { stripe, on } => {
+                let each = segment.extents.checked_div(on.len() as u64)?;
+                let members = on.iter().map(|o| stretch(o, each)).collect();
+                let size = segment.extents.checked_mul(group.extent_size)?;
+                Rc::new(Striped::new(Deal::Stripes, *stripe, size, members)?)
+            }
+            _ => return None,
+        });
+    }
+    (!parts.is_empty()).then(|| Rc::new(Joined(parts)) as Source)
+}
