@@ -4,8 +4,8 @@ use crate::guard::{Options, bytes, guard, optional_array, optional_text, options
 use crate::handle::{Opaque, close, give, hold};
 use crate::image::cv_image;
 use crate::plan::cv_plan;
-use libcv::layout::{self, Disks, Layout, LayoutOptions, PlanOptions};
 use libcv::Result;
+use libcv::layout::{self, Disks, Layout, LayoutOptions, PlanOptions};
 use std::ffi::c_char;
 use std::path::PathBuf;
 
