@@ -25,8 +25,11 @@ enum User {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Scheme {
     sector: u32,
-    partitions: Vec<(u32, String, String, u64, u64, Option<u64>, User)>,
+    partitions: Vec<Part>,
 }
+
+/// A partition, as far as its replicas are alike: number, type, name, attributes, start, length, what uses it.
+type Part = (u32, String, String, u64, u64, Option<u64>, User);
 
 impl Draft<'_> {
     pub(super) fn sets(&mut self, machine: Option<&Inventory>) {
