@@ -136,8 +136,14 @@ fn every_filesystem_with_both_sector_sizes() {
                 assert!(text.contains(&format!("TYPE={}", fs["type"].as_str().unwrap())), "{text}");
             }
         }
-        // A second run with the same seed makes the same again, over what is there now.
-        let next = plan_with(ALL, &disk, &options).unwrap();
+        // A second run has nothing to do. With another label it makes all of it again, over what is there now.
+        assert!(plan_with(ALL, &disk, &options).unwrap().is_unchanged());
+        let next = plan_with(&ALL.replace("x-label", "y-label"), &disk, &options).unwrap();
+        assert!(
+            next.to_text().contains("What differs from the layout\n  the label of filesystems."),
+            "{}",
+            next.to_text()
+        );
         assert_ne!(next.token(), plan.token(), "the disk is another one now");
         assert!(next.to_text().contains("WHAT IS LOST"), "{}", next.to_text());
         assert!(next.to_text().contains("xfs \"x-label\""), "{}", next.to_text());

@@ -5,7 +5,7 @@ use super::{Draft, matching};
 use crate::layout::inventory::{Inventory, Transport};
 use crate::layout::observed::{Node, Partition};
 use crate::layout::solve;
-use crate::layout::spec::{Count, DiskSet, Pick};
+use crate::layout::spec::{Count, DiskSet, PartitionType, Pick};
 
 const MIB: u64 = 1 << 20;
 
@@ -28,8 +28,18 @@ struct Scheme {
     partitions: Vec<Part>,
 }
 
-/// A partition, as far as its replicas are alike: number, type, name, attributes, start, length, what uses it.
-type Part = (u32, String, String, u64, u64, Option<u64>, User);
+/// A partition of a scheme; places in whole MiB.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Part {
+    number: u32,
+    kind: PartitionType,
+    name: String,
+    attributes: u64,
+    start: u64,
+    /// None of one that takes the rest.
+    length: Option<u64>,
+    user: User,
+}
 
 impl Draft<'_> {
     pub(super) fn sets(&mut self, machine: Option<&Inventory>) {
@@ -86,10 +96,14 @@ impl Draft<'_> {
     fn scheme(&self, disk: usize) -> Scheme {
         let observed = self.observed;
         let table = observed.disks[disk].table.iter().flat_map(|t| &t.partitions);
-        let partitions = table.map(|p| {
-            let length = (!self.fills(disk, p)).then_some(p.length / MIB);
-            let user = self.user(Node::Partition { disk, number: p.number }, p);
-            (p.number, p.kind.to_string(), p.name.clone(), p.attributes, p.start / MIB, length, user)
+        let partitions = table.map(|p| Part {
+            number: p.number,
+            kind: p.kind,
+            name: p.name.clone(),
+            attributes: p.attributes,
+            start: p.start / MIB,
+            length: (!self.fills(disk, p)).then_some(p.length / MIB),
+            user: self.user(Node::Partition { disk, number: p.number }, p),
         });
         Scheme { sector: observed.disks[disk].sector, partitions: partitions.collect() }
     }

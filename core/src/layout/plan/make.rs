@@ -126,11 +126,11 @@ fn look(
     let wanted = spec.disks[&choice.set].sector;
     let path = format!("disks.{}", choice.set);
     if let Some(number) = sysfs::node_number(&choice.path) {
-        let mut against = gate::inspect_device(&choice.path, number, &path);
-        if options.image.is_none() {
-            against.retain(|d| !is_of_writing(d));
-        }
-        if !against.is_empty() {
+        let against = gate::inspect_device(&choice.path, number, &path);
+        let only_used = options.image.is_none() && against.iter().all(is_of_writing);
+        // Where the disk cannot even be read, that it is in use says more.
+        let readable = || std::fs::File::open(&choice.path).is_ok();
+        if !against.is_empty() && !(only_used && readable()) {
             found.extend(against);
             return Ok(None);
         }
