@@ -130,7 +130,8 @@ fn look(
         let only_used = options.image.is_none() && against.iter().all(is_of_writing);
         // Where the disk cannot even be read, that it is in use says more.
         let readable = || std::fs::File::open(&choice.path).is_ok();
-        if !against.is_empty() && !(only_used && readable()) {
+        let stands = against.is_empty() || (only_used && readable());
+        if !stands {
             found.extend(against);
             return Ok(None);
         }
