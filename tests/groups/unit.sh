@@ -11,7 +11,8 @@ before=$FAILED
 run "cvctl-node" 1500 scripts/build-node.sh
 [ "$FAILED" != "$before" ] || realpath "${CARGO_TARGET_DIR:-target}/dist/cvctl-node" > "$LOGS/cvctl"
 # --show-output: what a test that passed says, too, for it may have skipped something.
-run "cargo test" 1800 cargo test --workspace --all-features --no-fail-fast -- --show-output
+# With --full 500 bits are flipped in each kind of object, in a build for debugging.
+run "cargo test" "$([ "${FULL:-0}" = 1 ] && echo 5400 || echo 1800)" cargo test --workspace --all-features --no-fail-fast -- --show-output
 
 if command -v cargo-deny >/dev/null; then
   run "cargo deny" 300 cargo deny check licenses bans sources
