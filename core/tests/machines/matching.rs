@@ -346,10 +346,13 @@ lvm:
 fn sets_that_name_disks_choose_first() {
     let m = machine(&[("sda", "sata", 500, json!({"serial": "A1"})), ("sdb", "sata", 500, json!({"serial": "B2"}))]);
     assert_eq!(
-        good(&sets("data: {pick: {by-path: first}}\nos: {match: {serial: \"a*\"}}"), &m),
+        good(&sets("data: {pick: {by-path: first}}\nos: {match: {serial: \"a1\"}}"), &m),
         ["data: sdb", "os: sda"]
     );
     assert_eq!(good(&sets("data: {pick: {by-path: first}}\nos: {pick: smallest}"), &m), ["data: sda", "os: sdb"]);
+    // A pattern names nobody.
+    let pattern = run(&sets("data: {pick: {by-path: first}}\nos: {match: {serial: \"a*\"}}"), &m).unwrap_err();
+    assert_eq!((pattern[0].code, pattern[0].path.as_str()), ("F201", "disks.os"));
     // What a set excludes chooses before it.
     assert_eq!(
         good(&sets("data: {pick: {by-path: first}, exclude: [os]}\nos: {pick: smallest}"), &m),
