@@ -99,6 +99,9 @@ fn open(given: &Given, machine: &Inventory) -> Result<(Disk, Source)> {
             let fd = file.as_fd();
             let size = block::size(fd).map_err(|e| failed(e.into()))?;
             let sector = block::logical_sector(fd).map_err(|e| failed(e.into()))?;
+            // Arrays and mounts write past what the kernel has cached of the whole disk: what it has is read anew. Where
+            // it does not, it is no worse than before.
+            let _ = rustix::fs::fadvise(fd, 0, None, rustix::fs::Advice::DontNeed);
             (Some(DeviceNumber::from_raw(meta.rdev())), size, Some(sector))
         }
         kind if kind.is_file() => (None, meta.len(), given.sector),
@@ -290,9 +293,20 @@ impl<'k> Looker<'k> {
 
     fn assemble(&mut self, own: &mut Vec<(Node, Source, md::Superblock)>) {
         let Some(newest) = own.iter().map(|(_, _, s)| s.events).max() else { return };
-        // The members of a running array are written one after the other, and those that wait not every time.
-        let is_young = |s: &md::Superblock| s.role == md::Role::Spare || s.events.saturating_add(1) >= newest;
-        let (young, old): (Vec<_>, Vec<_>) = std::mem::take(own).into_iter().partition(|(_, _, s)| is_young(s));
+        let all: Vec<DeviceNumber> = own.iter().filter_map(|(n, _, _)| self.numbers.get(n).copied()).collect();
+        let running = kernel::array(self.kernel, &all);
+        // Of a running array the kernel knows best. Without it: members are written one after the other, and those that
+        // wait not every time.
+        let is_held = |node: &Node| {
+            let number = self.numbers.get(node);
+            number
+                .zip(running.as_ref())
+                .is_some_and(|(n, r)| self.kernel.holders(*n).iter().any(|(_, h)| *h == r.number))
+        };
+        let is_young = |node: &Node, s: &md::Superblock| {
+            is_held(node) || s.role == md::Role::Spare || s.events.saturating_add(1) >= newest
+        };
+        let (young, old): (Vec<_>, Vec<_>) = std::mem::take(own).into_iter().partition(|(n, _, s)| is_young(n, s));
         for (node, _, s) in old {
             self.odd(node, format!("it is an outdated member of the array {}", s.mdadm_uuid()));
         }
@@ -301,8 +315,6 @@ impl<'k> Looker<'k> {
         let Some((_, _, first)) = members.iter().max_by_key(|(_, _, s)| s.events) else { return };
         let first = first.clone();
         let index = self.found.arrays.len();
-        let numbers: Vec<DeviceNumber> = members.iter().filter_map(|(n, _, _)| self.numbers.get(n).copied()).collect();
-        let running = kernel::array(self.kernel, &numbers);
         let geometry = geometry(&first, &members);
         let mut size = geometry.as_ref().map_or(0, |s| s.size());
         let mut source = geometry;

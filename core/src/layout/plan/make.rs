@@ -129,9 +129,8 @@ fn look(
         let against = gate::inspect_device(&choice.path, number, &path);
         let only_used = options.image.is_none() && against.iter().all(is_of_writing);
         // Where the disk cannot even be read, that it is in use says more.
-        let readable = || std::fs::File::open(&choice.path).is_ok();
-        let stands = against.is_empty() || (only_used && readable());
-        if !stands {
+        let stops = || !only_used || std::fs::File::open(&choice.path).is_err();
+        if !against.is_empty() && stops() {
             found.extend(against);
             return Ok(None);
         }
