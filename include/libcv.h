@@ -373,6 +373,10 @@ typedef struct {
      * Zeros.
      */
     uint8_t reserved_too[7];
+    /**
+     * A layout document that goes with the image, such as the `document` of `cv_layout_capture`; or NULL.
+     */
+    const char *layout;
 } cv_capture_options;
 
 /**
@@ -606,6 +610,36 @@ typedef struct {
      */
     const char *work;
 } cv_derive_options;
+
+/**
+ * How to capture a layout. Zeros are the defaults: `cv_layout_capture_options o = {0}; o.size = sizeof o;`
+ */
+typedef struct {
+    /**
+     * `sizeof(cv_layout_capture_options)`.
+     */
+    uint32_t size;
+    /**
+     * Not 0: match these very disks, by serial number or world wide name.
+     */
+    uint8_t pin;
+    /**
+     * Not 0: keep the UUIDs of partitions and filesystems.
+     */
+    uint8_t keep_uuids;
+    /**
+     * Zeros.
+     */
+    uint8_t reserved[2];
+    /**
+     * The root of the system whose fstab, crypttab and command line are read. NULL: `/`, or none where disks are named.
+     */
+    const char *root;
+    /**
+     * The name of the layout; NULL: that of the machine.
+     */
+    const char *name;
+} cv_layout_capture_options;
 
 /**
  * What a plan is told besides the disks. Zeros are the defaults: `cv_plan_options o = {0}; o.size = sizeof o;`
@@ -1215,8 +1249,8 @@ int32_t cv_layout_check_file(const char *file,
                              char **diagnostics_json);
 
 /**
- * Everything that is wrong with a document that extends no other: a JSON array of `{code, severity, path, line, column, message, hint}`, empty
- * when nothing is.
+ * Everything that is wrong with a document that extends no other: a JSON array of `{code, severity, path, line, column,
+ * message, hint}`, empty when nothing is.
  */
 int32_t cv_layout_check(const char *document,
                         const char *name,
@@ -1250,6 +1284,16 @@ int32_t cv_layout_json(const cv_layout *layout,
 int32_t cv_layout_hash(const cv_layout *layout, char **hash);
 
 /**
+ * Captures a layout from the disks of this machine, or from the `count` disks or image files that are named; they are
+ * opened for reading. The result is a JSON object: `document` is YAML with what was observed in comments, `layout` the
+ * same as JSON, which `cv_layout_parse` reads; `notes` and `unsupported` are texts. `options` may be NULL.
+ */
+int32_t cv_layout_capture(const char *const *disks,
+                          size_t count,
+                          const cv_layout_capture_options *options,
+                          char **captured_json);
+
+/**
  * Makes a plan for these disks, which are opened for reading only: the disk or image file `disks[i]` belongs to the set
  * `sets[i]` of the layout; a set of several disks is named for each. `options` may be NULL.
  */
@@ -1274,6 +1318,12 @@ int32_t cv_plan_text(const cv_plan *plan, char **shown);
  * A plan as JSON, shape `cv.plan/v1`.
  */
 int32_t cv_plan_json(const cv_plan *plan, char **plan_json);
+
+/**
+ * A plan as a picture, an SVG document: each disk now and after, what is lost, and what is made out of the partitions.
+ */
+int32_t cv_plan_svg(const cv_plan *plan,
+                    char **svg);
 
 /**
  * The token, which confirms this plan and no other.

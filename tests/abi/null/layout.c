@@ -51,6 +51,11 @@ void layout_functions(cv_image *image, const char *dir) {
     o.hostname = "node1";
     o.seed = (const uint8_t *)"0123456789abcdef";
     o.image = image;
+    const char *observed[] = {disk};
+    NULL_IS_ERROR(cv_layout_capture, disks, cv_layout_capture(NULL, 1, NULL, &s));
+    NULL_IS_ERROR(cv_layout_capture, captured_json, cv_layout_capture(observed, 1, NULL, NULL));
+    NULL_IS_FINE(cv_layout_capture, options, cv_layout_capture(observed, 1, NULL, &s));
+    cv_string_free(s);
     cv_apply_options to = {0};
     to.size = sizeof to;
     to.image = image;
