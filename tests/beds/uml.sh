@@ -29,7 +29,10 @@ if [ -n "$own" ] && runs "$own"; then
 else
   command -v patchelf > /dev/null || { echo "uml.sh: install patchelf" >&2; exit 1; }
   cd "$OUT.part"
-  echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian $SUITE main" > sources
+  # From where this machine has its own packages.
+  from=$(apt-get indextargets --format '$(SITE) $(REPO_URI) $(ORIGIN) $(LABEL)' | awk '$3 == "Debian" && $4 == "Debian" {print $2; exit}')
+  [ -n "$from" ] || { echo "uml.sh: this machine has no packages of Debian" >&2; exit 1; }
+  echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $from $SUITE main" > sources
   apt=(apt-get -q -o "Dir::Etc::SourceList=$PWD/sources" -o "Dir::Etc::SourceParts=/dev/null" -o "Dir::State::Lists=$PWD/lists"
     -o "Dir::Cache=$PWD" -o "Dir::Cache::Archives=$PWD/archives" -o "Dir::State::Status=/dev/null" -o "APT::Sandbox::User=root")
   { "${apt[@]}" update && "${apt[@]}" download user-mode-linux libc6; } > log 2>&1 ||

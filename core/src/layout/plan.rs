@@ -20,7 +20,7 @@ mod files;
 mod make;
 mod steps;
 
-pub use device::{Device, Glance, PlannedArray, PlannedCrypt, PlannedGroup, PlannedVolume, lvm_uuid, mapper_path};
+pub use device::{Device, Glance, PlannedArray, PlannedCrypt, PlannedGroup, PlannedVolume, mapper_path};
 pub use steps::{Danger, Step};
 
 /// The image that a plan is for.

@@ -176,6 +176,22 @@ impl Stack {
     }
 }
 
+/// Everything that a device stands on, the nearest first, with the device itself, each once.
+#[must_use]
+pub fn reach<T: Copy + PartialEq>(from: T, below: impl Fn(T) -> Vec<T>) -> Vec<T> {
+    let mut found = vec![from];
+    let mut at = 0;
+    while let Some(device) = found.get(at).copied() {
+        for lower in below(device) {
+            if !found.contains(&lower) {
+                found.push(lower);
+            }
+        }
+        at += 1;
+    }
+    found
+}
+
 /// A circle that can be reached from `from`, along objects that are not placed.
 fn circle(from: &Object, below: &HashMap<Object, Vec<Object>>, placed: &BTreeSet<&Object>) -> Vec<Object> {
     let mut path: Vec<&Object> = vec![from];

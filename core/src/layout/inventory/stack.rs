@@ -8,6 +8,7 @@
 use super::disk::{Holder, How, Partition, Usage};
 use super::tree::{Device, Tree};
 use super::udev::Entry;
+use crate::layout::ondisk::lvm::mapper_name;
 use crate::sys::sysfs::{self, DeviceNumber, Mount};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -153,8 +154,7 @@ impl<'a> Stack<'a> {
         }
         let mapped = match rest.split_once('/') {
             Some(("mapper", name)) => name.to_owned(),
-            // The device mapper joins group and volume by a dash, and doubles those that they have.
-            Some((group, volume)) => format!("{}-{}", group.replace('-', "--"), volume.replace('-', "--")),
+            Some((group, volume)) => mapper_name(group, volume),
             None => return None,
         };
         let by_label = |(_, n): &(&String, &Node)| self.tree.attribute(&n.device, "dm/name").as_ref() == Some(&mapped);

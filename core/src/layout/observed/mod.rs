@@ -23,6 +23,7 @@ pub use system::{CryptLine, FstabLine, Mounted, System};
 use super::inventory;
 use super::ondisk::{luks, md};
 use super::spec::{PartitionType, VolumeKind};
+use super::stack;
 use crate::sys::sysfs::DeviceNumber;
 use std::path::PathBuf;
 use uuid::Uuid;
@@ -313,17 +314,7 @@ impl Observed {
     /// Everything that a device stands on, with the device itself, each once.
     #[must_use]
     pub fn foundation(&self, node: Node) -> Vec<Node> {
-        let mut found = vec![node];
-        let mut at = 0;
-        while let Some(node) = found.get(at).copied() {
-            for lower in self.below(node) {
-                if !found.contains(&lower) {
-                    found.push(lower);
-                }
-            }
-            at += 1;
-        }
-        found
+        stack::reach(node, |n| self.below(n))
     }
 
     /// The size of a device in bytes.

@@ -255,6 +255,12 @@ fn label_bytes(uuid: &str, device: u64, data: u64, mda_size: u64) -> Result<Vec<
     Ok(label)
 }
 
+/// The name of a volume in `/dev/mapper`: a dash joins group and volume, and those that they have are doubled.
+#[must_use]
+pub fn mapper_name(group: &str, volume: &str) -> String {
+    format!("{}-{}", group.replace('-', "--"), volume.replace('-', "--"))
+}
+
 /// An identity in LVM's form out of 32 bytes of a hash.
 #[must_use]
 pub fn uuid(hash: &[u8; 32]) -> String {

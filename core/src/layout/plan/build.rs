@@ -1,9 +1,8 @@
 //! Out of sizes and identities: the devices and filesystems of a plan, from the ground up.
 
-use super::{
-    Device, Layer, Plan, PlannedArray, PlannedCrypt, PlannedFilesystem, PlannedGroup, PlannedVolume, lvm_uuid,
-};
+use super::{Device, Layer, Plan, PlannedArray, PlannedCrypt, PlannedFilesystem, PlannedGroup, PlannedVolume};
 use crate::error::{Error, ErrorKind, Result};
+use crate::layout::ondisk::lvm;
 use crate::layout::solve::Solved;
 use crate::layout::spec::{Bitmap, FsType, Level, Luks, Raid, Raid10Layout, Ref, VolumeGroup, VolumeKind};
 use crate::layout::stack::{Object, Stack};
@@ -141,7 +140,7 @@ impl<'a> Builder<'a> {
                 Device::Partition { disk, .. } => self.plan.disks[*disk].index,
                 _ => 0,
             };
-            (*d, lvm_uuid(&token::bytes(&seed, &format!("{path}.pvs.{reference}#{replica}"))))
+            (*d, lvm::uuid(&token::bytes(&seed, &format!("{path}.pvs.{reference}#{replica}"))))
         });
         let mut volumes = Vec::new();
         // A pool stands before what is in it: the order of the stack.

@@ -1,7 +1,10 @@
 //! What partitions become: arrays, encrypted devices, volume groups and their volumes, each with its identity.
 
 use super::Plan;
+use crate::layout::ondisk::lvm::mapper_name;
+use crate::layout::ondisk::md::mdadm_uuid;
 use crate::layout::spec::{Bitmap, Key, Level, Metadata, Raid10Layout, Resync, VolumeKind};
+use crate::layout::stack;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -67,8 +70,7 @@ impl PlannedArray {
     /// Its UUID as mdadm writes it: four groups of eight digits.
     #[must_use]
     pub fn md_uuid(&self) -> String {
-        let hex = self.uuid.simple().to_string();
-        [&hex[..8], &hex[8..16], &hex[16..24], &hex[24..]].join(":")
+        mdadm_uuid(&self.uuid)
     }
 }
 
@@ -233,38 +235,14 @@ impl Plan {
     /// Everything that a device stands on, with the device itself, each once.
     #[must_use]
     pub fn foundation(&self, device: Device) -> Vec<Device> {
-        let mut found = vec![device];
-        let mut at = 0;
-        while let Some(device) = found.get(at).copied() {
-            for lower in self.below(device) {
-                if !found.contains(&lower) {
-                    found.push(lower);
-                }
-            }
-            at += 1;
-        }
-        found
+        stack::reach(device, |d| self.below(d))
     }
 }
 
-/// Where device-mapper shows a volume: a hyphen in a name is doubled, one between them is not.
+/// Where device-mapper shows a volume.
 #[must_use]
 pub fn mapper_path(group: &str, volume: &str) -> String {
-    format!("/dev/mapper/{}-{}", group.replace('-', "--"), volume.replace('-', "--"))
-}
-
-/// A UUID as LVM writes it: 32 letters and digits in seven groups.
-#[must_use]
-pub fn lvm_uuid(bytes: &[u8; 32]) -> String {
-    const LETTERS: &[u8; 62] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
-    let mut text = String::with_capacity(38);
-    for (i, byte) in bytes.iter().enumerate() {
-        if matches!(i, 6 | 10 | 14 | 18 | 22 | 26) {
-            text.push('-');
-        }
-        text.push(char::from(LETTERS[usize::from(*byte) % LETTERS.len()]));
-    }
-    text
+    format!("/dev/mapper/{}", mapper_name(group, volume))
 }
 
 #[cfg(test)]
@@ -274,7 +252,5 @@ mod tests {
     #[test]
     fn names_as_others_write_them() {
         assert_eq!(mapper_path("vg-a", "lv-b"), "/dev/mapper/vg--a-lv--b");
-        let uuid = lvm_uuid(&[0; 32]);
-        assert_eq!(uuid, "000000-0000-0000-0000-0000-0000-000000");
     }
 }

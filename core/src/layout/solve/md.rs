@@ -12,6 +12,7 @@
 //! alone becomes bigger, the others can lose what it gains.)
 
 use super::range::ALIGN;
+use crate::layout::ondisk::md::{Version, write};
 use crate::layout::spec::{Bitmap, Level, Metadata, Raid, Raid10Layout};
 use crate::units::ByteSize;
 
@@ -133,7 +134,7 @@ impl Geometry {
     fn taken(&self, member: u64, data_offset: u64) -> u64 {
         match self.metadata {
             Metadata::V1_2 => data_offset,
-            Metadata::V1_0 => TAIL + bitmap_space(member) + member % 4096,
+            Metadata::V1_0 => TAIL + write::bitmap_space(member) + member % 4096,
         }
     }
 
@@ -157,26 +158,9 @@ impl Geometry {
 }
 
 /// Where mdadm lets the data begin on a member of this size with metadata 1.2, in bytes.
-///
-/// Behind superblock and bitmap comes room for a change of shape: 128 MiB, halved while that is more than a thousandth
-/// of the member, but no less than two chunks. The sum is rounded up to 1 MiB.
 #[must_use]
 pub fn data_offset(member: u64, chunk: u64) -> u64 {
-    let mut headroom = HEADROOM;
-    while headroom << 10 > member && headroom > 512 && (chunk == 0 || headroom / 2 >= chunk.saturating_mul(2)) {
-        headroom /= 2;
-    }
-    (12 * KIB + bitmap_space(member) + headroom).next_multiple_of(ALIGN)
-}
-
-/// The room that mdadm leaves for a bitmap on a member of this size, whether there is one or not.
-fn bitmap_space(member: u64) -> u64 {
-    match member {
-        m if m < 64 * KIB => 0,
-        m if m - 64 * KIB >= 200 * GIB => 128 * KIB,
-        m if m - 4 * KIB > 8 * GIB => 64 * KIB,
-        _ => 4 * KIB,
-    }
+    write::data_offset(Version::V1_2, member, chunk)
 }
 
 #[cfg(test)]

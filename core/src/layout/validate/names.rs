@@ -2,6 +2,7 @@
 
 use super::Validator;
 use crate::layout::diagnostic::Diagnostic;
+use crate::layout::ondisk::lvm::mapper_name;
 use crate::layout::spec::Ref;
 use std::collections::HashMap;
 
@@ -127,9 +128,4 @@ impl Validator<'_> {
             }
         }
     }
-}
-
-/// The name of a volume in `/dev/mapper`: hyphens of both names are doubled.
-fn mapper_name(group: &str, volume: &str) -> String {
-    format!("{}-{}", group.replace('-', "--"), volume.replace('-', "--"))
 }

@@ -5,6 +5,7 @@
 //! there.
 
 use crate::error::{Error, Result};
+use crate::layout::ondisk::md::mdadm_uuid;
 use crate::layout::spec::{Firmware, FsType};
 use std::path::PathBuf;
 use uuid::Uuid;
@@ -194,8 +195,7 @@ impl Array {
     /// The UUID as mdadm writes it: four groups of eight digits.
     #[must_use]
     pub fn md_uuid(&self) -> String {
-        let hex = self.uuid.simple().to_string();
-        [&hex[..8], &hex[8..16], &hex[16..24], &hex[24..]].join(":")
+        mdadm_uuid(&self.uuid)
     }
 }
 

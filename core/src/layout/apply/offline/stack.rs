@@ -11,8 +11,9 @@ use super::mapper::{Column, Mapped, Shared, Stretch};
 use super::members;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::device::WriteAt;
+use crate::layout::ondisk::lvm;
 use crate::layout::ondisk::lvm::text::{Logical, Mapping, On, Physical, Segment, VolumeGroup};
-use crate::layout::plan::{Device, Plan, PlannedArray, PlannedGroup, PlannedVolume, lvm_uuid};
+use crate::layout::plan::{Device, Plan, PlannedArray, PlannedGroup, PlannedVolume};
 use crate::layout::solve::PV_START;
 use crate::layout::spec::{Level, VolumeKind};
 use crate::layout::token;
@@ -134,7 +135,7 @@ fn lay(plan: &Plan, group: &PlannedGroup) -> Result<VolumeGroup> {
         })
         .collect();
     let path = format!("lvm.{}", group.name);
-    let id = |path: &str| lvm_uuid(&token::bytes(&plan.seed, path));
+    let id = |path: &str| lvm::uuid(&token::bytes(&plan.seed, path));
     let mut used = vec![0u64; physical.len()];
     let mut logical = Vec::new();
     for volume in &group.volumes {
