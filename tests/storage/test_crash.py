@@ -154,7 +154,8 @@ def check() -> None:
 
 # The record: /dev/ubda is cut into two disks and a place for the journal; /dev/ubdb takes the log.
 
-CUTS = [(0, 48), (48, 48), (96, 16)]    # MiB
+# Not from its begin on: the kernel would see the first disk's table there, and its partitions a second time. MiB.
+CUTS = [(1, 48), (49, 48), (97, 16)]
 
 
 def cut_up(device: str) -> list[str]:
@@ -374,7 +375,7 @@ def kills(work: str, rng: random.Random) -> None:
 
 
 def replays(work: str, rng: random.Random) -> None:
-    [disk] = blank(work, 1, sum(length for _, length in CUTS))
+    [disk] = blank(work, 1, 1 + sum(length for _, length in CUTS))
     log = f"{work}/log"
     with open(log, "wb") as f:
         f.truncate(256 * MIB)

@@ -182,7 +182,9 @@ pub(super) fn run(verb: Verb, session: &Session) -> Result<()> {
                 given => given,
             };
             let past = match (&journal, resume) {
-                (None, true) => return Err(Error::invalid("there is no place for a journal here").hint("give --journal FILE")),
+                (None, true) => {
+                    return Err(Error::invalid("there is no place for a journal here").hint("give --journal FILE"));
+                }
                 (journal, resume) => journal.as_deref().filter(|_| resume),
             };
             let plan = target.plan(&layout, image.as_ref(), past)?;

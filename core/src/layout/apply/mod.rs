@@ -35,6 +35,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::Unit;
 use crate::job::Task;
 use crate::sys::namespace::in_private_mounts;
+use journal::Log;
 use run::Run;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -165,7 +166,16 @@ impl Plan {
         if self.is_unchanged() {
             // Made for the layout alone: with something to install the filesystems would have to be made anew.
             return match source {
-                None => Ok(self.applied(Vec::new(), task)),
+                None => {
+                    if let Some(past) = past.filter(|p| !p.is_done()) {
+                        resume::check(&past, self, options, false)?;
+                        Log::go_on(&past)?.done()?;
+                    }
+                    Ok(Applied {
+                        journal: options.journal.clone().filter(|_| options.resume),
+                        ..self.applied(Vec::new(), task)
+                    })
+                }
                 Some(_) => Err(Error::refused("the plan changes nothing, and something is to be installed")
                     .hint("make the plan with the image: the filesystems are made anew for it")
                     .fact("code", "A409")),

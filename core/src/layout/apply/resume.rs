@@ -141,9 +141,9 @@ pub(super) fn holds(plan: &Plan, layer: Layer, devices: &dyn Devices, gates: &[G
             Layer::Array(i) => {
                 let array = &plan.arrays()[i];
                 let active = array.members.len() - array.spares as usize;
-                md::read(&place).map_err(failed(device))?.is_some_and(|s| {
-                    (s.uuid, s.raid_disks as usize, s.present()) == (array.uuid, active, active)
-                })
+                md::read(&place)
+                    .map_err(failed(device))?
+                    .is_some_and(|s| (s.uuid, s.raid_disks as usize, s.present()) == (array.uuid, active, active))
             }
             Layer::Crypt(i) => {
                 let wanted = plan.crypts()[i].uuid.to_string();
@@ -173,12 +173,7 @@ pub(super) fn holds(plan: &Plan, layer: Layer, devices: &dyn Devices, gates: &[G
 ///
 /// # Errors
 /// `Io`.
-pub(super) fn recognised(
-    plan: &Plan,
-    device: Device,
-    devices: &dyn Devices,
-    gates: &[Gate],
-) -> Result<Vec<Signature>> {
+pub(super) fn recognised(plan: &Plan, device: Device, devices: &dyn Devices, gates: &[Gate]) -> Result<Vec<Signature>> {
     let reader = devices.read(device, gates)?;
     let found = signature::find(&*reader, 0, reader.size());
     found.map_err(|e| Error::io("read", plan.glance(device).reference, e))

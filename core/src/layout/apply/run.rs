@@ -4,8 +4,8 @@ use super::backend::{Backend, Devices};
 use super::bootloader::{self, BootSector, Prepared, nvram};
 use super::devices::Kernel;
 use super::gpt::{self, BootCode};
-use super::offline::Offline;
 use super::journal::{Header, Journal, Log};
+use super::offline::Offline;
 use super::{Applied, ApplyOptions, Payload, erase, mount, resume};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Unit;
@@ -166,7 +166,8 @@ impl<'a> Run<'a> {
                     erase::check(gate, disk, &keep)
                 };
                 self.log.step(&writing, || Ok(()), write).map_err(in_step("table"))?;
-                self.made.extend((0..disk.partitions.len()).map(|partition| Device::Partition { disk: index, partition }));
+                self.made
+                    .extend((0..disk.partitions.len()).map(|partition| Device::Partition { disk: index, partition }));
             }
             devices.partition(index, gate, kept[index]).map_err(in_step("table"))?;
             self.task.advance(1);

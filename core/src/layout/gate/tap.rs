@@ -5,7 +5,7 @@ use std::io;
 
 /// Something that went through.
 #[derive(Clone, Debug)]
-pub enum Op {
+pub(in crate::layout) enum Op {
     /// Bytes to a disk.
     Write {
         /// The disk.
@@ -25,7 +25,7 @@ pub enum Op {
 }
 
 /// What is written.
-pub enum Bytes<'a> {
+pub(in crate::layout) enum Bytes<'a> {
     /// These.
     Data(&'a [u8]),
     /// So many zeros.
@@ -46,7 +46,7 @@ thread_local! {
 }
 
 /// Writes down what `work` sends through gates; the write or sync with this number fails.
-pub fn record<T>(fault: Option<(usize, io::ErrorKind)>, work: impl FnOnce() -> T) -> (T, Vec<Op>) {
+pub(in crate::layout) fn record<T>(fault: Option<(usize, io::ErrorKind)>, work: impl FnOnce() -> T) -> (T, Vec<Op>) {
     TAP.with_borrow_mut(|tap| *tap = Some(Tap { fault, ..Tap::default() }));
     let done = work();
     let tap = TAP.with_borrow_mut(Option::take);
@@ -54,7 +54,7 @@ pub fn record<T>(fault: Option<(usize, io::ErrorKind)>, work: impl FnOnce() -> T
 }
 
 /// Does what was written down already.
-pub fn silently<T>(work: impl FnOnce() -> T) -> T {
+pub(in crate::layout) fn silently<T>(work: impl FnOnce() -> T) -> T {
     SILENT.set(true);
     let done = work();
     SILENT.set(false);
@@ -62,7 +62,7 @@ pub fn silently<T>(work: impl FnOnce() -> T) -> T {
 }
 
 /// A write is about to happen; whether it is written down.
-pub fn write(disk: &str, offset: u64, bytes: Bytes<'_>) -> io::Result<bool> {
+pub(in crate::layout) fn write(disk: &str, offset: u64, bytes: Bytes<'_>) -> io::Result<bool> {
     let bytes = match bytes {
         Bytes::Data(data) => data.to_vec(),
         Bytes::Zeros(length) => vec![0; usize::try_from(length).unwrap()],
@@ -71,12 +71,12 @@ pub fn write(disk: &str, offset: u64, bytes: Bytes<'_>) -> io::Result<bool> {
 }
 
 /// A sync is about to happen.
-pub fn sync(disk: &str) -> io::Result<()> {
+pub(in crate::layout) fn sync(disk: &str) -> io::Result<()> {
     happens(Op::Sync { disk: disk.to_owned() }).map(drop)
 }
 
 /// A line of a journal was written.
-pub fn noted(line: &[u8]) {
+pub(in crate::layout) fn noted(line: &[u8]) {
     TAP.with_borrow_mut(|tap| {
         if let Some(tap) = tap {
             tap.ops.push(Op::Note(line.to_vec()));

@@ -44,7 +44,8 @@ impl Log {
     pub(super) fn begin(path: &Path, header: Header) -> Result<Self> {
         set_aside(path)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR).map_err(|e| Error::io("make", path.display(), e))?;
+        let file =
+            rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR).map_err(|e| Error::io("make", path.display(), e))?;
         let log = Self { file: Some(file.into()), path: path.to_owned(), next: Cell::new(0) };
         log.write(What::Plan(Box::new(header)))?;
         let directory = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -137,7 +138,9 @@ impl Log {
         let mut line = serde_json::to_vec(&record)
             .map_err(|e| Error::new(ErrorKind::Bug, "a line of the journal cannot be written").cause(e))?;
         line.push(b'\n');
-        let failed = |e: std::io::Error| Error::io("write", self.path.display(), e).fact("journal", self.path.display().to_string());
+        let failed = |e: std::io::Error| {
+            Error::io("write", self.path.display(), e).fact("journal", self.path.display().to_string())
+        };
         file.write_all(&line).and_then(|()| file.sync_data()).map_err(failed)?;
         self.next.set(record.seq + 1);
         #[cfg(test)]

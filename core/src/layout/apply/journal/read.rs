@@ -87,9 +87,19 @@ impl Journal {
             return Err("another version");
         }
         let digits = header.seed.len() == 32 && header.seed.bytes().all(|b| b.is_ascii_hexdigit());
-        let seed = u128::from_str_radix(&header.seed, 16).ok().filter(|_| digits).ok_or("the seed is not 32 hex digits")?;
+        let seed =
+            u128::from_str_radix(&header.seed, 16).ok().filter(|_| digits).ok_or("the seed is not 32 hex digits")?;
         let (steps, saved) = (Vec::new(), Vec::new());
-        Ok(Self { path: path.to_owned(), header, seed: seed.to_be_bytes(), steps, saved, done: false, next: 0, length: 0 })
+        Ok(Self {
+            path: path.to_owned(),
+            header,
+            seed: seed.to_be_bytes(),
+            steps,
+            saved,
+            done: false,
+            next: 0,
+            length: 0,
+        })
     }
 
     fn take(&mut self, what: What) {
@@ -227,7 +237,8 @@ mod tests {
         let j = read(&lines(vec![begin("a"), end("a"), begin("b"), end("b"), begin("c")])).unwrap();
         assert_eq!((j.has_ended("a"), j.has_ended("b"), j.has_ended("c"), j.has_begun("c")), (true, true, false, true));
         assert_eq!((j.seed(), j.next(), j.is_done()), ([5; 16], 6, false));
-        let j = read(&lines(vec![begin("a"), end("a"), begin("b"), end("b"), What::Resume, begin("a"), end("a")])).unwrap();
+        let j =
+            read(&lines(vec![begin("a"), end("a"), begin("b"), end("b"), What::Resume, begin("a"), end("a")])).unwrap();
         assert_eq!((j.has_ended("a"), j.has_ended("b"), j.has_begun("b")), (true, false, true));
         assert!(read(&lines(vec![What::Done])).unwrap().is_done());
     }

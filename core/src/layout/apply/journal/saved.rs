@@ -48,7 +48,8 @@ pub(super) fn of_disk(disk: &PlannedDisk, device: &dyn ReadAt) -> Result<Vec<Sav
     let piece = |(what, offset, length): (&str, u64, u64)| -> Result<Option<Saved>> {
         let length = length.min(LIMIT);
         let length = length.min(device.size().saturating_sub(offset));
-        let Some(bytes) = Place::whole(device).bytes(offset, usize::try_from(length).unwrap_or(0)).map_err(failed)? else {
+        let Some(bytes) = Place::whole(device).bytes(offset, usize::try_from(length).unwrap_or(0)).map_err(failed)?
+        else {
             return Ok(None);
         };
         let packed = zstd::bulk::compress(&bytes, LEVEL).map_err(|e| Error::io("compress", &name, e))?;
