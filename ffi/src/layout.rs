@@ -34,12 +34,15 @@ pub struct cv_plan_options {
     pub seed: *const u8,
     /// The image that the disks are for, or NULL; what it says about itself is looked at.
     pub image: *const cv_image,
+    /// The journal of an interrupted apply that the plan is to go on with, or NULL: identities come from its seed.
+    pub resume: *const c_char,
 }
 
 impl Default for cv_plan_options {
     fn default() -> Self {
         let size = size_of::<Self>() as u32;
-        Self { size, sector: 0, hostname: std::ptr::null(), seed: std::ptr::null(), image: std::ptr::null() }
+        let (hostname, resume) = (std::ptr::null(), std::ptr::null());
+        Self { size, sector: 0, hostname, seed: std::ptr::null(), image: std::ptr::null(), resume }
     }
 }
 
@@ -89,7 +92,8 @@ fn read(p: *const cv_plan_options) -> Result<PlanOptions> {
     };
     let hostname = optional_text(o.hostname, "options.hostname")?.map(str::to_owned);
     let sector = (o.sector != 0).then_some(o.sector);
-    Ok(PlanOptions { seed: optional_array(o.seed), hostname, image, sector, ram: None })
+    let resume = optional_path(o.resume, "options.resume")?.map(Into::into);
+    Ok(PlanOptions { seed: optional_array(o.seed), resume, hostname, image, sector, ram: None })
 }
 
 /// Reads a document in YAML or JSON; `name` stands for it in messages. When something is wrong, the error has all of it

@@ -1,17 +1,18 @@
 //! Plans: what a layout means for these disks, and making it so.
 
 use crate::event::{cv_event_fn, task};
-use crate::guard::{Options, guard, optional_text, options, out, slice, text};
+use crate::guard::{Options, guard, optional_path, optional_text, options, out, path, slice, text};
 use crate::handle::{Opaque, close, hold};
 use crate::image::cv_image;
 use crate::job::{cv_job, start};
 use libcv::config::Action;
 use libcv::deploy::{self, DeployOptions};
 use libcv::job::Task;
-use libcv::layout::{ApplyOptions, Backend, Confirm, Plan, Secrets};
+use libcv::layout::{ApplyOptions, Backend, Confirm, Journal, Plan, Secrets};
 use libcv::store::Image;
 use libcv::{Error, Result};
 use std::ffi::{c_char, c_void};
+use std::path::Path;
 
 /// A plan. Making one writes nothing.
 pub struct cv_plan;
@@ -78,8 +79,10 @@ pub struct cv_apply_options {
     pub verify: u8,
     /// Who makes the devices: one of `CV_BACKEND_…`.
     pub backend: u8,
-    /// Zeros.
-    pub reserved: [u8; 2],
+    /// Not 0: go on with the interrupted apply of `journal`. The plan was made with `cv_plan_options.resume`.
+    pub resume: u8,
+    /// Zero.
+    pub reserved: u8,
     /// The image, or NULL: the disks are then partitioned and formatted only.
     pub image: *const cv_image,
     /// The host name, or NULL: that of the image.
@@ -90,6 +93,8 @@ pub struct cv_apply_options {
     pub secrets: *const cv_secret,
     /// How many there are.
     pub secret_count: usize,
+    /// The file in which each step is noted before and after it is done, or NULL: none is written.
+    pub journal: *const c_char,
 }
 
 /// A secret that a document names as `ref:NAME`.
@@ -110,12 +115,14 @@ impl Default for cv_apply_options {
             size: size_of::<Self>() as u32,
             verify: 0,
             backend: CV_BACKEND_KERNEL,
-            reserved: [0; 2],
+            resume: 0,
+            reserved: 0,
             image: std::ptr::null(),
             hostname: std::ptr::null(),
             actions_json: std::ptr::null(),
             secrets: std::ptr::null(),
             secret_count: 0,
+            journal: std::ptr::null(),
         }
     }
 }
@@ -142,7 +149,8 @@ fn read(p: *const cv_apply_options) -> Result<(Option<Image>, DeployOptions)> {
         CV_BACKEND_OFFLINE => Backend::Offline,
         n => return Err(Error::invalid(format!("options.backend is {n}, which is none of CV_BACKEND_…"))),
     };
-    let apply = ApplyOptions { secrets, backend };
+    let journal = optional_path(o.journal, "options.journal")?.map(Path::to_owned);
+    let apply = ApplyOptions { secrets, backend, journal, resume: o.resume != 0 };
     Ok((image, DeployOptions { hostname, actions: actions.unwrap_or_default(), verify: o.verify != 0, apply }))
 }
 
@@ -181,5 +189,15 @@ pub unsafe extern "C" fn cv_plan_apply_start(
         let plan = hold(plan)?.clone();
         job.set(start("apply", move |t| Ok(deploy::apply(&plan, image.as_ref(), &options, &confirm, t)?.to_json()))?);
         Ok(())
+    })
+}
+
+/// The journal of an apply: a JSON object `{plan, steps, saved, done}`. `plan` is its first line, `steps` says what was
+/// begun and what of it is done.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cv_journal_read(journal: *const c_char, journal_json: *mut *mut c_char) -> i32 {
+    guard(|| {
+        let (path, json) = (path(journal, "journal")?, out(journal_json, "journal_json")?);
+        json.json(&Journal::read(path)?.to_json())
     })
 }

@@ -627,11 +627,13 @@ class Layout:
         hostname: Optional[str] = None,
         seed: Optional[bytes] = None,
         sector: Optional[int] = None,
+        resume: Optional[_StrPath] = None,
     ) -> Plan:
         """Makes a plan for these disks or image files, by set, one or several each. Writes nothing.
 
         `image` is what the disks are for, `seed` 16 bytes that identities come from, `sector` the sector size that
-        image files get. Raises `Refused` when a disk is too small, in use or read-only.
+        image files get. `resume` is the journal of an interrupted apply that the plan is to go on with: identities come
+        from its seed. Raises `Refused` when a disk is too small, in use or read-only.
         """
 
 @final
@@ -641,6 +643,9 @@ class Plan:
     In a notebook it is a picture.
     """
 
+    @staticmethod
+    def read_journal(journal: _StrPath) -> dict[str, Any]:
+        """The journal of an apply: `plan` is its first line, `steps` says what was begun and what of it is done."""
     @property
     def token(self) -> str:
         """What confirms this plan and no other."""
@@ -662,6 +667,8 @@ class Plan:
         verify: bool = False,
         secrets: Optional[Mapping[str, bytes]] = None,
         backend: Literal["kernel", "offline"] = "kernel",
+        journal: Optional[_StrPath] = None,
+        resume: bool = False,
         progress: _Progress = None,
     ) -> dict[str, Any]:
         """Makes the disks what the plan says, and deploys `image` on them: WHAT IS ON THEM IS LOST.
@@ -670,6 +677,8 @@ class Plan:
         are further actions on the root, as for `configure()`. `verify` reads everything back.
         `secrets` open the encrypted devices of the layout, by the names that it has for them. The backend `offline` makes
         partitions, arrays and volumes in image files without the kernel, and without an image it needs no root.
+        `journal` is a file in which each step is noted before and after it is done; `resume` goes on with the interrupted
+        apply of that journal, by a plan that was made with it (`Layout.plan(resume=...)`).
         Raises `Refused` for another token, or when a disk is not as it was.
         """
     def apply_job(
@@ -682,6 +691,8 @@ class Plan:
         verify: bool = False,
         secrets: Optional[Mapping[str, bytes]] = None,
         backend: Literal["kernel", "offline"] = "kernel",
+        journal: Optional[_StrPath] = None,
+        resume: bool = False,
     ) -> Job[dict[str, Any]]:
         """`apply` in the background."""
 

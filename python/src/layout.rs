@@ -123,7 +123,8 @@ impl Layout {
         self.0.hash()
     }
 
-    #[pyo3(signature = (disks, *, image=None, hostname=None, seed=None, sector=None))]
+    #[pyo3(signature = (disks, *, image=None, hostname=None, seed=None, sector=None, resume=None))]
+    #[allow(clippy::too_many_arguments)] // they are keywords
     fn plan(
         &self,
         py: Python<'_>,
@@ -132,11 +133,12 @@ impl Layout {
         hostname: Option<String>,
         seed: Option<Vec<u8>>,
         sector: Option<u32>,
+        resume: Option<PathBuf>,
     ) -> PyResult<Plan> {
         let bad = |s: Vec<u8>| Error::invalid(format!("a seed has 16 bytes, not {}", s.len()));
         let seed = seed.map(|s| s.try_into().map_err(bad)).transpose().or_raise(py)?;
         let image = image.map(|i| (&*i.get().0).into());
-        let options = PlanOptions { seed, hostname, image, sector, ram: None };
+        let options = PlanOptions { seed, resume, hostname, image, sector, ram: None };
         let disks: Disks = disks.into_iter().map(|(set, paths)| (set, paths.into())).collect();
         let layout = self.0.clone();
         wait::run(py, "plan", None, move |_| layout.plan(&disks, &options)).map(Plan::new)

@@ -9,10 +9,11 @@ use crate::wait;
 use libcv::Error;
 use libcv::deploy::{self, DeployOptions};
 use libcv::job::Task;
-use libcv::layout::{ApplyOptions, Backend, Confirm, Secrets};
+use libcv::layout::{ApplyOptions, Backend, Confirm, Journal, Secrets};
 use pyo3::prelude::*;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// A plan.
@@ -37,8 +38,13 @@ impl Plan {
     }
 }
 
-/// Secrets by name, and the name of a backend.
-fn how(secrets: Option<BTreeMap<String, Vec<u8>>>, backend: &str) -> libcv::Result<ApplyOptions> {
+/// Secrets by name, the name of a backend, and the journal.
+fn how(
+    secrets: Option<BTreeMap<String, Vec<u8>>>,
+    backend: &str,
+    journal: Option<PathBuf>,
+    resume: bool,
+) -> libcv::Result<ApplyOptions> {
     let mut all = Secrets::new();
     secrets.unwrap_or_default().into_iter().try_for_each(|(name, secret)| all.add(&name, secret))?;
     let backend = match backend {
@@ -46,11 +52,16 @@ fn how(secrets: Option<BTreeMap<String, Vec<u8>>>, backend: &str) -> libcv::Resu
         "offline" => Backend::Offline,
         other => return Err(Error::invalid(format!("\"{other}\" is no backend")).hint("\"kernel\" or \"offline\"")),
     };
-    Ok(ApplyOptions { secrets: all, backend })
+    Ok(ApplyOptions { secrets: all, backend, journal, resume })
 }
 
 #[pymethods]
 impl Plan {
+    #[staticmethod]
+    fn read_journal<'py>(py: Python<'py>, journal: PathBuf) -> PyResult<Bound<'py, PyAny>> {
+        json(py, &Journal::read(&journal).or_raise(py)?.to_json())
+    }
+
     #[getter]
     fn token(&self) -> &str {
         self.0.token()
@@ -73,7 +84,7 @@ impl Plan {
         self.0.to_svg()
     }
 
-    #[pyo3(signature = (image=None, *, confirm, hostname=None, configure=None, verify=false, secrets=None, backend="kernel", progress=None))]
+    #[pyo3(signature = (image=None, *, confirm, hostname=None, configure=None, verify=false, secrets=None, backend="kernel", journal=None, resume=false, progress=None))]
     #[allow(clippy::too_many_arguments)] // they are keywords
     fn apply<'py>(
         &self,
@@ -85,18 +96,20 @@ impl Plan {
         verify: bool,
         secrets: Option<BTreeMap<String, Vec<u8>>>,
         backend: &str,
+        journal: Option<PathBuf>,
+        resume: bool,
         progress: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let options = DeployOptions {
             hostname,
             actions: actions(configure)?,
             verify,
-            apply: how(secrets, backend).or_raise(py)?,
+            apply: how(secrets, backend, journal, resume).or_raise(py)?,
         };
         json(py, &wait::run(py, "apply", progress, self.work(image, confirm, options))?)
     }
 
-    #[pyo3(signature = (image=None, *, confirm, hostname=None, configure=None, verify=false, secrets=None, backend="kernel"))]
+    #[pyo3(signature = (image=None, *, confirm, hostname=None, configure=None, verify=false, secrets=None, backend="kernel", journal=None, resume=false))]
     #[allow(clippy::too_many_arguments)] // they are keywords
     fn apply_job<'py>(
         &self,
@@ -108,12 +121,14 @@ impl Plan {
         verify: bool,
         secrets: Option<BTreeMap<String, Vec<u8>>>,
         backend: &str,
+        journal: Option<PathBuf>,
+        resume: bool,
     ) -> PyResult<Job> {
         let options = DeployOptions {
             hostname,
             actions: actions(configure)?,
             verify,
-            apply: how(secrets, backend).or_raise(py)?,
+            apply: how(secrets, backend, journal, resume).or_raise(py)?,
         };
         let work = self.work(image, confirm, options);
         Job::start(py, "apply", work, |py, done| json(py, &done).map(Bound::unbind))

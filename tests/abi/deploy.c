@@ -97,10 +97,28 @@ int main(int argc, char **argv) {
     WANT(cv_plan_apply(plan, token, &apply, NULL, NULL, &json) == -CV_E_INVALID);
     WANT(byte_at(disk, 512) == 0);
     apply.backend = CV_BACKEND_OFFLINE;
+    apply.journal = in("journal");
 
     MUST(cv_plan_apply(plan, token, &apply, NULL, NULL, &json));
     WANT(strstr(json, "\"root\"") != NULL && byte_at(disk, 512) == 'E');
     cv_string_free(json);
+    MUST(cv_journal_read(in("journal"), &json));
+    WANT(strstr(json, "\"done\":true") != NULL && strstr(json, token) != NULL);
+    cv_string_free(json);
+    cv_plan_free(plan);
+
+    /* It was not interrupted: a plan with its seed goes on with it, and has nothing to do. */
+    options.resume = in("journal");
+    apply.resume = 1;
+    MUST(cv_layout_plan(layout, &set, &disk, 1, &options, &plan));
+    MUST(cv_plan_apply(plan, token, &apply, NULL, NULL, &json));
+    cv_string_free(json);
+    apply.hostname = "n2";
+    options.hostname = "n2";
+    cv_plan_free(plan);
+    MUST(cv_layout_plan(layout, &set, &disk, 1, &options, &plan));
+    WANT(cv_plan_apply(plan, token, &apply, NULL, NULL, &json) == -CV_E_REFUSED);
+    WANT(strstr(cv_last_error()->json, "A411") != NULL);
     cv_string_free(token);
     cv_plan_free(plan);
     cv_layout_free(layout);

@@ -134,6 +134,34 @@ def test_apply_without_the_kernel(disk: Path) -> None:
     assert disk.read_bytes()[512:520] == b"EFI PART" and [p.name for p in disk.parent.iterdir()] == ["disk"]
 
 
+@pytest.mark.skipif(not shutil.which("mkfs.ext4", path="/usr/sbin:/sbin"), reason="needs e2fsprogs")
+def test_an_apply_that_was_interrupted_is_resumed(disk: Path, tmp_path: Path) -> None:
+    layout, journal = cv.Layout.parse(DOCUMENT), tmp_path / "journal"
+    plan = layout.plan({"os": disk}, seed=bytes(range(16)))
+    plan.apply(confirm=plan.token, backend="offline", journal=journal)
+    read = cv.Plan.read_journal(journal)
+    assert read["done"] and read["plan"]["seed"] == bytes(range(16)).hex() and all(s["done"] for s in read["steps"])
+    # As it is when the power fails before the copy: the table stands, and carries the marks.
+    lines = journal.read_text().splitlines(keepends=True)
+    cut = next(n for n, line in enumerate(lines) if '"step":"mkfs:' in line)
+    journal.write_text("".join(lines[:cut]) + lines[cut][:20])
+    with disk.open("r+b") as f:
+        f.seek(1 << 20)
+        f.write(bytes(62 << 20))
+    again = layout.plan({"os": disk}, resume=journal)
+    uuids = [f["uuid"] for f in plan.to_dict()["filesystems"]]
+    assert [f["uuid"] for f in again.to_dict()["filesystems"]] == uuids
+    done = again.apply(confirm=plan.token, backend="offline", journal=journal, resume=True)
+    assert done["journal"] == str(journal) and [f["uuid"] for f in done["filesystems"]] == uuids
+    assert cv.Plan.read_journal(journal)["done"]
+    assert layout.plan({"os": disk}).to_dict()["steps"] == []
+    with pytest.raises(cv.Refused) as e:
+        layout.plan({"os": disk}, resume=journal, hostname="other", image=None, seed=bytes(16))
+    assert e.value.detail["code"] == "A411"
+    with pytest.raises(cv.NotFound):
+        layout.plan({"os": disk}, resume=tmp_path / "none")
+
+
 def test_configure(tmp_path: Path) -> None:
     root = tmp_path / "root"
     (root / "etc").mkdir(parents=True)

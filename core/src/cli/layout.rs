@@ -5,6 +5,7 @@ use super::key::TrustArgs;
 use super::output::{self, Format};
 use crate::deploy::{self, DeployOptions};
 use crate::error::{Error, Result};
+use crate::layout::apply::journal;
 use crate::layout::capture::LayoutCaptureOptions;
 use crate::layout::inventory::Inventory;
 use crate::layout::{
@@ -54,6 +55,12 @@ pub(super) enum Verb {
         /// Who makes the devices
         #[arg(long, value_enum, default_value = "kernel")]
         backend: Maker,
+        /// Note each step in this file; without it in /run/libcv, or in libcv below $XDG_RUNTIME_DIR
+        #[arg(long, value_name = "FILE")]
+        journal: Option<PathBuf>,
+        /// Go on with an apply that was interrupted, by its journal
+        #[arg(long)]
+        resume: bool,
     },
     /// Write a document of the disks of this machine, for others to use
     Capture {
@@ -162,15 +169,25 @@ pub(super) fn run(verb: Verb, session: &Session) -> Result<()> {
     match verb {
         Verb::Check { files, library } => check(&files, &library.options(), session),
         Verb::Plan { target } => {
-            let plan = target.plan(target.image(session)?.as_ref())?;
+            let plan = target.plan(&target.layout()?, target.image(session)?.as_ref(), None)?;
             if session.picture {
                 return output::stdout(|w| w.write_all(plan.to_svg().as_bytes()));
             }
             session.print(&plan.to_json(), |w| write!(w, "{}", plan.to_text()))
         }
-        Verb::Apply { target, verify, confirm, yes, dry_run, secrets, backend } => {
-            let image = target.image(session)?;
-            let plan = target.plan(image.as_ref())?;
+        Verb::Apply { target, verify, confirm, yes, dry_run, secrets, backend, journal, resume } => {
+            let (image, layout) = (target.image(session)?, target.layout()?);
+            let journal = match journal {
+                None if !dry_run || resume => target.journal(&layout, image.as_ref())?,
+                given => given,
+            };
+            let past = match (&journal, resume) {
+                (None, true) => {
+                    return Err(Error::invalid("there is no place for a journal here").hint("give --journal FILE"));
+                }
+                (journal, resume) => journal.as_deref().filter(|_| resume),
+            };
+            let plan = target.plan(&layout, image.as_ref(), past)?;
             if dry_run {
                 return session.print(&plan.to_json(), |w| write!(w, "{}", plan.to_text()));
             }
@@ -184,13 +201,14 @@ pub(super) fn run(verb: Verb, session: &Session) -> Result<()> {
                 }
                 None => ask(&plan, session)?,
             };
-            let apply = ApplyOptions { secrets: read_secrets(&secrets)?, backend: backend.into() };
+            let apply = ApplyOptions { secrets: read_secrets(&secrets)?, backend: backend.into(), journal, resume };
             let options =
                 DeployOptions { hostname: target.hostname.clone(), verify, apply, ..DeployOptions::default() };
             let done = session
                 .run_on_disks("layout apply", |task| deploy::apply(&plan, image.as_ref(), &options, &confirm, task))?;
             session.print(&done.to_json(), |w| {
                 writeln!(w, "applied {} as planned ({})", plan.layout_name(), plan.token())?;
+                done.journal().iter().try_for_each(|j| writeln!(w, "journal {}", j.display()))?;
                 done.kernels().iter().try_for_each(|k| writeln!(w, "boots kernel {k}"))?;
                 done.warnings().iter().try_for_each(|x| writeln!(w, "warning: {x}"))
             })
@@ -259,19 +277,35 @@ impl Target {
         self.image.as_ref().map(|r| self.trust.store(session)?.image(r)).transpose()
     }
 
-    fn plan(&self, image: Option<&Image>) -> Result<Plan> {
+    fn layout(&self) -> Result<Layout> {
+        Layout::load_with(&self.file, &self.library.options())
+    }
+
+    /// Where the journal is when nobody says it: the same place for the same layout, image, host name and disks.
+    fn journal(&self, layout: &Layout, image: Option<&Image>) -> Result<Option<PathBuf>> {
+        let mut described = vec![self.hostname.clone().unwrap_or_default()];
+        described.push(image.map(|i| i.id().to_string()).unwrap_or_default());
+        for (set, path) in &self.disks {
+            let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+            described.push(format!("{set}={}", path.display()));
+        }
+        journal::default_place(layout, &described.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    fn plan(&self, layout: &Layout, image: Option<&Image>, resume: Option<&Path>) -> Result<Plan> {
         let mut disks = Disks::new();
         for (set, path) in &self.disks {
             disks.entry(set.clone()).or_default().push(path.clone());
         }
         let options = PlanOptions {
             seed: self.seed,
+            resume: resume.map(Path::to_owned),
             hostname: self.hostname.clone(),
             image: image.map(Into::into),
             sector: self.sector,
             ram: None,
         };
-        Layout::load_with(&self.file, &self.library.options())?.plan(&disks, &options)
+        layout.plan(&disks, &options)
     }
 }
 

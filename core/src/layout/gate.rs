@@ -25,6 +25,9 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+#[cfg(test)]
+pub(in crate::layout) mod tap;
+
 /// How often a busy disk is tried again, and how long is waited in between: udev may be looking at it.
 const UDEV_PATIENCE: (u32, Duration) = (10, Duration::from_millis(300));
 /// Without udev: who looks for a free loop device claims ours for a moment.
@@ -261,7 +264,9 @@ impl Gate {
         // Root may use what is kept in reserve.
         let root = rustix::process::geteuid().is_root();
         let room = rustix::fs::fstatvfs(&self.lock);
-        let room = room.map(|v| if root { v.f_bfree } else { v.f_bavail }.saturating_mul(v.f_frsize));
+        // A file in memory alone is in a filesystem without a size.
+        let free = |v: &rustix::fs::StatVfs| if root { v.f_bfree } else { v.f_bavail };
+        let room = room.map(|v| if v.f_blocks == 0 { u64::MAX } else { free(&v).saturating_mul(v.f_frsize) });
         (self.is_plain || self.loop_device.is_some()) && room.is_ok_and(|bytes| bytes < 1 << 20)
     }
 
@@ -316,6 +321,11 @@ impl Gate {
                 return Err(Error::cancelled());
             }
             let length = PIECE.min(end - from);
+            #[cfg(test)]
+            if tap::write(&self.name, from, tap::Bytes::Zeros(length)).map_err(|e| Error::io("erase", &self.name, e))? {
+                tap::silently(|| self.zero(from, length))?;
+                continue;
+            }
             // A hole in a device reads as zeros, and is refused where it would have to be written.
             let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
             if rustix::fs::fallocate(self.file()?, flags, from, length).is_err() {
@@ -362,10 +372,14 @@ impl WriteAt for Gate {
         if offset.checked_add(bytes.len() as u64).is_none_or(|end| end > self.size) {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
+        #[cfg(test)]
+        tap::write(&self.name, offset, tap::Bytes::Data(bytes))?;
         self.file().map_err(io::Error::other)?.write_all_at(bytes, offset)
     }
 
     fn sync(&self) -> io::Result<()> {
+        #[cfg(test)]
+        tap::sync(&self.name)?;
         self.file().map_err(io::Error::other)?.sync_all()
     }
 }

@@ -40,7 +40,7 @@ pub mod token;
 mod unchanged;
 pub mod validate;
 
-pub use apply::{Applied, ApplyOptions, Backend, Confirm, Payload, Secrets};
+pub use apply::{Applied, ApplyOptions, Backend, Confirm, Journal, Payload, Secrets};
 pub use diagnostic::{Diagnostic, Severity, to_error};
 pub use library::LayoutOptions;
 pub use plan::{Plan, PlanOptions, PlannedImage};

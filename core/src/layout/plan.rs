@@ -12,6 +12,7 @@ use crate::image::Hash;
 use crate::store::Image;
 use serde::Serialize;
 use serde_json::{Value, json};
+use std::path::PathBuf;
 use uuid::Uuid;
 
 mod build;
@@ -44,6 +45,8 @@ pub struct PlanOptions {
     /// Where identities come from. Without one they come from layout, disks, host name and this boot of the machine:
     /// the same plan made twice is the same, and two machines never share an identity.
     pub seed: Option<[u8; 16]>,
+    /// The journal of an interrupted apply that the plan is to go on with: identities come from its seed.
+    pub resume: Option<PathBuf>,
     /// The name of the node, for which the plan is.
     pub hostname: Option<String>,
     /// The image that will be put on the disks.

@@ -64,6 +64,14 @@ pub fn token(described: &Value) -> String {
     format!("{:02x}{:02x}-{:02x}{:02x}", hash[0], hash[1], hash[2], hash[3])
 }
 
+/// A hash of any JSON, 32 hex digits, whatever order its maps were built in.
+#[must_use]
+pub fn hash(described: &Value) -> String {
+    let mut text = String::new();
+    canonical(described, &mut text);
+    blake3::hash(text.as_bytes()).to_hex()[..32].to_owned()
+}
+
 /// JSON with sorted keys and without spaces, whatever order a map was built in.
 fn canonical(value: &Value, out: &mut String) {
     match value {

@@ -103,6 +103,15 @@ void layout_functions(cv_image *image, const char *dir) {
     to.actions_json = NULL;
     to.hostname = "no good";
     IS(-CV_E_INVALID, cv_plan_apply(plan, "x", &to, NULL, NULL, &s));
+    to.hostname = NULL;
+    to.resume = 1;
+    IS(-CV_E_INVALID, cv_plan_apply(plan, "x", &to, NULL, NULL, &s));
+    to.journal = "/none/journal";
+    IS(-CV_E_NOT_FOUND, cv_plan_apply(plan, "x", &to, NULL, NULL, &s));
+    expect(strstr(cv_last_error()->json, "A410") != NULL, "without a journal nothing is resumed");
+    NULL_IS_ERROR(cv_journal_read, journal, cv_journal_read(NULL, &s));
+    NULL_IS_ERROR(cv_journal_read, journal_json, cv_journal_read("/none/journal", NULL));
+    IS(-CV_E_NOT_FOUND, cv_journal_read("/none/journal", &s));
     IS(0, cv_plan_free(plan));
     IS(0, cv_layout_free(layout));
 }

@@ -2,9 +2,9 @@
 
 use super::mount::Workplace;
 use crate::error::Result;
+use crate::layout::device::ReadAt;
 use crate::layout::gate::Gate;
 use crate::layout::plan::{Device, Layer, PlannedFilesystem};
-use crate::layout::signature::Signature;
 use std::path::{Path, PathBuf};
 
 /// Who makes partitions, arrays and volumes.
@@ -17,13 +17,34 @@ pub enum Backend {
     Offline,
 }
 
+impl Backend {
+    /// Its name, as the command line has it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kernel => "kernel",
+            Self::Offline => "offline",
+        }
+    }
+}
+
 /// The devices of a plan on their way, from the partitions up.
 pub(super) trait Devices {
-    /// Makes the partitions of a disk, whose table stands, usable.
-    fn partition(&mut self, disk: usize, gate: &mut Gate) -> Result<()>;
+    /// Makes the partitions of a disk, whose table stands, usable. What an earlier run made in them stays where they are
+    /// `kept`.
+    fn partition(&mut self, disk: usize, gate: &mut Gate, kept: bool) -> Result<()>;
 
     /// Makes an array, an encrypted device, or a group with its volumes.
     fn make(&mut self, layer: Layer, gates: &[Gate]) -> Result<()>;
+
+    /// Takes over what an earlier run made of a layer.
+    fn start(&mut self, layer: Layer) -> Result<()>;
+
+    /// Erases what an earlier run left on a device.
+    fn erase(&mut self, device: Device, gates: &[Gate]) -> Result<()>;
+
+    /// A device for reading.
+    fn read<'s>(&'s self, device: Device, gates: &'s [Gate]) -> Result<Box<dyn ReadAt + 's>>;
 
     /// Makes a filesystem on one of its devices.
     fn format(&mut self, fs: &PlannedFilesystem, device: Device, uuid: &str) -> Result<()>;
@@ -39,9 +60,6 @@ pub(super) trait Devices {
 
     /// Brings to the disks what lies elsewhere until now.
     fn settle(&mut self, gates: &[Gate]) -> Result<()>;
-
-    /// What can be recognised on a device.
-    fn find(&self, device: Device, gates: &[Gate]) -> Result<Vec<Signature>>;
 
     /// Ends a run that succeeded; `installed` when there is a system on the disks now.
     fn finish(&mut self, gates: &[Gate], installed: bool) -> Result<()>;

@@ -9,30 +9,36 @@
 //!
 //! A disk does not look bootable until its content was read back: the boot code of the first sector is written last.
 //! When a step fails, mounts and loop devices are gone, and the partition names still carry the mark. There is no way
-//! back to what was on the disk; the next run begins anew and completes.
+//! back to what was on the disk; the next run goes on by the journal, or begins anew, and completes.
 
 mod backend;
 pub mod bootloader;
 pub mod devices;
 pub mod erase;
 pub mod gpt;
+pub mod journal;
 pub mod mkfs;
 pub mod mount;
 pub mod offline;
 pub mod partitions;
+mod resume;
 mod run;
+#[cfg(test)]
+mod crashes;
 
 pub use backend::Backend;
 pub use devices::Secrets;
+pub use journal::Journal;
 
 use super::plan::{Plan, partition_list};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Unit;
 use crate::job::Task;
 use crate::sys::namespace::in_private_mounts;
+use journal::Log;
 use run::Run;
 use serde_json::{Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What is put on the disks: a module above this one implements it.
 pub trait Payload: Sync {
@@ -63,6 +69,11 @@ pub struct ApplyOptions {
     pub secrets: Secrets,
     /// Who makes the devices.
     pub backend: Backend,
+    /// The file in which each step is noted before and after it is done; without one nothing is.
+    pub journal: Option<PathBuf>,
+    /// Goes on with what the interrupted apply of this journal left. The plan was made with its seed
+    /// ([`super::PlanOptions::resume`]).
+    pub resume: bool,
 }
 
 /// What was done.
@@ -74,9 +85,16 @@ pub struct Applied {
     filesystems: Vec<Value>,
     kernels: Vec<String>,
     warnings: Vec<String>,
+    journal: Option<PathBuf>,
 }
 
 impl Applied {
+    /// The journal, if one was written.
+    #[must_use]
+    pub fn journal(&self) -> Option<&Path> {
+        self.journal.as_deref()
+    }
+
     /// The kernels that the boot loader offers, newest first; empty when none was installed.
     #[must_use]
     pub fn kernels(&self) -> &[String] {
@@ -99,6 +117,7 @@ impl Applied {
             "filesystems": self.filesystems,
             "kernels": self.kernels,
             "warnings": self.warnings,
+            "journal": self.journal,
         })
     }
 }
@@ -111,7 +130,8 @@ impl Plan {
     /// # Errors
     /// Before a byte is written: `Refused` (with `detail.code`) when the confirmation is not for this plan or a disk is
     /// in use, read-only or not as it was; `Unsupported` when a program or filesystem is missing; `Denied` without
-    /// privilege. Later: what failed, with its step as a fact.
+    /// privilege. Later: what failed, with its step as a fact. When it resumes also `NotFound` (A410), `Integrity` (A413)
+    /// for the journal, and `Refused` (A411, A412) for another plan, and disks that are not as they were left.
     pub fn apply(&self, confirm: &Confirm, source: Option<&dyn Payload>, task: &Task) -> Result<Applied> {
         self.apply_with(confirm, source, &ApplyOptions::default(), task)
     }
@@ -128,8 +148,15 @@ impl Plan {
         options: &ApplyOptions,
         task: &Task,
     ) -> Result<Applied> {
+        let past = match (options.resume, &options.journal) {
+            (false, _) => None,
+            (true, Some(path)) => Some(Journal::read(path)?),
+            (true, None) => return Err(Error::invalid("to resume, the journal has to be named")),
+        };
+        // Who confirmed the interrupted apply confirmed this one.
+        let confirmed = |token: &str| token == self.token || past.as_ref().is_some_and(|p| p.header().token == token);
         if let Confirm::Token(given) = confirm
-            && given.trim() != self.token
+            && !confirmed(given.trim())
         {
             return Err(Error::refused(format!("\"{given}\" does not confirm this plan"))
                 .hint("make the plan again, with the same --image and --hostname, read it, and give its token")
@@ -139,13 +166,25 @@ impl Plan {
         if self.is_unchanged() {
             // Made for the layout alone: with something to install the filesystems would have to be made anew.
             return match source {
-                None => Ok(self.applied(Vec::new(), task)),
+                None => {
+                    if let Some(past) = past.filter(|p| !p.is_done()) {
+                        resume::check(&past, self, options, false)?;
+                        Log::go_on(&past)?.done()?;
+                    }
+                    Ok(Applied {
+                        journal: options.journal.clone().filter(|_| options.resume),
+                        ..self.applied(Vec::new(), task)
+                    })
+                }
                 Some(_) => Err(Error::refused("the plan changes nothing, and something is to be installed")
                     .hint("make the plan with the image: the filesystems are made anew for it")
                     .fact("code", "A409")),
             };
         }
         task.stage("preflight", 0, Unit::Steps);
+        if let Some(past) = &past {
+            resume::check(past, self, options, source.is_some())?;
+        }
         let offline = options.backend == Backend::Offline;
         if offline {
             offline::require(self, source.is_some())?;
@@ -157,9 +196,17 @@ impl Plan {
         if source.is_some() && !offline {
             mount::require(self)?;
         }
-        let run = || Run::new(self, source, options, task)?.finish();
+        let run = || Run::new(self, source, options, past, task)?.finish();
         // Everything that mounts is in there, and so is what opens the disks: its end closes both.
-        if offline && source.is_none() { run() } else { in_private_mounts(run) }
+        let done = if offline && source.is_none() { run() } else { in_private_mounts(run) };
+        done.map_err(|e| match &options.journal {
+            // What was refused by a guard is not gone on with.
+            Some(path) if !e.facts().contains_key("code") => {
+                let e = e.fact("journal", path.display().to_string());
+                if e.hint_text().is_some() { e } else { e.hint("apply with --resume to go on where it stopped") }
+            }
+            _ => e,
+        })
     }
 
     fn require_programs(&self, offline: bool) -> Result<()> {
@@ -184,6 +231,7 @@ impl Plan {
             filesystems: filesystems.collect(),
             kernels,
             warnings: task.warnings(),
+            journal: None,
         }
     }
 }

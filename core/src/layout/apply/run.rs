@@ -4,17 +4,19 @@ use super::backend::{Backend, Devices};
 use super::bootloader::{self, BootSector, Prepared, nvram};
 use super::devices::Kernel;
 use super::gpt::{self, BootCode};
+use super::journal::{Header, Journal, Log};
 use super::offline::Offline;
-use super::{Applied, ApplyOptions, Payload, erase, mount};
+use super::{Applied, ApplyOptions, Payload, erase, mount, resume};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Unit;
 use crate::job::Task;
+use crate::layout::device::WriteAt;
 use crate::layout::gate::Gate;
-use crate::layout::plan::{Device, Plan, PlannedFilesystem};
+use crate::layout::plan::{Device, Layer, Plan, PlannedFilesystem};
 use crate::layout::ranges::Ranges;
-use crate::layout::signature::Signature;
 use crate::layout::spec::Wipe;
 use crate::sys::mount as sys_mount;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// A plan on its way to the disks.
@@ -26,21 +28,33 @@ pub(super) struct Run<'a> {
     /// Nothing is mounted without one.
     work: Option<mount::Workplace>,
     gates: Vec<Gate>,
+    log: Log,
+    /// What an interrupted run left, when this one goes on with it.
+    past: Option<Journal>,
+    /// What this run made: what stands on it is not what the past one left.
+    made: BTreeSet<Device>,
 }
 
 impl<'a> Run<'a> {
-    /// Opens all disks: every gate is open before the first of them writes.
+    /// Opens all disks: every gate is open before the first of them writes. Then the journal begins, or goes on.
     pub(super) fn new(
         plan: &'a Plan,
         source: Option<&'a dyn Payload>,
         options: &'a ApplyOptions,
+        past: Option<Journal>,
         task: &'a Task,
     ) -> Result<Self> {
         let offline = options.backend == Backend::Offline;
-        let work = if offline && source.is_none() { None } else { Some(mount::Workplace::make()?) };
         let open = if offline { Gate::open_plain } else { Gate::open };
         let gates = plan.disks.iter().map(|d| open(&d.facts)).collect::<Result<Vec<_>>>()?;
-        Ok(Self { plan, source, options, task, work, gates })
+        // Before the workplace, which may hide the directory of the journal.
+        let log = match (&past, &options.journal) {
+            (Some(past), _) => Log::go_on(past)?,
+            (None, Some(path)) => Log::begin(path, Header::of(plan, options.backend, source.is_some()))?,
+            (None, None) => Log::default(),
+        };
+        let work = if offline && source.is_none() { None } else { Some(mount::Workplace::make()?) };
+        Ok(Self { plan, source, options, task, work, gates, log, past, made: BTreeSet::new() })
     }
 
     /// Does everything; what it started and mounted is stopped and unmounted, whatever comes.
@@ -55,7 +69,10 @@ impl<'a> Run<'a> {
             _ => Box::new(Offline::new(plan, nodes, task, &stop)?),
         };
         match self.make(&mut *devices, &stop) {
-            Ok(applied) => devices.finish(&self.gates, self.source.is_some()).map(|()| applied),
+            Ok(applied) => {
+                devices.finish(&self.gates, self.source.is_some())?;
+                self.log.done().map(|()| applied)
+            }
             Err(e) => {
                 // What is undone may make room.
                 let e = self.explain(e);
@@ -85,78 +102,194 @@ impl<'a> Run<'a> {
     }
 
     fn make(&mut self, devices: &mut dyn Devices, stop: &dyn Fn() -> bool) -> Result<Applied> {
+        // With an installed system also the firmware wants to be told.
+        if self.past.as_ref().is_some_and(|p| p.is_done() || p.has_ended("commit") && self.source.is_none()) {
+            resume::is_committed(self.plan, &self.gates)?;
+            return Ok(self.applied(Vec::new()));
+        }
+        if self.past.is_none() {
+            self.log.save(self.plan, &self.gates)?;
+        }
         self.partition(devices)?;
         self.devices(devices)?;
         self.format(devices)?;
         let prepared = self.install(devices, stop)?;
-        devices.settle(&self.gates).map_err(in_step("copy"))?;
-        self.verify(devices)?;
-        self.commit(prepared.as_ref().map(|p| &p.sector))?;
+        self.copy(devices)?;
+        self.log.step("verify", || Ok(()), || self.verify(devices))?;
+        self.log.step("commit", || Ok(()), || self.commit(prepared.as_ref().map(|p| &p.sector)))?;
         if let Some(prepared) = &prepared {
             self.register(prepared, stop);
             prepared.warnings.iter().for_each(|w| self.task.warn(w.to_string()));
         }
-        Ok(self.plan.applied(prepared.map(|p| p.sector.kernels).unwrap_or_default(), self.task))
+        Ok(self.applied(prepared.map(|p| p.sector.kernels).unwrap_or_default()))
+    }
+
+    fn applied(&self, kernels: Vec<String>) -> Applied {
+        let journal = self.log.path().map(std::path::Path::to_owned);
+        Applied { journal, ..self.plan.applied(kernels, self.task) }
+    }
+
+    /// Everything that was written is on the medium.
+    fn settled(&self) -> Result<()> {
+        self.gates.iter().try_for_each(|g| g.sync().map_err(|e| Error::io("write", g.name(), e)))
     }
 
     fn partition(&mut self, devices: &mut dyn Devices) -> Result<()> {
         let plan = self.plan;
         self.task.stage("partition", plan.disks.len() as u64, Unit::Steps);
+        // All are judged before the first one is written.
+        let kept = (0..plan.disks.len()).map(|index| self.keeps(index)).collect::<Result<Vec<_>>>()?;
         for (index, (disk, gate)) in plan.disks.iter().zip(&mut self.gates).enumerate() {
             self.task.check()?;
-            match disk.wipe {
-                Wipe::Discard => gate.discard(),
-                Wipe::Zero => gate.zero_all(&|| self.task.cancel_token().is_cancelled()).map_err(in_step("erase"))?,
-                Wipe::None | Wipe::Table | Wipe::Signatures | Wipe::All => {}
-            }
-            let keep = Ranges::new();
-            erase::erase(gate, disk, &plan.used_partitions(index), &keep).map_err(in_step("erase"))?;
+            let (erasing, writing) = (format!("erase:{}", disk.id(plan)), format!("table:{}", disk.id(plan)));
             let table = disk.table(true);
-            gpt::write(gate, &table, BootCode::Erase).map_err(in_step("table"))?;
-            gate.flush()?;
-            gpt::verify(gate, &table).map_err(in_step("table"))?;
-            erase::check(gate, disk, &keep).map_err(in_step("table"))?;
-            devices.partition(index, gate).map_err(in_step("table"))?;
+            if kept[index] {
+                self.log.skip(&erasing)?;
+                self.log.skip(&writing)?;
+                // Its marks may be off already, and its boot code there, while another disk is not finished.
+                gpt::write(gate, &table, BootCode::Erase).map_err(in_step("table"))?;
+            } else {
+                let keep = Ranges::new();
+                let erase = || {
+                    match disk.wipe {
+                        Wipe::Discard => gate.discard(),
+                        Wipe::Zero => gate.zero_all(&|| self.task.cancel_token().is_cancelled())?,
+                        Wipe::None | Wipe::Table | Wipe::Signatures | Wipe::All => {}
+                    }
+                    erase::erase(gate, disk, &plan.used_partitions(index), &keep)
+                };
+                self.log.step(&erasing, || Ok(()), erase).map_err(in_step("erase"))?;
+                let write = || {
+                    gpt::write(gate, &table, BootCode::Erase)?;
+                    gate.flush()?;
+                    gpt::verify(gate, &table)?;
+                    erase::check(gate, disk, &keep)
+                };
+                self.log.step(&writing, || Ok(()), write).map_err(in_step("table"))?;
+                self.made
+                    .extend((0..disk.partitions.len()).map(|partition| Device::Partition { disk: index, partition }));
+            }
+            devices.partition(index, gate, kept[index]).map_err(in_step("table"))?;
             self.task.advance(1);
         }
         Ok(())
     }
 
-    fn devices(&self, devices: &mut dyn Devices) -> Result<()> {
+    /// Whether a disk keeps the table that an interrupted run wrote.
+    fn keeps(&self, index: usize) -> Result<bool> {
+        let Some(past) = &self.past else { return Ok(false) };
+        let keeps = resume::keeps_table(past, self.plan, index, &self.gates[index])?;
+        // Offline what is copied goes onto zeros, and nothing tells how far a copy came.
+        let copied = past.has_begun("copy") && (self.source.is_some() || !past.has_ended("copy"));
+        Ok(keeps && !copied)
+    }
+
+    fn devices(&mut self, devices: &mut dyn Devices) -> Result<()> {
         self.task.stage("devices", self.plan.layers.len() as u64, Unit::Steps);
         for layer in &self.plan.layers {
             self.task.check()?;
-            devices.make(*layer, &self.gates).map_err(in_step(&self.plan.layer_id(*layer)))?;
+            let id = self.plan.layer_id(*layer);
+            self.layer(*layer, &id, devices).map_err(in_step(&id))?;
             self.task.advance(1);
         }
         Ok(())
     }
 
-    fn format(&self, devices: &mut dyn Devices) -> Result<()> {
+    fn layer(&mut self, layer: Layer, id: &str, devices: &mut dyn Devices) -> Result<()> {
+        let below = resume::below(self.plan, layer);
+        if self.is_past(id, &below) && resume::holds(self.plan, layer, devices, &self.gates)? {
+            devices.start(layer)?;
+            return self.log.skip(id);
+        }
+        self.clear(below, devices)?;
+        self.log.step(id, || self.settled(), || devices.make(layer, &self.gates))?;
+        self.made.extend(resume::above(self.plan, layer));
+        Ok(())
+    }
+
+    /// Whether an interrupted run did a step, and this one made nothing of what it stands on.
+    fn is_past(&self, step: &str, below: &[Device]) -> bool {
+        self.past.as_ref().is_some_and(|p| p.has_ended(step)) && !below.iter().any(|d| self.made.contains(d))
+    }
+
+    /// Erases what an interrupted run left on these devices, and nothing that it did not make.
+    fn clear(&self, below: Vec<Device>, devices: &mut dyn Devices) -> Result<()> {
+        if self.past.is_none() {
+            return Ok(());
+        }
+        for device in below.into_iter().filter(|d| !self.made.contains(d)) {
+            resume::ours(self.plan, device, devices, &self.gates)?;
+            devices.erase(device, &self.gates)?;
+        }
+        Ok(())
+    }
+
+    fn format(&mut self, devices: &mut dyn Devices) -> Result<()> {
         self.task.stage("format", self.plan.filesystems.len() as u64, Unit::Steps);
         for fs in &self.plan.filesystems {
             self.task.check()?;
-            for (device, uuid) in fs.places() {
-                devices.format(fs, device, uuid).map_err(in_step(&format!("mkfs:{}", fs.id)))?;
-            }
+            let id = format!("mkfs:{}", fs.id);
+            self.filesystem(fs, &id, devices).map_err(in_step(&id))?;
             self.task.advance(1);
         }
         Ok(())
+    }
+
+    fn filesystem(&mut self, fs: &PlannedFilesystem, id: &str, devices: &mut dyn Devices) -> Result<()> {
+        let places: Vec<Device> = fs.places().map(|(device, _)| device).collect();
+        // What is installed begins with an empty filesystem.
+        let filled = self.source.is_some() && fs.mount.is_some();
+        let copied = self.past.as_ref().is_some_and(|p| p.has_ended("copy"));
+        if self.is_past(id, &places) && !filled && (self.options.backend == Backend::Kernel || copied) {
+            let there = fs.places().map(|(device, uuid)| {
+                let found = resume::recognised(self.plan, device, devices, &self.gates)?;
+                Ok(resume::is_filesystem(&found, fs, uuid))
+            });
+            if there.collect::<Result<Vec<_>>>()?.into_iter().all(|is| is) {
+                return self.log.skip(id);
+            }
+            if copied {
+                return Err(resume::differs(&format!("filesystems.{}", fs.id), "it is not there"));
+            }
+        }
+        self.clear(places, devices)?;
+        let make = || fs.places().try_for_each(|(device, uuid)| devices.format(fs, device, uuid));
+        self.log.step(id, || self.settled(), make)?;
+        self.made.extend(fs.places().map(|(device, _)| device));
+        Ok(())
+    }
+
+    /// Brings to the disks what lies elsewhere until now.
+    fn copy(&self, devices: &mut dyn Devices) -> Result<()> {
+        let mut copy = || devices.settle(&self.gates).map_err(in_step("copy"));
+        match self.options.backend {
+            Backend::Kernel => copy(),
+            Backend::Offline if self.past.as_ref().is_some_and(|p| p.has_ended("copy")) && self.made.is_empty() => {
+                self.log.skip("copy")
+            }
+            Backend::Offline => self.log.step("copy", || self.settled(), copy),
+        }
     }
 
     fn install(&self, devices: &mut dyn Devices, stop: &dyn Fn() -> bool) -> Result<Option<Prepared>> {
         let (Some(source), Some(work)) = (self.source, &self.work) else { return Ok(None) };
         let target = work.target();
-        devices.mount(&target)?;
-        source.install(&target, self.task).map_err(in_step("install"))?;
+        let install = || {
+            devices.mount(&target)?;
+            source.install(&target, self.task).map_err(in_step("install"))
+        };
+        self.log.step("install", || Ok(()), install)?;
         self.task.check()?;
         let mut prepared = None;
         if let Some(planned) = &self.plan.boot {
             self.task.stage("bootloader", 0, Unit::Steps);
-            sys_mount::system_directories(&target)?;
-            let mirrors = devices.mount_mirrors(&work.mirrors())?;
-            let facts = bootloader::planned::facts(self.plan, planned, &target, &mirrors);
-            prepared = Some(bootloader::prepare(&facts, &target, stop).map_err(in_step("bootloader"))?);
+            let prepare = || {
+                sys_mount::system_directories(&target)?;
+                let mirrors = devices.mount_mirrors(&work.mirrors())?;
+                let facts = bootloader::planned::facts(self.plan, planned, &target, &mirrors);
+                bootloader::prepare(&facts, &target, stop).map_err(in_step("bootloader"))
+            };
+            prepared = Some(self.log.step("bootloader", || Ok(()), prepare)?);
         }
         devices.unmount(work).map_err(in_step("unmount"))?;
         Ok(prepared)
@@ -196,9 +329,8 @@ impl<'a> Run<'a> {
         uuid: &str,
         devices: &dyn Devices,
     ) -> Result<()> {
-        let found = devices.find(device, &self.gates)?;
-        let same = |s: &Signature| s.kind == fs.kind.name() && s.uuid.as_deref() == Some(uuid);
-        if found.len() == 1 && found.iter().any(same) {
+        let found = resume::recognised(self.plan, device, devices, &self.gates)?;
+        if resume::is_filesystem(&found, fs, uuid) {
             return Ok(());
         }
         let seen = found.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");

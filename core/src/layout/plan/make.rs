@@ -3,6 +3,7 @@
 use super::build::Builder;
 use super::{Device, Plan, PlanOptions, PlannedBoot, PlannedDisk, PlannedPartition};
 use crate::error::{Error, Result};
+use crate::layout::apply::Journal;
 use crate::layout::device::Facts;
 use crate::layout::diagnostic::{Diagnostic, Severity};
 use crate::layout::select::{self, Choice, Disks};
@@ -31,7 +32,7 @@ impl Plan {
             found.append(&mut in_use);
         }
         refuse(layout, &mut found)?;
-        let seed = options.seed.unwrap_or_else(|| derive_seed(layout, options, &facts));
+        let seed = seed(layout, options, &facts)?;
         let ground = ground(spec, &choices, &facts, options);
         let solved = match solve::solve(spec, &stack, &ground) {
             Ok(solved) => solved,
@@ -106,6 +107,17 @@ fn refuse(layout: &Layout, found: &mut [Diagnostic]) -> Result<()> {
         *d = d.clone().at(layout.positions().place(&d.path));
     }
     if found.iter().any(|d| d.severity == Severity::Error) { Err(layout.error(found)) } else { Ok(()) }
+}
+
+/// Where identities come from: what was given, an interrupted apply, or layout, disks and this boot.
+fn seed(layout: &Layout, options: &PlanOptions, facts: &[Facts]) -> Result<[u8; 16]> {
+    let past = options.resume.as_deref().map(Journal::read).transpose()?.map(|j| j.seed());
+    match (options.seed, past) {
+        (Some(given), Some(past)) if given != past => {
+            Err(Error::refused("the seed is not that of the journal").hint("leave the seed out").fact("code", "A411"))
+        }
+        (given, past) => Ok(past.or(given).unwrap_or_else(|| derive_seed(layout, options, facts))),
+    }
 }
 
 fn derive_seed(layout: &Layout, options: &PlanOptions, facts: &[Facts]) -> [u8; 16] {

@@ -42,7 +42,7 @@ impl Step {
 
 impl PlannedDisk {
     /// Its set, with its place in it where there are several.
-    fn id(&self, plan: &Plan) -> String {
+    pub(in crate::layout) fn id(&self, plan: &Plan) -> String {
         let alone = plan.disks.iter().filter(|d| d.set == self.set).count() == 1;
         if alone { self.set.clone() } else { format!("{}#{}", self.set, self.index) }
     }

@@ -5,12 +5,11 @@ use crate::error::{Error, Result};
 use crate::layout::apply::backend::Devices;
 use crate::layout::apply::mount::Workplace;
 use crate::layout::apply::{mkfs, mount, partitions};
-use crate::layout::device::{OpenDisk, WriteAt};
+use crate::layout::device::{OpenDisk, ReadAt, WriteAt};
 use crate::layout::gate::Gate;
 use crate::layout::ondisk::md::older::accepted_by_older;
 use crate::layout::place::Place;
 use crate::layout::plan::{Device, Layer, Plan, PlannedDisk, PlannedFilesystem};
-use crate::layout::signature::{self, Signature};
 use crate::sys::mount as sys_mount;
 use std::path::{Path, PathBuf};
 
@@ -68,7 +67,7 @@ impl Kernel<'_> {
 }
 
 impl Devices for Kernel<'_> {
-    fn partition(&mut self, index: usize, gate: &mut Gate) -> Result<()> {
+    fn partition(&mut self, index: usize, gate: &mut Gate, _kept: bool) -> Result<()> {
         let disk = &self.plan.disks()[index];
         partitions::tell_kernel(gate, disk)?;
         gate.share()?;
@@ -81,6 +80,24 @@ impl Devices for Kernel<'_> {
 
     fn make(&mut self, layer: Layer, _: &[Gate]) -> Result<()> {
         self.running.make(layer, &mut self.nodes, self.secrets)
+    }
+
+    fn start(&mut self, layer: Layer) -> Result<()> {
+        self.running.start(layer, &mut self.nodes, self.secrets)
+    }
+
+    fn erase(&mut self, device: Device, _: &[Gate]) -> Result<()> {
+        self.running.erase(device, &self.nodes)
+    }
+
+    fn read<'s>(&'s self, device: Device, gates: &'s [Gate]) -> Result<Box<dyn ReadAt + 's>> {
+        if let Device::Partition { disk, partition } = device {
+            let p = &self.plan.disks()[disk].partitions[partition];
+            return Ok(Box::new(Place::new(&gates[disk], p.start, p.length)));
+        }
+        let opened = OpenDisk::open(self.nodes.path(device)?);
+        let disk = opened.map_err(|e| Error::io("open", self.plan.glance(device).reference, e))?;
+        Ok(Box::new(disk))
     }
 
     fn format(&mut self, fs: &PlannedFilesystem, device: Device, uuid: &str) -> Result<()> {
@@ -102,18 +119,6 @@ impl Devices for Kernel<'_> {
 
     fn settle(&mut self, _: &[Gate]) -> Result<()> {
         Ok(())
-    }
-
-    fn find(&self, device: Device, gates: &[Gate]) -> Result<Vec<Signature>> {
-        let glance = self.plan.glance(device);
-        let found = match device {
-            Device::Partition { disk, partition } => {
-                let p = &self.plan.disks()[disk].partitions[partition];
-                signature::find(&gates[disk], p.start, p.length)
-            }
-            _ => OpenDisk::open(self.nodes.path(device)?).and_then(|disk| signature::find(&disk, 0, glance.size)),
-        };
-        found.map_err(|e| Error::io("read", &glance.reference, e))
     }
 
     fn finish(&mut self, gates: &[Gate], installed: bool) -> Result<()> {

@@ -75,6 +75,11 @@ impl Lvm {
         }
     }
 
+    /// The run that brings the volumes of a group that is there into the kernel.
+    pub(super) fn activate(&self, group: &str) -> Call {
+        self.call("vgchange").args(["-qq", "-y", "-ay", group])
+    }
+
     /// The run that takes the volumes of a group out of the kernel.
     pub(super) fn deactivate(&self, group: &str) -> Call {
         self.call("vgchange").args(["-qq", "-y", "-an", group])

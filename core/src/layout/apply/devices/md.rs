@@ -47,6 +47,11 @@ pub(super) fn create(array: &PlannedArray, members: &[&Path], device: &Path) -> 
     call.args(members)
 }
 
+/// The run that starts an array that is there, with all its members.
+pub(super) fn assemble(array: &PlannedArray, members: &[&Path], device: &Path) -> Call {
+    mdadm().args(["--assemble", "--quiet"]).arg(device).args(["--uuid", &array.md_uuid()]).args(members)
+}
+
 /// The run that stops an array.
 pub(super) fn stop(device: &Path) -> Call {
     mdadm().args(["--stop", "--quiet"]).arg(device)

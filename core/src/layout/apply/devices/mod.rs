@@ -22,7 +22,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::layout::device::ReadAt;
 use crate::layout::gate::Gate;
 use crate::layout::plan::{Device, Layer, Plan, PlannedArray, PlannedCrypt, PlannedGroup};
-use crate::layout::spec::{FsType, Key, Resync};
+use crate::layout::spec::{FsType, Key, Resync, VolumeKind};
 use crate::sys::loopdev::make_node;
 use crate::sys::mount;
 use crate::sys::program::Program;
@@ -243,10 +243,7 @@ impl<'a> Running<'a> {
     fn group(&mut self, index: usize, group: &PlannedGroup, nodes: &mut Nodes) -> Result<()> {
         let mut devices = Vec::new();
         for (device, uuid) in &group.pvs {
-            let (path, number) = nodes.entry(*device)?;
-            let name = path.file_name().unwrap_or_default();
-            let physical = nodes.physical().join(name);
-            make_node(&physical, *number)?;
+            let physical = self.physical(*device, nodes)?;
             self.lvm.physical(uuid, &physical).run(self.stop)?;
             devices.push(physical);
         }
@@ -256,20 +253,83 @@ impl<'a> Running<'a> {
         for (n, volume) in group.volumes.iter().enumerate() {
             self.lvm.volume(group, volume).run(self.stop)?;
             let device = Device::Volume { group: index, volume: n };
-            if volume.kind != crate::layout::spec::VolumeKind::ThinPool {
+            if volume.kind != VolumeKind::ThinPool {
                 self.clean(device, number_of(Path::new(&self.plan.glance(device).path))?, nodes)?;
             }
         }
         Ok(())
     }
 
-    /// Erases what lies in a new device, and adds its node.
-    fn clean(&self, device: Device, number: DeviceNumber, nodes: &mut Nodes) -> Result<()> {
+    /// Takes over the devices of a layer that an earlier run made; those below it are in `nodes`, and those that it has
+    /// are added.
+    ///
+    /// # Errors
+    /// What the program says; `NotFound` for a secret that is not given.
+    pub fn start(&mut self, layer: Layer, nodes: &mut Nodes, secrets: &Secrets) -> Result<()> {
+        match layer {
+            Layer::Array(i) => {
+                let array = &self.plan.arrays()[i];
+                let members = array.members.iter().map(|m| nodes.path(*m)).collect::<Result<Vec<_>>>()?;
+                let device = PathBuf::from(format!("/dev/md/{}", array.uuid.simple()));
+                md::assemble(array, &members, &device).run(self.stop)?;
+                let (path, member) = nodes.entry(array.members[0])?;
+                let number = md::of_member(*member, &path.display().to_string())?;
+                self.started.push(Started::Array(i, device, number));
+                md::calm(array, number)?;
+                self.add(Device::Array(i), number, nodes)
+            }
+            Layer::Crypt(i) => {
+                let crypt = &self.plan.crypts()[i];
+                let secret = secrets.get(crypt_secret(crypt)?)?;
+                luks::open(crypt, nodes.path(crypt.on)?, secret).run(self.stop)?;
+                self.started.push(Started::Crypt(i));
+                let mapped = Path::new("/dev/mapper").join(crypt.name());
+                self.add(Device::Crypt(i), number_of(&mapped)?, nodes)
+            }
+            Layer::Group(i) => {
+                let group = &self.plan.groups()[i];
+                for (device, _) in &group.pvs {
+                    self.physical(*device, nodes)?;
+                }
+                self.started.push(Started::Group(i));
+                self.lvm.activate(&group.name).run(self.stop)?;
+                for (n, _) in group.volumes.iter().enumerate().filter(|(_, v)| v.kind != VolumeKind::ThinPool) {
+                    let device = Device::Volume { group: i, volume: n };
+                    self.add(device, number_of(Path::new(&self.plan.glance(device).path))?, nodes)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Erases what an earlier run left on a device.
+    ///
+    /// # Errors
+    /// `Refused` when it is in use; `Io`.
+    pub fn erase(&self, device: Device, nodes: &Nodes) -> Result<()> {
+        let (path, number) = nodes.entry(device)?;
         let glance = self.plan.glance(device);
-        nodes.add(device, &glance.reference, number)?;
-        let gate = Gate::open_made(nodes.path(device)?, number, glance.size, glance.sector)?;
+        let gate = Gate::open_made(path, *number, glance.size, glance.sector)?;
         Erasure::whole(gate.size()).run(&gate, gate.sector(), &glance.reference)?;
         gate.flush()
+    }
+
+    /// Shows a device to LVM.
+    fn physical(&self, device: Device, nodes: &Nodes) -> Result<PathBuf> {
+        let (path, number) = nodes.entry(device)?;
+        let physical = nodes.physical().join(path.file_name().unwrap_or_default());
+        make_node(&physical, *number)?;
+        Ok(physical)
+    }
+
+    fn add(&self, device: Device, number: DeviceNumber, nodes: &mut Nodes) -> Result<()> {
+        nodes.add(device, &self.plan.glance(device).reference, number)
+    }
+
+    /// Erases what lies in a new device, and adds its node.
+    fn clean(&self, device: Device, number: DeviceNumber, nodes: &mut Nodes) -> Result<()> {
+        self.add(device, number, nodes)?;
+        self.erase(device, nodes)
     }
 
     /// Lets arrays copy at full speed, for those who go on using them.
@@ -299,6 +359,15 @@ impl<'a> Running<'a> {
         }
         result
     }
+}
+
+/// The secret that opens a device by itself.
+fn crypt_secret(crypt: &PlannedCrypt) -> Result<&str> {
+    let names = crypt.keys.iter().find_map(|key| match key {
+        Key::Secret(name) => Some(name.as_str()),
+        Key::Tpm2 { .. } => None,
+    });
+    names.ok_or_else(|| Error::unsupported(format!("luks/{} has no key but the TPM", crypt.id)))
 }
 
 fn number_of(path: &Path) -> Result<DeviceNumber> {

@@ -31,7 +31,6 @@ use crate::layout::gate::Gate;
 use crate::layout::ondisk::lvm::{self, export::Written};
 use crate::layout::place::Place;
 use crate::layout::plan::{Device, Layer, Plan, PlannedFilesystem};
-use crate::layout::signature::{self, Signature};
 use crate::layout::spec::FsType;
 use crate::sys::loopdev::LoopDevice;
 use crate::sys::program::Program;
@@ -130,7 +129,10 @@ fn put(device: &dyn WriteAt, pieces: &[(u64, Vec<u8>)], name: &str) -> Result<()
 }
 
 impl Devices for Offline<'_> {
-    fn partition(&mut self, disk: usize, gate: &mut Gate) -> Result<()> {
+    fn partition(&mut self, disk: usize, gate: &mut Gate, kept: bool) -> Result<()> {
+        if kept {
+            return Ok(());
+        }
         for partition in self.plan.used_partitions(disk) {
             let p = &self.plan.disks()[disk].partitions[partition];
             gate.zero_range(p.start, p.length, self.stop)?;
@@ -172,6 +174,19 @@ impl Devices for Offline<'_> {
             Erasure::whole(mapped.size()).check(&mapped, &name(device))?;
         }
         Ok(())
+    }
+
+    fn start(&mut self, _: Layer) -> Result<()> {
+        Ok(())
+    }
+
+    fn erase(&mut self, device: Device, gates: &[Gate]) -> Result<()> {
+        let (mapped, glance) = (self.stack.device(device, gates)?, self.plan.glance(device));
+        Erasure::whole(mapped.size()).run(&mapped, glance.sector, &glance.reference)
+    }
+
+    fn read<'s>(&'s self, device: Device, gates: &'s [Gate]) -> Result<Box<dyn ReadAt + 's>> {
+        Ok(Box::new(self.stack.device(device, gates)?))
     }
 
     fn format(&mut self, fs: &PlannedFilesystem, device: Device, uuid: &str) -> Result<()> {
@@ -222,12 +237,6 @@ impl Devices for Offline<'_> {
             self.task.advance(1);
         }
         Ok(())
-    }
-
-    fn find(&self, device: Device, gates: &[Gate]) -> Result<Vec<Signature>> {
-        let mapped = self.stack.device(device, gates)?;
-        let found = signature::find(&mapped, 0, mapped.size());
-        found.map_err(|e| Error::io("read", self.plan.glance(device).reference, e))
     }
 
     fn finish(&mut self, _: &[Gate], _installed: bool) -> Result<()> {
