@@ -1,6 +1,8 @@
 //! Making filesystems and swap space with the programs that own the formats.
 
+use crate::error::Result;
 use crate::layout::plan::{Device, Plan, PlannedFilesystem};
+use crate::layout::profile::Series;
 use crate::layout::spec::FsType;
 use crate::sys::program::{Call, Program};
 use std::path::Path;
@@ -21,20 +23,49 @@ pub fn program(kind: FsType) -> Program {
     }
 }
 
-/// The run that makes a filesystem with the identity `uuid` on a device whose node is `node`.
+/// The version of the program here, where it matters what it knows.
+///
+/// # Errors
+/// As [`Call::run`].
+pub fn version(fs: &PlannedFilesystem, stop: &dyn Fn() -> bool) -> Result<Option<Series>> {
+    if fs.readers.is_none() || matches!(fs.kind, FsType::Vfat | FsType::Swap) {
+        return Ok(None);
+    }
+    let said = Call::new(program(fs.kind)).arg("-V").run(stop)?;
+    // mke2fs tells it to stderr. One that says nothing is very old.
+    let said = [said.stdout, said.stderr].concat();
+    Ok(Some(Series::in_words(&String::from_utf8_lossy(&said)).unwrap_or(Series(0, 0))))
+}
+
+/// The run that makes a filesystem with the identity `uuid` on a device whose node is `node`. It is told what the `version`
+/// of the program knows; without one, for people, all that may be said to it.
 #[must_use]
-pub fn call(plan: &Plan, fs: &PlannedFilesystem, device: Device, uuid: &str, node: &Path) -> Call {
+pub fn call(
+    plan: &Plan,
+    fs: &PlannedFilesystem,
+    device: Device,
+    uuid: &str,
+    node: &Path,
+    version: Option<Series>,
+) -> Call {
     let esp = match device {
         Device::Partition { disk, partition } => plan.disks()[disk].partitions[partition].kind.is("esp"),
         _ => false,
     };
-    run(fs, uuid, plan.glance(device).sector, esp, node)
+    run(fs, uuid, plan.glance(device).sector, esp, node, version)
 }
 
 /// The same in a file, which does not tell the program the sectors of the disk whose part it becomes.
 #[must_use]
-pub fn call_for_file(plan: &Plan, fs: &PlannedFilesystem, device: Device, uuid: &str, file: &Path) -> Call {
-    call(plan, &told(fs, plan.glance(device).sector), device, uuid, file)
+pub fn call_for_file(
+    plan: &Plan,
+    fs: &PlannedFilesystem,
+    device: Device,
+    uuid: &str,
+    file: &Path,
+    version: Option<Series>,
+) -> Call {
+    call(plan, &told(fs, plan.glance(device).sector), device, uuid, file, version)
 }
 
 /// The filesystem with arguments that say how large sectors are, where the document does not say it.
@@ -52,7 +83,7 @@ fn told(fs: &PlannedFilesystem, sector: u32) -> PlannedFilesystem {
     fs
 }
 
-fn run(fs: &PlannedFilesystem, uuid: &str, sector: u32, esp: bool, node: &Path) -> Call {
+fn run(fs: &PlannedFilesystem, uuid: &str, sector: u32, esp: bool, node: &Path, version: Option<Series>) -> Call {
     let call = Call::new(program(fs.kind)).limit(LIMIT);
     let labelled = |call: Call, flag: &str| match &fs.label {
         Some(label) => call.arg(flag).arg(label),
@@ -70,7 +101,11 @@ fn run(fs: &PlannedFilesystem, uuid: &str, sector: u32, esp: bool, node: &Path) 
             labelled(call, "-n")
         }
     };
-    call.args(&fs.arguments).arg(node)
+    let arguments = match fs.readers {
+        Some(readers) => readers.arguments(fs.kind, &fs.arguments, version),
+        None => fs.arguments.clone(),
+    };
+    call.args(arguments).arg(node)
 }
 
 #[cfg(test)]
@@ -87,9 +122,11 @@ mod tests {
             mirrors: Vec::new(),
             label: Some("L".into()),
             arguments: vec!["-a".into()],
+            readers: None,
             mount: None,
+            subvolumes: Vec::new(),
         };
-        let line = |kind| run(&fs(kind), "1A2B-3C4D", 4096, true, Path::new("/dev/x")).preview().join(" ");
+        let line = |kind| run(&fs(kind), "1A2B-3C4D", 4096, true, Path::new("/dev/x"), None).preview().join(" ");
         assert_eq!(line(FsType::Vfat), "mkfs.vfat -i 1A2B3C4D -S 4096 -F 32 -n L -a /dev/x");
         assert_eq!(line(FsType::Xfs), "mkfs.xfs -q -f -m uuid=1A2B-3C4D -L L -a /dev/x");
         let told = |kind, sector, given: &str| {

@@ -21,15 +21,19 @@ pub mod mount;
 pub mod offline;
 pub mod partitions;
 mod run;
+pub mod subvolumes;
 
 pub use backend::Backend;
 pub use devices::Secrets;
 
 use super::plan::{Plan, partition_list};
+use super::spec::FsType;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Unit;
 use crate::job::Task;
+use crate::sys::mount as sys_mount;
 use crate::sys::namespace::in_private_mounts;
+use crate::sys::program::Program;
 use run::Run;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -165,7 +169,9 @@ impl Plan {
     fn require_programs(&self, offline: bool) -> Result<()> {
         let makers = self.filesystems.iter().map(|f| mkfs::program(f.kind));
         let devices = if offline { Vec::new() } else { devices::programs(self) };
-        makers.chain(devices).try_for_each(|p| p.find().map(drop))
+        let parts = self.filesystems.iter().any(|f| !f.subvolumes.is_empty());
+        makers.chain(devices).chain(parts.then_some(Program::Btrfs)).try_for_each(|p| p.find().map(drop))?;
+        if parts { sys_mount::require_filesystem(FsType::Btrfs.name()) } else { Ok(()) }
     }
 
     fn applied(&self, kernels: Vec<String>, task: &Task) -> Applied {

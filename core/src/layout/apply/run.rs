@@ -151,6 +151,10 @@ impl<'a> Run<'a> {
         source.install(&target, self.task).map_err(in_step("install"))?;
         self.task.check()?;
         let mut prepared = None;
+        if let (None, Some(root)) = (&self.plan.boot, self.plan.mounted_at("/")) {
+            let facts = bootloader::planned::without_loader(self.plan, root.filesystem);
+            bootloader::configure(&facts, &target).map_err(in_step("configure"))?;
+        }
         if let Some(planned) = &self.plan.boot {
             self.task.stage("bootloader", 0, Unit::Steps);
             sys_mount::system_directories(&target)?;

@@ -9,7 +9,7 @@ use crate::layout::select::{self, Choice, Disks};
 use crate::layout::solve::{self, DiskSize, Ground, Solved};
 use crate::layout::spec::{Firmware, Spec, Wipe};
 use crate::layout::stack::{Object, Stack};
-use crate::layout::{Layout, gate, token, unchanged};
+use crate::layout::{Layout, gate, profile, token, unchanged};
 use crate::sys::{memory, sysfs};
 use crate::units::{ByteSize, human};
 use indexmap::IndexMap;
@@ -61,7 +61,7 @@ impl Plan {
             differences: None,
             token: String::new(),
         };
-        Builder::new(&mut plan, &stack, &solved).build()?;
+        Builder::new(&mut plan, &stack, &solved, profile::kernel_of(options.image.as_ref())).build()?;
         if options.image.is_none() {
             unchanged::settle(&mut plan);
         }
@@ -93,10 +93,7 @@ fn not_yet(spec: &Spec) -> Vec<Diagnostic> {
     let arrays = spec.raid.iter().filter_map(|(n, r)| kept(r.preserve, format!("raid.{n}.preserve")));
     let filesystems =
         spec.filesystems.iter().filter_map(|(n, f)| kept(f.preserve, format!("filesystems.{n}.preserve")));
-    let subvolumes = spec.filesystems.iter().filter(|(_, f)| !f.subvolumes.is_empty());
-    let subvolumes = subvolumes.map(|(n, _)| format!("filesystems.{n}.subvolumes"));
-    let never = (!spec.policy.never_touch.is_empty()).then(|| "policy.never-touch".to_owned());
-    let paths = disks.chain(partitions).chain(arrays).chain(filesystems).chain(subvolumes).chain(never);
+    let paths = disks.chain(partitions).chain(arrays).chain(filesystems);
     paths.map(|path| Diagnostic::error("L005", path, "this version of libcv does not plan it yet")).collect()
 }
 
@@ -226,8 +223,12 @@ fn place(
 fn boot(plan: &Plan, found: &mut Vec<Diagnostic>) -> Option<PlannedBoot> {
     let spec = &plan.spec;
     let boot = spec.boot.as_ref()?;
-    let at = |path: &str| plan.filesystems.iter().position(|f| f.mount.as_ref().is_some_and(|m| m.at == path));
-    let root = at("/")?;
+    let at = |path: &str| plan.filesystems.iter().position(|f| f.is_mounted_at(path));
+    let Some(root) = at("/") else {
+        let text = "no filesystem is mounted at /: no boot loader is installed";
+        found.push(Diagnostic::warning("F232", "boot", text).hint("policy.no-root says that it is meant"));
+        return None;
+    };
     let disks: Vec<usize> = (0..plan.disks.len()).filter(|d| plan.disks[*d].set == boot.install_on).collect();
     let planned = PlannedBoot {
         firmwares: firmwares(plan, &disks),
@@ -236,6 +237,8 @@ fn boot(plan: &Plan, found: &mut Vec<Diagnostic>) -> Option<PlannedBoot> {
         root,
         boot: at("/boot").unwrap_or(root),
         words: boot.cmdline.clone(),
+        secure_boot: boot.secure_boot,
+        removable_fallback: boot.removable_fallback,
         nvram: boot.nvram,
     };
     if planned.firmwares.contains(&Firmware::Bios) {
@@ -284,8 +287,7 @@ fn image_needs(options: &PlanOptions, plan: &Plan, found: &mut Vec<Diagnostic>) 
         return;
     };
     let Ok(needs) = needs.parse::<ByteSize>() else { return };
-    let root = plan.filesystems.iter().find(|f| f.mount.as_ref().is_some_and(|m| m.at == "/"));
-    if let Some(root) = root {
+    if let Some(root) = plan.mounted_at("/").map(|m| m.filesystem) {
         let has = plan.glance(root.on).size;
         if has < needs.bytes() {
             let text = format!("the image needs {} in /, the layout gives {}", human(needs.bytes()), human(has));

@@ -2,7 +2,7 @@
 
 use super::{Validator, is_thin};
 use crate::layout::diagnostic::Diagnostic;
-use crate::layout::spec::{Boot, Filesystem, Firmware, FsType, Level, Loader, Metadata, Nvram, Profile, SecureBoot};
+use crate::layout::spec::{Boot, Firmware, FsType, Level, Loader, Metadata, Nvram, Profile, SecureBoot};
 use crate::layout::stack::{Object, Stack};
 
 impl Validator<'_> {
@@ -119,13 +119,7 @@ impl Validator<'_> {
     /// GRUB reads the kernels from `/boot`, or from `/` where that is one filesystem with it.
     fn grub_reads(&mut self, stack: &Stack) {
         let spec = self.spec;
-        let mounted = |at: &str| {
-            let here = |fs: &Filesystem| {
-                let subvolumes = fs.subvolumes.values().filter_map(|s| s.mount.as_ref());
-                fs.mount.iter().chain(subvolumes).any(|m| m.at == at)
-            };
-            spec.filesystems.iter().find(|(_, fs)| here(fs))
-        };
+        let mounted = |at: &str| spec.filesystems.iter().find(|(_, fs)| fs.is_mounted_at(at));
         let (shown, (id, fs)) = match (mounted("/boot"), mounted("/")) {
             (Some(fs), _) => ("/boot", fs),
             (None, Some(fs)) => ("/, with /boot in it,", fs),

@@ -14,7 +14,7 @@
 //! anew when `/etc/default/grub` is younger.
 
 use super::bls::Entry;
-use super::efi::in_fallback;
+use super::efi::{fall_back, in_fallback};
 use super::facts::BootFacts;
 use super::initramfs::NODE;
 use super::kernels::Kernel;
@@ -23,6 +23,7 @@ use super::storage;
 use super::system::{EspConfig, System};
 use super::tree::Tree;
 use crate::error::{Error, Result};
+use crate::layout::spec::SecureBoot;
 
 /// Where images keep what belongs on an ESP, when it is not on one: newer packages, ostree, bootupd.
 const PAYLOADS: [&str; 3] = ["usr/lib/efi", "usr/lib/bootupd/updates", "usr/lib/ostree-boot/efi"];
@@ -122,11 +123,24 @@ impl Enterprise<'_> {
         }
         // The one path that needs no entry in the firmware. fbx64.efi makes an entry out of the CSV; where the packages do
         // not bring it, shim starts the GRUB beside it.
-        if !esp.exists(&in_fallback(esp, "fbx64.efi")) {
-            esp.write(&in_fallback(esp, "grubx64.efi"), &grub)?;
-        }
-        if !esp.exists(&in_fallback(esp, "BOOTX64.EFI")) {
-            esp.write(&in_fallback(esp, "BOOTX64.EFI"), &shim)?;
+        let fallback = esp.exists(&in_fallback(esp, "BOOTX64.EFI"));
+        match facts.secure_boot {
+            // The packages have put their shim there.
+            SecureBoot::None => {
+                fall_back(esp, &BootFacts { removable_fallback: false, ..facts.clone() }, &[("BOOTX64.EFI", &shim)])?;
+                fall_back(esp, facts, &[("BOOTX64.EFI", &grub)])?;
+            }
+            _ if !facts.removable_fallback => {
+                fall_back(esp, facts, &[("BOOTX64.EFI", &shim), ("grubx64.efi", &grub)])?;
+            }
+            SecureBoot::Auto | SecureBoot::Shim => {
+                if !esp.exists(&in_fallback(esp, "fbx64.efi")) {
+                    fall_back(esp, facts, &[("grubx64.efi", &grub)])?;
+                }
+                if !fallback {
+                    fall_back(esp, facts, &[("BOOTX64.EFI", &shim)])?;
+                }
+            }
         }
         Ok(vendor)
     }

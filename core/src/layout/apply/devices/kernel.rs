@@ -4,7 +4,7 @@ use super::{Nodes, Running, Secrets};
 use crate::error::{Error, Result};
 use crate::layout::apply::backend::Devices;
 use crate::layout::apply::mount::Workplace;
-use crate::layout::apply::{mkfs, mount, partitions};
+use crate::layout::apply::{mkfs, mount, partitions, subvolumes};
 use crate::layout::device::{OpenDisk, WriteAt};
 use crate::layout::gate::Gate;
 use crate::layout::ondisk::md::older::accepted_by_older;
@@ -84,7 +84,13 @@ impl Devices for Kernel<'_> {
     }
 
     fn format(&mut self, fs: &PlannedFilesystem, device: Device, uuid: &str) -> Result<()> {
-        mkfs::call(self.plan, fs, device, uuid, self.nodes.path(device)?).run(self.stop).map(drop)
+        let node = self.nodes.path(device)?;
+        let version = mkfs::version(fs, self.stop)?;
+        mkfs::call(self.plan, fs, device, uuid, node, version).run(self.stop)?;
+        if fs.subvolumes.is_empty() {
+            return Ok(());
+        }
+        subvolumes::make(fs, node, &self.nodes.beside("subvolumes"), self.stop)
     }
 
     fn mount(&mut self, target: &Path) -> Result<()> {

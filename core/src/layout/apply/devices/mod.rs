@@ -52,6 +52,12 @@ impl Nodes {
         Ok(nodes)
     }
 
+    /// A place of this name among them, for something that is no device.
+    #[must_use]
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
     /// Where LVM finds what its groups are made of, and nothing else.
     fn physical(&self) -> PathBuf {
         self.directory.join("pvs")
@@ -110,6 +116,9 @@ pub fn programs(plan: &Plan) -> Vec<Program> {
     }
     if !plan.groups().is_empty() {
         needed.push(Program::Lvm);
+    }
+    if plan.crypts().iter().any(|c| c.keys.iter().any(Key::is_tpm2)) {
+        needed.push(Program::SystemdCryptenroll);
     }
     needed
 }
