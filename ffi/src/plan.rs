@@ -142,7 +142,7 @@ fn read(p: *const cv_apply_options) -> Result<(Option<Image>, DeployOptions)> {
         CV_BACKEND_OFFLINE => Backend::Offline,
         n => return Err(Error::invalid(format!("options.backend is {n}, which is none of CV_BACKEND_…"))),
     };
-    let apply = ApplyOptions { secrets, backend };
+    let apply = ApplyOptions { secrets, backend, ..ApplyOptions::default() };
     Ok((image, DeployOptions { hostname, actions: actions.unwrap_or_default(), verify: o.verify != 0, apply }))
 }
 

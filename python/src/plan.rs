@@ -46,7 +46,7 @@ fn how(secrets: Option<BTreeMap<String, Vec<u8>>>, backend: &str) -> libcv::Resu
         "offline" => Backend::Offline,
         other => return Err(Error::invalid(format!("\"{other}\" is no backend")).hint("\"kernel\" or \"offline\"")),
     };
-    Ok(ApplyOptions { secrets: all, backend })
+    Ok(ApplyOptions { secrets: all, backend, ..ApplyOptions::default() })
 }
 
 #[pymethods]

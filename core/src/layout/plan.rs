@@ -6,9 +6,7 @@ use super::device::{Facts, Medium};
 use super::diagnostic::Diagnostic;
 use super::gpt::{Entry, Table};
 use super::profile::Readers;
-use super::spec::{
-    Firmware, FsType, Key, Loader, Mount, Nvram, PartitionKey, PartitionType, SecureBoot, Spec, Wipe,
-};
+use super::spec::{Firmware, FsType, Key, Loader, Mount, Nvram, PartitionKey, PartitionType, SecureBoot, Spec, Wipe};
 use super::{Layout, MARKER, solve};
 use crate::image::Hash;
 use crate::store::Image;

@@ -157,7 +157,14 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn words(profile: Profile, kernel: Series, grub: bool, kind: FsType, own: &[&str], version: Option<Series>) -> String {
+    fn words(
+        profile: Profile,
+        kernel: Series,
+        grub: bool,
+        kind: FsType,
+        own: &[&str],
+        version: Option<Series>,
+    ) -> String {
         let own: Vec<String> = own.iter().map(|&w| w.to_owned()).collect();
         Readers::of(profile, kernel, grub).map_or_else(|| own.clone(), |r| r.arguments(kind, &own, version)).join(" ")
     }

@@ -74,11 +74,13 @@ pub fn prepare(facts: &BootFacts, target: &Path, stop: &dyn Fn() -> bool) -> Res
     storage::write(&tree, facts, &system)?;
     let mut warnings = Vec::new();
     let node = initramfs::settle(&tree, facts, &system, &mut kernels, &mut warnings, stop)?;
-    if system.maker == Maker::InitramfsTools {
+    if !storage::asks_the_tpm(&tree, &system) {
         let asked = facts.luks.iter().find(|l| l.needed.root && l.unlock == Unlock::Tpm2);
         warnings.extend(asked.map(|l| {
-            let text = format!("the initramfs asks for the passphrase of {}: initramfs-tools does not ask the TPM", l.name);
-            Diagnostic::warning("W515", "luks", text).hint("an image with dracut and tpm2-tss asks it")
+            let text =
+                format!("the initramfs asks for the passphrase of {}: nothing in the image asks the TPM", l.name);
+            Diagnostic::warning("W515", "luks", text)
+                .hint("dracut with the module tpm2-tss does; initramfs-tools does not")
         }));
     }
     let cmdline = cmdline(facts, &system);
@@ -124,7 +126,8 @@ pub fn prepare(facts: &BootFacts, target: &Path, stop: &dyn Fn() -> bool) -> Res
             watched.push(directory);
         }
     }
-    let served = if uefi { facts.clone() } else { BootFacts { esps: Vec::new(), ..facts.clone() } };
+    let served =
+        if uefi { facts.clone() } else { BootFacts { esps: Vec::new(), esp_members: Vec::new(), ..facts.clone() } };
     sync::install(&tree, &served, &system, &watched)?;
     warnings.extend(debconf::answer(&tree, facts, &system, stop)?);
     let mut changed = tree.changed();
@@ -196,8 +199,9 @@ fn wants_systemd_boot(tree: &Tree, esp: &Tree, facts: &BootFacts) -> bool {
 
 fn entries(facts: &BootFacts, system: &System, loader: Option<&(String, &'static str)>) -> Vec<nvram::Wanted> {
     let Some((vendor, program)) = loader else { return Vec::new() };
-    let labels = nvram::labels(&system.name, facts.esps.len());
-    let wanted = facts.esps.iter().zip(labels).map(|(esp, label)| nvram::Wanted {
+    let esps = || facts.esps.iter().chain(&facts.esp_members);
+    let labels = nvram::labels(&system.name, esps().count());
+    let wanted = esps().zip(labels).map(|(esp, label)| nvram::Wanted {
         label,
         partition: esp.partition,
         disk: esp.disk.clone(),

@@ -48,10 +48,10 @@ pub fn call(
     node: &Path,
     version: Option<Series>,
 ) -> Call {
-    let esp = match device {
+    let esp = plan.foundation(device).into_iter().any(|d| match d {
         Device::Partition { disk, partition } => plan.disks()[disk].partitions[partition].kind.is("esp"),
         _ => false,
-    };
+    });
     run(fs, uuid, plan.glance(device).sector, esp, node, version)
 }
 
@@ -111,6 +111,58 @@ fn run(fs: &PlannedFilesystem, uuid: &str, sector: u32, esp: bool, node: &Path, 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layout::profile::Readers;
+
+    /// What the programs of this machine make has the features of its readers: read out of the superblocks.
+    #[test]
+    fn features_are_those_of_the_readers() {
+        const BIGTIME: u32 = 8;
+        const NREXT64: u32 = 32;
+        const METADATA_CSUM: u32 = 0x400;
+        const CSUM_SEED: u32 = 0x2000;
+        const ORPHAN_FILE: u32 = 0x1000;
+        let dir = tempfile::tempdir().unwrap();
+        let make = |kind: FsType, kernel, arguments: &[&str]| {
+            let file = dir.path().join(kind.name());
+            std::fs::File::create(&file).unwrap().set_len(kind.minimum().max(64 << 20)).unwrap();
+            let fs = PlannedFilesystem {
+                id: "x".into(),
+                kind,
+                on: Device::Array(0),
+                uuid: String::new(),
+                mirrors: Vec::new(),
+                label: None,
+                arguments: arguments.iter().map(|&a| a.to_owned()).collect(),
+                readers: Some(Readers { kernel, grub: false }),
+                mount: None,
+                subvolumes: Vec::new(),
+            };
+            let version = version(&fs, &|| false).unwrap();
+            run(&fs, "11111111-2222-4333-8444-555555555555", 512, false, &file, version).run(&|| false).unwrap();
+            std::fs::read(&file).unwrap()
+        };
+        if program(FsType::Xfs).find().is_err() || program(FsType::Ext4).find().is_err() {
+            eprintln!("skipped: features_are_those_of_the_readers: it needs mkfs.xfs and mkfs.ext4");
+            return;
+        }
+        let xfs = |kernel, arguments: &[&str]| {
+            let bytes = make(FsType::Xfs, kernel, arguments);
+            u32::from_be_bytes(bytes[216..220].try_into().unwrap())
+        };
+        assert_eq!(xfs(Series(4, 18), &[]) & (BIGTIME | NREXT64), 0);
+        assert_eq!(xfs(Series(6, 1), &[]) & (BIGTIME | NREXT64), BIGTIME);
+        assert_eq!(xfs(Series(4, 18), &["-i", "nrext64=1"]) & (BIGTIME | NREXT64), NREXT64);
+        // Compatible, incompatible, and such that can be read.
+        let ext4 = |kernel, arguments: &[&str]| {
+            let bytes = make(FsType::Ext4, kernel, arguments);
+            let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+            [word(1024 + 92) & ORPHAN_FILE, word(1024 + 96) & CSUM_SEED, word(1024 + 100) & METADATA_CSUM]
+        };
+        assert_eq!(ext4(Series(3, 10), &[]), [0, 0, 0]);
+        assert_eq!(ext4(Series(4, 18), &[])[2], METADATA_CSUM);
+        assert_eq!(ext4(Series(4, 18), &["-O", "metadata_csum_seed"]), [0, CSUM_SEED, METADATA_CSUM]);
+        assert_eq!(ext4(Series(3, 10), &["-O", "orphan_file,metadata_csum"]), [ORPHAN_FILE, 0, METADATA_CSUM]);
+    }
 
     #[test]
     fn commands_carry_identity_and_own_arguments() {

@@ -67,6 +67,9 @@ pub struct ApplyOptions {
     pub secrets: Secrets,
     /// Who makes the devices.
     pub backend: Backend,
+    /// The TPM that opens encrypted devices, as `systemd-cryptenroll --tpm2-device=` takes it; without it that of this
+    /// machine.
+    pub tpm: Option<String>,
 }
 
 /// What was done.
@@ -157,6 +160,7 @@ impl Plan {
             return Err(Error::new(ErrorKind::Denied, "disks can be written by root only").hint("run as root"));
         }
         self.require_programs(offline)?;
+        devices::tpm::require(self, options.tpm.as_deref())?;
         self.secret_names().try_for_each(|name| options.secrets.require(name))?;
         if source.is_some() && !offline {
             mount::require(self)?;

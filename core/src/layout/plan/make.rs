@@ -3,6 +3,7 @@
 use super::build::Builder;
 use super::{Device, Plan, PlanOptions, PlannedBoot, PlannedDisk, PlannedPartition};
 use crate::error::{Error, Result};
+use crate::layout::apply::bootloader;
 use crate::layout::device::Facts;
 use crate::layout::diagnostic::{Diagnostic, Severity};
 use crate::layout::select::{self, Choice, Disks};
@@ -71,6 +72,7 @@ impl Plan {
         }
         plan.boot = boot(&plan, &mut found);
         image_needs(options, &plan, &mut found);
+        starts_by_entry(&plan, &mut found);
         refuse(layout, &mut found)?;
         plan.warnings = found;
         plan.steps = if plan.is_unchanged() { Vec::new() } else { plan.make_steps() };
@@ -139,6 +141,7 @@ fn look(
     let (of_writing, of_disk): (Vec<_>, Vec<_>) = gate::inspect(&facts, &path).into_iter().partition(is_of_writing);
     in_use.extend(of_writing);
     found.extend(of_disk);
+    found.extend(select::never_touched(&spec.policy, &facts, &path));
     if let Some(sector) = wanted.filter(|s| *s != facts.sector) {
         let (name, has) = (facts.path.display(), facts.sector);
         let text = format!("set {} wants sectors of {sector} bytes, {name} has {has}", choice.set);
@@ -241,6 +244,14 @@ fn boot(plan: &Plan, found: &mut Vec<Diagnostic>) -> Option<PlannedBoot> {
         removable_fallback: boot.removable_fallback,
         nvram: boot.nvram,
     };
+    if planned.firmwares.contains(&Firmware::Uefi) && bootloader::planned::esp(plan).is_none() {
+        let text = format!(
+            "UEFI needs a vfat filesystem that is mounted, on the \"esp\" partition of set {}",
+            boot.install_on
+        );
+        let d = Diagnostic::error("L120", "boot.install-on", text);
+        found.push(d.hint("mount it, as in mount: {at: /boot/efi}, or say what it is for: firmware: [bios]"));
+    }
     if planned.firmwares.contains(&Firmware::Bios) {
         bios_reads(plan, &planned, found);
     }
@@ -277,6 +288,16 @@ fn bios_reads(plan: &Plan, boot: &PlannedBoot, found: &mut Vec<Diagnostic>) {
             let text = format!("{} must lie below 2 TiB on BIOS machines: it ends at {}", p.key, human(end));
             found.push(Diagnostic::error("F213", format!("partitions.{}", p.key), text));
         }
+    }
+}
+
+/// An image file has no firmware that could have an entry.
+fn starts_by_entry(plan: &Plan, found: &mut Vec<Diagnostic>) {
+    let Some(boot) = plan.boot.as_ref().filter(|b| b.firmwares.contains(&Firmware::Uefi)) else { return };
+    if !boot.removable_fallback && boot.disks.iter().any(|d| plan.disks[*d].is_file()) {
+        let text = "an image file starts with UEFI by the fallback path only, and it gets none";
+        let d = Diagnostic::warning("F233", "boot.removable-fallback", text);
+        found.push(d.hint("make an entry in the firmware that gets the disk, or leave removable-fallback"));
     }
 }
 

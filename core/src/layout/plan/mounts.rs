@@ -69,3 +69,52 @@ impl Plan {
         self.filesystems.iter().flat_map(PlannedFilesystem::mounts).find(|m| m.mount.at == path)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::layout::{Disks, Layout, PlanOptions};
+
+    const DOCUMENT: &str = r#"
+schema: cv.layout/v1
+name: parts
+firmware: [bios]
+disks: {os: {}}
+partitions:
+  os/core: {type: bios-boot, size: 1MiB}
+  os/root: {type: root, size: rest}
+filesystems:
+  root:
+    on: os/root
+    type: btrfs
+    mount: {at: /.top, options: [noauto]}
+    subvolumes:
+      "@/var/log": {mount: {at: /var/log, options: [nodev]}}
+      "@": {mount: {at: /, options: [compress=zstd]}}
+      "@home": {}
+boot: {loader: grub2, install-on: os, cmdline: [quiet]}
+"#;
+
+    #[test]
+    fn subvolumes_stand_in_fstab_and_on_the_command_line() {
+        let tmp = tempfile::tempdir().unwrap();
+        let path = tmp.path().join("d");
+        std::fs::File::create(&path).unwrap().set_len(1 << 30).unwrap();
+        let disks = Disks::from([("os".to_owned(), vec![path])]);
+        let plan = Layout::parse(DOCUMENT.as_bytes(), "x").unwrap().plan(&disks, &PlanOptions::default()).unwrap();
+        let uuid = plan.filesystems()[0].uuid.clone();
+        let lines = [
+            format!("UUID={uuid} / btrfs subvol=/@,compress=zstd 0 0"),
+            format!("UUID={uuid} /.top btrfs noauto 0 0"),
+            format!("UUID={uuid} /var/log btrfs subvol=/@/var/log,nodev 0 0"),
+        ];
+        assert_eq!(plan.fstab_lines(), lines);
+        assert_eq!(plan.boot_cmdline(), format!("root=UUID={uuid} ro rootflags=subvol=/@ quiet"));
+        // A parent is made before what is in it.
+        let commands = plan.steps().iter().find(|s| s.id == "mkfs:root").unwrap().commands.clone();
+        let made: Vec<_> = commands[1..].iter().map(|c| c.join(" ")).collect();
+        assert_eq!(made, ["/@", "/@home", "/@/var/log"].map(|p| format!("btrfs subvolume create {p}")));
+        let text = plan.to_text();
+        assert!(text.contains("/ (@)") && text.contains("with the subvolumes @, @home, @/var/log"), "{text}");
+        assert_eq!(plan.to_json()["filesystems"][0]["subvolumes"][1]["name"], "@home");
+    }
+}

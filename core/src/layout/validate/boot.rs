@@ -68,7 +68,22 @@ impl Validator<'_> {
             let text = "systemd-boot starts with UEFI only, and firmware names bios";
             self.wrong_with_hint("L141", "boot.loader", text, "write loader: grub2, or firmware: [uefi]");
         }
+        if boot.loader == Loader::SystemdBoot && boot.secure_boot == SecureBoot::Shim {
+            self.means_nothing("boot.secure-boot".to_owned(), "systemd-boot is started without shim");
+        }
+        if !boot.removable_fallback && !boot.nvram.update && spec.firmware.contains(&Firmware::Uefi) {
+            let text = "nothing would start it: it gets no entry in the firmware, and the fallback path has no loader";
+            self.wrong_with_hint(
+                "L142",
+                "boot.removable-fallback",
+                text,
+                "leave one of removable-fallback and nvram.update",
+            );
+        }
         if spec.firmware == [Firmware::Bios] {
+            if !boot.removable_fallback {
+                self.means_nothing("boot.removable-fallback".to_owned(), "BIOS has no fallback path");
+            }
             if boot.secure_boot == SecureBoot::Shim {
                 self.means_nothing("boot.secure-boot".to_owned(), "there is no secure boot without UEFI");
             }
@@ -126,6 +141,15 @@ impl Validator<'_> {
             (None, None) => return,
         };
         let path = format!("filesystems.{id}");
+        // What it is called stands in GRUB's menu and on the command line.
+        for (name, subvolume) in &fs.subvolumes {
+            let early = subvolume.mount.as_ref().is_some_and(|m| matches!(m.at.as_str(), "/" | "/boot"));
+            if early && !command_line_word(name) {
+                let text = format!("the kernel's command line cannot name the subvolume \"{name}\"");
+                let hint = "use letters, digits and .,:=/@%+-_ only";
+                self.wrong_with_hint("L137", format!("{path}.subvolumes.{name}"), text, hint);
+            }
+        }
         for object in stack.foundation(&Object::Filesystem(id.clone())) {
             let (text, hint) = match object {
                 Object::Raid(name) => match spec.raid.get(name).map(|r| r.level) {

@@ -71,7 +71,8 @@ fn answers(tree: &Tree, facts: &BootFacts) -> Vec<Answer> {
             let esps = facts.esps.iter().map(partition).collect();
             devices(PACKAGE, "grub-efi/install_devices", "grub-efi/install_devices_empty", esps);
         }
-        let mut say = |question, is| answers.push(Answer { package: PACKAGE, question, kind: "boolean", value: truth(is) });
+        let mut say =
+            |question, is| answers.push(Answer { package: PACKAGE, question, kind: "boolean", value: truth(is) });
         say("grub2/force_efi_extra_removable", facts.removable_fallback);
         say("grub2/update_nvram", facts.update_nvram);
     }
@@ -89,9 +90,8 @@ fn partition(esp: &Esp) -> String {
 /// The answer to a question in the database: stanzas of `Key: value`, an empty line between them.
 fn value<'d>(database: &'d str, question: &str) -> Option<&'d str> {
     let mut stanzas = database.split("\n\n");
-    let field = |stanza: &'d str, key: &str| {
-        stanza.lines().find_map(|l| l.strip_prefix(key)?.strip_prefix(':').map(str::trim))
-    };
+    let field =
+        |stanza: &'d str, key: &str| stanza.lines().find_map(|l| l.strip_prefix(key)?.strip_prefix(':').map(str::trim));
     let stanza = stanzas.find(|s| field(s, "Name") == Some(question))?;
     // A question that was never put has no value, and an empty one is none.
     let seen = field(stanza, "Flags").is_some_and(|f| f.split(", ").any(|f| f == "seen"));

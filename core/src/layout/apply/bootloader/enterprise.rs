@@ -101,7 +101,7 @@ impl Enterprise<'_> {
     /// Puts shim, GRUB and its configuration on the ESP; gives the vendor's directory.
     pub(super) fn install_efi(&self, esp: &Tree) -> Result<String> {
         let Self { tree, facts, system, config, cmdline } = *self;
-        bring_payload(tree, esp)?;
+        bring_payload(tree, esp, facts)?;
         let vendor = vendor(esp, system).ok_or_else(no_content)?;
         let directory = format!("EFI/{vendor}");
         let shim = esp.read(&format!("{directory}/shimx64.efi"))?.ok_or_else(no_content)?;
@@ -123,21 +123,17 @@ impl Enterprise<'_> {
         }
         // The one path that needs no entry in the firmware. fbx64.efi makes an entry out of the CSV; where the packages do
         // not bring it, shim starts the GRUB beside it.
-        let fallback = esp.exists(&in_fallback(esp, "BOOTX64.EFI"));
-        match facts.secure_boot {
+        match (facts.removable_fallback, facts.secure_boot) {
             // The packages have put their shim there.
-            SecureBoot::None => {
-                fall_back(esp, &BootFacts { removable_fallback: false, ..facts.clone() }, &[("BOOTX64.EFI", &shim)])?;
-                fall_back(esp, facts, &[("BOOTX64.EFI", &grub)])?;
+            (false, _) => {
+                fall_back(esp, facts, &[("BOOTX64.EFI", &shim), ("BOOTX64.EFI", &grub), ("grubx64.efi", &grub)])?;
             }
-            _ if !facts.removable_fallback => {
-                fall_back(esp, facts, &[("BOOTX64.EFI", &shim), ("grubx64.efi", &grub)])?;
-            }
-            SecureBoot::Auto | SecureBoot::Shim => {
+            (true, SecureBoot::None) => fall_back(esp, facts, &[("BOOTX64.EFI", &grub)])?,
+            (true, SecureBoot::Auto | SecureBoot::Shim) => {
                 if !esp.exists(&in_fallback(esp, "fbx64.efi")) {
                     fall_back(esp, facts, &[("grubx64.efi", &grub)])?;
                 }
-                if !fallback {
+                if !esp.exists(&in_fallback(esp, "BOOTX64.EFI")) {
                     fall_back(esp, facts, &[("BOOTX64.EFI", &shim)])?;
                 }
             }
@@ -184,14 +180,16 @@ impl Enterprise<'_> {
 }
 
 /// Copies what the image keeps beside its ESP, where the ESP does not have it.
-fn bring_payload(tree: &Tree, esp: &Tree) -> Result<()> {
+fn bring_payload(tree: &Tree, esp: &Tree, facts: &BootFacts) -> Result<()> {
+    let unwanted = |to: &str| !facts.removable_fallback && to.eq_ignore_ascii_case("EFI/BOOT/BOOTX64.EFI");
     for payload in PAYLOADS {
         let (_, files) = tree.walk(payload);
         for file in files {
             // usr/lib/efi/shim/15.8-3/EFI/rocky/shimx64.efi
             let Some(at) = file.find("/EFI/") else { continue };
             let to = &file[at + 1..];
-            if !esp.exists(to)
+            if !unwanted(to)
+                && !esp.exists(to)
                 && let Some(bytes) = tree.read(&file)?
             {
                 esp.write(to, &bytes)?;

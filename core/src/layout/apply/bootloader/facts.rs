@@ -37,6 +37,8 @@ pub struct BootFacts {
     pub resume: Option<String>,
     /// EFI system partitions, the one that is mounted in the target first.
     pub esps: Vec<Esp>,
+    /// Further members of an array that the ESP is: the firmware starts from each, and md keeps them alike.
+    pub esp_members: Vec<Esp>,
     /// What is in front of the loader with UEFI.
     pub secure_boot: SecureBoot,
     /// Whether it is also installed where firmware looks without an entry.
@@ -258,6 +260,7 @@ pub(super) mod tests {
             volumes: Vec::new(),
             resume: None,
             esps: Vec::new(),
+            esp_members: Vec::new(),
             secure_boot: SecureBoot::Auto,
             removable_fallback: true,
             update_nvram: true,

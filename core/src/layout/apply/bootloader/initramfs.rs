@@ -272,7 +272,14 @@ mod tests {
         BootFacts {
             arrays: vec![Array { name: "pv".into(), uuid: Uuid::nil(), metadata: "1.2".into(), level: 1, needed }],
             volumes: vec![Volume { group: "sys".into(), name: "root".into(), needed }],
-            luks: vec![Luks { name: "c".into(), uuid: Uuid::nil(), version: 2, unlock: Unlock::Ask, options: Vec::new(), needed }],
+            luks: vec![Luks {
+                name: "c".into(),
+                uuid: Uuid::nil(),
+                version: 2,
+                unlock: Unlock::Ask,
+                options: Vec::new(),
+                needed,
+            }],
             ..plain()
         }
     }

@@ -2,7 +2,7 @@
 
 use super::facts::{Array, BootFacts, BootPlace, Esp, Luks, Needed, UefiLoader, Unlock, Volume};
 use crate::layout::inventory::Inventory;
-use crate::layout::plan::{Device, Plan, PlannedBoot, PlannedDisk, PlannedFilesystem, PlannedMount};
+use crate::layout::plan::{Device, Plan, PlannedBoot, PlannedDisk, PlannedFilesystem, PlannedMount, PlannedPartition};
 use crate::layout::spec::{Key, Loader, SecureBoot};
 use crate::layout::token;
 use crate::sys::sysfs::node_number;
@@ -22,6 +22,7 @@ pub fn facts(plan: &Plan, planned: &PlannedBoot, target: &Path, mirrors: &[PathB
         words: planned.words.clone(),
         boot: BootPlace { uuid: boot.uuid.clone(), kind: boot.kind, path: path_of_boot(plan) },
         esps: esps(plan, target, mirrors, &by_id),
+        esp_members: esp_members(plan, target, &by_id),
         secure_boot: planned.secure_boot,
         removable_fallback: planned.removable_fallback,
         update_nvram: planned.nvram.update,
@@ -55,6 +56,7 @@ pub fn without_loader(plan: &Plan, root: &PlannedFilesystem) -> BootFacts {
         volumes: volumes.filter(|v| v.needed.boot || v.needed.root).collect(),
         resume: None,
         esps: Vec::new(),
+        esp_members: Vec::new(),
         secure_boot: SecureBoot::Auto,
         removable_fallback: true,
         update_nvram: true,
@@ -132,19 +134,23 @@ impl Stacks {
     }
 }
 
-/// The filesystem that firmware reads: the one on a partition of that type.
+/// The filesystem that firmware reads: the one on a partition of that type, or on a mirror of such.
 #[must_use]
 pub fn esp(plan: &Plan) -> Option<&PlannedFilesystem> {
-    plan.filesystems()
-        .iter()
-        .find(|f| f.mount.is_some() && partition(plan, f.on).is_some_and(|(_, p)| p.kind.is("esp")))
+    plan.filesystems().iter().find(|f| f.mount.is_some() && !esp_partitions(plan, f.on).is_empty())
 }
 
-fn partition(plan: &Plan, device: Device) -> Option<(usize, &crate::layout::plan::PlannedPartition)> {
-    match device {
+/// The ESPs that a device is.
+fn esp_partitions(plan: &Plan, device: Device) -> Vec<(usize, &PlannedPartition)> {
+    let all = match device {
+        Device::Array(i) => plan.arrays()[i].members.clone(),
+        device => vec![device],
+    };
+    let partition = |device| match device {
         Device::Partition { disk, partition } => Some((disk, &plan.disks()[disk].partitions[partition])),
         _ => None,
-    }
+    };
+    all.into_iter().filter_map(partition).filter(|(_, p)| p.kind.is("esp")).collect()
 }
 
 fn esps(plan: &Plan, target: &Path, mirrors: &[PathBuf], by_id: &[Option<String>]) -> Vec<Esp> {
@@ -152,11 +158,72 @@ fn esps(plan: &Plan, target: &Path, mirrors: &[PathBuf], by_id: &[Option<String>
     let first = (target.join(&mount.at[1..]), Some(mount.at.clone()));
     let directories = std::iter::once(first).chain(mirrors.iter().map(|m| (m.clone(), None)));
     let places = fs.places().zip(directories);
-    places
-        .filter_map(|((device, _), (directory, at))| {
-            let (disk, p) = partition(plan, device)?;
-            let (by_id, disk) = (by_id[disk].clone(), plan.disks()[disk].facts.path.clone());
-            Some(Esp { directory, at, partition: p.uuid, number: p.number, disk, by_id })
-        })
-        .collect()
+    let one = |((device, _), (directory, at)): ((Device, &str), (PathBuf, Option<String>))| {
+        let (disk, p) = esp_partitions(plan, device).into_iter().next()?;
+        let (by_id, disk) = (by_id[disk].clone(), plan.disks()[disk].facts.path.clone());
+        Some(Esp { directory, at, partition: p.uuid, number: p.number, disk, by_id })
+    };
+    places.filter_map(one).collect()
+}
+
+fn esp_members(plan: &Plan, target: &Path, by_id: &[Option<String>]) -> Vec<Esp> {
+    let Some((fs, mount)) = esp(plan).and_then(|f| Some((f, f.mount.as_ref()?))) else { return Vec::new() };
+    let member = |(disk, p): (usize, &PlannedPartition)| Esp {
+        directory: target.join(&mount.at[1..]),
+        at: Some(mount.at.clone()),
+        partition: p.uuid,
+        number: p.number,
+        disk: plan.disks()[disk].facts.path.clone(),
+        by_id: by_id[disk].clone(),
+    };
+    esp_partitions(plan, fs.on).into_iter().skip(1).map(member).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::{Disks, Layout, PlanOptions};
+
+    fn planned(document: &str) -> BootFacts {
+        let tmp = tempfile::tempdir().unwrap();
+        let paths: Vec<_> = (0..2).map(|n| tmp.path().join(format!("{n}.img"))).collect();
+        for path in &paths {
+            std::fs::File::create(path).unwrap().set_len(2 << 30).unwrap();
+        }
+        let text = format!("schema: cv.layout/v1\nname: x\ndisks: {{os: {{count: 2}}}}\n{document}");
+        let disks = Disks::from([("os".to_owned(), paths)]);
+        let plan = Layout::parse(text.as_bytes(), "x").unwrap().plan(&disks, &PlanOptions::default()).unwrap();
+        facts(&plan, plan.boot.as_ref().unwrap(), Path::new("/t"), &[])
+    }
+
+    #[test]
+    fn the_firmware_starts_from_each_member_of_a_mirrored_esp() {
+        let facts = planned(
+            "partitions:\n  os/esp: {type: esp, size: 200MiB}\n  os/m: {type: linux-raid, size: rest}\n\
+             raid:\n  esp: {level: 1, members: [os/esp], metadata: \"1.0\"}\n  m: {level: 1, members: [os/m]}\n\
+             filesystems:\n  esp: {on: raid/esp, type: vfat, mount: {at: /boot/efi}}\n  \
+             root: {on: raid/m, type: ext4, mount: {at: /}}\nboot: {loader: grub2, install-on: os}\n",
+        );
+        assert_eq!((facts.esps.len(), facts.esp_members.len()), (1, 1));
+        assert_ne!(facts.esps[0].partition, facts.esp_members[0].partition);
+        assert_ne!(facts.esps[0].disk, facts.esp_members[0].disk);
+        assert!(facts.check().is_ok());
+    }
+
+    #[test]
+    fn kernels_are_found_in_subvolumes() {
+        let facts = |parts: &str| {
+            planned(&format!(
+                "partitions:\n  os/core: {{type: bios-boot, size: 1MiB}}\n  os/m: {{type: linux-raid, size: rest}}\n\
+                 raid: {{m: {{level: 1, members: [os/m]}}}}\n\
+                 filesystems: {{root: {{on: raid/m, type: btrfs, subvolumes: {{{parts}}}}}}}\n\
+                 boot: {{loader: grub2, install-on: os, cmdline: [quiet]}}\n"
+            ))
+        };
+        let root = facts("\"@\": {mount: {at: /, options: [compress=zstd]}}");
+        assert_eq!((root.boot.path.as_str(), root.root_subvolume.as_deref()), ("/@/boot", Some("@")));
+        let own = facts("r/oot: {mount: {at: /}}, boot: {mount: {at: /boot}}");
+        assert_eq!((own.boot.path.as_str(), own.root_subvolume.as_deref()), ("/boot", Some("r/oot")));
+        assert!(own.check().is_ok());
+    }
 }

@@ -97,9 +97,7 @@ fn kept(old: &str, keep: impl Fn(&str) -> bool) -> String {
 /// What dracut puts into every initramfs that the system makes by itself.
 fn dracut(tree: &Tree, facts: &BootFacts) -> Result<()> {
     let (raid, lvm, crypt) = needs(facts);
-    // Without it systemd finds no TPM to ask.
-    let by_tpm = facts.luks.iter().any(|l| l.needed.root && l.unlock == Unlock::Tpm2);
-    let tpm = by_tpm && tree.list("usr/lib/dracut/modules.d").iter().any(|m| m.ends_with("tpm2-tss"));
+    let tpm = facts.luks.iter().any(|l| l.needed.root && l.unlock == Unlock::Tpm2) && has_tpm_module(tree);
     let modules = [(raid, "mdraid"), (lvm, "lvm"), (crypt, "crypt"), (tpm, "tpm2-tss")];
     let modules: Vec<&str> = modules.into_iter().filter(|(n, _)| *n).map(|(_, m)| m).collect();
     if modules.is_empty() {
@@ -113,6 +111,16 @@ fn dracut(tree: &Tree, facts: &BootFacts) -> Result<()> {
         modules.join(" ")
     );
     tree.write("etc/dracut.conf.d/50-libcv.conf", text.as_bytes()).map(drop)
+}
+
+/// Whether an initramfs that the system makes asks the TPM.
+pub(super) fn asks_the_tpm(tree: &Tree, system: &System) -> bool {
+    system.maker == Maker::Dracut && has_tpm_module(tree)
+}
+
+/// Whether dracut can put in what systemd asks a TPM with.
+fn has_tpm_module(tree: &Tree) -> bool {
+    tree.list("usr/lib/dracut/modules.d").iter().any(|m| m.ends_with("tpm2-tss"))
 }
 
 /// Whether arrays, logical volumes and LUKS are needed before the root is there.

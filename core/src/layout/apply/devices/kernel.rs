@@ -24,18 +24,19 @@ pub(in crate::layout::apply) struct Kernel<'a> {
 }
 
 impl<'a> Kernel<'a> {
-    /// Nothing yet; nodes are made in `directory`.
+    /// Nothing yet; nodes are made in `directory`. `tpm` is the TPM as `systemd-cryptenroll` takes it.
     ///
     /// # Errors
     /// `Io`.
     pub(in crate::layout::apply) fn new(
         plan: &'a Plan,
         secrets: &'a Secrets,
+        tpm: &'a str,
         directory: &Path,
         stop: &'a dyn Fn() -> bool,
     ) -> Result<Self> {
         let nodes = Nodes::new(directory)?;
-        let running = Running::new(plan, &nodes, stop);
+        let running = Running::new(plan, &nodes, tpm, stop);
         Ok(Self { plan, secrets, nodes, running, stop })
     }
 
