@@ -23,7 +23,7 @@ declare -A NEEDS=(
   [abi]="cc g++ objdump pkg-config python3"
   [python]="cc python3"
   [s3]="cc python3"
-  [storage]="linux.uml patchelf modprobe mdadm lvm cryptsetup mcopy mkfs.vfat mkfs.ext4 mkfs.xfs mkfs.btrfs sgdisk sfdisk"
+  [storage]="linux.uml patchelf modprobe mdadm lvm cryptsetup mcopy mkfs.vfat mkfs.ext4 mkfs.xfs mkfs.btrfs sgdisk sfdisk swtpm systemd-cryptenroll"
   [vm]="python3 qemu-system-x86_64 /usr/share/OVMF/OVMF_CODE_4M.fd mmdebstrap busybox cpio zstd modprobe sgdisk mkfs.ext4"
   [net]="python3 ip nft"
   [bench]="python3 mmdebstrap zstd unsquashfs restic rsync strace mkfs.ext4 mkfs.xfs setfattr openssl umoci skopeo borg"
@@ -39,6 +39,7 @@ declare -A PACKAGE=(
   [mkfs.exfat]=exfatprogs [mkfs.ntfs]=ntfs-3g [mkfs.reiserfs]=reiserfsprogs [mkfs.jfs]=jfsutils [mkfs.nilfs2]=nilfs-tools
   [mkfs.f2fs]=f2fs-tools [mkfs.gfs2]=gfs2-utils [mkfs.ocfs2]=ocfs2-tools [make-bcache]=bcache-tools [mkudffs]=udftools
   [genisoimage]=genisoimage [mksquashfs]=squashfs-tools [mkfs.erofs]=erofs-utils
+  [swtpm]="swtpm libtss2-tcti-swtpm0 tpm2-tools" [systemd-cryptenroll]=systemd
   [modprobe]=kmod [openssl]=openssl [jq]=jq [python3]="python3 python3-venv"
 )
 

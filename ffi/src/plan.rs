@@ -150,7 +150,7 @@ fn read(p: *const cv_apply_options) -> Result<(Option<Image>, DeployOptions)> {
         n => return Err(Error::invalid(format!("options.backend is {n}, which is none of CV_BACKEND_…"))),
     };
     let journal = optional_path(o.journal, "options.journal")?.map(Path::to_owned);
-    let apply = ApplyOptions { secrets, backend, journal, resume: o.resume != 0 };
+    let apply = ApplyOptions { secrets, backend, journal, resume: o.resume != 0, tpm: None };
     Ok((image, DeployOptions { hostname, actions: actions.unwrap_or_default(), verify: o.verify != 0, apply }))
 }
 

@@ -52,7 +52,7 @@ fn how(
         "offline" => Backend::Offline,
         other => return Err(Error::invalid(format!("\"{other}\" is no backend")).hint("\"kernel\" or \"offline\"")),
     };
-    Ok(ApplyOptions { secrets: all, backend, journal, resume })
+    Ok(ApplyOptions { secrets: all, backend, journal, resume, tpm: None })
 }
 
 #[pymethods]

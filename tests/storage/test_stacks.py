@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from typing import Any, NamedTuple
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -53,6 +54,14 @@ CASES = [
          "filesystems: {t: {on: lvm/v-g/t-1, type: ext4, mount: {at: /}}, x: {on: lvm/v-g/x, type: xfs, mount: {at: /x}}}"),
     Case("luks", 1, 400, "d/c: {type: luks, size: rest}",
          'luks: {c: {on: d/c, keys: [{secret: "ref:k/one"}, {secret: "ref:k/two"}]}}\n' + FS % ("luks/c", "xfs"), full=True),
+    Case("luks-options", 1, 100, "d/c: {type: luks, size: rest}",
+         'luks: {c: {on: d/c, options: [discard, tries=3], label: KEPT, keys: [{secret: "ref:k/one"}]}}\n' + FS % ("luks/c", "ext4")),
+    Case("luks-tpm", 1, 200, "d/a: {type: luks, size: 90MiB}\n  d/b: {type: luks, size: rest}",
+         'luks: {a: {on: d/a, keys: [{tpm2: {pcrs: [7]}}]}, b: {on: d/b, keys: [{tpm2: {pcrs: [0, 7]}}, {secret: "ref:k/one"}]}}\n'
+         "filesystems: {a: {on: luks/a, type: ext4, mount: {at: /}}, b: {on: luks/b, type: ext4, mount: {at: /b}}}", full=True),
+    Case("btrfs-subvolumes", 1, 400, "d/r: {type: linux, size: rest}",
+         "filesystems: {f: {on: d/r, type: btrfs, label: F, subvolumes: {'@': {mount: {at: /, options: [compress=zstd]}}, "
+         "'@home': {mount: {at: /home, options: [nodev]}}, 'a/b/deep': {}, 'a/b': {}}}}"),
     Case("tower", 2, 700, M, "raid: {a: {level: 1, members: [d/m], sync: frozen-until-boot}}\n"
          'luks: {c: {on: raid/a, keys: [{secret: "ref:k/one"}]}, e: {on: lvm/v/s, keys: [{secret: "ref:k/two"}]}}\n'
          "lvm: {v: {pvs: [luks/c], lvs: {r: {size: 310MiB}, s: {size: 64MiB}, w: {size: 32MiB}}}}\n"
@@ -85,6 +94,23 @@ def expect(what: str, found: object, wanted: object) -> None:
 
 # In the guest: /mnt has the program, the document and the plan.
 
+TPM = "swtpm:path=/run/tpm"
+
+
+def start_tpm(case: Case) -> None:
+    """A TPM whose state outlives the guest."""
+    if "tpm2" not in case.above:
+        return
+    os.makedirs("/mnt/tpm", exist_ok=True)
+    subprocess.Popen(["swtpm", "socket", "--tpm2", "--tpmstate", "dir=/mnt/tpm", "--server", "type=unixio,path=/run/tpm",
+                      "--ctrl", "type=unixio,path=/run/tpm.ctrl", "--flags", "startup-clear,not-need-init"], stderr=subprocess.DEVNULL)
+    for _ in range(100):
+        if os.path.exists("/run/tpm"):
+            return
+        time.sleep(0.05)
+    sys.exit("swtpm does not start")
+
+
 def size_of(device: str) -> int:
     return int(run("blockdev", "--getsize64", device))
 
@@ -102,6 +128,12 @@ def apply(case: Case) -> None:
         with open(f"/run/{name.replace('/', '-')}", "wb") as f:
             f.write(secret)
     secrets = [word for name in SECRETS for word in ("--secret", f"{name}=/run/{name.replace('/', '-')}")]
+    if "tpm2" in case.above:
+        refused = subprocess.run([*call, "apply", "/mnt/layout.yaml", *given, "--seed", "5" * 32, "--yes", *secrets],
+                                 capture_output=True, check=False)
+        expect("the code without a TPM", b"F231" in refused.stdout + refused.stderr, True)
+        start_tpm(case)
+        secrets += ["--tpm2-device", TPM]
     run(*call, "apply", "/mnt/layout.yaml", *given, "--seed", "5" * 32, "--confirm", plan["token"], *secrets)
     for array in plan["arrays"]:
         device = next(d for d in os.listdir("/dev/md") if d == array["uuid"].replace(":", ""))
@@ -132,6 +164,12 @@ def look_again(case: Case, plan: dict[str, Any], when: str) -> None:
     expect(f"fstab, {when}", again["fstab"], plan["fstab"])
     expect(f"mdadm.conf, {when}", again["mdadm"], plan["mdadm"])
     expect(f"crypttab, {when}", again["crypttab"], plan["crypttab"])
+    if case.name == "raid1-1.0":
+        # Named or not: a disk that carries a member of an array is none.
+        with open("/run/never.yaml", "w", encoding="utf-8") as f:
+            f.write(document(case) + 'policy: {never-touch: [{signature: linux_raid_member}]}\n')
+        refused = subprocess.run([*call, "plan", "/run/never.yaml", *given], capture_output=True, check=False)
+        expect(f"the code of never-touch, {when}", b"F204" in refused.stdout + refused.stderr, True)
     os.makedirs("/run/root/etc", exist_ok=True)
     for name in ("fstab", "crypttab"):
         with open(f"/run/root/etc/{name}", "w", encoding="utf-8") as f:
@@ -156,6 +194,7 @@ def check(case: Case) -> None:
             f.write("\n".join(plan["mdadm"]) + "\n")
         # Also without the configuration: by what the superblocks say.
         run("mdadm", "--assemble", "--scan", "--config", "/run/mdadm.conf", "--run")
+    start_tpm(case)
     todo = [("crypt", c) for c in plan["encrypted"]] + [("group", g) for g in plan["groups"]]
     secrets = list(SECRETS.values())
     while todo:    # whatever stands on what: until nothing more starts
@@ -166,10 +205,14 @@ def check(case: Case) -> None:
             else:
                 device = run("blkid", "-o", "device", "-t", f"UUID={x['uuid']}").split() if subprocess.run(
                     ["blkid", "-t", f"UUID={x['uuid']}"], capture_output=True, check=False).returncode == 0 else []
-                key = {"secret": ""} if not x["keys"] else x["keys"][-1]
-                secret = SECRETS[key["secret"].removeprefix("ref:")]
                 started = bool(device)
-                if started:
+                by_tpm = any("tpm2" in key for key in x["keys"])
+                if started and by_tpm:
+                    run("/lib/systemd/systemd-cryptsetup", "attach", x["name"], device[0], "-", f"headless=1,tpm2-device={TPM}")
+                    slots = json.loads(run("cryptsetup", "luksDump", "--dump-json-metadata", device[0]))["keyslots"]
+                    expect("slots with a key", len(slots), len(x["keys"]))
+                elif started:
+                    secret = SECRETS[x["keys"][-1]["secret"].removeprefix("ref:")]
                     run("cryptsetup", "open", "--key-file", "-", device[0], x["name"], data=secret)
             if not started:
                 left.append((kind, x))
@@ -188,6 +231,10 @@ def check(case: Case) -> None:
             with open("/run/m/x", "w", encoding="utf-8") as f:
                 f.write("x" * 100000)
             run("umount", "/run/m")
+            for part in fs["subvolumes"]:
+                run("mount", "-o", f"subvol=/{part['name']}", device[0], "/run/m")
+                expect(f"subvolume {part['name']}", os.stat("/run/m").st_ino, 256)
+                run("umount", "/run/m")
             if fs["type"] == "ext4":
                 run("e2fsck", "-fn", device[0])
             elif fs["type"] == "xfs":

@@ -52,6 +52,9 @@ pub(super) enum Verb {
         /// A secret that the document names as ref:NAME: the whole content of the file. Repeated for several
         #[arg(long = "secret", value_name = "NAME=FILE", value_parser = secret)]
         secrets: Vec<(String, PathBuf)>,
+        /// The TPM that opens encrypted devices, as systemd-cryptenroll takes it; without it that of this machine
+        #[arg(long, value_name = "DEVICE")]
+        tpm2_device: Option<String>,
         /// Who makes the devices
         #[arg(long, value_enum, default_value = "kernel")]
         backend: Maker,
@@ -175,7 +178,7 @@ pub(super) fn run(verb: Verb, session: &Session) -> Result<()> {
             }
             session.print(&plan.to_json(), |w| write!(w, "{}", plan.to_text()))
         }
-        Verb::Apply { target, verify, confirm, yes, dry_run, secrets, backend, journal, resume } => {
+        Verb::Apply { target, verify, confirm, yes, dry_run, secrets, tpm2_device, backend, journal, resume } => {
             let (image, layout) = (target.image(session)?, target.layout()?);
             let journal = match journal {
                 None if !dry_run || resume => target.journal(&layout, image.as_ref())?,
@@ -201,7 +204,8 @@ pub(super) fn run(verb: Verb, session: &Session) -> Result<()> {
                 }
                 None => ask(&plan, session)?,
             };
-            let apply = ApplyOptions { secrets: read_secrets(&secrets)?, backend: backend.into(), journal, resume };
+            let secrets = read_secrets(&secrets)?;
+            let apply = ApplyOptions { secrets, backend: backend.into(), tpm: tpm2_device, journal, resume };
             let options =
                 DeployOptions { hostname: target.hostname.clone(), verify, apply, ..DeployOptions::default() };
             let done = session

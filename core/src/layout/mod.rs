@@ -28,6 +28,7 @@ pub mod ondisk;
 pub mod place;
 pub mod picture;
 pub mod plan;
+pub mod profile;
 pub mod ranges;
 pub mod render;
 pub mod select;

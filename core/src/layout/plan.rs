@@ -5,9 +5,9 @@
 use super::device::{Facts, Medium};
 use super::diagnostic::Diagnostic;
 use super::gpt::{Entry, Table};
-use super::solve;
-use super::spec::{Firmware, FsType, Key, Loader, Mount, Nvram, PartitionKey, PartitionType, Spec, Wipe};
-use super::{Layout, MARKER};
+use super::profile::Readers;
+use super::spec::{Firmware, FsType, Key, Loader, Mount, Nvram, PartitionKey, PartitionType, SecureBoot, Spec, Wipe};
+use super::{Layout, MARKER, solve};
 use crate::image::Hash;
 use crate::store::Image;
 use serde::Serialize;
@@ -19,9 +19,11 @@ mod build;
 mod device;
 mod files;
 mod make;
+mod mounts;
 mod steps;
 
 pub use device::{Device, Glance, PlannedArray, PlannedCrypt, PlannedGroup, PlannedVolume, mapper_path};
+pub use mounts::{PlannedMount, PlannedSubvolume};
 pub use steps::{Danger, Step};
 
 /// The image that a plan is for.
@@ -133,8 +135,12 @@ pub struct PlannedFilesystem {
     pub label: Option<String>,
     /// More arguments for the program that makes it.
     pub arguments: Vec<String>,
+    /// Who must be able to read it; none when the program chooses its features.
+    pub readers: Option<Readers>,
     /// Where it is mounted.
     pub mount: Option<Mount>,
+    /// Its subvolumes, a parent before what is in it.
+    pub subvolumes: Vec<PlannedSubvolume>,
 }
 
 /// The boot loader to be.
@@ -152,6 +158,10 @@ pub struct PlannedBoot {
     pub boot: usize,
     /// What the document adds to the kernel's command line.
     pub words: Vec<String>,
+    /// What is in front of the loader with UEFI.
+    pub secure_boot: SecureBoot,
+    /// Whether it is also installed where firmware looks without an entry.
+    pub removable_fallback: bool,
     /// What happens to the entries of the firmware.
     pub nvram: Nvram,
 }
@@ -280,14 +290,6 @@ impl Plan {
             Key::Secret(name) => Some(name.as_str()),
             Key::Tpm2 { .. } => None,
         })
-    }
-
-    /// Filesystems with a mount point, parents before what is mounted in them.
-    #[must_use]
-    pub fn mounts(&self) -> Vec<(&PlannedFilesystem, &Mount)> {
-        let mut list: Vec<_> = self.filesystems.iter().filter_map(|f| Some((f, f.mount.as_ref()?))).collect();
-        list.sort_by_key(|(_, m)| if m.at == "/" { 0 } else { m.at.matches('/').count() });
-        list
     }
 
     /// The image that the plan was made for.

@@ -1,8 +1,8 @@
 //! A plan as text for people and as JSON for programs.
 
 use super::plan::{
-    Danger, Device, Layer, Plan, PlannedArray, PlannedCrypt, PlannedGroup, PlannedVolume, hex, mapper_path,
-    partition_list,
+    Danger, Device, Layer, Plan, PlannedArray, PlannedCrypt, PlannedGroup, PlannedMount, PlannedVolume, hex,
+    mapper_path, partition_list,
 };
 use crate::units::human;
 use serde_json::{Value, json};
@@ -134,7 +134,11 @@ impl Plan {
                 None => fs.kind.name().to_owned(),
             };
             let mirror = fs.on != device;
-            let at = fs.mount.as_ref().filter(|_| !mirror).map_or_else(String::new, |m| m.at.clone());
+            let place = |m: PlannedMount<'_>| match m.subvolume {
+                Some(name) => format!("{} ({name})", m.mount.at),
+                None => m.mount.at.clone(),
+            };
+            let at = fs.mounts().filter(|_| !mirror).map(place).collect::<Vec<_>>().join(", ");
             return [if mirror { format!("{content}, a copy") } else { content }, at];
         }
         let array = self.arrays.iter().find(|a| a.members.contains(&device)).map(|a| format!("raid/{}", a.id));
@@ -179,6 +183,7 @@ impl Plan {
                     "mirrors": mirrors,
                     "label": f.label,
                     "mount": f.mount,
+                    "subvolumes": f.subvolumes,
                 })
             })
             .collect();

@@ -146,8 +146,10 @@ fn split_options(options: &[String]) -> (MountFlags, Vec<&str>) {
             "relatime" => flags |= MountFlags::RELATIME,
             // A tree has to be written and programs run while it is deployed, whatever holds later.
             "ro" | "noexec" | "rw" | "exec" | "dev" | "suid" | "defaults" | "auto" | "noauto" | "nofail" | "user"
-            | "users" | "nouser" | "_netdev" => {}
-            o if o.starts_with("x-") || o.starts_with("comment=") => {}
+            | "users" | "nouser" | "group" | "owner" | "_netdev" | "sync" | "async" | "dirsync" | "lazytime"
+            | "nolazytime" | "strictatime" | "atime" | "diratime" | "norelatime" | "nostrictatime" | "silent"
+            | "loud" => {}
+            o if o.starts_with("x-") || o.starts_with("X-") || o.starts_with("comment=") => {}
             o => rest.push(o),
         }
     }

@@ -6,7 +6,7 @@
 //! `shimx64.efi.signed` is an alternative. Enterprise Linux: shim-x64 15, grub2-efi-x64 2.02 (8) and 2.06 (9), Rocky.
 
 use libcv::layout::apply::bootloader::{Array, BootFacts, BootPlace, Esp, Luks, Needed, UefiLoader, Unlock, Volume};
-use libcv::layout::spec::{Firmware, FsType};
+use libcv::layout::spec::{Firmware, FsType, SecureBoot};
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
@@ -394,6 +394,7 @@ pub(crate) fn one_disk(f: &Fixture) -> BootFacts {
         loader: UefiLoader::Auto,
         root: format!("UUID={ROOT}"),
         root_uuid: ROOT.to_owned(),
+        root_subvolume: None,
         words: ["console=tty0", "console=ttyS0,115200n8"].map(String::from).into(),
         boot: BootPlace { uuid: BOOT.to_owned(), kind: FsType::Ext4, path: String::new() },
         arrays: Vec::new(),
@@ -406,7 +407,13 @@ pub(crate) fn one_disk(f: &Fixture) -> BootFacts {
             partition: Uuid::parse_str("eeeeeeee-0000-4000-8000-000000000001").unwrap(),
             number: 2,
             disk: "/dev/nvme0n1".into(),
+            by_id: Some("nvme-X_1".to_owned()),
         }],
+        esp_members: Vec::new(),
+        secure_boot: SecureBoot::Auto,
+        removable_fallback: true,
+        update_nvram: true,
+        bios_disks: vec!["nvme-X_1".to_owned()],
         machine_id: ID.to_owned(),
     }
 }
@@ -426,6 +433,7 @@ pub(crate) fn mirrored(f: &Fixture) -> BootFacts {
         at: None,
         partition: Uuid::parse_str("eeeeeeee-0000-4000-8000-000000000002").unwrap(),
         disk: "/dev/nvme1n1".into(),
+        by_id: Some("nvme-X_2".to_owned()),
         ..one.esps[0].clone()
     };
     BootFacts {
@@ -445,7 +453,14 @@ pub(crate) fn all_in_luks(f: &Fixture) -> BootFacts {
         firmwares: vec![Firmware::Bios],
         root: "/dev/mapper/sys-root".to_owned(),
         boot: BootPlace { uuid: ROOT.to_owned(), kind: FsType::Ext4, path: "/boot".to_owned() },
-        luks: vec![Luks { name: "crypt".to_owned(), uuid, version: 1, unlock: Unlock::Ask, needed }],
+        luks: vec![Luks {
+            name: "crypt".to_owned(),
+            uuid,
+            version: 1,
+            unlock: Unlock::Ask,
+            options: Vec::new(),
+            needed,
+        }],
         volumes: vec![Volume { group: "sys".to_owned(), name: "root".to_owned(), needed }],
         esps: Vec::new(),
         ..one_disk(f)
@@ -455,7 +470,13 @@ pub(crate) fn all_in_luks(f: &Fixture) -> BootFacts {
 /// One disk, root on LUKS2 that the TPM opens, and a swap to resume from.
 pub(crate) fn encrypted(f: &Fixture) -> BootFacts {
     let uuid = Uuid::parse_str("cccccccc-0000-4000-8000-000000000001").unwrap();
-    let luks =
-        Luks { name: format!("luks-{uuid}"), uuid, version: 2, unlock: Unlock::Tpm2, needed: needed(false, true) };
+    let luks = Luks {
+        name: format!("luks-{uuid}"),
+        uuid,
+        version: 2,
+        unlock: Unlock::Tpm2,
+        options: ["discard", "tries=3"].map(String::from).into(),
+        needed: needed(false, true),
+    };
     BootFacts { luks: vec![luks], resume: Some(format!("UUID={BOOT}")), ..one_disk(f) }
 }

@@ -15,7 +15,7 @@ use fixture::{
 };
 use libcv::ErrorKind;
 use libcv::layout::apply::bootloader::{self, BootFacts, Prepared, check};
-use libcv::layout::spec::{Firmware, FsType};
+use libcv::layout::spec::{Firmware, FsType, SecureBoot};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -106,8 +106,14 @@ fn el9_with_luks_and_an_initramfs_of_another_machine() {
     let bound = ("etc/cmdline.d/90lvm.conf", " rd.lvm.lv=rl/root \n");
     f.put(&format!("boot/initramfs-{kernel}.img"), dracut_image(" -f", &[bound]));
     f.put("generic.img", dracut_image(" --no-hostonly -f", &[])).program("usr/bin/dracut", &maker(4));
+    f.put("usr/lib/dracut/modules.d/91tpm2-tss/module-setup.sh", "");
     let f = f.begin();
-    prove("el9-uefi-luks", &f, &encrypted(&f));
+    let done = prove("el9-uefi-luks", &f, &encrypted(&f));
+    let tpm = |done: &Prepared| done.warnings.iter().any(|w| w.code == "W515");
+    assert!(!tpm(&done));
+    // Nothing else asks the TPM for the key of the root.
+    std::fs::remove_dir_all(f.target().join("usr/lib/dracut/modules.d")).unwrap();
+    assert!(tpm(&bootloader::prepare(&encrypted(&f), &f.target(), &go).unwrap()));
 }
 
 #[test]
@@ -195,6 +201,80 @@ fn an_image_without_content_for_an_esp() {
     std::fs::remove_dir_all(f.target().join("usr/lib/grub")).unwrap();
     let e = bootloader::prepare(&one_disk(&f), &f.target(), &go).unwrap_err();
     assert_eq!((e.kind(), &e.facts()["code"]), (ErrorKind::Unsupported, &"I302".into()), "{e}");
+}
+
+/// What the firmware starts first, what lies in the fallback path, and what is refused.
+#[test]
+fn shim_and_the_fallback_path_are_as_the_document_wants() {
+    let facts =
+        |f: &Fixture, secure_boot, removable_fallback| BootFacts { secure_boot, removable_fallback, ..one_disk(f) };
+    let fallback = |f: &Fixture| std::fs::read_to_string(f.target().join("boot/efi/EFI/BOOT/BOOTX64.EFI")).ok();
+    let again = |f: &Fixture, facts: &BootFacts| {
+        let done = bootloader::prepare(facts, &f.target(), &go).unwrap();
+        assert_eq!(bootloader::prepare(facts, &f.target(), &go).unwrap().changed, [""; 0]);
+        assert_eq!(check(facts, &f.target(), None).unwrap(), []);
+        done.entries[0].loader.clone()
+    };
+    let f = debian12();
+    assert_eq!(again(&f, &facts(&f, SecureBoot::Shim, false)), "\\EFI\\debian\\shimx64.efi");
+    assert_eq!(fallback(&f), None);
+    assert_eq!(again(&f, &facts(&f, SecureBoot::Auto, true)), "\\EFI\\debian\\shimx64.efi");
+    assert_eq!(fallback(&f).as_deref(), Some("MZ shim of Debian"));
+    let f = rocky(9);
+    assert_eq!(again(&f, &facts(&f, SecureBoot::None, true)), "\\EFI\\rocky\\grubx64.efi");
+    assert!(fallback(&f).unwrap().starts_with("MZ grub of Rocky"));
+    let f = rocky(8);
+    assert_eq!(again(&f, &facts(&f, SecureBoot::Auto, false)), "\\EFI\\rocky\\shimx64.efi");
+    assert_eq!(fallback(&f), None);
+    let f = debian_unsigned();
+    let e = bootloader::prepare(&facts(&f, SecureBoot::Shim, true), &f.target(), &go).unwrap_err();
+    assert_eq!((e.kind(), &e.facts()["code"]), (ErrorKind::Unsupported, &"I302".into()), "{e}");
+    // Without modules the signed one starts alone.
+    let f = debian12();
+    std::fs::remove_dir_all(f.target().join("usr/lib/grub/x86_64-efi")).unwrap();
+    assert_eq!(again(&f, &facts(&f, SecureBoot::None, true)), "\\EFI\\debian\\grubx64.efi");
+    assert!(fallback(&f).unwrap().starts_with("MZ grub of Debian"));
+}
+
+/// The root is a subvolume: GRUB, the kernel and the check find what lies in it.
+#[test]
+fn a_root_in_a_subvolume() {
+    let f = debian12().begin();
+    let mut facts = one_disk(&f);
+    facts.boot = bootloader::BootPlace { uuid: ROOT.to_owned(), kind: FsType::Btrfs, path: "/@/boot".to_owned() };
+    facts.root_subvolume = Some("@".to_owned());
+    let done = prove("debian-subvolume", &f, &facts);
+    assert!(done.cmdline.starts_with(&format!("root=UUID={ROOT} ro rootflags=subvol=/@ ")), "{}", done.cmdline);
+}
+
+/// A package that is upgraded later installs GRUB onto the disks of this machine.
+#[test]
+fn packages_know_the_disks() {
+    if !can("packages_know_the_disks", &[]) {
+        return;
+    }
+    let f = debian12_bios();
+    f.put("var/lib/dpkg/info/grub-pc.list", "");
+    f.put("var/cache/debconf/config.dat", "Name: grub-pc/install_devices\nValue: /dev/disk/by-id/old\nFlags: seen\n\n");
+    f.program("usr/bin/debconf-set-selections", "#!/bin/sh\nwhile read -r line; do echo \"$line\" >> /ANSWERS; done\n");
+    bootloader::prepare(&all_in_luks(&f), &f.target(), &go).unwrap();
+    let answers = std::fs::read_to_string(f.target().join("ANSWERS")).unwrap();
+    let wanted = "grub-pc grub-pc/install_devices_empty boolean false\n\
+                  grub-pc grub-pc/install_devices multiselect /dev/disk/by-id/nvme-X_1\n";
+    assert_eq!(answers, wanted);
+}
+
+/// Data without a boot loader of ours: the system knows its arrays and volumes all the same.
+#[test]
+fn a_system_without_a_loader_knows_its_devices() {
+    let f = debian12();
+    let facts = BootFacts { firmwares: Vec::new(), esps: Vec::new(), ..mirrored(&f) };
+    bootloader::configure(&BootFacts { luks: encrypted(&f).luks, ..facts }, &f.target()).unwrap();
+    let read = |path: &str| std::fs::read_to_string(f.target().join(path)).unwrap();
+    let arrays = read("etc/mdadm/mdadm.conf");
+    assert_eq!(arrays.lines().filter(|l| l.starts_with("ARRAY /dev/md/")).count(), 2, "{arrays}");
+    assert!(!arrays.contains("old:0"), "{arrays}");
+    assert!(read("etc/crypttab").contains(" none luks,discard,tries=3,tpm2-device=auto,initramfs\n"));
 }
 
 /// Each thing that keeps a system from starting is found, with its own code.

@@ -15,6 +15,7 @@
 
 mod bls;
 mod check;
+mod debconf;
 mod grub;
 mod efi;
 mod enterprise;
@@ -37,7 +38,7 @@ pub use grub::BootSector;
 pub use mirror::mirror;
 
 use super::super::diagnostic::{self, Diagnostic, Severity};
-use super::super::spec::Firmware;
+use super::super::spec::{Firmware, SecureBoot};
 use crate::error::Result;
 use enterprise::Enterprise;
 use initramfs::NODE;
@@ -73,6 +74,15 @@ pub fn prepare(facts: &BootFacts, target: &Path, stop: &dyn Fn() -> bool) -> Res
     storage::write(&tree, facts, &system)?;
     let mut warnings = Vec::new();
     let node = initramfs::settle(&tree, facts, &system, &mut kernels, &mut warnings, stop)?;
+    if !storage::asks_the_tpm(&tree, &system) {
+        let asked = facts.luks.iter().find(|l| l.needed.root && l.unlock == Unlock::Tpm2);
+        warnings.extend(asked.map(|l| {
+            let text =
+                format!("the initramfs asks for the passphrase of {}: nothing in the image asks the TPM", l.name);
+            Diagnostic::warning("W515", "luks", text)
+                .hint("dracut with the module tpm2-tss does; initramfs-tools does not")
+        }));
+    }
     let cmdline = cmdline(facts, &system);
     let (bios, uefi) = (facts.serves(Firmware::Bios), facts.serves(Firmware::Uefi));
     let mut sector = BootSector::none();
@@ -98,7 +108,8 @@ pub fn prepare(facts: &BootFacts, target: &Path, stop: &dyn Fn() -> bool) -> Res
             el.entries(&kernels, node)?;
             let vendor = grub_efi.map(|esp| el.install_efi(esp)).transpose()?;
             el.configure(&kernels[0], grub_efi.zip(vendor.as_deref()), bios)?;
-            loader = vendor.map(|v| (v, "shimx64.efi")).or(loader);
+            let first = if facts.secure_boot == SecureBoot::None { "grubx64.efi" } else { "shimx64.efi" };
+            loader = vendor.map(|v| (v, first)).or(loader);
         }
         _ => {
             let menu = script::menu(facts, &system, &cmdline, &kernels, node.then_some(NODE));
@@ -115,8 +126,10 @@ pub fn prepare(facts: &BootFacts, target: &Path, stop: &dyn Fn() -> bool) -> Res
             watched.push(directory);
         }
     }
-    let served = if uefi { facts.clone() } else { BootFacts { esps: Vec::new(), ..facts.clone() } };
+    let served =
+        if uefi { facts.clone() } else { BootFacts { esps: Vec::new(), esp_members: Vec::new(), ..facts.clone() } };
     sync::install(&tree, &served, &system, &watched)?;
+    warnings.extend(debconf::answer(&tree, facts, &system, stop)?);
     let mut changed = tree.changed();
     changed.extend(esp.iter().flat_map(Tree::changed));
     for further in served.esps.iter().skip(1) {
@@ -130,6 +143,16 @@ pub fn prepare(facts: &BootFacts, target: &Path, stop: &dyn Fn() -> bool) -> Res
     warnings.dedup();
     sector.kernels = kernels.into_iter().map(|k| k.version).collect();
     Ok(Prepared { sector, entries: entries(&served, &system, loader.as_ref()), cmdline, changed, warnings })
+}
+
+/// Tells a system that has no boot loader of ours of its arrays, LUKS volumes and volume groups: `mdadm.conf`, `crypttab`.
+///
+/// # Errors
+/// `Invalid` for facts that cannot stand in these files; `Io`.
+pub fn configure(facts: &BootFacts, target: &Path) -> Result<()> {
+    facts.check()?;
+    let tree = Tree::open(target)?;
+    storage::write(&tree, facts, &System::of(&tree)?)
 }
 
 /// Whether the target, as it is now, would start: everything that would keep it from doing so (B5xx).
@@ -146,6 +169,7 @@ pub fn check(facts: &BootFacts, target: &Path, core: Option<&[u8]>) -> Result<Ve
 /// The kernel's command line; dracut is told of each array and volume, for it starts nothing else.
 fn cmdline(facts: &BootFacts, system: &System) -> String {
     let mut words = vec![format!("root={}", facts.root), "ro".to_owned()];
+    words.extend(facts.root_subvolume.iter().map(|s| format!("rootflags=subvol=/{s}")));
     if system.maker == Maker::Dracut {
         let arrays = facts.arrays.iter().filter(|a| a.needed.root);
         words.extend(arrays.map(|a| format!("rd.md.uuid={}", a.md_uuid())));
@@ -175,8 +199,9 @@ fn wants_systemd_boot(tree: &Tree, esp: &Tree, facts: &BootFacts) -> bool {
 
 fn entries(facts: &BootFacts, system: &System, loader: Option<&(String, &'static str)>) -> Vec<nvram::Wanted> {
     let Some((vendor, program)) = loader else { return Vec::new() };
-    let labels = nvram::labels(&system.name, facts.esps.len());
-    let wanted = facts.esps.iter().zip(labels).map(|(esp, label)| nvram::Wanted {
+    let esps = || facts.esps.iter().chain(&facts.esp_members);
+    let labels = nvram::labels(&system.name, esps().count());
+    let wanted = esps().zip(labels).map(|(esp, label)| nvram::Wanted {
         label,
         partition: esp.partition,
         disk: esp.disk.clone(),

@@ -23,6 +23,7 @@ pub mod offline;
 pub mod partitions;
 mod resume;
 mod run;
+pub mod subvolumes;
 #[cfg(test)]
 mod crashes;
 
@@ -31,10 +32,13 @@ pub use devices::Secrets;
 pub use journal::Journal;
 
 use super::plan::{Plan, partition_list};
+use super::spec::FsType;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Unit;
 use crate::job::Task;
+use crate::sys::mount as sys_mount;
 use crate::sys::namespace::in_private_mounts;
+use crate::sys::program::Program;
 use journal::Log;
 use run::Run;
 use serde_json::{Value, json};
@@ -69,6 +73,9 @@ pub struct ApplyOptions {
     pub secrets: Secrets,
     /// Who makes the devices.
     pub backend: Backend,
+    /// The TPM that opens encrypted devices, as `systemd-cryptenroll --tpm2-device=` takes it; without it that of this
+    /// machine.
+    pub tpm: Option<String>,
     /// The file in which each step is noted before and after it is done; without one nothing is.
     pub journal: Option<PathBuf>,
     /// Goes on with what the interrupted apply of this journal left. The plan was made with its seed
@@ -192,6 +199,7 @@ impl Plan {
             return Err(Error::new(ErrorKind::Denied, "disks can be written by root only").hint("run as root"));
         }
         self.require_programs(offline)?;
+        devices::tpm::require(self, options.tpm.as_deref())?;
         self.secret_names().try_for_each(|name| options.secrets.require(name))?;
         if source.is_some() && !offline {
             mount::require(self)?;
@@ -212,7 +220,9 @@ impl Plan {
     fn require_programs(&self, offline: bool) -> Result<()> {
         let makers = self.filesystems.iter().map(|f| mkfs::program(f.kind));
         let devices = if offline { Vec::new() } else { devices::programs(self) };
-        makers.chain(devices).try_for_each(|p| p.find().map(drop))
+        let parts = self.filesystems.iter().any(|f| !f.subvolumes.is_empty());
+        makers.chain(devices).chain(parts.then_some(Program::Btrfs)).try_for_each(|p| p.find().map(drop))?;
+        if parts { sys_mount::require_filesystem(FsType::Btrfs.name()) } else { Ok(()) }
     }
 
     fn applied(&self, kernels: Vec<String>, task: &Task) -> Applied {

@@ -63,7 +63,7 @@ impl Workplace {
 /// # Errors
 /// `Unsupported` naming the filesystem.
 pub fn require(plan: &Plan) -> Result<()> {
-    plan.mounts().iter().try_for_each(|(fs, _)| mount::require_filesystem(fs.kind.name()))
+    plan.mounts().iter().try_for_each(|m| mount::require_filesystem(m.filesystem.kind.name()))
 }
 
 /// Mounts the filesystems of the plan below `target`.
@@ -71,10 +71,10 @@ pub fn require(plan: &Plan) -> Result<()> {
 /// # Errors
 /// `Unsupported`, `Denied` or `Io`.
 pub fn mount_all(plan: &Plan, nodes: &Nodes, target: &Path) -> Result<()> {
-    for (fs, at) in plan.mounts() {
-        let place = place(target, &at.at);
+    for mounted in plan.mounts() {
+        let (fs, place) = (mounted.filesystem, place(target, &mounted.mount.at));
         make_directories(target, &place)?;
-        nodes.mount(fs.on, &place, fs.kind, &at.options)?;
+        nodes.mount(fs.on, &place, fs.kind, &mounted.options())?;
     }
     Ok(())
 }
@@ -113,7 +113,7 @@ fn make_directories(target: &Path, place: &Path) -> Result<()> {
     Ok(())
 }
 
-fn make_directory(path: &Path, mode: u32) -> Result<()> {
+pub(super) fn make_directory(path: &Path, mode: u32) -> Result<()> {
     let failed = |e: std::io::Error| Error::io("make", path.display(), e);
     match std::fs::create_dir(path) {
         Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),

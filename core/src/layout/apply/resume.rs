@@ -20,7 +20,7 @@ use crate::layout::ondisk::{luks, lvm, md};
 use crate::layout::place::Place;
 use crate::layout::plan::{Device, Layer, Plan, PlannedDisk, PlannedFilesystem};
 use crate::layout::signature::{self, Signature};
-use crate::layout::spec::{VolumeKind, Wipe};
+use crate::layout::spec::{Key, VolumeKind, Wipe};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -146,8 +146,11 @@ pub(super) fn holds(plan: &Plan, layer: Layer, devices: &dyn Devices, gates: &[G
                     .is_some_and(|s| (s.uuid, s.raid_disks as usize, s.present()) == (array.uuid, active, active))
             }
             Layer::Crypt(i) => {
-                let wanted = plan.crypts()[i].uuid.to_string();
-                luks::read(&place).map_err(failed(device))?.is_some_and(|h| h.uuid == wanted)
+                // What only the TPM opens is made again: a half-made one may be sealed to nothing yet.
+                let crypt = &plan.crypts()[i];
+                let opens = crypt.keys.iter().any(|k| matches!(k, Key::Secret(_)));
+                let wanted = crypt.uuid.to_string();
+                opens && luks::read(&place).map_err(failed(device))?.is_some_and(|h| h.uuid == wanted)
             }
             Layer::Group(i) => {
                 let group = &plan.groups()[i];

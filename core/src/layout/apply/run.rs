@@ -2,7 +2,7 @@
 
 use super::backend::{Backend, Devices};
 use super::bootloader::{self, BootSector, Prepared, nvram};
-use super::devices::Kernel;
+use super::devices::{Kernel, tpm};
 use super::gpt::{self, BootCode};
 use super::journal::{Header, Journal, Log};
 use super::offline::Offline;
@@ -65,7 +65,10 @@ impl<'a> Run<'a> {
         let (plan, options, task) = (self.plan, self.options, self.task);
         let nodes = self.work.as_ref().map(mount::Workplace::nodes);
         let mut devices: Box<dyn Devices + '_> = match (options.backend, &nodes) {
-            (Backend::Kernel, Some(nodes)) => Box::new(Kernel::new(plan, &options.secrets, nodes, &stop)?),
+            (Backend::Kernel, Some(nodes)) => {
+                let tpm = options.tpm.as_deref().unwrap_or(tpm::AUTO);
+                Box::new(Kernel::new(plan, &options.secrets, tpm, nodes, &stop)?)
+            }
             _ => Box::new(Offline::new(plan, nodes, task, &stop)?),
         };
         match self.make(&mut *devices, &stop) {
@@ -281,6 +284,10 @@ impl<'a> Run<'a> {
         self.log.step("install", || Ok(()), install)?;
         self.task.check()?;
         let mut prepared = None;
+        if let (None, Some(root)) = (&self.plan.boot, self.plan.mounted_at("/")) {
+            let facts = bootloader::planned::without_loader(self.plan, root.filesystem);
+            bootloader::configure(&facts, &target).map_err(in_step("configure"))?;
+        }
         if let Some(planned) = &self.plan.boot {
             self.task.stage("bootloader", 0, Unit::Steps);
             let prepare = || {

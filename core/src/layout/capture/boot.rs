@@ -13,11 +13,7 @@ impl Draft<'_> {
         let set = self.sets.keys().find(|s| has(s, "esp") || has(s, "bios-boot")).cloned();
         let Some(set) = set else { return };
         let (uefi, bios) = (has(&set, "esp"), has(&set, "bios-boot"));
-        let rooted = |f: &crate::layout::spec::Filesystem| {
-            let subvolumes = f.subvolumes.values().filter_map(|s| s.mount.as_ref());
-            f.mount.iter().chain(subvolumes).any(|m| m.at == "/")
-        };
-        if !self.spec.filesystems.values().any(rooted) {
+        if !self.spec.filesystems.values().any(|f| f.is_mounted_at("/")) {
             let text = "where the root is mounted is not known: no boot loader is in this document";
             self.notes.push(text.to_owned());
             return;

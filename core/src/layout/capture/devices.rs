@@ -2,6 +2,7 @@
 
 use super::Draft;
 use super::names::{is_name, unique};
+use crate::layout::foreign::foreign_crypttab_option;
 use crate::layout::observed::{Array, Group, Node, Volume as Seen};
 use crate::layout::ondisk::md;
 use crate::layout::size::Size;
@@ -122,8 +123,12 @@ impl Draft<'_> {
         if crypt.open.is_none() {
             self.notes.push(format!("{what} is not open: what is in it is not in this document"));
         }
-        let made = |o: &&String| *o != "luks" && *o != "tpm2-device=auto";
-        let options = line.map(|l| l.options.iter().filter(made).cloned().collect()).unwrap_or_default();
+        let made = |o: &&String| matches!(o.as_str(), "luks" | "tpm2-device=auto" | "initramfs");
+        let own: Vec<String> = line.into_iter().flat_map(|l| &l.options).filter(|o| !made(o)).cloned().collect();
+        let (foreign, options): (Vec<_>, Vec<_>) = own.into_iter().partition(|o| foreign_crypttab_option(o));
+        for option in foreign {
+            self.notes.push(format!("{what}: the option {option} of crypttab cannot stand in a document"));
+        }
         let luks = Luks {
             on,
             version: 2,

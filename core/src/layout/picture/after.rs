@@ -2,7 +2,7 @@
 
 use super::band::{Mark, NAME, PLAIN, STRONG, Segment, Tone};
 use super::now::GAP;
-use crate::layout::plan::{Device, Layer, Plan, PlannedArray, PlannedFilesystem, PlannedPartition};
+use crate::layout::plan::{Device, Layer, Plan, PlannedArray, PlannedFilesystem, PlannedMount, PlannedPartition};
 use crate::layout::spec::FsType;
 use crate::units::human;
 
@@ -52,7 +52,7 @@ impl Plan {
         match self.purpose(device) {
             Purpose::Filesystem(fs) => {
                 let mut lines = vec![(PLAIN, labelled(fs))];
-                lines.extend(fs.mount.as_ref().map(|m| (STRONG, format!("at {}", m.at))));
+                lines.extend(fs.mounts().map(|m| (STRONG, place_line(&m))));
                 lines
             }
             Purpose::Copy(fs) => vec![(PLAIN, labelled(fs)), (PLAIN, "a copy".to_owned())],
@@ -150,6 +150,12 @@ impl Plan {
         let tone = self.purpose(device).tone();
         Segment { size: p.length, tone, mark, number: Some(p.number), lines, tip }
     }
+}
+
+/// Where something is mounted, with the subvolume that it is.
+fn place_line(mounted: &PlannedMount<'_>) -> String {
+    let of = mounted.subvolume.map(|name| format!(" ({name})")).unwrap_or_default();
+    format!("at {}{of}", mounted.mount.at)
 }
 
 /// Type and label of a filesystem.

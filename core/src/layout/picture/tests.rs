@@ -416,7 +416,7 @@ fn pictures_are_what_they_were() {
         assert!(
             words.contains(&format!("Layout {}", plan.layout_name()).as_str()) && words.contains(&"token 4f2a-91c0")
         );
-        for mount in plan.mounts().iter().map(|(_, m)| format!("at {}", m.at)) {
+        for mount in plan.mounts().iter().map(|m| format!("at {}", m.mount.at)) {
             assert!(words.iter().any(|w| w.contains(&mount)), "{name} without {mount}");
         }
         for disk in plan.disks() {

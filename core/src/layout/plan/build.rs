@@ -1,10 +1,15 @@
 //! Out of sizes and identities: the devices and filesystems of a plan, from the ground up.
 
-use super::{Device, Layer, Plan, PlannedArray, PlannedCrypt, PlannedFilesystem, PlannedGroup, PlannedVolume};
+use super::{
+    Device, Layer, Plan, PlannedArray, PlannedCrypt, PlannedFilesystem, PlannedGroup, PlannedSubvolume, PlannedVolume,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::ondisk::lvm;
+use crate::layout::profile::{Readers, Series};
 use crate::layout::solve::Solved;
-use crate::layout::spec::{Bitmap, FsType, Level, Luks, Raid, Raid10Layout, Ref, VolumeGroup, VolumeKind};
+use crate::layout::spec::{
+    Bitmap, Filesystem, FsType, Level, Loader, Luks, Raid, Raid10Layout, Ref, VolumeGroup, VolumeKind,
+};
 use crate::layout::stack::{Object, Stack};
 use crate::layout::token;
 use crate::units::ByteSize;
@@ -18,10 +23,12 @@ pub(super) struct Builder<'a> {
     stack: &'a Stack,
     solved: &'a Solved,
     made: HashMap<Object, Vec<Device>>,
+    /// The oldest kernel that has to read the filesystems.
+    kernel: Series,
 }
 
 impl<'a> Builder<'a> {
-    pub(super) fn new(plan: &'a mut Plan, stack: &'a Stack, solved: &'a Solved) -> Self {
+    pub(super) fn new(plan: &'a mut Plan, stack: &'a Stack, solved: &'a Solved, kernel: Series) -> Self {
         let mut made: HashMap<Object, Vec<Device>> = HashMap::new();
         for (disk, d) in plan.disks.iter().enumerate() {
             for (partition, p) in d.partitions.iter().enumerate() {
@@ -29,7 +36,7 @@ impl<'a> Builder<'a> {
                 made.entry(object).or_default().push(Device::Partition { disk, partition });
             }
         }
-        Self { plan, stack, solved, made }
+        Self { plan, stack, solved, made, kernel }
     }
 
     pub(super) fn build(mut self) -> Result<()> {
@@ -123,10 +130,16 @@ impl<'a> Builder<'a> {
 
     /// Whether what stands on an object is where GRUB finds the kernel.
     fn grub_opens(&self, object: &Object) -> bool {
-        let filesystems = &self.plan.spec.filesystems;
-        let mounted = |at: &str| filesystems.iter().find(|(_, f)| f.mount.as_ref().is_some_and(|m| m.at == at));
-        let kernel = mounted("/boot").or_else(|| mounted("/")).map(|(id, _)| Object::Filesystem(id.clone()));
-        self.plan.spec.boot.is_some() && kernel.is_some_and(|k| self.stack.burden(object).contains(&k))
+        let kernel = self.kernels().map(|id| Object::Filesystem(id.to_owned()));
+        kernel.is_some_and(|k| self.stack.burden(object).contains(&k))
+    }
+
+    /// The filesystem that GRUB finds the kernel in.
+    fn kernels(&self) -> Option<&str> {
+        let spec = &self.plan.spec;
+        spec.boot.as_ref().filter(|b| b.loader == Loader::Grub2)?;
+        let mounted = |at: &str| spec.filesystems.iter().find(|(_, f)| f.is_mounted_at(at));
+        mounted("/boot").or_else(|| mounted("/")).map(|(id, _)| id.as_str())
     }
 
     fn group(&mut self, name: &str, group: &VolumeGroup) -> Result<()> {
@@ -183,7 +196,7 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    fn filesystem(&mut self, id: &str, fs: &crate::layout::spec::Filesystem) -> Result<()> {
+    fn filesystem(&mut self, id: &str, fs: &Filesystem) -> Result<()> {
         let seed = self.plan.seed;
         let path = format!("filesystems.{id}");
         let derived = |path: &str| match fs.kind {
@@ -206,10 +219,20 @@ impl<'a> Builder<'a> {
             mirrors: mirrors.collect(),
             label: fs.label.clone(),
             arguments: fs.mkfs.clone(),
+            readers: Readers::of(fs.profile, self.kernel, self.kernels() == Some(id)),
             mount: fs.mount.clone(),
+            subvolumes: subvolumes(fs),
         });
         Ok(())
     }
+}
+
+/// A parent before what is in it, whatever the order of the document.
+fn subvolumes(fs: &Filesystem) -> Vec<PlannedSubvolume> {
+    let planned = fs.subvolumes.iter().map(|(name, s)| PlannedSubvolume { name: name.clone(), mount: s.mount.clone() });
+    let mut list: Vec<_> = planned.collect();
+    list.sort_by_key(|s| s.name.matches('/').count());
+    list
 }
 
 fn unsolved(path: &str) -> Error {

@@ -1,27 +1,30 @@
 //! What the installed system has to know: its filesystems, arrays and encrypted devices, and the kernel its root.
 
-use super::{Device, Plan, PlannedFilesystem};
-use crate::layout::spec::{FsType, Key, Mount};
+use super::{Device, Plan, PlannedFilesystem, PlannedMount};
+use crate::layout::apply::bootloader::{self, planned};
+use crate::layout::spec::FsType;
 
 impl Plan {
     /// The lines of `/etc/fstab`, without line ends.
     #[must_use]
     pub fn fstab_lines(&self) -> Vec<String> {
-        let mounted = self.mounts().into_iter().map(|(fs, mount)| {
+        let mounted = self.mounts().into_iter().map(|mounted| {
+            let PlannedMount { filesystem: fs, mount, .. } = mounted;
             let pass = match (mount.at.as_str(), fs.kind) {
                 (_, FsType::Xfs | FsType::Btrfs | FsType::Swap) => 0,
                 ("/", _) => 1,
                 _ => 2,
             };
-            let options = self.mount_options(fs, mount).join(",");
+            let options = self.mount_options(mounted).join(",");
             format!("UUID={} {} {} {options} 0 {pass}", fs.uuid, mount.at, fs.kind.name())
         });
         let swap = self.filesystems.iter().filter(|f| f.kind == FsType::Swap);
         mounted.chain(swap.map(|f| format!("UUID={} none swap sw 0 0", f.uuid))).collect()
     }
 
-    fn mount_options(&self, fs: &PlannedFilesystem, mount: &Mount) -> Vec<String> {
-        let mut options = mount.options.clone();
+    fn mount_options(&self, mounted: PlannedMount<'_>) -> Vec<String> {
+        let PlannedMount { filesystem: fs, mount, .. } = mounted;
+        let mut options = mounted.options();
         if fs.kind == FsType::Vfat && options.is_empty() {
             // What an ESP carries is nobody's business but root's, and FAT keeps no modes.
             options.push("umask=0077".to_owned());
@@ -50,11 +53,11 @@ impl Plan {
     /// loader adds the arrays, volumes and encrypted devices that it has to start.
     #[must_use]
     pub fn boot_cmdline(&self) -> String {
-        let root = self.mounts().into_iter().find(|(_, m)| m.at == "/");
-        let Some((fs, _)) = root else { return String::new() };
-        let root = [format!("root={}", self.root_source(fs)), "ro".to_owned()];
+        let Some(root) = self.mounted_at("/") else { return String::new() };
+        let flags = root.subvolume_option().map(|option| format!("rootflags={option}"));
+        let root = [format!("root={}", self.root_source(root.filesystem)), "ro".to_owned()].into_iter().chain(flags);
         let words = self.spec.boot.iter().flat_map(|b| b.cmdline.iter().cloned());
-        root.into_iter().chain(words).collect::<Vec<_>>().join(" ")
+        root.chain(words).collect::<Vec<_>>().join(" ")
     }
 
     /// What the kernel is told of its root.
@@ -69,25 +72,13 @@ impl Plan {
     /// The lines of `mdadm.conf`, without line ends; none without arrays.
     #[must_use]
     pub fn mdadm_lines(&self) -> Vec<String> {
-        let line = |a: &super::PlannedArray| {
-            format!("ARRAY /dev/md/{} metadata={} UUID={}", a.name, a.metadata.name(), a.md_uuid())
-        };
-        self.arrays.iter().map(line).collect()
+        planned::arrays(self).iter().map(bootloader::Array::line).collect()
     }
 
-    /// The lines of `/etc/crypttab`, without line ends; none without encrypted devices.
+    /// The lines of `/etc/crypttab`, without line ends; none without encrypted devices. Where initramfs-tools opens the
+    /// root, its line says so too.
     #[must_use]
     pub fn crypttab_lines(&self) -> Vec<String> {
-        let line = |c: &super::PlannedCrypt| {
-            let mut options = c.options.clone();
-            if !options.iter().any(|o| o == "luks") {
-                options.insert(0, "luks".to_owned());
-            }
-            if c.keys.iter().any(|k| matches!(k, Key::Tpm2 { .. })) {
-                options.push("tpm2-device=auto".to_owned());
-            }
-            format!("{} UUID={} none {}", c.name(), c.uuid, options.join(","))
-        };
-        self.crypts.iter().map(line).collect()
+        planned::luks(self).iter().map(|l| l.line(false)).collect()
     }
 }

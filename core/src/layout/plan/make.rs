@@ -3,14 +3,14 @@
 use super::build::Builder;
 use super::{Device, Plan, PlanOptions, PlannedBoot, PlannedDisk, PlannedPartition};
 use crate::error::{Error, Result};
-use crate::layout::apply::Journal;
+use crate::layout::apply::{Journal, bootloader};
 use crate::layout::device::Facts;
 use crate::layout::diagnostic::{Diagnostic, Severity};
 use crate::layout::select::{self, Choice, Disks};
 use crate::layout::solve::{self, DiskSize, Ground, Solved};
 use crate::layout::spec::{Firmware, Spec, Wipe};
 use crate::layout::stack::{Object, Stack};
-use crate::layout::{Layout, gate, token, unchanged};
+use crate::layout::{Layout, gate, profile, token, unchanged};
 use crate::sys::{memory, sysfs};
 use crate::units::{ByteSize, human};
 use indexmap::IndexMap;
@@ -62,7 +62,7 @@ impl Plan {
             differences: None,
             token: String::new(),
         };
-        Builder::new(&mut plan, &stack, &solved).build()?;
+        Builder::new(&mut plan, &stack, &solved, profile::kernel_of(options.image.as_ref())).build()?;
         if options.image.is_none() {
             unchanged::settle(&mut plan);
         }
@@ -72,6 +72,7 @@ impl Plan {
         }
         plan.boot = boot(&plan, &mut found);
         image_needs(options, &plan, &mut found);
+        starts_by_entry(&plan, &mut found);
         refuse(layout, &mut found)?;
         plan.warnings = found;
         plan.steps = if plan.is_unchanged() { Vec::new() } else { plan.make_steps() };
@@ -94,10 +95,7 @@ fn not_yet(spec: &Spec) -> Vec<Diagnostic> {
     let arrays = spec.raid.iter().filter_map(|(n, r)| kept(r.preserve, format!("raid.{n}.preserve")));
     let filesystems =
         spec.filesystems.iter().filter_map(|(n, f)| kept(f.preserve, format!("filesystems.{n}.preserve")));
-    let subvolumes = spec.filesystems.iter().filter(|(_, f)| !f.subvolumes.is_empty());
-    let subvolumes = subvolumes.map(|(n, _)| format!("filesystems.{n}.subvolumes"));
-    let never = (!spec.policy.never_touch.is_empty()).then(|| "policy.never-touch".to_owned());
-    let paths = disks.chain(partitions).chain(arrays).chain(filesystems).chain(subvolumes).chain(never);
+    let paths = disks.chain(partitions).chain(arrays).chain(filesystems);
     paths.map(|path| Diagnostic::error("L005", path, "this version of libcv does not plan it yet")).collect()
 }
 
@@ -154,6 +152,7 @@ fn look(
     let (of_writing, of_disk): (Vec<_>, Vec<_>) = gate::inspect(&facts, &path).into_iter().partition(is_of_writing);
     in_use.extend(of_writing);
     found.extend(of_disk);
+    found.extend(select::never_touched(&spec.policy, &facts, &path));
     if let Some(sector) = wanted.filter(|s| *s != facts.sector) {
         let (name, has) = (facts.path.display(), facts.sector);
         let text = format!("set {} wants sectors of {sector} bytes, {name} has {has}", choice.set);
@@ -238,8 +237,12 @@ fn place(
 fn boot(plan: &Plan, found: &mut Vec<Diagnostic>) -> Option<PlannedBoot> {
     let spec = &plan.spec;
     let boot = spec.boot.as_ref()?;
-    let at = |path: &str| plan.filesystems.iter().position(|f| f.mount.as_ref().is_some_and(|m| m.at == path));
-    let root = at("/")?;
+    let at = |path: &str| plan.filesystems.iter().position(|f| f.is_mounted_at(path));
+    let Some(root) = at("/") else {
+        let text = "no filesystem is mounted at /: no boot loader is installed";
+        found.push(Diagnostic::warning("F232", "boot", text).hint("policy.no-root says that it is meant"));
+        return None;
+    };
     let disks: Vec<usize> = (0..plan.disks.len()).filter(|d| plan.disks[*d].set == boot.install_on).collect();
     let planned = PlannedBoot {
         firmwares: firmwares(plan, &disks),
@@ -248,8 +251,18 @@ fn boot(plan: &Plan, found: &mut Vec<Diagnostic>) -> Option<PlannedBoot> {
         root,
         boot: at("/boot").unwrap_or(root),
         words: boot.cmdline.clone(),
+        secure_boot: boot.secure_boot,
+        removable_fallback: boot.removable_fallback,
         nvram: boot.nvram,
     };
+    if planned.firmwares.contains(&Firmware::Uefi) && bootloader::planned::esp(plan).is_none() {
+        let text = format!(
+            "UEFI needs a vfat filesystem that is mounted, on the \"esp\" partition of set {}",
+            boot.install_on
+        );
+        let d = Diagnostic::error("L120", "boot.install-on", text);
+        found.push(d.hint("mount it, as in mount: {at: /boot/efi}, or say what it is for: firmware: [bios]"));
+    }
     if planned.firmwares.contains(&Firmware::Bios) {
         bios_reads(plan, &planned, found);
     }
@@ -289,6 +302,16 @@ fn bios_reads(plan: &Plan, boot: &PlannedBoot, found: &mut Vec<Diagnostic>) {
     }
 }
 
+/// An image file has no firmware that could have an entry.
+fn starts_by_entry(plan: &Plan, found: &mut Vec<Diagnostic>) {
+    let Some(boot) = plan.boot.as_ref().filter(|b| b.firmwares.contains(&Firmware::Uefi)) else { return };
+    if !boot.removable_fallback && boot.disks.iter().any(|d| plan.disks[*d].is_file()) {
+        let text = "an image file starts with UEFI by the fallback path only, and it gets none";
+        let d = Diagnostic::warning("F233", "boot.removable-fallback", text);
+        found.push(d.hint("make an entry in the firmware that gets the disk, or leave removable-fallback"));
+    }
+}
+
 /// What the image says it needs.
 fn image_needs(options: &PlanOptions, plan: &Plan, found: &mut Vec<Diagnostic>) {
     let Some(needs) = options.image.as_ref().and_then(|i| i.facts.as_ref()).and_then(|f| f["needs"]["rootfs"].as_str())
@@ -296,8 +319,7 @@ fn image_needs(options: &PlanOptions, plan: &Plan, found: &mut Vec<Diagnostic>) 
         return;
     };
     let Ok(needs) = needs.parse::<ByteSize>() else { return };
-    let root = plan.filesystems.iter().find(|f| f.mount.as_ref().is_some_and(|m| m.at == "/"));
-    if let Some(root) = root {
+    if let Some(root) = plan.mounted_at("/").map(|m| m.filesystem) {
         let has = plan.glance(root.on).size;
         if has < needs.bytes() {
             let text = format!("the image needs {} in /, the layout gives {}", human(needs.bytes()), human(has));

@@ -1,8 +1,9 @@
 //! What a plan does, step by step, for people and programs that decide about it.
 
 use super::{Layer, Plan, PlannedDisk};
-use crate::layout::apply::{devices, mkfs};
+use crate::layout::apply::{devices, mkfs, subvolumes};
 use crate::layout::spec::{Loader, Wipe};
+use std::path::Path;
 
 /// How bad it is to do a step by mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,11 +90,17 @@ impl Plan {
         }
         for fs in &self.filesystems {
             let on = self.references(fs.places().map(|(d, _)| d));
-            let title = format!("make {} \"{}\" on {on}", fs.kind.name(), fs.id);
-            let call = |(device, uuid)| mkfs::call(self, fs, device, uuid, self.glance(device).path.as_ref()).preview();
-            steps.push(Step::making(format!("mkfs:{}", fs.id), title, fs.places().map(call).collect()));
+            let mut title = format!("make {} \"{}\" on {on}", fs.kind.name(), fs.id);
+            if !fs.subvolumes.is_empty() {
+                let names: Vec<&str> = fs.subvolumes.iter().map(|s| s.name.as_str()).collect();
+                title.push_str(&format!(" with the subvolumes {}", names.join(", ")));
+            }
+            let call =
+                |(device, uuid)| mkfs::call(self, fs, device, uuid, self.glance(device).path.as_ref(), None).preview();
+            let made = subvolumes::calls(fs, Path::new("/")).into_iter().map(|call| call.preview());
+            steps.push(Step::making(format!("mkfs:{}", fs.id), title, fs.places().map(call).chain(made).collect()));
         }
-        let mounted: Vec<&str> = self.mounts().iter().map(|(_, m)| m.at.as_str()).collect();
+        let mounted: Vec<&str> = self.mounts().iter().map(|m| m.mount.at.as_str()).collect();
         if !mounted.is_empty() {
             let title = format!("mount {} and install what is deployed, if anything is", mounted.join(", "));
             steps.push(Step::harmless("install", title));

@@ -21,6 +21,7 @@ mod rules;
 
 pub use keep::{Keep, KeepFacts};
 pub use named::{Choice, Disks, Named, choose};
+pub(super) use protect::never_touched;
 
 use super::diagnostic::Diagnostic;
 use super::inventory::Inventory;

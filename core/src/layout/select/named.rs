@@ -70,14 +70,17 @@ pub fn choose(spec: &Spec, positions: &Positions, given: &Disks) -> Result<Vec<C
     let named: Vec<Named> =
         given.iter().flat_map(|(set, paths)| paths.iter().map(move |path| Named::look(set, path))).collect();
     let matches = |(set, disks): (&String, &DiskSet)| disks.matching.is_some() && !given.contains_key(set);
-    let inventory = if spec.disks.iter().any(matches) {
+    let (matched, guarded) = (spec.disks.iter().any(matches), !spec.policy.never_touch.is_empty());
+    let inventory = if matched || (guarded && named.iter().any(|n| n.number.is_some())) {
         Inventory::of_this_machine()
     } else {
         Inventory { schema: SchemaId::V1, machine: Machine::default(), disks: Vec::new() }
     };
     // Of a document with a circle nothing is planned.
     let keep = Stack::of(spec).map(|stack| Keep::of(spec, &stack)).unwrap_or_default();
-    let request = Request { spec, inventory: &inventory, named: &named, keep: &keep, options: Options::default() };
+    // Looked at for the policy alone: who uses them is found when the plan looks at them.
+    let options = if matched { Options::default() } else { Options { allow_in_use: true, allow_held: true } };
+    let request = Request { spec, inventory: &inventory, named: &named, keep: &keep, options };
     let placed = |mut found: Vec<Diagnostic>| {
         for d in &mut found {
             let place = positions.place(&d.path);

@@ -2,8 +2,13 @@
 
 use super::Options;
 use super::rules;
-use crate::layout::inventory::{Disk, How};
+use crate::layout::device::Facts;
+use crate::layout::diagnostic::Diagnostic;
+use crate::layout::inventory::{Content, Disk, How};
 use crate::layout::spec::{Match, NeverTouch, Policy};
+
+/// What is said of a disk that the policy names.
+const MEANT: &str = "the document says that it is not touched";
 
 /// Why a disk is left out although its rules fit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,8 +51,7 @@ pub(super) fn protection(disk: &Disk, policy: &Policy, options: Options, is_kept
         |code, reason: String, hint: &str| Some(Protection { code, reason, hint: hint.to_owned(), is_meant: false });
     if let Some(rule) = policy.never_touch.iter().find(|n| applies(n, disk)) {
         let reason = format!("policy.never-touch: {}", describe(rule));
-        let hint = "the document says that it is not touched".to_owned();
-        return Some(Protection { code: "F204", reason, hint, is_meant: true });
+        return Some(Protection { code: "F204", reason, hint: MEANT.to_owned(), is_meant: true });
     }
     if disk.lacks_a_map() {
         let paths = disk.multipath.iter().flat_map(|m| &m.paths).map(|p| p.name.as_str());
@@ -92,19 +96,37 @@ pub(super) fn protection(disk: &Disk, policy: &Policy, options: Options, is_kept
     None
 }
 
-/// Whether every key that is given holds.
+/// The finding about an image file that the policy names by what it carries; others are known from the inventory.
+pub(in crate::layout) fn never_touched(policy: &Policy, facts: &Facts, path: &str) -> Option<Diagnostic> {
+    let content = Content::new(&facts.contents, &facts.fingerprint);
+    let rule = policy.never_touch.iter().find(|rule| holds(rule, Some(&content), &[], None, None))?;
+    let text = format!("{} is protected: policy.never-touch: {}", facts.path.display(), describe(rule));
+    Some(Diagnostic::error("F204", path, text).hint(MEANT))
+}
+
+/// Whether a rule names a disk.
 fn applies(rule: &NeverTouch, disk: &Disk) -> bool {
-    let labels = disk.content.iter().flat_map(rules::labels).collect::<Vec<_>>();
+    holds(rule, disk.content.as_ref(), &disk.by_id, disk.serial.as_deref(), disk.model.as_deref())
+}
+
+/// Whether every key that is given holds.
+fn holds(
+    rule: &NeverTouch,
+    content: Option<&Content>,
+    by_id: &[String],
+    serial: Option<&str>,
+    model: Option<&str>,
+) -> bool {
+    let labels = content.into_iter().flat_map(rules::labels).collect::<Vec<_>>();
     // `LVM2_member` is called by its first word as well.
-    let kinds = disk.content.iter().flat_map(|c| &c.signatures).map(|m| m.kind.as_str());
+    let kinds = content.into_iter().flat_map(|c| &c.signatures).map(|m| m.kind.as_str());
     let kinds = kinds.flat_map(|k| [k, k.split('_').next().unwrap_or(k)]).collect::<Vec<_>>();
-    let by_id = disk.by_id.iter().map(String::as_str).collect::<Vec<_>>();
     let all = [
         (&rule.label, labels),
         (&rule.signature, kinds),
-        (&rule.by_id, by_id),
-        (&rule.serial, disk.serial.as_deref().into_iter().collect()),
-        (&rule.model, disk.model.as_deref().into_iter().collect()),
+        (&rule.by_id, by_id.iter().map(String::as_str).collect()),
+        (&rule.serial, serial.into_iter().collect()),
+        (&rule.model, model.into_iter().collect()),
     ];
     let mut given = all.iter().filter(|(patterns, _)| !patterns.is_empty()).peekable();
     given.peek().is_some() && given.all(|(patterns, texts)| rules::any_fits(patterns, texts.iter().copied()))
@@ -127,5 +149,39 @@ fn list(names: &[&str]) -> String {
         [] => "nothing".to_owned(),
         [one] => (*one).to_owned(),
         [all @ .., last] => format!("{} and {last}", all.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::layout::{Disks, Layout, PlanOptions};
+
+    /// A named image file is no disk of the inventory; what it carries protects it all the same.
+    #[test]
+    fn a_named_file_is_not_touched_either() {
+        let tmp = tempfile::tempdir().unwrap();
+        let path = tmp.path().join("d");
+        let mut swap = vec![0u8; 64 << 20];
+        swap[1024] = 1;
+        swap[1028] = 0xff;
+        swap[1052..1058].copy_from_slice(b"ceph-1");
+        swap[4086..4096].copy_from_slice(b"SWAPSPACE2");
+        std::fs::write(&path, &swap).unwrap();
+        let disks = Disks::from([("d".to_owned(), vec![path])]);
+        let plan = |rule: &str| {
+            let text = format!(
+                "schema: cv.layout/v1\nname: x\ndisks: {{d: {{}}}}\npartitions: {{d/a: {{type: linux, size: rest}}}}\n\
+                 policy: {{never-touch: [{rule}]}}\n"
+            );
+            Layout::parse(text.as_bytes(), "x").unwrap().plan(&disks, &PlanOptions::default())
+        };
+        for rule in ["{label: \"ceph*\"}", "{signature: [gpfs, swap]}", "{label: \"ceph-?\", signature: swap}"] {
+            let e = plan(rule).unwrap_err();
+            assert_eq!((&e.facts()["code"], e.kind()), (&"F204".into(), crate::ErrorKind::Refused), "{rule}: {e}");
+            assert!(e.message().contains("policy.never-touch"), "{e}");
+        }
+        for rule in ["{label: other}", "{label: \"ceph*\", signature: xfs}", "{serial: \"*\"}"] {
+            assert!(plan(rule).is_ok(), "{rule}");
+        }
     }
 }

@@ -562,9 +562,10 @@ fn boot() -> impl Strategy<Value = Boot> {
         |(grub, secure_boot, update, keep_pxe_first, removable_fallback, cmdline)| Boot {
             loader: if grub { Loader::Grub2 } else { Loader::SystemdBoot },
             install_on: String::new(),
-            secure_boot,
+            // systemd-boot is started without shim.
+            secure_boot: if grub || secure_boot != SecureBoot::Shim { secure_boot } else { SecureBoot::Auto },
             nvram: Nvram { update, keep_pxe_first },
-            removable_fallback,
+            removable_fallback: removable_fallback || !update,
             cmdline,
         },
     )

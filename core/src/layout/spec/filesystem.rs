@@ -43,6 +43,15 @@ pub struct Filesystem {
     pub preserve: Preserve,
 }
 
+impl Filesystem {
+    /// Whether it, or a subvolume of it, is mounted there.
+    #[must_use]
+    pub fn is_mounted_at(&self, path: &str) -> bool {
+        let subvolumes = self.subvolumes.values().filter_map(|s| s.mount.as_ref());
+        self.mount.iter().chain(subvolumes).any(|m| m.at == path)
+    }
+}
+
 /// Which features a filesystem is made with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]

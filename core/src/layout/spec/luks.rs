@@ -43,6 +43,14 @@ pub enum Key {
     },
 }
 
+impl Key {
+    /// Whether it is the TPM that gives it.
+    #[must_use]
+    pub const fn is_tpm2(&self) -> bool {
+        matches!(self, Self::Tpm2 { .. })
+    }
+}
+
 fn version() -> u32 {
     2
 }

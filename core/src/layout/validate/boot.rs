@@ -2,7 +2,7 @@
 
 use super::{Validator, is_thin};
 use crate::layout::diagnostic::Diagnostic;
-use crate::layout::spec::{Boot, Filesystem, Firmware, FsType, Level, Loader, Metadata, Nvram, Profile, SecureBoot};
+use crate::layout::spec::{Boot, Firmware, FsType, Level, Loader, Metadata, Nvram, Profile, SecureBoot};
 use crate::layout::stack::{Object, Stack};
 
 impl Validator<'_> {
@@ -68,7 +68,22 @@ impl Validator<'_> {
             let text = "systemd-boot starts with UEFI only, and firmware names bios";
             self.wrong_with_hint("L141", "boot.loader", text, "write loader: grub2, or firmware: [uefi]");
         }
+        if boot.loader == Loader::SystemdBoot && boot.secure_boot == SecureBoot::Shim {
+            self.means_nothing("boot.secure-boot".to_owned(), "systemd-boot is started without shim");
+        }
+        if !boot.removable_fallback && !boot.nvram.update && spec.firmware.contains(&Firmware::Uefi) {
+            let text = "nothing would start it: it gets no entry in the firmware, and the fallback path has no loader";
+            self.wrong_with_hint(
+                "L142",
+                "boot.removable-fallback",
+                text,
+                "leave one of removable-fallback and nvram.update",
+            );
+        }
         if spec.firmware == [Firmware::Bios] {
+            if !boot.removable_fallback {
+                self.means_nothing("boot.removable-fallback".to_owned(), "BIOS has no fallback path");
+            }
             if boot.secure_boot == SecureBoot::Shim {
                 self.means_nothing("boot.secure-boot".to_owned(), "there is no secure boot without UEFI");
             }
@@ -119,19 +134,22 @@ impl Validator<'_> {
     /// GRUB reads the kernels from `/boot`, or from `/` where that is one filesystem with it.
     fn grub_reads(&mut self, stack: &Stack) {
         let spec = self.spec;
-        let mounted = |at: &str| {
-            let here = |fs: &Filesystem| {
-                let subvolumes = fs.subvolumes.values().filter_map(|s| s.mount.as_ref());
-                fs.mount.iter().chain(subvolumes).any(|m| m.at == at)
-            };
-            spec.filesystems.iter().find(|(_, fs)| here(fs))
-        };
+        let mounted = |at: &str| spec.filesystems.iter().find(|(_, fs)| fs.is_mounted_at(at));
         let (shown, (id, fs)) = match (mounted("/boot"), mounted("/")) {
             (Some(fs), _) => ("/boot", fs),
             (None, Some(fs)) => ("/, with /boot in it,", fs),
             (None, None) => return,
         };
         let path = format!("filesystems.{id}");
+        // What it is called stands in GRUB's menu and on the command line.
+        for (name, subvolume) in &fs.subvolumes {
+            let early = subvolume.mount.as_ref().is_some_and(|m| matches!(m.at.as_str(), "/" | "/boot"));
+            if early && !command_line_word(name) {
+                let text = format!("the kernel's command line cannot name the subvolume \"{name}\"");
+                let hint = "use letters, digits and .,:=/@%+-_ only";
+                self.wrong_with_hint("L137", format!("{path}.subvolumes.{name}"), text, hint);
+            }
+        }
         for object in stack.foundation(&Object::Filesystem(id.clone())) {
             let (text, hint) = match object {
                 Object::Raid(name) => match spec.raid.get(name).map(|r| r.level) {

@@ -17,6 +17,8 @@ pub enum Program {
     MkfsXfs,
     /// Makes btrfs.
     MkfsBtrfs,
+    /// Makes subvolumes of btrfs.
+    Btrfs,
     /// Makes FAT.
     MkfsVfat,
     /// Makes swap space.
@@ -27,6 +29,10 @@ pub enum Program {
     Lvm,
     /// Makes and opens encrypted devices.
     Cryptsetup,
+    /// Lets the TPM open encrypted devices.
+    SystemdCryptenroll,
+    /// Answers the questions that packages of Debian and Ubuntu ask.
+    DebconfSetSelections,
     /// Builds the core of GRUB.
     GrubMkimage,
     /// Copies files into FAT.
@@ -55,11 +61,14 @@ impl Program {
             Self::MkfsExt4 => (&["mkfs.ext4"], "e2fsprogs", "e2fsprogs"),
             Self::MkfsXfs => (&["mkfs.xfs"], "xfsprogs", "xfsprogs"),
             Self::MkfsBtrfs => (&["mkfs.btrfs"], "btrfs-progs", "btrfs-progs"),
+            Self::Btrfs => (&["btrfs"], "btrfs-progs", "btrfs-progs"),
             Self::MkfsVfat => (&["mkfs.vfat"], "dosfstools", "dosfstools"),
             Self::Mkswap => (&["mkswap"], "util-linux", "util-linux"),
             Self::Mdadm => (&["mdadm"], "mdadm", "mdadm"),
             Self::Lvm => (&["lvm"], "lvm2", "lvm2"),
             Self::Cryptsetup => (&["cryptsetup"], "cryptsetup-bin", "cryptsetup"),
+            Self::SystemdCryptenroll => (&["systemd-cryptenroll"], "systemd", "systemd-udev"),
+            Self::DebconfSetSelections => (&["debconf-set-selections"], "debconf", "debconf"),
             Self::GrubMkimage => (&["grub-mkimage", "grub2-mkimage"], "grub-common", "grub2-tools"),
             Self::Mcopy => (&["mcopy"], "mtools", "mtools"),
             Self::Dracut => (&["dracut"], "dracut", "dracut"),

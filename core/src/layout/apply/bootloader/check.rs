@@ -60,7 +60,7 @@ fn check_esp(esp: &Tree, facts: &BootFacts, found: &mut Vec<Diagnostic>) -> Resu
     let place = esp.place().display();
     let is_program = |path: &str| -> Result<bool> { Ok(esp.read(path)?.is_some_and(|b| b.starts_with(b"MZ"))) };
     let fallback = in_fallback(esp, "BOOTX64.EFI");
-    if !is_program(&fallback)? {
+    if facts.removable_fallback && !is_program(&fallback)? {
         let text = format!("{place} has no program at {fallback}, which firmware without an entry starts");
         found.push(Diagnostic::error("B501", "boot", text));
     }

@@ -15,7 +15,8 @@ use super::grub::{self, Platform, no_grub};
 use super::script;
 use super::system::System;
 use super::tree::Tree;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::layout::spec::SecureBoot;
 
 const SIGNED: &str = "usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed";
 const SHIM: &str = "usr/lib/shim";
@@ -33,19 +34,29 @@ pub(super) fn install(
     let modules = grub::copy_modules(tree, system, Platform::Efi)?;
     let stub = script::stub(facts, system);
     let signed = tree.read(SIGNED)?;
-    let shim = read_first(tree, SHIMS.map(|s| format!("{SHIM}/{s}")))?;
-    let (Some(grub), Some(shim)) = (signed, shim) else {
-        if !modules {
-            return Err(no_grub(Platform::Efi));
-        }
-        let grub = grub::build(tree, facts, system, Platform::Efi, stop)?;
-        let vendor = vendor_of_id(&system.id);
-        esp.write(&format!("EFI/{vendor}/grubx64.efi"), &grub)?;
-        esp.write(&format!("EFI/{vendor}/grub.cfg"), stub.as_bytes())?;
-        // The fallback comes last: until then the disk does not start.
-        esp.write(&in_fallback(esp, "BOOTX64.EFI"), &grub)?;
-        return Ok((vendor, "grubx64.efi"));
+    let shim = match facts.secure_boot {
+        SecureBoot::None => None,
+        SecureBoot::Auto | SecureBoot::Shim => read_first(tree, SHIMS.map(|s| format!("{SHIM}/{s}")))?,
     };
+    let (signed, shim) = match (signed, shim) {
+        (Some(grub), Some(shim)) => (grub, shim),
+        _ if facts.secure_boot == SecureBoot::Shim => return Err(no_shim()),
+        (signed, _) => {
+            // With Secure Boot off a signed GRUB starts as well without shim.
+            let grub = match signed {
+                Some(grub) if !modules && facts.secure_boot == SecureBoot::None => grub,
+                _ if modules => grub::build(tree, facts, system, Platform::Efi, stop)?,
+                _ => return Err(no_grub(Platform::Efi)),
+            };
+            let vendor = vendor_of(&grub).unwrap_or_else(|| vendor_of_id(&system.id));
+            esp.write(&format!("EFI/{vendor}/grubx64.efi"), &grub)?;
+            esp.write(&format!("EFI/{vendor}/grub.cfg"), stub.as_bytes())?;
+            // The fallback comes last: until then the disk does not start.
+            fall_back(esp, facts, &[("BOOTX64.EFI", &grub)])?;
+            return Ok((vendor, "grubx64.efi"));
+        }
+    };
+    let grub = signed;
     // A signed GRUB looks for its configuration in the directory that was built into it, and nowhere else.
     let vendor = vendor_of(&grub).unwrap_or_else(|| vendor_of_id(&system.id));
     let directory = format!("EFI/{vendor}");
@@ -61,13 +72,30 @@ pub(super) fn install(
         esp.write(&format!("{directory}/BOOTX64.CSV"), &entry_for_fallback(tree, &vendor)?)?;
     }
     esp.write(&format!("{directory}/shimx64.efi"), &shim)?;
-    esp.write(&in_fallback(esp, "grub.cfg"), stub.as_bytes())?;
-    esp.write(&in_fallback(esp, "grubx64.efi"), &grub)?;
-    if let Some(bytes) = &manager {
-        esp.write(&in_fallback(esp, "mmx64.efi"), bytes)?;
-    }
-    esp.write(&in_fallback(esp, "BOOTX64.EFI"), &shim)?;
+    let mut files: Vec<(&str, &[u8])> = vec![("grub.cfg", stub.as_bytes()), ("grubx64.efi", &grub)];
+    files.extend(manager.iter().map(|bytes| ("mmx64.efi", bytes.as_slice())));
+    files.push(("BOOTX64.EFI", &shim));
+    fall_back(esp, facts, &files)?;
     Ok((vendor, "shimx64.efi"))
+}
+
+/// Puts these files, in this order, where firmware looks without an entry; where that is not wanted, takes them away.
+pub(super) fn fall_back(esp: &Tree, facts: &BootFacts, files: &[(&str, &[u8])]) -> Result<()> {
+    for (name, bytes) in files {
+        let path = in_fallback(esp, name);
+        if facts.removable_fallback {
+            esp.write(&path, bytes)?;
+        } else if esp.read(&path)?.as_deref() == Some(*bytes) {
+            esp.remove(&path)?;
+        }
+    }
+    Ok(())
+}
+
+fn no_shim() -> Error {
+    Error::unsupported("the image has no signed shim with a signed GRUB, and secure-boot: shim wants them")
+        .hint("add shim-signed and grub-efi-amd64-signed to the image")
+        .fact("code", "I302")
 }
 
 /// A path in the directory that firmware looks into without an entry; it may be there in small letters.

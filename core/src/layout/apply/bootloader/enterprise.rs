@@ -14,7 +14,7 @@
 //! anew when `/etc/default/grub` is younger.
 
 use super::bls::Entry;
-use super::efi::in_fallback;
+use super::efi::{fall_back, in_fallback};
 use super::facts::BootFacts;
 use super::initramfs::NODE;
 use super::kernels::Kernel;
@@ -23,6 +23,7 @@ use super::storage;
 use super::system::{EspConfig, System};
 use super::tree::Tree;
 use crate::error::{Error, Result};
+use crate::layout::spec::SecureBoot;
 
 /// Where images keep what belongs on an ESP, when it is not on one: newer packages, ostree, bootupd.
 const PAYLOADS: [&str; 3] = ["usr/lib/efi", "usr/lib/bootupd/updates", "usr/lib/ostree-boot/efi"];
@@ -100,7 +101,7 @@ impl Enterprise<'_> {
     /// Puts shim, GRUB and its configuration on the ESP; gives the vendor's directory.
     pub(super) fn install_efi(&self, esp: &Tree) -> Result<String> {
         let Self { tree, facts, system, config, cmdline } = *self;
-        bring_payload(tree, esp)?;
+        bring_payload(tree, esp, facts)?;
         let vendor = vendor(esp, system).ok_or_else(no_content)?;
         let directory = format!("EFI/{vendor}");
         let shim = esp.read(&format!("{directory}/shimx64.efi"))?.ok_or_else(no_content)?;
@@ -122,11 +123,20 @@ impl Enterprise<'_> {
         }
         // The one path that needs no entry in the firmware. fbx64.efi makes an entry out of the CSV; where the packages do
         // not bring it, shim starts the GRUB beside it.
-        if !esp.exists(&in_fallback(esp, "fbx64.efi")) {
-            esp.write(&in_fallback(esp, "grubx64.efi"), &grub)?;
-        }
-        if !esp.exists(&in_fallback(esp, "BOOTX64.EFI")) {
-            esp.write(&in_fallback(esp, "BOOTX64.EFI"), &shim)?;
+        match (facts.removable_fallback, facts.secure_boot) {
+            // The packages have put their shim there.
+            (false, _) => {
+                fall_back(esp, facts, &[("BOOTX64.EFI", &shim), ("BOOTX64.EFI", &grub), ("grubx64.efi", &grub)])?;
+            }
+            (true, SecureBoot::None) => fall_back(esp, facts, &[("BOOTX64.EFI", &grub)])?,
+            (true, SecureBoot::Auto | SecureBoot::Shim) => {
+                if !esp.exists(&in_fallback(esp, "fbx64.efi")) {
+                    fall_back(esp, facts, &[("grubx64.efi", &grub)])?;
+                }
+                if !esp.exists(&in_fallback(esp, "BOOTX64.EFI")) {
+                    fall_back(esp, facts, &[("BOOTX64.EFI", &shim)])?;
+                }
+            }
         }
         Ok(vendor)
     }
@@ -170,14 +180,16 @@ impl Enterprise<'_> {
 }
 
 /// Copies what the image keeps beside its ESP, where the ESP does not have it.
-fn bring_payload(tree: &Tree, esp: &Tree) -> Result<()> {
+fn bring_payload(tree: &Tree, esp: &Tree, facts: &BootFacts) -> Result<()> {
+    let unwanted = |to: &str| !facts.removable_fallback && to.eq_ignore_ascii_case("EFI/BOOT/BOOTX64.EFI");
     for payload in PAYLOADS {
         let (_, files) = tree.walk(payload);
         for file in files {
             // usr/lib/efi/shim/15.8-3/EFI/rocky/shimx64.efi
             let Some(at) = file.find("/EFI/") else { continue };
             let to = &file[at + 1..];
-            if !esp.exists(to)
+            if !unwanted(to)
+                && !esp.exists(to)
                 && let Some(bytes) = tree.read(&file)?
             {
                 esp.write(to, &bytes)?;

@@ -6,7 +6,7 @@
 
 use crate::error::{Error, Result};
 use crate::layout::ondisk::md::mdadm_uuid;
-use crate::layout::spec::{Firmware, FsType};
+use crate::layout::spec::{Firmware, FsType, SecureBoot};
 use std::path::PathBuf;
 use uuid::Uuid;
 
@@ -21,6 +21,8 @@ pub struct BootFacts {
     pub root: String,
     /// The filesystem that is mounted at `/`, for the check afterwards.
     pub root_uuid: String,
+    /// The subvolume of it that is mounted there, such as `@`.
+    pub root_subvolume: Option<String>,
     /// More words for the kernel's command line.
     pub words: Vec<String>,
     /// Where kernels lie.
@@ -35,6 +37,16 @@ pub struct BootFacts {
     pub resume: Option<String>,
     /// EFI system partitions, the one that is mounted in the target first.
     pub esps: Vec<Esp>,
+    /// Further members of an array that the ESP is: the firmware starts from each, and md keeps them alike.
+    pub esp_members: Vec<Esp>,
+    /// What is in front of the loader with UEFI.
+    pub secure_boot: SecureBoot,
+    /// Whether it is also installed where firmware looks without an entry.
+    pub removable_fallback: bool,
+    /// Whether the firmware's entries are kept right; the system's own tools are told.
+    pub update_nvram: bool,
+    /// Names in `/dev/disk/by-id` of the disks that BIOS starts from; none of image files.
+    pub bios_disks: Vec<String>,
     /// The machine-id for an image that has none: 32 lower-case hex digits. BLS entries are named after it.
     pub machine_id: String,
 }
@@ -98,6 +110,8 @@ pub struct Luks {
     pub version: u8,
     /// How it is opened.
     pub unlock: Unlock,
+    /// Options of `/etc/crypttab` that the document gives.
+    pub options: Vec<String>,
     /// What it is needed for.
     pub needed: Needed,
 }
@@ -135,6 +149,8 @@ pub struct Esp {
     pub number: u32,
     /// The node of its disk, as seen from this machine: for the entry in the firmware.
     pub disk: PathBuf,
+    /// The name of its disk in `/dev/disk/by-id`; none of an image file.
+    pub by_id: Option<String>,
 }
 
 impl BootFacts {
@@ -161,12 +177,18 @@ impl BootFacts {
         let places = [("place of /boot", &self.boot.path)].into_iter().filter(|(_, p)| !p.is_empty());
         let words = self.words.iter().map(|w| ("word of the command line", w));
         let names = self.arrays.iter().flat_map(|a| [("array", &a.name), ("metadata version", &a.metadata)]);
-        let luks = self.luks.iter().map(|l| ("LUKS volume", &l.name));
+        let luks = self.luks.iter().flat_map(|l| {
+            let options = l.options.iter().map(|o| ("option of crypttab", o));
+            std::iter::once(("LUKS volume", &l.name)).chain(options)
+        });
+        let subvolume = self.root_subvolume.iter().map(|s| ("subvolume", s));
+        let disks = self.bios_disks.iter().chain(self.esps.iter().filter_map(|e| e.by_id.as_ref()));
+        let disks = disks.map(|d| ("name of a disk", d));
         let volumes = self.volumes.iter().flat_map(|v| [("volume group", &v.group), ("volume", &v.name)]);
         let resume = self.resume.iter().map(|r| ("device to resume from", r));
         let at = self.esps.iter().filter_map(|e| e.at.as_ref()).map(|a| ("mount point of the ESP", a));
         let all = texts.into_iter().chain(places).chain(words).chain(names).chain(luks);
-        for (what, text) in all.chain(volumes).chain(resume).chain(at) {
+        for (what, text) in all.chain(volumes).chain(resume).chain(at).chain(subvolume).chain(disks) {
             if !is_plain(text) {
                 return Err(Error::invalid(format!(
                     "the {what} {text:?} cannot stand in a boot loader's configuration"
@@ -197,6 +219,25 @@ impl Array {
     pub fn md_uuid(&self) -> String {
         mdadm_uuid(&self.uuid)
     }
+
+    /// The line of `mdadm.conf`. By its UUID: names of members and numbers of arrays change from boot to boot.
+    #[must_use]
+    pub fn line(&self) -> String {
+        format!("ARRAY /dev/md/{} metadata={} UUID={}", self.name, self.metadata, self.md_uuid())
+    }
+}
+
+impl Luks {
+    /// The line of `/etc/crypttab`, as systemd and the scripts of Debian read it; `initramfs` where the latter open it early.
+    #[must_use]
+    pub fn line(&self, initramfs: bool) -> String {
+        let own = self.options.iter().map(String::as_str);
+        let tpm = (self.unlock == Unlock::Tpm2).then_some("tpm2-device=auto");
+        // Debian's hook puts into the initramfs what it finds under the running root, and what says so.
+        let initramfs = (initramfs && self.needed.root).then_some("initramfs");
+        let options: Vec<&str> = ["luks"].into_iter().chain(own).chain(tpm).chain(initramfs).collect();
+        format!("{} UUID={} none {}", self.name, self.uuid, options.join(","))
+    }
 }
 
 #[cfg(test)]
@@ -211,6 +252,7 @@ pub(super) mod tests {
             loader: UefiLoader::Auto,
             root: format!("UUID={uuid}"),
             root_uuid: uuid.clone(),
+            root_subvolume: None,
             words: vec!["console=ttyS0,115200n8".to_owned()],
             boot: BootPlace { uuid, kind: FsType::Ext4, path: "/boot".to_owned() },
             arrays: Vec::new(),
@@ -218,6 +260,11 @@ pub(super) mod tests {
             volumes: Vec::new(),
             resume: None,
             esps: Vec::new(),
+            esp_members: Vec::new(),
+            secure_boot: SecureBoot::Auto,
+            removable_fallback: true,
+            update_nvram: true,
+            bios_disks: Vec::new(),
             machine_id: "0123456789abcdef0123456789abcdef".to_owned(),
         }
     }
@@ -237,6 +284,18 @@ pub(super) mod tests {
         let id = BootFacts { machine_id: "../../../../../../../../etc/passw".to_owned(), ..plain() };
         assert!(id.check().is_err());
         assert!(BootFacts { firmwares: vec![Firmware::Uefi], ..plain() }.check().is_err());
+    }
+
+    #[test]
+    fn lines_of_crypttab() {
+        let needed = Needed { boot: false, root: true };
+        let options = ["discard", "tries=3"].map(String::from).to_vec();
+        let luks = Luks { name: "c".into(), uuid: Uuid::nil(), version: 2, unlock: Unlock::Tpm2, options, needed };
+        let start = format!("c UUID={} none luks,discard,tries=3,tpm2-device=auto", Uuid::nil());
+        assert_eq!(luks.line(false), start);
+        assert_eq!(luks.line(true), format!("{start},initramfs"));
+        let asked = Luks { unlock: Unlock::Ask, options: Vec::new(), needed: Needed::default(), ..luks };
+        assert_eq!(asked.line(true), format!("c UUID={} none luks", Uuid::nil()));
     }
 
     #[test]

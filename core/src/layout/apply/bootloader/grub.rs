@@ -266,7 +266,14 @@ mod tests {
         facts.arrays = vec![array("1.0", 1), array("1.2", 6), array("0.90", 1)];
         facts.arrays.push(Array { needed: Needed::default(), ..array("1.2", 5) });
         facts.volumes = vec![Volume { group: "g".into(), name: "v".into(), needed }];
-        facts.luks = vec![Luks { name: "l".into(), uuid: Uuid::nil(), version: 2, unlock: Unlock::Ask, needed }];
+        facts.luks = vec![Luks {
+            name: "l".into(),
+            uuid: Uuid::nil(),
+            version: 2,
+            unlock: Unlock::Ask,
+            options: Vec::new(),
+            needed,
+        }];
         let list = modules(&facts, Platform::Efi).join(" ");
         assert_eq!(
             list,

@@ -17,7 +17,7 @@
 use super::facts::BootFacts;
 use super::kernels::Kernel;
 use super::newc::{self, Listing};
-use super::storage::{self, array_lines, crypttab_line};
+use super::storage::{self, array_lines, crypttab_lines};
 use super::system::{Maker, System};
 use super::tree::Tree;
 use crate::error::{Error, Result};
@@ -106,8 +106,8 @@ fn own_files(facts: &BootFacts, maker: Maker) -> BTreeMap<String, (u32, Vec<u8>)
     let tools = maker == Maker::InitramfsTools;
     // All arrays, not only those for the root: what an initramfs starts without its line is left degraded and inactive.
     add(if tools { "etc/mdadm/mdadm.conf" } else { "etc/mdadm.conf" }, array_lines(facts));
-    let luks = facts.luks.iter().filter(|l| l.needed.root).map(|l| crypttab_line(l, maker)).collect();
-    add(if tools { "cryptroot/crypttab" } else { "etc/crypttab" }, luks);
+    let luks = facts.luks.iter().filter(|l| l.needed.root);
+    add(if tools { "cryptroot/crypttab" } else { "etc/crypttab" }, crypttab_lines(luks, maker));
     files
 }
 
@@ -272,7 +272,14 @@ mod tests {
         BootFacts {
             arrays: vec![Array { name: "pv".into(), uuid: Uuid::nil(), metadata: "1.2".into(), level: 1, needed }],
             volumes: vec![Volume { group: "sys".into(), name: "root".into(), needed }],
-            luks: vec![Luks { name: "c".into(), uuid: Uuid::nil(), version: 2, unlock: Unlock::Ask, needed }],
+            luks: vec![Luks {
+                name: "c".into(),
+                uuid: Uuid::nil(),
+                version: 2,
+                unlock: Unlock::Ask,
+                options: Vec::new(),
+                needed,
+            }],
             ..plain()
         }
     }

@@ -44,10 +44,9 @@ pub(super) const fn mdadm_conf(system: &System) -> &'static str {
     }
 }
 
-/// Every array by its UUID: names of members and numbers of arrays change from boot to boot.
+/// A line for every array.
 pub(super) fn array_lines(facts: &BootFacts) -> String {
-    let lines = facts.arrays.iter();
-    lines.map(|a| format!("ARRAY /dev/md/{} metadata={} UUID={}\n", a.name, a.metadata, a.md_uuid())).collect()
+    facts.arrays.iter().map(|a| a.line() + "\n").collect()
 }
 
 fn arrays(old: &str, facts: &BootFacts) -> String {
@@ -70,17 +69,13 @@ fn crypttab(old: &str, facts: &BootFacts, maker: Maker) -> String {
     if out.is_empty() {
         out.push_str(HEAD);
     }
-    facts.luks.iter().for_each(|l| out.push_str(&crypttab_line(l, maker)));
+    out.push_str(&crypttab_lines(&facts.luks, maker));
     out
 }
 
-/// The line of a volume, as systemd and the scripts of Debian read it.
-pub(super) fn crypttab_line(luks: &Luks, maker: Maker) -> String {
-    let tpm = (luks.unlock == Unlock::Tpm2).then_some("tpm2-device=auto");
-    // Debian's hook puts into the initramfs what it finds under the running root, and what says so.
-    let initramfs = (maker == Maker::InitramfsTools && luks.needed.root).then_some("initramfs");
-    let options: Vec<&str> = ["luks"].into_iter().chain(tpm).chain(initramfs).collect();
-    format!("{} UUID={} none {}\n", luks.name, luks.uuid, options.join(","))
+/// A line for each of these volumes.
+pub(super) fn crypttab_lines<'l>(luks: impl IntoIterator<Item = &'l Luks>, maker: Maker) -> String {
+    luks.into_iter().map(|l| l.line(maker == Maker::InitramfsTools) + "\n").collect()
 }
 
 fn names_a_disk(line: &str) -> bool {
@@ -102,8 +97,9 @@ fn kept(old: &str, keep: impl Fn(&str) -> bool) -> String {
 /// What dracut puts into every initramfs that the system makes by itself.
 fn dracut(tree: &Tree, facts: &BootFacts) -> Result<()> {
     let (raid, lvm, crypt) = needs(facts);
-    let modules: Vec<&str> =
-        [(raid, "mdraid"), (lvm, "lvm"), (crypt, "crypt")].into_iter().filter(|(n, _)| *n).map(|(_, m)| m).collect();
+    let tpm = facts.luks.iter().any(|l| l.needed.root && l.unlock == Unlock::Tpm2) && has_tpm_module(tree);
+    let modules = [(raid, "mdraid"), (lvm, "lvm"), (crypt, "crypt"), (tpm, "tpm2-tss")];
+    let modules: Vec<&str> = modules.into_iter().filter(|(n, _)| *n).map(|(_, m)| m).collect();
     if modules.is_empty() {
         return tree.remove("etc/dracut.conf.d/50-libcv.conf").map(drop);
     }
@@ -115,6 +111,16 @@ fn dracut(tree: &Tree, facts: &BootFacts) -> Result<()> {
         modules.join(" ")
     );
     tree.write("etc/dracut.conf.d/50-libcv.conf", text.as_bytes()).map(drop)
+}
+
+/// Whether an initramfs that the system makes asks the TPM.
+pub(super) fn asks_the_tpm(tree: &Tree, system: &System) -> bool {
+    system.maker == Maker::Dracut && has_tpm_module(tree)
+}
+
+/// Whether dracut can put in what systemd asks a TPM with.
+fn has_tpm_module(tree: &Tree) -> bool {
+    tree.list("usr/lib/dracut/modules.d").iter().any(|m| m.ends_with("tpm2-tss"))
 }
 
 /// Whether arrays, logical volumes and LUKS are needed before the root is there.
@@ -144,8 +150,9 @@ fn initramfs_tools(tree: &Tree, facts: &BootFacts) -> Result<()> {
 
 /// What the distribution's own tools use when a kernel comes to the running system; says whether it changed.
 pub(super) fn grub_defaults(tree: &Tree, facts: &BootFacts, system: &System, cmdline: &str) -> Result<bool> {
-    // `root=` and `ro` are what these tools add by themselves.
-    let words: Vec<&str> = cmdline.split(' ').filter(|w| !w.starts_with("root=") && *w != "ro").collect();
+    // `root=`, `ro` and the subvolume are what these tools add by themselves.
+    let own = |w: &&str| w.starts_with("root=") || w.starts_with("rootflags=subvol=") || *w == "ro";
+    let words: Vec<&str> = cmdline.split(' ').filter(|w| !own(w)).collect();
     let words = words.join(" ");
     let mut values = vec![("GRUB_CMDLINE_LINUX", words.as_str()), ("GRUB_DISABLE_OS_PROBER", "true")];
     if matches!(system.family, Family::Enterprise(_)) {

@@ -9,7 +9,7 @@
 //! kernels are copied to the ESP, and an ESP must have room for them.
 
 use super::bls::Entry;
-use super::efi::in_fallback;
+use super::efi::fall_back;
 use super::enterprise::machine_id;
 use super::facts::BootFacts;
 use super::initramfs::NODE;
@@ -88,6 +88,5 @@ pub(super) fn install(
     esp.write("loader/loader.conf", format!("timeout {TIMEOUT}\ndefault {newest}\n").as_bytes())?;
     esp.write("loader/entries.srel", b"type1\n")?;
     esp.write("EFI/systemd/systemd-bootx64.efi", &program)?;
-    esp.write(&in_fallback(esp, "BOOTX64.EFI"), &program)?;
-    Ok(())
+    fall_back(esp, facts, &[("BOOTX64.EFI", &program)])
 }

@@ -4,7 +4,7 @@ use super::{Nodes, Running, Secrets};
 use crate::error::{Error, Result};
 use crate::layout::apply::backend::Devices;
 use crate::layout::apply::mount::Workplace;
-use crate::layout::apply::{mkfs, mount, partitions};
+use crate::layout::apply::{mkfs, mount, partitions, subvolumes};
 use crate::layout::device::{OpenDisk, ReadAt, WriteAt};
 use crate::layout::gate::Gate;
 use crate::layout::ondisk::md::older::accepted_by_older;
@@ -23,18 +23,19 @@ pub(in crate::layout::apply) struct Kernel<'a> {
 }
 
 impl<'a> Kernel<'a> {
-    /// Nothing yet; nodes are made in `directory`.
+    /// Nothing yet; nodes are made in `directory`. `tpm` is the TPM as `systemd-cryptenroll` takes it.
     ///
     /// # Errors
     /// `Io`.
     pub(in crate::layout::apply) fn new(
         plan: &'a Plan,
         secrets: &'a Secrets,
+        tpm: &'a str,
         directory: &Path,
         stop: &'a dyn Fn() -> bool,
     ) -> Result<Self> {
         let nodes = Nodes::new(directory)?;
-        let running = Running::new(plan, &nodes, stop);
+        let running = Running::new(plan, &nodes, tpm, stop);
         Ok(Self { plan, secrets, nodes, running, stop })
     }
 
@@ -101,7 +102,13 @@ impl Devices for Kernel<'_> {
     }
 
     fn format(&mut self, fs: &PlannedFilesystem, device: Device, uuid: &str) -> Result<()> {
-        mkfs::call(self.plan, fs, device, uuid, self.nodes.path(device)?).run(self.stop).map(drop)
+        let node = self.nodes.path(device)?;
+        let version = mkfs::version(fs, self.stop)?;
+        mkfs::call(self.plan, fs, device, uuid, node, version).run(self.stop)?;
+        if fs.subvolumes.is_empty() {
+            return Ok(());
+        }
+        subvolumes::make(fs, node, &self.nodes.beside("subvolumes"), self.stop)
     }
 
     fn mount(&mut self, target: &Path) -> Result<()> {

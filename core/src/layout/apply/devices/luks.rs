@@ -33,6 +33,12 @@ pub(super) fn add(crypt: &PlannedCrypt, device: &Path, secret: &[u8], new: &Path
     call.arg(device).arg(new).stdin(secret)
 }
 
+/// The run that takes the first secret away again, when another key opens it.
+pub(super) fn remove_first(device: &Path) -> Call {
+    let call = Call::new(Program::Cryptsetup).limit(LIMIT).env("DM_DISABLE_UDEV", "1");
+    call.args(["luksKillSlot", "--batch-mode"]).arg(device).arg("0")
+}
+
 /// The run that opens it.
 pub(super) fn open(crypt: &PlannedCrypt, device: &Path, secret: &[u8]) -> Call {
     cryptsetup("open").args(["--type", "luks2"]).arg(device).arg(crypt.name()).stdin(secret)

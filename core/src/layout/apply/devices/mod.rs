@@ -13,6 +13,7 @@ mod luks;
 mod lvm;
 mod md;
 mod secrets;
+pub mod tpm;
 
 pub(super) use kernel::Kernel;
 pub use secrets::Secrets;
@@ -25,13 +26,14 @@ use crate::layout::plan::{Device, Layer, Plan, PlannedArray, PlannedCrypt, Plann
 use crate::layout::spec::{FsType, Key, Resync, VolumeKind};
 use crate::sys::loopdev::make_node;
 use crate::sys::mount;
-use crate::sys::program::Program;
+use crate::sys::program::{Call, Program};
 use crate::sys::sysfs::{DeviceNumber, node_number};
 use lvm::Lvm;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
 
 /// Nodes of the devices that there are already, in a directory that nobody else sees.
 #[derive(Debug)]
@@ -50,6 +52,12 @@ impl Nodes {
         let nodes = Self { directory: directory.to_owned(), known: BTreeMap::new(), stand_ins: BTreeMap::new() };
         std::fs::create_dir_all(nodes.physical()).map_err(|e| Error::io("make", directory.display(), e))?;
         Ok(nodes)
+    }
+
+    /// A place of this name among them, for something that is no device.
+    #[must_use]
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
     }
 
     /// Where LVM finds what its groups are made of, and nothing else.
@@ -111,6 +119,9 @@ pub fn programs(plan: &Plan) -> Vec<Program> {
     if !plan.groups().is_empty() {
         needed.push(Program::Lvm);
     }
+    if plan.crypts().iter().any(|c| c.keys.iter().any(Key::is_tpm2)) {
+        needed.push(Program::SystemdCryptenroll);
+    }
     needed
 }
 
@@ -129,7 +140,13 @@ pub fn preview(plan: &Plan, layer: Layer) -> Vec<Vec<String>> {
         Layer::Crypt(i) => {
             let crypt = &plan.crypts()[i];
             let on = path(crypt.on);
-            vec![luks::format(crypt, &on, &[]), luks::open(crypt, &on, &[])]
+            let registers = crypt.keys.iter().filter_map(|key| match key {
+                Key::Tpm2 { pcrs } => Some(pcrs),
+                Key::Secret(_) => None,
+            });
+            let enrol = registers.map(|pcrs| tpm::enrol(&on, pcrs, tpm::AUTO, Path::new("/run/libcv/nodes/secret")));
+            let alone = crypt.keys.iter().all(Key::is_tpm2).then(|| luks::remove_first(&on));
+            [luks::format(crypt, &on, &[]), luks::open(crypt, &on, &[])].into_iter().chain(enrol).chain(alone).collect()
         }
         Layer::Group(i) => {
             let group = &plan.groups()[i];
@@ -162,15 +179,16 @@ enum Started {
 pub struct Running<'a> {
     plan: &'a Plan,
     lvm: Lvm,
+    tpm: &'a str,
     started: Vec<Started>,
     stop: &'a dyn Fn() -> bool,
 }
 
 impl<'a> Running<'a> {
-    /// Nothing yet.
+    /// Nothing yet; `tpm` is the TPM as `systemd-cryptenroll` takes it.
     #[must_use]
-    pub fn new(plan: &'a Plan, nodes: &Nodes, stop: &'a dyn Fn() -> bool) -> Self {
-        Self { plan, lvm: Lvm::on(&nodes.physical()), started: Vec::new(), stop }
+    pub fn new(plan: &'a Plan, nodes: &Nodes, tpm: &'a str, stop: &'a dyn Fn() -> bool) -> Self {
+        Self { plan, lvm: Lvm::on(&nodes.physical()), tpm, started: Vec::new(), stop }
     }
 
     /// Makes the devices of a layer; those below it are in `nodes`, and those that it makes are added.
@@ -213,24 +231,36 @@ impl<'a> Running<'a> {
             Key::Tpm2 { .. } => None,
         });
         let given = names.map(|name| secrets.get(name)).collect::<Result<Vec<_>>>()?;
-        let [first, others @ ..] = &given[..] else {
-            return Err(Error::unsupported(format!("luks/{} has no key but the TPM", crypt.id))
-                .hint("give it a secret besides, for recovery"));
-        };
+        // Where the TPM alone shall open it, something else does until it can.
+        let passing = given.is_empty().then(passing_secret).transpose()?;
+        let mut all = given.into_iter().chain(passing.iter().map(|s| s.as_slice()));
+        let first = all.next().ok_or_else(|| Error::new(ErrorKind::Bug, format!("luks/{} has no key", crypt.id)))?;
         luks::format(crypt, on, first).run(self.stop)?;
-        for other in others {
-            let file = self.secret_file(nodes, other)?;
-            let added = luks::add(crypt, on, first, &file).run(self.stop);
-            let _ = std::fs::remove_file(&file);
-            added?;
+        for other in all {
+            self.with_secret_file(nodes, other, |file| luks::add(crypt, on, first, file))?;
         }
         luks::open(crypt, on, first).run(self.stop)?;
         self.started.push(Started::Crypt(index));
+        for key in &crypt.keys {
+            if let Key::Tpm2 { pcrs } = key {
+                self.with_secret_file(nodes, first, |file| tpm::enrol(on, pcrs, self.tpm, file))?;
+            }
+        }
+        if passing.is_some() {
+            luks::remove_first(on).run(self.stop)?;
+        }
         let mapped = Path::new("/dev/mapper").join(crypt.name());
         self.clean(Device::Crypt(index), number_of(&mapped)?, nodes)
     }
 
-    /// A file in the memory that only this run sees.
+    /// Runs what needs a secret in a file: in the memory that only this run sees, and no longer than it takes.
+    fn with_secret_file(&self, nodes: &Nodes, secret: &[u8], call: impl FnOnce(&Path) -> Call) -> Result<()> {
+        let file = self.secret_file(nodes, secret)?;
+        let done = call(&file).run(self.stop);
+        let _ = std::fs::remove_file(&file);
+        done.map(drop)
+    }
+
     fn secret_file(&self, nodes: &Nodes, secret: &[u8]) -> Result<PathBuf> {
         let path = nodes.directory.join("secret");
         let failed = |e: std::io::Error| Error::io("write", path.display(), e);
@@ -368,6 +398,14 @@ fn crypt_secret(crypt: &PlannedCrypt) -> Result<&str> {
         Key::Tpm2 { .. } => None,
     });
     names.ok_or_else(|| Error::unsupported(format!("luks/{} has no key but the TPM", crypt.id)))
+}
+
+/// What opens a device while it is made, and never again.
+fn passing_secret() -> Result<Zeroizing<Vec<u8>>> {
+    let mut secret = Zeroizing::new(vec![0; 64]);
+    getrandom::fill(&mut secret)
+        .map_err(|e| Error::new(ErrorKind::Io, format!("the kernel gives no random bytes: {e}")))?;
+    Ok(secret)
 }
 
 fn number_of(path: &Path) -> Result<DeviceNumber> {

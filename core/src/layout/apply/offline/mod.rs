@@ -22,7 +22,7 @@ pub use stack::Stack;
 use super::backend::Devices;
 use super::devices::Nodes;
 use super::mount::Workplace;
-use super::{erase::Erasure, mkfs, mount};
+use super::{erase::Erasure, mkfs, mount, subvolumes};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Unit;
 use crate::job::Task;
@@ -49,18 +49,24 @@ use std::path::{Path, PathBuf};
 pub(super) fn require(plan: &Plan, installs: bool) -> Result<()> {
     Stack::of(plan)?;
     if !installs {
-        return Ok(());
+        // Nothing but the kernel makes them: mkfs.btrfs does not before 6.12, and then only out of a directory.
+        let parts = plan.filesystems().iter().find(|fs| !fs.subvolumes.is_empty());
+        return parts.map_or(Ok(()), |fs| {
+            Err(Error::unsupported(format!("the subvolumes of filesystems.{} are made by the kernel only", fs.id))
+                .hint("use --backend kernel, or install an image in the same run")
+                .fact("code", "F230"))
+        });
     }
     if !rustix::process::geteuid().is_root() {
         // What mkfs could put in of a tree itself loses owners, attributes or holes.
         return Err(Error::new(ErrorKind::Denied, "an image can be installed by root only: it has to be mounted")
             .hint("run as root, or leave the image out and only make the disks"));
     }
-    if plan.mounts().iter().any(|(fs, _)| fs.kind == FsType::Vfat) {
+    if plan.mounts().iter().any(|m| m.filesystem.kind == FsType::Vfat) {
         Program::Mcopy.find()?;
     }
-    let others = plan.mounts().into_iter().filter(|(fs, _)| fs.kind != FsType::Vfat);
-    others.into_iter().try_for_each(|(fs, _)| sys_mount::require_filesystem(fs.kind.name()))
+    let others = plan.filesystems().iter().filter(|fs| fs.kind != FsType::Vfat && fs.mounts().next().is_some());
+    others.into_iter().try_for_each(|fs| sys_mount::require_filesystem(fs.kind.name()))
 }
 
 /// What is being made.
@@ -191,14 +197,21 @@ impl Devices for Offline<'_> {
 
     fn format(&mut self, fs: &PlannedFilesystem, device: Device, uuid: &str) -> Result<()> {
         let file = Scratch::make(&self.directories(), self.plan.glance(device).size)?;
-        let call = mkfs::call_for_file(self.plan, fs, device, uuid, &file.path());
+        let version = mkfs::version(fs, self.stop)?;
+        mkfs::call_for_file(self.plan, fs, device, uuid, &file.path(), version).run(self.stop)?;
+        if !fs.subvolumes.is_empty() {
+            let directory = self.nodes.as_ref().ok_or_else(|| Error::new(ErrorKind::Bug, "nothing is installed"))?;
+            let lent = LoopDevice::attach(file.as_fd(), self.plan.glance(device).sector)?;
+            subvolumes::make(fs, lent.path(), &directory.join("subvolumes"), self.stop)?;
+        }
         self.files.insert(device, file);
-        call.run(self.stop).map(drop)
+        Ok(())
     }
 
     fn mount(&mut self, target: &Path) -> Result<()> {
         let mut nodes = self.nodes()?;
-        for (fs, _) in self.plan.mounts().into_iter().filter(|(fs, _)| fs.kind != FsType::Vfat) {
+        let mounted = self.plan.filesystems().iter().filter(|fs| fs.mounts().next().is_some());
+        for fs in mounted.filter(|fs| fs.kind != FsType::Vfat) {
             let glance = self.plan.glance(fs.on);
             let device = LoopDevice::attach(self.file(fs.on)?.as_fd(), glance.sector)?;
             nodes.add(fs.on, &glance.reference, Self::number(&device)?)?;
@@ -212,10 +225,10 @@ impl Devices for Offline<'_> {
     }
 
     fn unmount(&mut self, work: &Workplace) -> Result<()> {
-        for (fs, mount) in self.plan.mounts().into_iter().filter(|(fs, _)| fs.kind == FsType::Vfat) {
-            let tree = mount::place(&work.target(), &mount.at);
+        for mounted in self.plan.mounts().into_iter().filter(|m| m.filesystem.kind == FsType::Vfat) {
+            let tree = mount::place(&work.target(), &mounted.mount.at);
             // Also without a boot loader, which would have brought the mirrors in step.
-            for (device, _) in fs.places() {
+            for (device, _) in mounted.filesystem.places() {
                 fat::fill(&tree, &self.file(device)?.path(), self.stop)?;
             }
         }
