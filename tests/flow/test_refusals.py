@@ -259,7 +259,7 @@ def hybrid(work: str) -> Iterator[Call]:
 def shared(work: str) -> Iterator[Call]:
     disk = file_of(f"{work}/disk", 80 * MIB)
     # The magic number and the formats of GFS2.
-    put(disk, 0x10000, (0x01161970).to_bytes(4, "big") + bytes(20) + (1801).to_bytes(4, "big") + (1900).to_bytes(4, "big"))
+    put(disk, 0x10000, (0x01161970).to_bytes(4, "big") + (1).to_bytes(4, "big") + bytes(16) + (1801).to_bytes(4, "big") + (1900).to_bytes(4, "big"))
     yield Call(apply(document(work, "all"), disk), [disk, "/dev/loop"])
 
 

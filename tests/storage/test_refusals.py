@@ -110,11 +110,12 @@ def guest() -> None:
 
 
 def settled() -> dict[str, int]:
-    last = written()
-    for _ in range(20):
-        time.sleep(0.3)
+    last, quiet = written(), 0
+    for _ in range(40):
+        time.sleep(0.25)
         now = written()
-        if now == last:
+        quiet = quiet + 1 if now == last else 0
+        if quiet == 4:
             return now
         last = now
     sys.exit("the disks do not come to rest")
