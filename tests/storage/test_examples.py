@@ -51,7 +51,7 @@ CASES = [
     Case("head-node", {"os": (2, 420), "images": (4, 100)},
          over='luks: {state: {keys: [{secret: "ref:head/luks-recovery"}]}}\n',
          before=("for d in c d e f; do sgdisk -n 1:2048:0 -t 1:fd00 -c 1:member /dev/ubd$d; done",
-                 "mdadm --create /dev/md/images --run --level=6 --raid-devices=4 --homehost=any --metadata=1.2 --bitmap=internal "
+                 "mdadm --create /dev/md/images --run --level=6 --raid-devices=4 --homehost=any --metadata=1.2 --bitmap=internal --assume-clean "
                  "--uuid=7fe1895e:34dcb6dc:d1bcbb9c:f3e05134 /dev/ubd[cdef]1",
                  "mkfs.xfs -q /dev/md/images", "mdadm --stop /dev/md/images")),
 ]
