@@ -153,6 +153,8 @@ fn disks_that_are_not_taken_there_are_not_planned() {
         (json!({"content": blank, "holders": [{"name": "md0", "number": "9:0", "kind": "md", "on": ["sda"]}]}), "F204"),
         (json!({"content": blank, "read-only": true}), "F214"),
         (json!({"content": gpfs}), "F222"),
+        (json!({"content": {"fingerprint": "f", "table": {"kind": "broken-gpt"}}}), "F223"),
+        (json!({"content": {"fingerprint": "f", "table": {"kind": "hybrid-gpt"}}}), "F224"),
         (json!({"content": blank, "size": 2 << 20}), "F210"),
     ];
     for (more, code) in cases {
