@@ -665,6 +665,11 @@ typedef struct {
      * The image that the disks are for, or NULL; what it says about itself is looked at.
      */
     const cv_image *image;
+    /**
+     * The disks of another machine as JSON, shape `cv.inventory/v1`, or NULL: those of this one. With it no disk is opened,
+     * paths are those of that machine, and the plan cannot be applied: its token confirms the same plan made there.
+     */
+    const char *inventory_json;
 } cv_plan_options;
 
 /**

@@ -8,6 +8,7 @@ use crate::image::cv_image;
 use crate::plan::cv_plan;
 use libcv::Result;
 use libcv::layout::capture::LayoutCaptureOptions;
+use libcv::layout::inventory::Inventory;
 use libcv::layout::{self, Disks, Layout, LayoutOptions, PlanOptions};
 use std::ffi::c_char;
 use std::path::PathBuf;
@@ -36,13 +37,17 @@ pub struct cv_plan_options {
     pub image: *const cv_image,
     /// The journal of an interrupted apply that the plan is to go on with, or NULL: identities come from its seed.
     pub resume: *const c_char,
+    /// The disks of another machine as JSON, shape `cv.inventory/v1`, or NULL: those of this one. With it no disk is opened,
+    /// paths are those of that machine, and the plan cannot be applied: its token confirms the same plan made there.
+    pub inventory_json: *const c_char,
 }
 
 impl Default for cv_plan_options {
     fn default() -> Self {
         let size = size_of::<Self>() as u32;
-        let (hostname, resume) = (std::ptr::null(), std::ptr::null());
-        Self { size, sector: 0, hostname, seed: std::ptr::null(), image: std::ptr::null(), resume }
+        let (hostname, seed, image) = (std::ptr::null(), std::ptr::null(), std::ptr::null());
+        let (resume, inventory_json) = (std::ptr::null(), std::ptr::null());
+        Self { size, sector: 0, hostname, seed, image, resume, inventory_json }
     }
 }
 
@@ -84,8 +89,10 @@ unsafe impl Options for cv_layout_capture_options {
 }
 
 /// Core's options for C's.
-fn read(p: *const cv_plan_options) -> Result<PlanOptions> {
+fn read(p: *const cv_plan_options) -> Result<(PlanOptions, Option<Inventory>)> {
     let o = options(p)?;
+    let inventory = optional_text(o.inventory_json, "options.inventory_json")?;
+    let inventory = inventory.map(|text| Inventory::from_json(text.as_bytes())).transpose()?;
     let image = match o.image.is_null() {
         true => None,
         false => Some((&*hold(o.image)?).into()),
@@ -93,7 +100,8 @@ fn read(p: *const cv_plan_options) -> Result<PlanOptions> {
     let hostname = optional_text(o.hostname, "options.hostname")?.map(str::to_owned);
     let sector = (o.sector != 0).then_some(o.sector);
     let resume = optional_path(o.resume, "options.resume")?.map(Into::into);
-    Ok(PlanOptions { seed: optional_array(o.seed), resume, hostname, image, sector, ram: None })
+    let options = PlanOptions { seed: optional_array(o.seed), resume, hostname, image, sector, ram: None };
+    Ok((options, inventory))
 }
 
 /// Reads a document in YAML or JSON; `name` stands for it in messages. When something is wrong, the error has all of it
@@ -247,12 +255,16 @@ pub unsafe extern "C" fn cv_layout_plan(
 ) -> i32 {
     guard(|| {
         let (sets, disks) = (texts(sets, count, "sets")?, texts(disks, count, "disks")?);
-        let (options, plan) = (read(options)?, out(plan, "plan")?);
+        let ((options, inventory), plan) = (read(options)?, out(plan, "plan")?);
         let mut chosen = Disks::new();
         for (set, disk) in sets.into_iter().zip(disks) {
             chosen.entry(set).or_default().push(PathBuf::from(disk));
         }
-        plan.set(give(hold(layout)?.plan(&chosen, &options)?));
+        let layout = hold(layout)?;
+        plan.set(give(match inventory {
+            None => layout.plan(&chosen, &options)?,
+            Some(inventory) => layout.plan_recorded(&inventory, &chosen, &options)?,
+        }));
         Ok(())
     })
 }

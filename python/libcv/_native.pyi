@@ -621,19 +621,24 @@ class Layout:
         """What stands for the meaning of the document, 64 hex digits: the same however it is written."""
     def plan(
         self,
-        disks: Mapping[str, Union[_StrPath, Sequence[_StrPath]]],
+        disks: Optional[Mapping[str, Union[_StrPath, Sequence[_StrPath]]]] = None,
         *,
         image: Optional[Image] = None,
         hostname: Optional[str] = None,
         seed: Optional[bytes] = None,
         sector: Optional[int] = None,
         resume: Optional[_StrPath] = None,
+        inventory: Union[str, bytes, None] = None,
     ) -> Plan:
         """Makes a plan for these disks or image files, by set, one or several each. Writes nothing.
 
         `image` is what the disks are for, `seed` 16 bytes that identities come from, `sector` the sector size that
-        image files get. `resume` is the journal of an interrupted apply that the plan is to go on with: identities come
-        from its seed. Raises `Refused` when a disk is too small, in use or read-only.
+        image files get. Sets that are not in `disks` choose theirs by their rules. `resume` is the journal of an
+        interrupted apply that the plan is to go on with: identities come from its seed. Raises `Refused` when a disk is
+        too small, in use or read-only.
+
+        `inventory` is JSON, shape `cv.inventory/v1`, with the disks of another machine: none of this one is opened, and
+        the plan cannot be applied; its token confirms the same plan made on that machine.
         """
 
 @final

@@ -6,7 +6,9 @@ use crate::image::Image;
 use crate::plan::Plan;
 use crate::wait;
 use libcv::Error;
+use libcv::job::Task;
 use libcv::layout::capture::LayoutCaptureOptions;
+use libcv::layout::inventory::Inventory;
 use libcv::layout::{Disks, LayoutOptions, PlanOptions};
 use pyo3::prelude::*;
 use std::collections::BTreeMap;
@@ -123,25 +125,31 @@ impl Layout {
         self.0.hash()
     }
 
-    #[pyo3(signature = (disks, *, image=None, hostname=None, seed=None, sector=None, resume=None))]
+    #[pyo3(signature = (disks=None, *, image=None, hostname=None, seed=None, sector=None, resume=None, inventory=None))]
     #[allow(clippy::too_many_arguments)] // they are keywords
     fn plan(
         &self,
         py: Python<'_>,
-        disks: BTreeMap<String, OneOrMore>,
+        disks: Option<BTreeMap<String, OneOrMore>>,
         image: Option<&Bound<'_, Image>>,
         hostname: Option<String>,
         seed: Option<Vec<u8>>,
         sector: Option<u32>,
         resume: Option<PathBuf>,
+        inventory: Option<Document>,
     ) -> PyResult<Plan> {
         let bad = |s: Vec<u8>| Error::invalid(format!("a seed has 16 bytes, not {}", s.len()));
         let seed = seed.map(|s| s.try_into().map_err(bad)).transpose().or_raise(py)?;
         let image = image.map(|i| (&*i.get().0).into());
         let options = PlanOptions { seed, resume, hostname, image, sector, ram: None };
-        let disks: Disks = disks.into_iter().map(|(set, paths)| (set, paths.into())).collect();
+        let disks: Disks = disks.into_iter().flatten().map(|(set, paths)| (set, paths.into())).collect();
         let layout = self.0.clone();
-        wait::run(py, "plan", None, move |_| layout.plan(&disks, &options)).map(Plan::new)
+        let inventory = inventory.map(Document::into_bytes);
+        let plan = move |_: &Task| match inventory {
+            None => layout.plan(&disks, &options),
+            Some(json) => layout.plan_recorded(&Inventory::from_json(&json)?, &disks, &options),
+        };
+        wait::run(py, "plan", None, plan).map(Plan::new)
     }
 
     fn __repr__(&self) -> String {

@@ -86,6 +86,12 @@ check "null/ compiles" cc -std=c11 $strict -o "$work/null" "$top"/tests/abi/null
 check "NULL is an error, never a crash" run "$work/null"
 check "derived.c compiles" cc -std=c99 $strict -o "$work/derived" "$top/tests/abi/derived.c" $link
 check "derived files are signed, imports report, repairs tell" run "$work/derived"
+check "layout.c compiles" cc -std=c99 $strict -o "$work/layout" "$top/tests/abi/layout.c" $link
+if command -v mkfs.ext4 >/dev/null || [ -x /sbin/mkfs.ext4 ]; then
+    check "layouts are captured, planned elsewhere, and want their secrets" run "$work/layout"
+else
+    skip "layouts are captured, planned elsewhere, and want their secrets" "it needs mkfs.ext4"
+fi
 check "deploy.c compiles" cc -std=c99 $strict -o "$work/deploy" "$top/tests/abi/deploy.c" $link
 if [ "$(id -u)" = 0 ] && [ -e /dev/loop-control ] && command -v mkfs.ext4 >/dev/null; then
     check "a plan from C is for one image, and is deployed" run "$work/deploy"

@@ -162,6 +162,54 @@ def test_an_apply_that_was_interrupted_is_resumed(disk: Path, tmp_path: Path) ->
         layout.plan({"os": disk}, resume=tmp_path / "none")
 
 
+def test_captured_is_what_is_there(disk: Path, tmp_path: Path) -> None:
+    plan = cv.Layout.parse(DOCUMENT.replace("type: ext4", "type: ext4, label: kept")).plan({"os": disk})
+    plan.apply(confirm=plan.token, backend="offline")
+    (tmp_path / "root" / "etc").mkdir(parents=True)
+    (tmp_path / "root" / "etc" / "fstab").write_text("LABEL=kept /data ext4 noatime 0 2\n")
+    captured = cv.Layout.capture(disk, root=tmp_path / "root", name="captured")
+    assert captured["unsupported"] == [] and captured["layout"]["name"] == "captured"
+    (made,) = captured["layout"]["filesystems"].values()
+    assert (made["type"], made["label"], made["mount"]) == ("ext4", "kept", {"at": "/data", "options": ["noatime"]})
+    (name,) = captured["observed"]
+    assert cv.Layout.check(captured["document"]) == []
+    again = cv.Layout.parse(captured["document"]).plan({name: disk})
+    assert again.to_dict()["unchanged"] and again.to_dict()["steps"] == []
+
+
+def test_a_plan_for_another_machine() -> None:
+    content = {"fingerprint": "00", "signatures": [{"kind": "xfs", "start": 0, "length": 1 << 40, "label": "old"}]}
+    disk = {"name": "sdx", "number": "8:176", "transport": "sata", "size": 1 << 40, "logical-sector": 512,
+            "physical-sector": 4096, "serial": "S3RIAL", "content": content}
+    inventory = json.dumps({"schema": "cv.inventory/v1", "machine": {"boot": "b"}, "disks": [disk]})
+    layout = cv.Layout.parse(DOCUMENT.replace("{wipe: signatures}", "{match: {transport: sata}}"))
+    plan = layout.plan(inventory=inventory, hostname="n7")
+    assert plan.to_dict()["recorded"] and plan.to_dict()["disks"][0]["disk"]["path"] == "/dev/sdx"
+    assert "as they were recorded" in str(plan) and 'xfs "old"' in str(plan) and "S3RIAL" in plan.to_svg()
+    assert layout.plan({"os": "/dev/sdx"}, inventory=inventory.encode(), hostname="n7").token == plan.token
+    assert layout.plan(inventory=inventory, hostname="n8").token != plan.token
+    with pytest.raises(cv.Refused) as refused:
+        plan.apply(confirm=plan.token)
+    assert refused.value.detail["code"] == "A414"
+    with pytest.raises(cv.NotFound):
+        layout.plan({"os": "/dev/sdy"}, inventory=inventory)
+    with pytest.raises(cv.Invalid):
+        layout.plan(inventory="{")
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("cryptsetup", path="/usr/sbin:/sbin"), reason="needs root and cryptsetup")
+def test_an_encrypted_device_wants_its_secret(disk: Path) -> None:
+    document = DOCUMENT.replace("filesystems:", 'luks: {c: {on: os/data, keys: [{secret: "ref:site/key"}]}}\nfilesystems:')
+    plan = cv.Layout.parse(document.replace("on: os/data, type: ext4", "on: luks/c, type: ext4")).plan({"os": disk})
+    for secrets in (None, {"site/other": b"x"}):
+        with pytest.raises(cv.NotFound) as missing:
+            plan.apply(confirm=plan.token, secrets=secrets)
+        assert missing.value.detail["code"] == "A407" and "site/key" in str(missing.value)
+    with pytest.raises(cv.Unsupported):
+        plan.apply(confirm=plan.token, secrets={"site/key": b"x"}, backend="offline")
+    assert disk.read_bytes() == bytes(64 << 20)
+
+
 def test_configure(tmp_path: Path) -> None:
     root = tmp_path / "root"
     (root / "etc").mkdir(parents=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -72,6 +73,8 @@ CASES = [
          "f: {on: raid/a, type: xfs, mount: {at: /}}}"),
     Case("many", 14, 200, M, "raid: {a: {level: 6, members: [d/m], spares: 2}}\n" + FS % ("raid/a", "xfs"), full=True),
 ]
+# More of them, as chance will have it: so many in tier 1, and with --full. The number of one stands in its name.
+GENERATED = (2, 30)
 SECRETS = {"k/one": b"first secret", "k/two": b"\x00second\n"}
 
 
@@ -85,6 +88,62 @@ def run(*words: str, data: bytes | None = None) -> str:
 def document(case: Case) -> str:
     return (f"schema: cv.layout/v1\nname: stack\ndisks: {{d: {{count: {case.disks}}}}}\n"
             f"partitions:\n  {case.partitions}\n{case.above}\n")
+
+
+def generated(number: int) -> Case:
+    """Partitions on one to five disks, each with an array, encryption, volumes or a filesystem at once; by its number."""
+    rng = random.Random(number)
+    disks = rng.randint(1, 5)
+    partitions, raid, luks, lvm, filesystems = [], [], [], [], []
+    mounts = iter(["/", *(f"/m{n}" for n in range(20))])
+
+    def filesystem(on: str, mib: int) -> None:
+        # Swap on a thin volume would want memory when there is none.
+        kind = rng.choice(["ext4", "ext4", *([] if on.endswith("/t") else ["swap"]), *(["btrfs"] if mib >= 150 else []), *(["xfs", "xfs"] if mib >= 310 else [])])
+        kind = "ext4" if not filesystems else kind
+        at = "" if kind == "swap" else f", mount: {{at: {next(mounts)}}}"
+        filesystems.append(f"f{len(filesystems)}: {{on: {on}, type: {kind}, label: L{len(filesystems)}{at}}}")
+
+    def volumes(i: int, on: str) -> None:
+        lines, places = [], []
+        for v in range(rng.randint(1, 3)):
+            mib = rng.choice([40, 64, 320])
+            lines.append(f"v{v}: {{size: {mib}MiB}}")
+            places.append((f"lvm/g{i}/v{v}", mib))
+        if rng.random() < 0.4:
+            lines.append(f"pool: {{kind: thin-pool, size: {{min: 64MiB, max: 128MiB}}, chunk: {rng.choice([64, 128, 256])}KiB}}")
+            lines.append("t: {kind: thin, pool: pool, virtual-size: 500MiB}")
+            places.append((f"lvm/g{i}/t", 100))
+        extent, reserve = rng.choice([1, 4, 8]), rng.choice(["", ", reserve: 5%"])
+        lvm.append(f"g{i}: {{pvs: [{on}], extent: {extent}MiB{reserve}, lvs: {{{', '.join(lines)}}}}}")
+        for place, mib in places:
+            filesystem(place, mib)
+
+    for i in range(count := rng.randint(1, 3)):
+        size = "rest" if i == count - 1 else f"{rng.choice([120, 400, 1300])}MiB"
+        mib = 1300 if size == "rest" else int(size[:-3])
+        kind, on = "linux-raid" if disks > 1 else "linux", f"d/p{i}"
+        partitions.append(f"{on}: {{type: {kind}, size: {size}}}")
+        if disks > 1:
+            level = rng.choice([0, 1, 1, 10, *([5] if disks > 2 else []), *([6] if disks > 3 else [])])
+            least = {0: 1, 1: 1, 5: 3, 6: 4, 10: 2}[level]
+            more = [f"spares: {disks - least}"] if level and disks > max(least, 2) and rng.random() < 0.3 and disks - least < 3 else []
+            more += [f"chunk: {rng.choice([64, 128, 512])}KiB"] if level != 1 and rng.random() < 0.6 else []
+            more += ['metadata: "1.0"'] if level == 1 and rng.random() < 0.4 else []
+            more += [f"bitmap: {rng.choice(['none', 'internal'])}"] if level and rng.random() < 0.5 else []
+            more += [f"layout: {rng.choice(['n2', 'f2', 'o2'])}"] if level == 10 and rng.random() < 0.6 else []
+            raid.append(f"a{i}: {{{', '.join([f'level: {level}', f'members: [{on}]', *more])}}}")
+            on = f"raid/a{i}"
+        if rng.random() < 0.3:
+            luks.append(f'c{i}: {{on: {on}, keys: [{{secret: "ref:k/{rng.choice(["one", "two"])}"}}]}}')
+            on, mib = f"luks/c{i}", mib - 20
+        if mib >= 1200 and rng.random() < 0.7:
+            volumes(i, on)
+        else:
+            filesystem(on, mib - 20)
+    above = [f"{name}:\n  " + "\n  ".join(lines) for name, lines in
+             (("raid", raid), ("luks", luks), ("lvm", lvm), ("filesystems", filesystems)) if lines]
+    return Case(f"generated-{number}", disks, 3200, "\n  ".join(partitions), "\n".join(above))
 
 
 def expect(what: str, found: object, wanted: object) -> None:
@@ -309,6 +368,7 @@ def guest(work: str, case: Case, what: str) -> None:
 def main() -> None:
     args = sys.argv[1:]
     cases = {c.name: c for c in CASES}
+    cases |= {a: generated(int(a.removeprefix("generated-"))) for a in args if a.startswith("generated-")}
     if args[:1] == ["--guest"]:
         {"apply": apply, "check": check}[args[1]](cases[args[2]])
         return
@@ -316,7 +376,7 @@ def main() -> None:
         print("run it as root")
         sys.exit(77)
     full = os.environ.get("FULL") == "1"
-    chosen = [cases[a] for a in args] or [c for c in CASES if full or not c.full]
+    chosen = [cases[a] for a in args] or [*(c for c in CASES if full or not c.full), *map(generated, range(GENERATED[full]))]
     for case in chosen:
         work = tempfile.mkdtemp(prefix="libcv-stacks.", dir="/dev/shm")
         try:

@@ -32,6 +32,9 @@ pub(super) enum Verb {
     Plan {
         #[command(flatten)]
         target: Target,
+        /// The disks of another machine, as `layout capture --inventory-out` wrote them there; none of this one is opened
+        #[arg(long, value_name = "FILE")]
+        inventory: Option<PathBuf>,
     },
     /// Make the disks so, and put an image on them
     Apply {
@@ -171,8 +174,8 @@ fn seed(text: &str) -> std::result::Result<[u8; 16], String> {
 pub(super) fn run(verb: Verb, session: &Session) -> Result<()> {
     match verb {
         Verb::Check { files, library } => check(&files, &library.options(), session),
-        Verb::Plan { target } => {
-            let plan = target.plan(&target.layout()?, target.image(session)?.as_ref(), None)?;
+        Verb::Plan { target, inventory } => {
+            let plan = target.plan(&target.layout()?, target.image(session)?.as_ref(), inventory.as_deref(), None)?;
             if session.picture {
                 return output::stdout(|w| w.write_all(plan.to_svg().as_bytes()));
             }
@@ -190,7 +193,7 @@ pub(super) fn run(verb: Verb, session: &Session) -> Result<()> {
                 }
                 (journal, resume) => journal.as_deref().filter(|_| resume),
             };
-            let plan = target.plan(&layout, image.as_ref(), past)?;
+            let plan = target.plan(&layout, image.as_ref(), None, past)?;
             if dry_run {
                 return session.print(&plan.to_json(), |w| write!(w, "{}", plan.to_text()));
             }
@@ -246,16 +249,23 @@ fn capture(
         };
         write_file(path, &format!("{:#}\n", inventory.to_json()))?;
     }
-    let yaml = captured.to_yaml();
-    if let Some(path) = output {
-        write_file(path, &yaml)?;
+    // Who records the disks of a new machine has no layout there yet.
+    let is_recorded_only = inventory_out.is_some() && output.is_none() && captured.required().is_err();
+    if !is_recorded_only {
+        captured.required()?;
     }
-    session.print(&captured.to_json(), |w| match output {
-        None => write!(w, "{yaml}"),
-        Some(path) => {
-            captured.notes().iter().try_for_each(|n| writeln!(w, "note: {n}"))?;
-            captured.unsupported().iter().try_for_each(|u| writeln!(w, "not in the document: {u}"))?;
-            writeln!(w, "{}: {} sets of disks", path.display(), captured.spec().disks.len())
+    if let Some(path) = output {
+        write_file(path, &captured.to_yaml())?;
+    }
+    session.print(&captured.to_json(), |w| {
+        if output.is_none() && !is_recorded_only {
+            return write!(w, "{}", captured.to_yaml());
+        }
+        captured.notes().iter().try_for_each(|n| writeln!(w, "note: {n}"))?;
+        captured.unsupported().iter().try_for_each(|u| writeln!(w, "not in the document: {u}"))?;
+        match output {
+            Some(path) => writeln!(w, "{}: {} sets of disks", path.display(), captured.spec().disks.len()),
+            None => writeln!(w, "no disk has a layout yet"),
         }
     })
 }
@@ -296,7 +306,13 @@ impl Target {
         journal::default_place(layout, &described.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
-    fn plan(&self, layout: &Layout, image: Option<&Image>, resume: Option<&Path>) -> Result<Plan> {
+    fn plan(
+        &self,
+        layout: &Layout,
+        image: Option<&Image>,
+        inventory: Option<&Path>,
+        resume: Option<&Path>,
+    ) -> Result<Plan> {
         let mut disks = Disks::new();
         for (set, path) in &self.disks {
             disks.entry(set.clone()).or_default().push(path.clone());
@@ -309,7 +325,10 @@ impl Target {
             sector: self.sector,
             ram: None,
         };
-        layout.plan(&disks, &options)
+        match inventory {
+            None => layout.plan(&disks, &options),
+            Some(path) => layout.plan_recorded(&Inventory::load(path)?, &disks, &options),
+        }
     }
 }
 

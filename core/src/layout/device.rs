@@ -1,6 +1,7 @@
 //! Disks as they are: something to read from, and the facts that tell one from another. Opened for reading only.
 
 use super::gpt::{self, Fault, Mbr};
+use super::inventory::Inventory;
 use super::signature::{self, Signature};
 use crate::error::{Error, Result};
 use crate::sys::block;
@@ -276,15 +277,10 @@ impl Facts {
     }
 }
 
-/// Model, serial number and world wide name of a device, as far as the kernel tells them now.
+/// Model, serial number and world wide name of a device now: the same as in an inventory, so that a plan made from one
+/// means the same disks.
 pub(super) fn names(number: DeviceNumber) -> [Option<String>; 3] {
-    let kernel = Kernel::default();
-    let first = |names: &[&str]| names.iter().find_map(|n| kernel.attribute(number, n));
-    [
-        first(&["device/model", "device/name"]),
-        first(&["device/serial", "serial"]),
-        first(&["wwid", "device/wwid", "device/eui"]),
-    ]
+    Inventory::names(Path::new("/"), number)
 }
 
 /// Whether the file could be opened for writing; it is not opened.
@@ -351,7 +347,8 @@ impl Contents {
         match (self.table.table(), self.table.mbr) {
             (Some(t), _) => {
                 let broken = if self.table.primary.is_err() { " (its first copy is broken)" } else { "" };
-                lines.push(format!("a GPT with {} partitions{broken}", t.entries.len()));
+                let hybrid = if self.table.mbr == Mbr::Hybrid { ", and an MBR that has some of them too" } else { "" };
+                lines.push(format!("a GPT with {} partitions{broken}{hybrid}", t.entries.len()));
                 for (number, e) in &t.entries {
                     let (start, length) = t.bytes(e);
                     let on: Vec<String> = self
@@ -364,7 +361,8 @@ impl Contents {
                     lines.push(format!("partition {number} \"{}\", {}: {on}", e.name, human(length)));
                 }
             }
-            (None, Mbr::Partitions) => lines.push("an MBR partition table".to_owned()),
+            (None, _) if self.table.is_broken() => lines.push("a GPT of which both copies are damaged".to_owned()),
+            (None, Mbr::Partitions | Mbr::Hybrid) => lines.push("an MBR partition table".to_owned()),
             (None, Mbr::Protective) => lines.push("the remains of a GPT".to_owned()),
             (None, Mbr::None) => {}
         }

@@ -36,12 +36,8 @@ const PATIENCE: (u32, Duration) = (5, Duration::from_millis(30));
 /// Why a disk is not touched, as far as can be seen without opening it for writing; empty when nothing speaks against it.
 #[must_use]
 pub fn inspect(facts: &Facts, path: &str) -> Vec<Diagnostic> {
-    let mut found = Vec::new();
+    let mut found: Vec<Diagnostic> = read_only(facts, path).into_iter().collect();
     let name = facts.path.display();
-    if facts.read_only {
-        let d = Diagnostic::error("F214", path, format!("{name} is read-only"));
-        found.push(d.hint("make it writable, run as its owner or root, or name another disk"));
-    }
     match facts.medium {
         Medium::Block { major, minor } => {
             found.extend(inspect_device(&facts.path, DeviceNumber { major, minor }, path));
@@ -56,12 +52,26 @@ pub fn inspect(facts: &Facts, path: &str) -> Vec<Diagnostic> {
             }
         }
     }
-    if let Some(shared) = facts.contents.shared() {
-        let text = format!("{name} carries {shared}, which other machines may be using");
-        let d = Diagnostic::error("F222", path, text);
-        found.push(d.hint("libcv never writes to shared storage; erase it by hand if it is nobody's"));
-    }
+    found.extend(shared(facts, path));
     found
+}
+
+/// The same of a disk that was recorded elsewhere: what facts alone say.
+#[must_use]
+pub fn inspect_recorded(facts: &Facts, path: &str) -> Vec<Diagnostic> {
+    read_only(facts, path).into_iter().chain(shared(facts, path)).collect()
+}
+
+fn read_only(facts: &Facts, path: &str) -> Option<Diagnostic> {
+    let d = || Diagnostic::error("F214", path, format!("{} is read-only", facts.path.display()));
+    facts.read_only.then(|| d().hint("make it writable, run as its owner or root, or name another disk"))
+}
+
+fn shared(facts: &Facts, path: &str) -> Option<Diagnostic> {
+    let shared = facts.contents.shared()?;
+    let text = format!("{} carries {shared}, which other machines may be using", facts.path.display());
+    let d = Diagnostic::error("F222", path, text);
+    Some(d.hint("libcv never writes to shared storage; erase it by hand if it is nobody's"))
 }
 
 /// The same of a device that was not opened at all: what the kernel says about its use.

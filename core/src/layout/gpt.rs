@@ -83,6 +83,8 @@ pub enum Mbr {
     None,
     /// The protective entry of a GPT.
     Protective,
+    /// The protective entry beside others: two tables, and which one holds depends on who looks.
+    Hybrid,
     /// A table of its own.
     Partitions,
 }
@@ -103,6 +105,13 @@ impl Found {
     #[must_use]
     pub fn table(&self) -> Option<&Table> {
         self.primary.as_ref().ok().or(self.backup.as_ref().ok())
+    }
+
+    /// Whether there was a table, of which no copy can be read: where its partitions lay nobody knows.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        let is_there = |copy: &Result<Table, Fault>| *copy != Err(Fault::Absent);
+        self.table().is_none() && (is_there(&self.primary) || is_there(&self.backup))
     }
 }
 
@@ -145,6 +154,7 @@ fn mbr(sector: &[u8]) -> Mbr {
     // text, and looks like no table: the first byte of an entry is 0x00 or 0x80.
     let plausible = (0..4).all(|i| matches!(sector[446 + 16 * i], 0 | 0x80));
     match () {
+        () if types.contains(&0xee) && types.iter().any(|t| !matches!(t, 0 | 0xee)) => Mbr::Hybrid,
         () if types.contains(&0xee) => Mbr::Protective,
         () if plausible && types.iter().any(|t| *t != 0) => Mbr::Partitions,
         () => Mbr::None,

@@ -49,6 +49,7 @@ pub use select::Disks;
 
 use crate::error::{Error, Result};
 use decode::Positions;
+use inventory::Inventory;
 use spec::Spec;
 use std::path::Path;
 
@@ -144,7 +145,19 @@ impl Layout {
     /// With all findings in `detail.diagnostics`: `Invalid` when a set has no disk, `Refused` when a disk is too small,
     /// in use, read-only or no disk; `NotFound` when there is nothing at its path.
     pub fn plan(&self, disks: &Disks, options: &PlanOptions) -> Result<Plan> {
-        Plan::make(self, disks, options)
+        Plan::make(self, disks, options, None)
+    }
+
+    /// Makes a plan for another machine, from what was recorded there: no disk is opened, and none of this machine is
+    /// looked at. Sets without disks in `disks` choose theirs by their rules; paths are those of that machine.
+    ///
+    /// With the same document, options and boot the plan that is made there has the same token.
+    ///
+    /// # Errors
+    /// As [`Layout::plan`]; `NotFound` for a disk that the inventory does not have, `Invalid` where it does not say what
+    /// a disk carries.
+    pub fn plan_recorded(&self, inventory: &Inventory, disks: &Disks, options: &PlanOptions) -> Result<Plan> {
+        Plan::make(self, disks, options, Some(inventory))
     }
 
     /// An error out of findings about this document.

@@ -18,8 +18,10 @@ use uuid::Uuid;
 mod build;
 mod device;
 mod files;
+mod foreign;
 mod make;
 mod mounts;
+mod recorded;
 mod steps;
 
 pub use device::{Device, Glance, PlannedArray, PlannedCrypt, PlannedGroup, PlannedVolume, mapper_path};
@@ -77,6 +79,8 @@ pub struct Plan {
     pub(super) warnings: Vec<Diagnostic>,
     /// What of the disks differs from the plan; none when that does not matter, because an image goes on them.
     pub(super) differences: Option<Vec<String>>,
+    /// Whether it was made from an inventory, without its disks.
+    pub(super) recorded: bool,
     pub(super) token: String,
 }
 
@@ -219,6 +223,13 @@ impl Plan {
     #[must_use]
     pub fn token(&self) -> &str {
         &self.token
+    }
+
+    /// Whether it was made from an inventory that was recorded elsewhere. It shows what would be done there, and its
+    /// token confirms the plan that is made there; it cannot be applied itself.
+    #[must_use]
+    pub fn is_recorded(&self) -> bool {
+        self.recorded
     }
 
     /// The disks with their partitions.

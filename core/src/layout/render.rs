@@ -18,7 +18,8 @@ impl Plan {
         let mut out = String::new();
         let count = self.disks.len();
         let disks = if count == 1 { "disk" } else { "disks" };
-        let _ = writeln!(out, "Layout {} on {count} {disks}", self.layout_name());
+        let recorded = if self.recorded { ", as they were recorded" } else { "" };
+        let _ = writeln!(out, "Layout {} on {count} {disks}{recorded}", self.layout_name());
         for (index, disk) in self.disks.iter().enumerate() {
             let f = &disk.facts;
             let what = if disk.is_file() { "image file" } else { f.model.as_deref().unwrap_or("disk") };
@@ -214,6 +215,7 @@ impl Plan {
             "crypttab": self.crypttab_lines(),
             "fstab": self.fstab_lines(),
             "cmdline": self.boot_cmdline(),
+            "recorded": self.is_recorded(),
             "unchanged": self.is_unchanged(),
             "differences": self.differences(),
             "steps": steps,

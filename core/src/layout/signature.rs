@@ -54,6 +54,12 @@ impl fmt::Display for Signature {
     }
 }
 
+/// A type by its name; of one that this version does not know, that it does not.
+pub(super) fn kind(name: &str) -> &'static str {
+    let mut all = FORMS.iter().map(|f| f.kind).chain(names::EXTENDED).chain(search::KINDS);
+    all.find(|k| *k == name).unwrap_or("something unknown")
+}
+
 /// Everything recognised in `length` bytes from `start` on.
 ///
 /// # Errors

@@ -37,15 +37,13 @@ fn keyed(seed: &[u8; 16], path: &str) -> blake3::Hash {
     hasher.finalize()
 }
 
-/// A seed for this layout on these disks in this boot of this machine.
+/// A seed for this layout on these disks in one boot of one machine: all of them are among the parts.
 ///
 /// Nobody has to keep it: the same plan made twice before it is applied has the same UUIDs and the same token, while
 /// two machines, or two boots, never share one.
 #[must_use]
 pub fn seed(parts: &[&str]) -> [u8; 16] {
     let mut hasher = blake3::Hasher::new_derive_key("libcv layout seed v1");
-    let boot = std::fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    hasher.update(&boot);
     for part in parts {
         hasher.update(&(part.len() as u64).to_le_bytes());
         hasher.update(part.as_bytes());

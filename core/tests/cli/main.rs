@@ -9,6 +9,7 @@ mod ending;
 mod image;
 mod layout;
 mod output;
+mod recorded;
 mod schema;
 mod sign;
 mod store;

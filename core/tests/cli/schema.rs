@@ -108,8 +108,13 @@ fn layouts_in_json(bed: &Bed) {
     assert_eq!(found["files"][0]["diagnostics"].as_array().unwrap().len(), 0);
     bed.json("layout-schema", &["layout", "schema"]);
     let image = place.split_once('=').unwrap().1;
-    let captured = bed.json("layout-capture", &["layout", "capture", "--disk", image]);
+    // With nothing on the disk there is no document, but the disks of the machine can be recorded.
+    bed.fails(21, &["layout", "capture", "--disk", image]);
+    let recorded = ["layout", "capture", "--disk", image, "--inventory-out", &bed.text("inventory.json")];
+    let captured = bed.json("layout-capture", &recorded);
     assert_eq!(captured["layout"]["disks"], serde_json::json!({}));
+    let inventory: Value = serde_json::from_slice(&std::fs::read(bed.path("inventory.json")).unwrap()).unwrap();
+    assert!(!inventory["disks"].as_array().unwrap().is_empty());
     let plan = bed.json("layout-plan", &["layout", "plan", file, disk, place, "--hostname", "n1"]);
     assert_eq!(plan["disks"][0]["partitions"].as_array().unwrap().len(), 2);
     let apply = ["layout", "apply", file, disk, place, "--hostname", "n1"];

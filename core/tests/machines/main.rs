@@ -4,6 +4,7 @@
 //! in `core/tests/golden/inventory`. `LIBCV_BLESS=1` writes the expectations anew.
 
 mod matching;
+mod planning;
 mod properties;
 mod reading;
 mod recorded;

@@ -42,6 +42,10 @@ impl Recorded {
     pub(crate) fn inventory(&self) -> Inventory {
         Inventory::read(self.0.path())
     }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
 }
 
 /// The inventory of a machine with everything that was recorded.

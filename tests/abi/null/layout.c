@@ -51,6 +51,9 @@ void layout_functions(cv_image *image, const char *dir) {
     o.hostname = "node1";
     o.seed = (const uint8_t *)"0123456789abcdef";
     o.image = image;
+    o.inventory_json = "{";
+    IS(-CV_E_INVALID, cv_layout_plan(layout, sets, disks, 1, &o, &plan));
+    o.inventory_json = NULL;
     const char *observed[] = {disk};
     NULL_IS_ERROR(cv_layout_capture, disks, cv_layout_capture(NULL, 1, NULL, &s));
     NULL_IS_ERROR(cv_layout_capture, captured_json, cv_layout_capture(observed, 1, NULL, NULL));
@@ -98,6 +101,16 @@ void layout_functions(cv_image *image, const char *dir) {
     expect(s && !strncmp(s, "<svg ", 5) && strstr(s, token), "so does its picture");
     cv_string_free(s);
     cv_string_free(token);
+    cv_secret secret = {0};
+    to.secrets = &secret;
+    to.secret_count = 1;
+    IS(-CV_E_INVALID, cv_plan_apply(plan, "x", &to, NULL, NULL, &s));
+    secret.name = "k";
+    secret.length = 1;
+    IS(-CV_E_INVALID, cv_plan_apply(plan, "x", &to, NULL, NULL, &s));
+    to.secrets = NULL;
+    IS(-CV_E_INVALID, cv_plan_apply(plan, "x", &to, NULL, NULL, &s));
+    to.secret_count = 0;
     to.actions_json = "{";
     IS(-CV_E_INVALID, cv_plan_apply(plan, "x", &to, NULL, NULL, &s));
     to.actions_json = NULL;

@@ -3,7 +3,7 @@
 use super::{SecretArgs, Session, SignArgs};
 use crate::capture::{CaptureOptions, Captured};
 use crate::cli::output;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::layout;
 use crate::layout::capture::LayoutCaptureOptions;
 use crate::units::human;
@@ -86,10 +86,7 @@ pub(super) fn capture(args: &Capture, session: &Session) -> Result<()> {
 fn layout_of(root: &Path, session: &Session) -> Result<Vec<u8>> {
     let options = LayoutCaptureOptions { root: Some(root.to_owned()), ..LayoutCaptureOptions::default() };
     let captured = layout::capture::capture(&options)?;
-    if captured.spec().disks.is_empty() {
-        return Err(Error::unsupported("no disk of this machine has a layout that could be attached")
-            .hint("run as root on the machine whose disks are meant, or leave out --with-layout"));
-    }
+    captured.required()?;
     if !session.quiet {
         for text in captured.unsupported() {
             output::talk(&format!("layout: not in the document: {text}\n"));

@@ -177,7 +177,7 @@ impl Image {
     fn first_sector(&self, device: &dyn ReadAt, boot_code: BootCode, old: Mbr) -> io::Result<Vec<u8>> {
         let sector = self.tail.len() - self.array;
         let mut first = self.head[..sector].to_vec();
-        if boot_code == BootCode::Keep && old == Mbr::Protective {
+        if boot_code == BootCode::Keep && matches!(old, Mbr::Protective | Mbr::Hybrid) {
             let mut now = vec![0; 512];
             device.read_at(0, &mut now)?;
             first[..BOOT_CODE].copy_from_slice(&now[..BOOT_CODE]);

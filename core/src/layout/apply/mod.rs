@@ -170,6 +170,11 @@ impl Plan {
                 .fact("code", "A400")
                 .fact("token", given.as_str()));
         }
+        if self.recorded {
+            return Err(Error::refused("this plan was made from an inventory, and not from the disks themselves")
+                .hint(format!("on the machine itself: cvctl layout apply --confirm {}", self.token))
+                .fact("code", "A414"));
+        }
         if self.is_unchanged() {
             // Made for the layout alone: with something to install the filesystems would have to be made anew.
             return match source {

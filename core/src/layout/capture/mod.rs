@@ -20,10 +20,11 @@ mod partitions;
 mod sets;
 mod yaml;
 
+use super::diagnostic::{Diagnostic, Severity};
 use super::inventory::Inventory;
 use super::observed::{Given, Node, Observed};
 use super::spec::{Policy, Ref, SchemaId, Spec};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::units::human;
 use indexmap::IndexMap;
 use serde_json::{Value, json};
@@ -62,6 +63,20 @@ impl Captured {
     #[must_use]
     pub fn spec(&self) -> &Spec {
         &self.spec
+    }
+
+    /// The document, unless there is none: no disk has anything that a document could say.
+    ///
+    /// # Errors
+    /// `Unsupported`, with what was seen instead.
+    pub fn required(&self) -> Result<&Self> {
+        if !self.spec.disks.is_empty() {
+            return Ok(self);
+        }
+        let seen = self.unsupported.first().map(|u| format!(": {u}")).unwrap_or_default();
+        Err(Error::unsupported(format!("no disk has a layout that could be captured{seen}"))
+            .hint("a layout is captured as root, on a machine with a partition table on its disks")
+            .fact("unsupported", self.unsupported.clone()))
     }
 
     /// What somebody should read before the document is used.
@@ -220,7 +235,19 @@ impl<'a> Draft<'a> {
         Some(found)
     }
 
-    fn finish(self) -> Captured {
+    /// What a check of the document would say: machines may be made as no document allows.
+    fn faults(&mut self) {
+        let name = self.spec.name.clone();
+        let found = crate::layout::check(yaml::document(&self.spec).as_bytes(), &name);
+        let text =
+            |d: &Diagnostic| format!("to be changed before the document is used: {} {}: {}", d.code, d.path, d.message);
+        self.notes.extend(found.iter().filter(|d| d.severity == Severity::Error).map(text));
+    }
+
+    fn finish(mut self) -> Captured {
+        if !self.spec.disks.is_empty() {
+            self.faults();
+        }
         let disks =
             self.sets.iter().map(|(set, disks)| (set.clone(), disks.iter().map(|d| self.identity(*d)).collect()));
         let disks = disks.collect();

@@ -3,7 +3,8 @@
 //! Made from [`Contents`], which is read from the disk; an inventory that was recorded elsewhere brings it along.
 
 use crate::layout::device::Contents;
-use crate::layout::gpt::Mbr;
+use crate::layout::gpt::{self, Mbr};
+use crate::layout::signature::{self, Signature};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -46,6 +47,10 @@ pub enum TableKind {
     Gpt,
     /// A GPT of which one copy is broken.
     HalfGpt,
+    /// A GPT, and an MBR that has some of its partitions.
+    HybridGpt,
+    /// A GPT of which both copies are damaged.
+    BrokenGpt,
     /// An MBR table.
     Mbr,
     /// The remains of a GPT.
@@ -112,14 +117,23 @@ impl Content {
         let table = match (found.table(), found.mbr) {
             (Some(table), _) => {
                 let whole = found.primary.is_ok() && found.backup.is_ok();
-                let kind = if whole { TableKind::Gpt } else { TableKind::HalfGpt };
+                let kind = match found.mbr {
+                    Mbr::Hybrid => TableKind::HybridGpt,
+                    _ if whole => TableKind::Gpt,
+                    _ => TableKind::HalfGpt,
+                };
                 let entries = table.entries.iter().map(|(number, e)| {
                     let (start, length) = table.bytes(e);
                     Entry { number: *number, kind: e.kind, uuid: e.uuid, name: e.name.clone(), start, length }
                 });
                 Some(Table { kind, guid: Some(table.disk), partitions: entries.collect() })
             }
-            (None, Mbr::Partitions) => Some(Table { kind: TableKind::Mbr, guid: None, partitions: Vec::new() }),
+            (None, _) if found.is_broken() => {
+                Some(Table { kind: TableKind::BrokenGpt, guid: None, partitions: Vec::new() })
+            }
+            (None, Mbr::Partitions | Mbr::Hybrid) => {
+                Some(Table { kind: TableKind::Mbr, guid: None, partitions: Vec::new() })
+            }
             (None, Mbr::Protective) => Some(Table { kind: TableKind::Remains, guid: None, partitions: Vec::new() }),
             (None, Mbr::None) => None,
         };
@@ -132,5 +146,65 @@ impl Content {
             shared: s.is_shared(),
         });
         Self { fingerprint: fingerprint.to_owned(), table, signatures: marks.collect() }
+    }
+
+    /// As if it had been read from the disk, which has so many bytes. What is not recorded (attributes of partitions,
+    /// which copy of a table is broken) is as if it were well.
+    #[must_use]
+    pub(in crate::layout) fn contents(&self, size: u64, sector: u32) -> Contents {
+        let kind = self.table.as_ref().map(|t| t.kind);
+        let primary = match &self.table {
+            Some(t) if matches!(t.kind, TableKind::Gpt | TableKind::HalfGpt | TableKind::HybridGpt) => {
+                Ok(t.read(size, sector))
+            }
+            Some(t) if t.kind == TableKind::BrokenGpt => Err(gpt::Fault::Array),
+            _ => Err(gpt::Fault::Absent),
+        };
+        let backup = match kind {
+            Some(TableKind::HalfGpt) => Err(gpt::Fault::Header),
+            _ => primary.clone(),
+        };
+        let mbr = match kind {
+            None => Mbr::None,
+            Some(TableKind::Mbr) => Mbr::Partitions,
+            Some(TableKind::HybridGpt) => Mbr::Hybrid,
+            Some(_) => Mbr::Protective,
+        };
+        let signatures = self.signatures.iter().map(|m| (m.start, m.length, m.signature()));
+        Contents { table: gpt::Found { primary, backup, mbr }, signatures: signatures.collect() }
+    }
+}
+
+impl Table {
+    fn read(&self, size: u64, sector: u32) -> gpt::Table {
+        let unit = u64::from(sector.max(1));
+        let last = (size / unit).saturating_sub(1);
+        let entries = self.partitions.iter().filter(|p| p.length >= unit).map(|p| {
+            let (first, sectors) = (p.start / unit, p.length / unit);
+            let last = first.saturating_add(sectors - 1);
+            let entry = gpt::Entry { kind: p.kind, uuid: p.uuid, first, last, attributes: 0, name: p.name.clone() };
+            (p.number, entry)
+        });
+        gpt::Table {
+            disk: self.guid.unwrap_or_default(),
+            sector,
+            first_usable: 0,
+            last_usable: last,
+            other: last,
+            entries: entries.collect(),
+        }
+    }
+}
+
+impl Mark {
+    fn signature(&self) -> Signature {
+        Signature {
+            kind: signature::kind(&self.kind),
+            version: None,
+            label: self.label.clone(),
+            uuid: self.uuid.clone(),
+            offset: 0,
+            copies: Vec::new(),
+        }
     }
 }

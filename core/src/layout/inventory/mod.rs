@@ -25,6 +25,7 @@ mod vpd;
 pub use content::{Content, Entry, Mark, Table, TableKind};
 pub use disk::{Disk, Holder, How, Identity, Multipath, Partition, Path, Transport, Usage};
 pub(crate) use names::natural;
+pub(crate) use read::boot;
 
 use crate::error::{Error, Result};
 use crate::sys::sysfs::DeviceNumber;
@@ -75,6 +76,9 @@ pub struct Machine {
     /// Whether it has a TPM 2.0.
     #[serde(default)]
     pub tpm2: bool,
+    /// What the kernel calls this boot of it: identities that nobody gave a seed for are of one boot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<String>,
 }
 
 impl Inventory {
@@ -85,6 +89,13 @@ impl Inventory {
         read::read(root)
     }
 
+    /// What the disk of this number calls itself, as [`Inventory::read`] has it of the machine below `root`: its model, its
+    /// serial number and its world wide name. A map of multipath is called what its paths are.
+    #[must_use]
+    pub fn names(root: &std::path::Path, number: DeviceNumber) -> [Option<String>; 3] {
+        read::names(root, number)
+    }
+
     /// This machine, with what its disks carry: they are opened for reading, several at a time. Those without a medium
     /// are left out; why a disk cannot be read is noted at the disk.
     #[must_use]
@@ -92,6 +103,19 @@ impl Inventory {
         let mut inventory = Self::read(std::path::Path::new("/"));
         look::look(&mut inventory.disks);
         inventory
+    }
+
+    /// From a file with JSON in the form `cv.inventory/v1`.
+    ///
+    /// # Errors
+    /// As [`Inventory::from_json`]; `NotFound` and `Io` from the file.
+    pub fn load(path: impl AsRef<std::path::Path>) -> Result<Self> {
+        let name = path.as_ref().display();
+        let bytes = std::fs::read(path.as_ref()).map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => Error::not_found(format!("there is no inventory at {name}")),
+            _ => Error::io("read", name.to_string(), e),
+        })?;
+        Self::from_json(&bytes).map_err(|e| e.fact("path", name.to_string()))
     }
 
     /// From JSON in the form `cv.inventory/v1`.
@@ -116,8 +140,8 @@ impl Inventory {
     fn check(&self) -> Result<()> {
         let mut names = std::collections::BTreeSet::new();
         for disk in &self.disks {
-            if !names.insert(&disk.name) {
-                return Err(Error::invalid(format!("the inventory has two disks named {}", disk.name)));
+            if !names.insert(disk.node()) {
+                return Err(Error::invalid(format!("the inventory has two disks named {}", disk.node())));
             }
             let sectors = [disk.logical_sector, disk.physical_sector];
             if sectors.iter().any(|s| !s.is_power_of_two() || !(512..=1 << 20).contains(s)) {

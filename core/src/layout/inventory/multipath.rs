@@ -9,7 +9,7 @@
 
 use super::disk::{Disk, Holder, Multipath, Path, Transport};
 use super::natural;
-use super::tree::Tree;
+use super::tree::{Device, Tree};
 use super::udev::Entry;
 use std::collections::BTreeMap;
 
@@ -47,6 +47,14 @@ fn map_of(path: &Disk) -> Option<&Holder> {
 fn is_map(tree: &Tree, disk: &Disk) -> bool {
     let uuid = tree.text(&format!("sys/block/{}/dm/uuid", disk.name));
     disk.transport == Transport::Dm && uuid.is_some_and(|u| u.starts_with("mpath-"))
+}
+
+/// Of a map of multipath a path to its disk; any other device as it is.
+pub(super) fn path_of(tree: &Tree, device: Device) -> Device {
+    let uuid = tree.attribute(&device, "dm/uuid");
+    let paths = || tree.inside(&device, "slaves").into_iter().min_by_key(|n| natural(n));
+    let path = uuid.filter(|u| u.starts_with("mpath-")).and_then(|_| paths());
+    path.and_then(|name| tree.linked(&device, &format!("slaves/{name}"))).unwrap_or(device)
 }
 
 /// What paths to one disk have in common.

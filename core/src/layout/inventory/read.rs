@@ -32,35 +32,88 @@ pub(super) fn read(root: &Path) -> Inventory {
     Inventory { schema: SchemaId::V1, machine: machine(&tree), disks }
 }
 
+/// What a disk says about itself, by the kernel and udev.
+struct Said {
+    transport: Transport,
+    is_ata: bool,
+    vendor: Option<String>,
+    model: Option<String>,
+    serial: Option<String>,
+    nsid: Option<u32>,
+    wwid: Option<String>,
+    /// The names on its page 83h.
+    names: Vec<vpd::Name>,
+}
+
+impl Said {
+    fn of(tree: &Tree, device: &Device, chain: &Chain<'_>, udev: &Entry) -> Self {
+        let name = device.name();
+        let transport = chain.transport();
+        let text = |attribute: &str| tree.attribute(device, attribute);
+        let page = |name: &str| chain.nearest("scsi").and_then(|scsi| tree.page(scsi, name));
+        let names = page("vpd_pg83").map(|p| vpd::names(&p)).unwrap_or_default();
+        let above =
+            |subsystem: &str, attribute: &str| chain.nearest(subsystem).and_then(|d| tree.attribute(d, attribute));
+        let of_device =
+            |attribute: &str| ["scsi", "nvme-subsystem", "nvme", "mmc"].iter().find_map(|s| above(s, attribute));
+
+        let vendor = above("scsi", "vendor");
+        let is_ata = vendor.as_deref() == Some("ATA") && transport != Transport::Usb;
+        let model = match transport {
+            Transport::Mmc => above("mmc", "name"),
+            Transport::Virtio if name.starts_with("vd") => None,
+            _ => vpd::ata_model(&names).filter(|_| is_ata).or_else(|| of_device("model")),
+        };
+        let serial = match transport {
+            Transport::Usb => usb_serial(tree, device),
+            _ => text("serial")
+                .or_else(|| page("vpd_pg80").and_then(|p| vpd::serial(&p)))
+                .or_else(|| of_device("serial")),
+        };
+        // Of other disks what udev calls a short serial number is the name on page 83h.
+        let has_short = matches!(transport, Transport::Sata | Transport::Usb | Transport::Nvme | Transport::Mmc);
+        let noted = udev.property("ID_SCSI_SERIAL").or_else(|| udev.property("ID_SERIAL_SHORT").filter(|_| has_short));
+        let serial = serial.or_else(|| noted.map(str::to_owned));
+        let nsid = tree.number(device, "nsid").and_then(|n| u32::try_from(n).ok());
+        let wwid = text("wwid").or_else(|| above("scsi", "wwid")).or_else(|| names.iter().find_map(vpd::Name::wwid));
+        Self { transport, is_ata, vendor, model, serial, nsid, wwid, names }
+    }
+
+    /// Model, serial number and world wide name as they stand in an inventory.
+    fn names(&self) -> [Option<String>; 3] {
+        let serial = self.serial.as_ref().map(|s| s.trim().to_owned());
+        [self.model.as_ref().map(|m| joined(m)), serial, self.wwid.clone()]
+    }
+}
+
+/// What the disk of this number calls itself.
+pub(super) fn names(root: &Path, number: DeviceNumber) -> [Option<String>; 3] {
+    let tree = Tree::new(root);
+    let place = tree.link(&format!("sys/dev/block/{number}")).map(|place| tree.device(&place));
+    let has_number = |d: &Device| tree.attribute(d, "dev").and_then(|n| DeviceNumber::parse(&n)) == Some(number);
+    let listed = || tree.block_devices().into_iter().map(|(_, device)| device).find(has_number);
+    let Some(device) = place.or_else(listed) else { return Default::default() };
+    let device = multipath::path_of(&tree, device);
+    let number = tree.attribute(&device, "dev").and_then(|n| DeviceNumber::parse(&n)).unwrap_or(number);
+    Said::of(&tree, &device, &Chain::new(&tree, &device), &Entry::read(&tree, number)).names()
+}
+
+/// What the kernel calls this boot.
+pub(crate) fn boot() -> Option<String> {
+    boot_of(&Tree::new(Path::new("/")))
+}
+
+fn boot_of(tree: &Tree) -> Option<String> {
+    tree.text("proc/sys/kernel/random/boot_id")
+}
+
 fn disk(tree: &Tree, stack: &Stack<'_>, name: &str, device: &Device) -> Option<Disk> {
     let number = DeviceNumber::parse(&tree.attribute(device, "dev")?)?;
     let chain = Chain::new(tree, device);
-    let transport = chain.transport();
-    let text = |attribute: &str| tree.attribute(device, attribute);
-    let page = |name: &str| chain.nearest("scsi").and_then(|scsi| tree.page(scsi, name));
-    let names = page("vpd_pg83").map(|p| vpd::names(&p)).unwrap_or_default();
     let udev = Entry::read(tree, number);
-    let above = |subsystem: &str, attribute: &str| chain.nearest(subsystem).and_then(|d| tree.attribute(d, attribute));
-    let of_device =
-        |attribute: &str| ["scsi", "nvme-subsystem", "nvme", "mmc"].iter().find_map(|s| above(s, attribute));
-
-    let vendor = above("scsi", "vendor");
-    let is_ata = vendor.as_deref() == Some("ATA") && transport != Transport::Usb;
-    let model = match transport {
-        Transport::Mmc => above("mmc", "name"),
-        Transport::Virtio if name.starts_with("vd") => None,
-        _ => vpd::ata_model(&names).filter(|_| is_ata).or_else(|| of_device("model")),
-    };
-    let serial = match transport {
-        Transport::Usb => usb_serial(tree, device),
-        _ => text("serial").or_else(|| page("vpd_pg80").and_then(|p| vpd::serial(&p))).or_else(|| of_device("serial")),
-    };
-    // Of other disks what udev calls a short serial number is the name on page 83h.
-    let has_short = matches!(transport, Transport::Sata | Transport::Usb | Transport::Nvme | Transport::Mmc);
-    let noted = udev.property("ID_SCSI_SERIAL").or_else(|| udev.property("ID_SERIAL_SHORT").filter(|_| has_short));
-    let serial = serial.or_else(|| noted.map(str::to_owned));
-    let nsid = tree.number(device, "nsid").and_then(|n| u32::try_from(n).ok());
-    let wwid = text("wwid").or_else(|| above("scsi", "wwid")).or_else(|| names.iter().find_map(vpd::Name::wwid));
+    let said = Said::of(tree, device, &chain, &udev);
+    let [named_model, named_serial, wwid] = said.names();
+    let Said { transport, is_ata, vendor, model, serial, nsid, names, .. } = said;
     let own = Own {
         transport,
         is_ata,
@@ -91,8 +144,8 @@ fn disk(tree: &Tree, stack: &Stack<'_>, name: &str, device: &Device) -> Option<D
         read_only: tree.flag(device, "ro"),
         more_wwids: more_wwids(tree, device, &names, wwid.as_deref()),
         vendor: vendor.filter(|_| !is_ata).map(|v| joined(&v)),
-        model: model.map(|m| joined(&m)),
-        serial: serial.map(|s| s.trim().to_owned()),
+        model: named_model,
+        serial: named_serial,
         wwid,
         nsid,
         by_id,
@@ -181,5 +234,6 @@ fn machine(tree: &Tree) -> Machine {
         memory: memory.unwrap_or(0),
         uefi: tree.is_dir("sys/firmware/efi"),
         tpm2: tree.names("sys/class/tpm").iter().any(is_tpm2),
+        boot: boot_of(tree),
     }
 }

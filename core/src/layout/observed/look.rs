@@ -219,7 +219,9 @@ impl<'k> Looker<'k> {
                 }
                 disk.table = Some(Table { guid: t.disk, whole, partitions });
             }
-            None if table.mbr == gpt::Mbr::Partitions => self.odd(node, "it has an MBR partition table"),
+            None if matches!(table.mbr, gpt::Mbr::Partitions | gpt::Mbr::Hybrid) => {
+                self.odd(node, "it has an MBR partition table")
+            }
             None => self.todo.push_back((node, source.clone())),
         }
         self.found.disks.push(disk);

@@ -50,7 +50,7 @@ impl Now {
     /// A disk that is one thing, or none.
     fn whole(&mut self, size: u64, mbr: Mbr, whole: &[&Signature]) {
         let table = match mbr {
-            Mbr::Partitions => Some("an MBR partition table, whatever is in it"),
+            Mbr::Partitions | Mbr::Hybrid => Some("an MBR partition table, whatever is in it"),
             Mbr::Protective => Some("the remains of a GPT"),
             Mbr::None => None,
         };

@@ -2,10 +2,13 @@
 
 use super::build::Builder;
 use super::{Device, Plan, PlanOptions, PlannedBoot, PlannedDisk, PlannedPartition};
+use super::{foreign, recorded};
 use crate::error::{Error, Result};
 use crate::layout::apply::{Journal, bootloader};
 use crate::layout::device::Facts;
 use crate::layout::diagnostic::{Diagnostic, Severity};
+use crate::layout::gpt::Mbr;
+use crate::layout::inventory::{self, Inventory};
 use crate::layout::select::{self, Choice, Disks};
 use crate::layout::solve::{self, DiskSize, Ground, Solved};
 use crate::layout::spec::{Firmware, Spec, Wipe};
@@ -16,24 +19,31 @@ use crate::units::{ByteSize, human};
 use indexmap::IndexMap;
 
 impl Plan {
-    pub(in crate::layout) fn make(layout: &Layout, given: &Disks, options: &PlanOptions) -> Result<Self> {
+    /// For the disks of this machine, or for those of the machine that `recorded` is of.
+    pub(in crate::layout) fn make(
+        layout: &Layout,
+        given: &Disks,
+        options: &PlanOptions,
+        recorded: Option<&Inventory>,
+    ) -> Result<Self> {
         let (spec, positions) = (layout.spec(), layout.positions());
         let stack = Stack::of(spec).map_err(|circle| circular(layout, &circle))?;
         let mut found = not_yet(spec);
         refuse(layout, &mut found)?;
-        let choices = select::choose(spec, positions, given).map_err(|found| layout.error(&found))?;
+        let choices = select::choose(spec, positions, given, recorded).map_err(|found| layout.error(&found))?;
         let mut facts = Vec::new();
         // What speaks against writing only: a plan that changes nothing may be made of disks in use.
         let mut in_use = Vec::new();
         for choice in &choices {
-            facts.extend(look(spec, choice, options, &mut found, &mut in_use)?);
+            facts.extend(look(spec, choice, options, recorded, &mut found, &mut in_use)?);
         }
+        in_use.extend(foreign::inspect(spec, &choices, &facts, recorded));
         if options.image.is_some() {
             found.append(&mut in_use);
         }
         refuse(layout, &mut found)?;
-        let seed = seed(layout, options, &facts)?;
-        let ground = ground(spec, &choices, &facts, options);
+        let seed = seed(layout, options, &facts, recorded)?;
+        let ground = ground(spec, &choices, &facts, options, recorded);
         let solved = match solve::solve(spec, &stack, &ground) {
             Ok(solved) => solved,
             Err(small) => {
@@ -60,10 +70,11 @@ impl Plan {
             steps: Vec::new(),
             warnings: Vec::new(),
             differences: None,
+            recorded: recorded.is_some(),
             token: String::new(),
         };
         Builder::new(&mut plan, &stack, &solved, profile::kernel_of(options.image.as_ref())).build()?;
-        if options.image.is_none() {
+        if options.image.is_none() && recorded.is_none() {
             unchanged::settle(&mut plan);
         }
         if !plan.is_unchanged() && !in_use.is_empty() {
@@ -108,18 +119,19 @@ fn refuse(layout: &Layout, found: &mut [Diagnostic]) -> Result<()> {
 }
 
 /// Where identities come from: what was given, an interrupted apply, or layout, disks and this boot.
-fn seed(layout: &Layout, options: &PlanOptions, facts: &[Facts]) -> Result<[u8; 16]> {
+fn seed(layout: &Layout, options: &PlanOptions, facts: &[Facts], recorded: Option<&Inventory>) -> Result<[u8; 16]> {
     let past = options.resume.as_deref().map(Journal::read).transpose()?.map(|j| j.seed());
     match (options.seed, past) {
         (Some(given), Some(past)) if given != past => {
             Err(Error::refused("the seed is not that of the journal").hint("leave the seed out").fact("code", "A411"))
         }
-        (given, past) => Ok(past.or(given).unwrap_or_else(|| derive_seed(layout, options, facts))),
+        (given, past) => Ok(past.or(given).unwrap_or_else(|| derive_seed(layout, options, facts, recorded))),
     }
 }
 
-fn derive_seed(layout: &Layout, options: &PlanOptions, facts: &[Facts]) -> [u8; 16] {
-    let mut parts = vec![layout.to_json(), options.hostname.clone().unwrap_or_default()];
+fn derive_seed(layout: &Layout, options: &PlanOptions, facts: &[Facts], recorded: Option<&Inventory>) -> [u8; 16] {
+    let boot = recorded.map_or_else(inventory::boot, |i| i.machine.boot.clone()).unwrap_or_default();
+    let mut parts = vec![boot, layout.to_json(), options.hostname.clone().unwrap_or_default()];
     parts.extend(facts.iter().map(|f| format!("{} {}", f.identity(), f.changed)));
     token::seed(&parts.iter().map(String::as_str).collect::<Vec<_>>())
 }
@@ -130,11 +142,21 @@ fn look(
     spec: &Spec,
     choice: &Choice,
     options: &PlanOptions,
+    recorded: Option<&Inventory>,
     found: &mut Vec<Diagnostic>,
     in_use: &mut Vec<Diagnostic>,
 ) -> Result<Option<Facts>> {
     let wanted = spec.disks[&choice.set].sector;
     let path = format!("disks.{}", choice.set);
+    if let Some(inventory) = recorded {
+        let facts = recorded::facts(inventory, &choice.path)?;
+        let (of_writing, of_disk): (Vec<_>, Vec<_>) =
+            gate::inspect_recorded(&facts, &path).into_iter().partition(is_of_writing);
+        in_use.extend(of_writing);
+        found.extend(of_disk);
+        against(spec, choice, &facts, found, in_use);
+        return Ok(Some(facts));
+    }
     if let Some(number) = sysfs::node_number(&choice.path) {
         let against = gate::inspect_device(&choice.path, number, &path);
         let only_used = options.image.is_none() && against.iter().all(is_of_writing);
@@ -152,18 +174,43 @@ fn look(
     let (of_writing, of_disk): (Vec<_>, Vec<_>) = gate::inspect(&facts, &path).into_iter().partition(is_of_writing);
     in_use.extend(of_writing);
     found.extend(of_disk);
-    found.extend(select::never_touched(&spec.policy, &facts, &path));
-    if let Some(sector) = wanted.filter(|s| *s != facts.sector) {
+    against(spec, choice, &facts, found, in_use);
+    Ok(Some(facts))
+}
+
+/// What the document says against a disk.
+fn against(spec: &Spec, choice: &Choice, facts: &Facts, found: &mut Vec<Diagnostic>, in_use: &mut Vec<Diagnostic>) {
+    let path = format!("disks.{}", choice.set);
+    found.extend(select::never_touched(&spec.policy, facts, &path));
+    if let Some(sector) = spec.disks[&choice.set].sector.filter(|s| *s != facts.sector) {
         let (name, has) = (facts.path.display(), facts.sector);
         let text = format!("set {} wants sectors of {sector} bytes, {name} has {has}", choice.set);
         found.push(Diagnostic::error("F216", &path, text));
     }
-    if spec.disks[&choice.set].wipe == Wipe::None && !facts.contents.is_blank() {
+    let wipe = spec.disks[&choice.set].wipe;
+    if !matches!(wipe, Wipe::All | Wipe::Discard | Wipe::Zero) {
+        found.extend(two_truths(facts, &path));
+    }
+    if wipe == Wipe::None && !facts.contents.is_blank() {
         let lost = facts.contents.describe().join("; ");
         let d = Diagnostic::error("F225", &path, format!("wipe is none, and {} carries {lost}", facts.path.display()));
         in_use.push(d.hint("write wipe: signatures when it may be erased"));
     }
-    Ok(Some(facts))
+}
+
+/// Tables that nobody can be sure of: what lies on the disk, and where, is not known. Erasing signatures could leave some
+/// of it, so somebody has to say that all of it may go.
+fn two_truths(facts: &Facts, path: &str) -> Option<Diagnostic> {
+    let name = facts.path.display();
+    let table = &facts.contents.table;
+    let d = match table.mbr {
+        _ if table.is_broken() => {
+            Diagnostic::error("F223", path, format!("both copies of the GPT of {name} are damaged"))
+        }
+        Mbr::Hybrid => Diagnostic::error("F224", path, format!("{name} has a hybrid MBR: two tables that may differ")),
+        _ => return None,
+    };
+    Some(d.hint("repair it, or write wipe: all when nothing on the disk is needed"))
 }
 
 /// Whether a finding matters only where something is written: the disk is in use, or read-only.
@@ -172,7 +219,13 @@ fn is_of_writing(d: &Diagnostic) -> bool {
 }
 
 /// What there is to put the layout on.
-fn ground(spec: &Spec, choices: &[Choice], facts: &[Facts], options: &PlanOptions) -> Ground {
+fn ground(
+    spec: &Spec,
+    choices: &[Choice],
+    facts: &[Facts],
+    options: &PlanOptions,
+    recorded: Option<&Inventory>,
+) -> Ground {
     let mut sets: IndexMap<String, Vec<DiskSize>> = spec.disks.keys().map(|set| (set.clone(), Vec::new())).collect();
     for (choice, facts) in choices.iter().zip(facts) {
         let name = facts.path.display().to_string();
@@ -180,7 +233,8 @@ fn ground(spec: &Spec, choices: &[Choice], facts: &[Facts], options: &PlanOption
         let size = DiskSize { name, size, sector, optimal_io, kept: Vec::new() };
         sets.entry(choice.set.clone()).or_default().push(size);
     }
-    Ground { sets, ram: options.ram.or_else(memory::total), ..Ground::default() }
+    let memory = || recorded.map_or_else(memory::total, |i| Some(i.machine.memory).filter(|m| *m > 0));
+    Ground { sets, ram: options.ram.or_else(memory), ..Ground::default() }
 }
 
 /// The partitions of each disk, with their identities. Replicas on several disks differ.

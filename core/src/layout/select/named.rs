@@ -61,26 +61,40 @@ pub struct Choice {
 /// Disks by set, in their order: devices or image files.
 pub type Disks = BTreeMap<String, Vec<PathBuf>>;
 
-/// Chooses the disks on this machine, in document order. When no set has to be matched by its rules, the
-/// machine is not looked at: who uses a named device is found when the plan looks at it.
+/// Chooses the disks, in document order: those of the machine that was `recorded`, or of this one. When no set has to be
+/// matched by its rules, this machine is not looked at: who uses a named device is found when the plan looks at it.
 ///
 /// # Errors
 /// As [`select`].
-pub fn choose(spec: &Spec, positions: &Positions, given: &Disks) -> Result<Vec<Choice>, Vec<Diagnostic>> {
+pub fn choose(
+    spec: &Spec,
+    positions: &Positions,
+    given: &Disks,
+    recorded: Option<&Inventory>,
+) -> Result<Vec<Choice>, Vec<Diagnostic>> {
+    let name = if recorded.is_some() { Named::recorded } else { Named::look };
     let named: Vec<Named> =
-        given.iter().flat_map(|(set, paths)| paths.iter().map(move |path| Named::look(set, path))).collect();
+        given.iter().flat_map(|(set, paths)| paths.iter().map(move |path| name(set, path))).collect();
     let matches = |(set, disks): (&String, &DiskSet)| disks.matching.is_some() && !given.contains_key(set);
     let (matched, guarded) = (spec.disks.iter().any(matches), !spec.policy.never_touch.is_empty());
-    let inventory = if matched || (guarded && named.iter().any(|n| n.number.is_some())) {
-        Inventory::of_this_machine()
-    } else {
-        Inventory { schema: SchemaId::V1, machine: Machine::default(), disks: Vec::new() }
+    let looked;
+    let inventory = match recorded {
+        Some(inventory) => inventory,
+        None if matched || (guarded && named.iter().any(|n| n.number.is_some())) => {
+            looked = Inventory::of_this_machine();
+            &looked
+        }
+        None => {
+            looked = Inventory { schema: SchemaId::V1, machine: Machine::default(), disks: Vec::new() };
+            &looked
+        }
     };
     // Of a document with a circle nothing is planned.
     let keep = Stack::of(spec).map(|stack| Keep::of(spec, &stack)).unwrap_or_default();
     // Looked at for the policy alone: who uses them is found when the plan looks at them.
-    let options = if matched { Options::default() } else { Options { allow_in_use: true, allow_held: true } };
-    let request = Request { spec, inventory: &inventory, named: &named, keep: &keep, options };
+    let looked_through = matched || recorded.is_some();
+    let options = if looked_through { Options::default() } else { Options { allow_in_use: true, allow_held: true } };
+    let request = Request { spec, inventory, named: &named, keep: &keep, options };
     let placed = |mut found: Vec<Diagnostic>| {
         for d in &mut found {
             let place = positions.place(&d.path);

@@ -7,6 +7,9 @@ use crate::layout::place::Place;
 use std::io;
 use uuid::Uuid;
 
+/// What a superblock of ext4 may call itself besides.
+pub(super) const EXTENDED: [&str; 3] = ["ext2", "ext3", "jbd"];
+
 /// The signature of this form at this offset.
 pub(super) fn signature(place: &Place<'_>, form: &Form, offset: u64) -> io::Result<Signature> {
     let near = Near { place, offset };

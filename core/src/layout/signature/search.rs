@@ -15,6 +15,8 @@ use crate::layout::ondisk::Fields;
 use crate::layout::place::Place;
 use std::io;
 
+/// What is found here.
+pub(super) const KINDS: [&str; 3] = ["zfs_member", "udf", "gpfs"];
 const KIB: u64 = 1 << 10;
 const ZFS_LABEL: u64 = 256 * KIB;
 /// ZFS takes no smaller device.
