@@ -55,6 +55,11 @@ impl Plan {
             }
             last = Some(lines);
         }
+        let kept = self.kept_lines();
+        if !kept.is_empty() {
+            let _ = writeln!(out, "\nWHAT IS KEPT");
+            indented(&mut out, "  ", &kept);
+        }
         if self.is_unchanged() {
             let _ = writeln!(
                 out,
@@ -179,6 +184,7 @@ impl Plan {
                     "mirrors": mirrors,
                     "label": f.label,
                     "mount": f.mount,
+                    "kept": f.kept,
                 })
             })
             .collect();
@@ -209,6 +215,7 @@ impl Plan {
             "crypttab": self.crypttab_lines(),
             "fstab": self.fstab_lines(),
             "cmdline": self.boot_cmdline(),
+            "kept": self.kept_lines(),
             "unchanged": self.is_unchanged(),
             "differences": self.differences(),
             "steps": steps,
@@ -234,6 +241,7 @@ impl Plan {
             "data_offset": a.data_offset,
             "component": a.component,
             "size": a.size,
+            "kept": a.kept,
         })
     }
 
@@ -246,6 +254,7 @@ impl Plan {
             "keys": c.keys,
             "data_offset": c.data_offset,
             "size": c.size,
+            "kept": c.kept,
         })
     }
 
@@ -259,6 +268,7 @@ impl Plan {
                 "size": v.size,
                 "stripes": v.stripes.map(|(n, _)| n),
                 "pool": v.pool,
+                "kept": v.kept,
             })
         };
         json!({
@@ -267,6 +277,7 @@ impl Plan {
             "extent": g.extent,
             "extents": g.extents,
             "free": g.free,
+            "kept": g.kept,
             "volumes": g.volumes.iter().map(volume).collect::<Vec<_>>(),
         })
     }

@@ -40,6 +40,9 @@ pub(super) trait Devices {
     /// Brings to the disks what lies elsewhere until now.
     fn settle(&mut self, gates: &[Gate]) -> Result<()>;
 
+    /// Whether a device is there to be looked at: what is encrypted and kept may stay closed.
+    fn reaches(&self, device: Device) -> bool;
+
     /// What can be recognised on a device.
     fn find(&self, device: Device, gates: &[Gate]) -> Result<Vec<Signature>>;
 

@@ -88,6 +88,7 @@ mod tests {
             label: Some("L".into()),
             arguments: vec!["-a".into()],
             mount: None,
+            kept: false,
         };
         let line = |kind| run(&fs(kind), "1A2B-3C4D", 4096, true, Path::new("/dev/x")).preview().join(" ");
         assert_eq!(line(FsType::Vfat), "mkfs.vfat -i 1A2B3C4D -S 4096 -F 32 -n L -a /dev/x");

@@ -21,6 +21,7 @@ pub mod mount;
 pub mod offline;
 pub mod partitions;
 mod run;
+mod teardown;
 
 pub use backend::Backend;
 pub use devices::Secrets;
@@ -30,6 +31,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::Unit;
 use crate::job::Task;
 use crate::sys::namespace::in_private_mounts;
+use crate::sys::program::Program;
 use run::Run;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -163,9 +165,10 @@ impl Plan {
     }
 
     fn require_programs(&self, offline: bool) -> Result<()> {
-        let makers = self.filesystems.iter().map(|f| mkfs::program(f.kind));
+        let makers = self.filesystems.iter().filter(|f| !f.kept).map(|f| mkfs::program(f.kind));
         let devices = if offline { Vec::new() } else { devices::programs(self) };
-        makers.chain(devices).try_for_each(|p| p.find().map(drop))
+        let stopping = if self.stopped.is_empty() { Vec::new() } else { vec![Program::Dmsetup, Program::Mdadm] };
+        makers.chain(devices).chain(stopping).try_for_each(|p| p.find().map(drop))
     }
 
     fn applied(&self, kernels: Vec<String>, task: &Task) -> Applied {

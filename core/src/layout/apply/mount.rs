@@ -63,10 +63,11 @@ impl Workplace {
 /// # Errors
 /// `Unsupported` naming the filesystem.
 pub fn require(plan: &Plan) -> Result<()> {
-    plan.mounts().iter().try_for_each(|(fs, _)| mount::require_filesystem(fs.kind.name()))
+    plan.mounts().iter().filter(|(fs, _)| !fs.kept).try_for_each(|(fs, _)| mount::require_filesystem(fs.kind.name()))
 }
 
-/// Mounts the filesystems of the plan below `target`.
+/// Mounts the filesystems of the plan below `target`. Of those that are kept only the mount points are made: a mount would
+/// write to them, and what an image has at their place would go into them.
 ///
 /// # Errors
 /// `Unsupported`, `Denied` or `Io`.
@@ -74,6 +75,9 @@ pub fn mount_all(plan: &Plan, nodes: &Nodes, target: &Path) -> Result<()> {
     for (fs, at) in plan.mounts() {
         let place = place(target, &at.at);
         make_directories(target, &place)?;
+        if fs.kept {
+            continue;
+        }
         nodes.mount(fs.on, &place, fs.kind, &at.options)?;
     }
     Ok(())

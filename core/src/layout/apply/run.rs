@@ -5,13 +5,12 @@ use super::bootloader::{self, BootSector, Prepared, nvram};
 use super::devices::Kernel;
 use super::gpt::{self, BootCode};
 use super::offline::Offline;
-use super::{Applied, ApplyOptions, Payload, erase, mount};
+use super::{Applied, ApplyOptions, Payload, erase, mount, teardown};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Unit;
 use crate::job::Task;
 use crate::layout::gate::Gate;
 use crate::layout::plan::{Device, Plan, PlannedFilesystem};
-use crate::layout::ranges::Ranges;
 use crate::layout::signature::Signature;
 use crate::layout::spec::Wipe;
 use crate::sys::mount as sys_mount;
@@ -39,7 +38,15 @@ impl<'a> Run<'a> {
         let offline = options.backend == Backend::Offline;
         let work = if offline && source.is_none() { None } else { Some(mount::Workplace::make()?) };
         let open = if offline { Gate::open_plain } else { Gate::open };
-        let gates = plan.disks.iter().map(|d| open(&d.facts)).collect::<Result<Vec<_>>>()?;
+        let stopped = if offline { Vec::new() } else { teardown::stop(plan, task).map_err(in_step("stop"))? };
+        let mut gates = Vec::new();
+        for (index, disk) in plan.disks.iter().enumerate() {
+            // What was stopped has noted that in its superblocks.
+            let facts = stopped.get(index).unwrap_or(&disk.facts);
+            let mut gate = open(facts)?;
+            gate.keep(plan.kept_ranges(index));
+            gates.push(gate);
+        }
         Ok(Self { plan, source, options, task, work, gates })
     }
 
@@ -104,12 +111,17 @@ impl<'a> Run<'a> {
         self.task.stage("partition", plan.disks.len() as u64, Unit::Steps);
         for (index, (disk, gate)) in plan.disks.iter().zip(&mut self.gates).enumerate() {
             self.task.check()?;
+            if plan.is_untouched(index) {
+                devices.partition(index, gate).map_err(in_step("table"))?;
+                self.task.advance(1);
+                continue;
+            }
             match disk.wipe {
                 Wipe::Discard => gate.discard(),
                 Wipe::Zero => gate.zero_all(&|| self.task.cancel_token().is_cancelled()).map_err(in_step("erase"))?,
                 Wipe::None | Wipe::Table | Wipe::Signatures | Wipe::All => {}
             }
-            let keep = Ranges::new();
+            let keep = plan.kept_ranges(index);
             erase::erase(gate, disk, &plan.used_partitions(index), &keep).map_err(in_step("erase"))?;
             let table = disk.table(true);
             gpt::write(gate, &table, BootCode::Erase).map_err(in_step("table"))?;
@@ -126,6 +138,10 @@ impl<'a> Run<'a> {
         self.task.stage("devices", self.plan.layers.len() as u64, Unit::Steps);
         for layer in &self.plan.layers {
             self.task.check()?;
+            if !self.plan.is_started(*layer) {
+                self.task.advance(1);
+                continue;
+            }
             devices.make(*layer, &self.gates).map_err(in_step(&self.plan.layer_id(*layer)))?;
             self.task.advance(1);
         }
@@ -136,7 +152,7 @@ impl<'a> Run<'a> {
         self.task.stage("format", self.plan.filesystems.len() as u64, Unit::Steps);
         for fs in &self.plan.filesystems {
             self.task.check()?;
-            for (device, uuid) in fs.places() {
+            for (device, uuid) in fs.places().filter(|_| !fs.kept) {
                 devices.format(fs, device, uuid).map_err(in_step(&format!("mkfs:{}", fs.id)))?;
             }
             self.task.advance(1);
@@ -181,7 +197,7 @@ impl<'a> Run<'a> {
         self.task.stage("verify", self.plan.filesystems.len() as u64, Unit::Steps);
         self.gates.iter().try_for_each(Gate::flush)?;
         for fs in &self.plan.filesystems {
-            for (device, uuid) in fs.places() {
+            for (device, uuid) in fs.places().filter(|(d, _)| devices.reaches(*d)) {
                 self.verify_filesystem(fs, device, uuid, devices).map_err(in_step("verify"))?;
             }
             self.task.advance(1);
@@ -198,7 +214,8 @@ impl<'a> Run<'a> {
     ) -> Result<()> {
         let found = devices.find(device, &self.gates)?;
         let same = |s: &Signature| s.kind == fs.kind.name() && s.uuid.as_deref() == Some(uuid);
-        if found.len() == 1 && found.iter().any(same) {
+        // Beside what is kept there may be remains of something older.
+        if (fs.kept || found.len() == 1) && found.iter().any(same) {
             return Ok(());
         }
         let seen = found.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -212,6 +229,10 @@ impl<'a> Run<'a> {
     fn commit(&self, boot: Option<&BootSector>) -> Result<()> {
         self.task.stage("commit", self.gates.len() as u64, Unit::Steps);
         for (index, (disk, gate)) in self.plan.disks.iter().zip(&self.gates).enumerate() {
+            if self.plan.is_untouched(index) {
+                self.task.advance(1);
+                continue;
+            }
             let boots = self.plan.boot.as_ref().is_some_and(|b| b.disks.contains(&index));
             let code = match boot.filter(|b| boots && b.core().is_some()) {
                 Some(b) => Some(b.write_core(gate, disk).map_err(in_step("bootloader"))?),

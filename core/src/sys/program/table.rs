@@ -25,6 +25,8 @@ pub enum Program {
     Mdadm,
     /// Makes volume groups and volumes.
     Lvm,
+    /// Takes volumes and encrypted devices out of the kernel.
+    Dmsetup,
     /// Makes and opens encrypted devices.
     Cryptsetup,
     /// Builds the core of GRUB.
@@ -59,6 +61,7 @@ impl Program {
             Self::Mkswap => (&["mkswap"], "util-linux", "util-linux"),
             Self::Mdadm => (&["mdadm"], "mdadm", "mdadm"),
             Self::Lvm => (&["lvm"], "lvm2", "lvm2"),
+            Self::Dmsetup => (&["dmsetup"], "dmsetup", "device-mapper"),
             Self::Cryptsetup => (&["cryptsetup"], "cryptsetup-bin", "cryptsetup"),
             Self::GrubMkimage => (&["grub-mkimage", "grub2-mkimage"], "grub-common", "grub2-tools"),
             Self::Mcopy => (&["mcopy"], "mtools", "mtools"),

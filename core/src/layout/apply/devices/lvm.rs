@@ -75,6 +75,16 @@ impl Lvm {
         }
     }
 
+    /// The run that starts a volume of a group that is there.
+    pub(super) fn activate(&self, group: &str, volume: &str) -> Call {
+        self.call("lvchange").args(["-qq", "-y", "-ay", "--activationmode", "complete", &format!("{group}/{volume}")])
+    }
+
+    /// The run that removes a volume of a group that is there.
+    pub(super) fn remove(&self, group: &str, volume: &str) -> Call {
+        self.call("lvremove").args(["-qq", "-y", &format!("{group}/{volume}")])
+    }
+
     /// The run that takes the volumes of a group out of the kernel.
     pub(super) fn deactivate(&self, group: &str) -> Call {
         self.call("vgchange").args(["-qq", "-y", "-an", group])

@@ -13,6 +13,7 @@ mod luks;
 mod lvm;
 mod md;
 mod secrets;
+mod start;
 
 pub(super) use kernel::Kernel;
 pub use secrets::Secrets;
@@ -22,7 +23,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::layout::device::ReadAt;
 use crate::layout::gate::Gate;
 use crate::layout::plan::{Device, Layer, Plan, PlannedArray, PlannedCrypt, PlannedGroup};
-use crate::layout::spec::{FsType, Key, Resync};
+use crate::layout::spec::{FsType, Key, Resync, VolumeKind};
 use crate::sys::loopdev::make_node;
 use crate::sys::mount;
 use crate::sys::program::Program;
@@ -105,7 +106,7 @@ pub fn programs(plan: &Plan) -> Vec<Program> {
     if !plan.arrays().is_empty() {
         needed.push(Program::Mdadm);
     }
-    if !plan.crypts().is_empty() {
+    if (0..plan.crypts().len()).any(|i| plan.is_started(Layer::Crypt(i))) {
         needed.push(Program::Cryptsetup);
     }
     if !plan.groups().is_empty() {
@@ -124,12 +125,14 @@ pub fn preview(plan: &Plan, layer: Layer) -> Vec<Vec<String>> {
             let array = &plan.arrays()[i];
             let members = paths(array.members.clone());
             let members: Vec<&Path> = members.iter().map(PathBuf::as_path).collect();
-            vec![md::create(array, &members, &path(Device::Array(i)))]
+            let run = if array.kept { md::assemble } else { md::create };
+            vec![run(array, &members, &path(Device::Array(i)))]
         }
         Layer::Crypt(i) => {
             let crypt = &plan.crypts()[i];
             let on = path(crypt.on);
-            vec![luks::format(crypt, &on, &[]), luks::open(crypt, &on, &[])]
+            let format = (!crypt.kept).then(|| luks::format(crypt, &on, &[]));
+            format.into_iter().chain([luks::open(crypt, &on, &[])]).collect()
         }
         Layer::Group(i) => {
             let group = &plan.groups()[i];
@@ -137,8 +140,14 @@ pub fn preview(plan: &Plan, layer: Layer) -> Vec<Vec<String>> {
             let on = paths(group.pvs.iter().map(|(d, _)| *d).collect());
             let on: Vec<&Path> = on.iter().map(PathBuf::as_path).collect();
             let physical = group.pvs.iter().zip(&on).map(|((_, uuid), path)| lvm.physical(uuid, path));
-            let volumes = group.volumes.iter().map(|v| lvm.volume(group, v));
-            physical.chain([lvm.group(group, &on)]).chain(volumes).collect()
+            let removed = group.replaced.iter().map(|v| lvm.remove(&group.name, v));
+            let begin: Vec<_> =
+                if group.kept { removed.collect() } else { physical.chain([lvm.group(group, &on)]).collect() };
+            let volumes = group.volumes.iter().map(|v| match v.kept {
+                true => lvm.activate(&group.name, &v.name),
+                false => lvm.volume(group, v),
+            });
+            begin.into_iter().chain(volumes).collect()
         }
     };
     // The configuration is the same each time and tells nobody anything.
@@ -179,6 +188,9 @@ impl<'a> Running<'a> {
     /// What the program says, `Integrity` when it made something else than planned; `NotFound` for a secret that is not
     /// given.
     pub fn make(&mut self, layer: Layer, nodes: &mut Nodes, secrets: &Secrets) -> Result<()> {
+        if self.plan.is_layer_kept(layer) {
+            return self.start(layer, nodes, secrets);
+        }
         match layer {
             Layer::Array(i) => self.array(i, &self.plan.arrays()[i], nodes),
             Layer::Crypt(i) => self.crypt(i, &self.plan.crypts()[i], nodes, secrets),
@@ -243,24 +255,33 @@ impl<'a> Running<'a> {
     fn group(&mut self, index: usize, group: &PlannedGroup, nodes: &mut Nodes) -> Result<()> {
         let mut devices = Vec::new();
         for (device, uuid) in &group.pvs {
-            let (path, number) = nodes.entry(*device)?;
-            let name = path.file_name().unwrap_or_default();
-            let physical = nodes.physical().join(name);
-            make_node(&physical, *number)?;
+            let physical = self.physical(*device, nodes)?;
             self.lvm.physical(uuid, &physical).run(self.stop)?;
             devices.push(physical);
         }
         let devices: Vec<&Path> = devices.iter().map(PathBuf::as_path).collect();
         self.lvm.group(group, &devices).run(self.stop)?;
         self.started.push(Started::Group(index));
-        for (n, volume) in group.volumes.iter().enumerate() {
-            self.lvm.volume(group, volume).run(self.stop)?;
-            let device = Device::Volume { group: index, volume: n };
-            if volume.kind != crate::layout::spec::VolumeKind::ThinPool {
-                self.clean(device, number_of(Path::new(&self.plan.glance(device).path))?, nodes)?;
-            }
+        (0..group.volumes.len()).try_for_each(|volume| self.volume(index, volume, nodes))
+    }
+
+    /// Makes a volume.
+    fn volume(&self, group: usize, volume: usize, nodes: &mut Nodes) -> Result<()> {
+        let (of, planned) = (&self.plan.groups()[group], &self.plan.groups()[group].volumes[volume]);
+        self.lvm.volume(of, planned).run(self.stop)?;
+        let device = Device::Volume { group, volume };
+        if planned.kind == VolumeKind::ThinPool {
+            return Ok(());
         }
-        Ok(())
+        self.clean(device, number_of(Path::new(&self.plan.glance(device).path))?, nodes)
+    }
+
+    /// The node of a physical volume where LVM looks for it.
+    fn physical(&self, device: Device, nodes: &Nodes) -> Result<PathBuf> {
+        let (path, number) = nodes.entry(device)?;
+        let physical = nodes.physical().join(path.file_name().unwrap_or_default());
+        make_node(&physical, *number)?;
+        Ok(physical)
     }
 
     /// Erases what lies in a new device, and adds its node.

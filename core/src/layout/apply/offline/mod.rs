@@ -57,10 +57,10 @@ pub(super) fn require(plan: &Plan, installs: bool) -> Result<()> {
         return Err(Error::new(ErrorKind::Denied, "an image can be installed by root only: it has to be mounted")
             .hint("run as root, or leave the image out and only make the disks"));
     }
-    if plan.mounts().iter().any(|(fs, _)| fs.kind == FsType::Vfat) {
+    if plan.mounts().iter().any(|(fs, _)| fs.kind == FsType::Vfat && !fs.kept) {
         Program::Mcopy.find()?;
     }
-    let others = plan.mounts().into_iter().filter(|(fs, _)| fs.kind != FsType::Vfat);
+    let others = plan.mounts().into_iter().filter(|(fs, _)| fs.kind != FsType::Vfat && !fs.kept);
     others.into_iter().try_for_each(|(fs, _)| sys_mount::require_filesystem(fs.kind.name()))
 }
 
@@ -106,7 +106,7 @@ impl<'a> Offline<'a> {
     fn nodes(&self) -> Result<Nodes> {
         let directory = self.nodes.as_ref().ok_or_else(|| Error::new(ErrorKind::Bug, "nothing is installed"))?;
         let mut nodes = Nodes::new(directory)?;
-        for fs in self.plan.filesystems().iter().filter(|fs| fs.kind == FsType::Vfat) {
+        for fs in self.plan.filesystems().iter().filter(|fs| fs.kind == FsType::Vfat && !fs.kept) {
             fs.places().for_each(|(device, _)| nodes.stand_in(device, self.plan.glance(device).size));
         }
         Ok(nodes)
@@ -139,6 +139,10 @@ impl Devices for Offline<'_> {
     }
 
     fn make(&mut self, layer: Layer, gates: &[Gate]) -> Result<()> {
+        // What is kept is there, and nothing has to be started.
+        if self.plan.is_layer_kept(layer) {
+            return Ok(());
+        }
         let name = |device| self.plan.glance(device).reference;
         let made: Vec<Device> = match layer {
             Layer::Array(i) => {
@@ -183,7 +187,7 @@ impl Devices for Offline<'_> {
 
     fn mount(&mut self, target: &Path) -> Result<()> {
         let mut nodes = self.nodes()?;
-        for (fs, _) in self.plan.mounts().into_iter().filter(|(fs, _)| fs.kind != FsType::Vfat) {
+        for (fs, _) in self.plan.mounts().into_iter().filter(|(fs, _)| fs.kind != FsType::Vfat && !fs.kept) {
             let glance = self.plan.glance(fs.on);
             let device = LoopDevice::attach(self.file(fs.on)?.as_fd(), glance.sector)?;
             nodes.add(fs.on, &glance.reference, Self::number(&device)?)?;
@@ -197,7 +201,7 @@ impl Devices for Offline<'_> {
     }
 
     fn unmount(&mut self, work: &Workplace) -> Result<()> {
-        for (fs, mount) in self.plan.mounts().into_iter().filter(|(fs, _)| fs.kind == FsType::Vfat) {
+        for (fs, mount) in self.plan.mounts().into_iter().filter(|(fs, _)| fs.kind == FsType::Vfat && !fs.kept) {
             let tree = mount::place(&work.target(), &mount.at);
             // Also without a boot loader, which would have brought the mirrors in step.
             for (device, _) in fs.places() {
@@ -222,6 +226,10 @@ impl Devices for Offline<'_> {
             self.task.advance(1);
         }
         Ok(())
+    }
+
+    fn reaches(&self, device: Device) -> bool {
+        self.stack.reaches(device)
     }
 
     fn find(&self, device: Device, gates: &[Gate]) -> Result<Vec<Signature>> {
