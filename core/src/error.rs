@@ -200,6 +200,11 @@ impl Error {
     /// [`ErrorKind::Io`]; `errno` is a fact.
     pub fn io(what: &str, subject: impl fmt::Display, source: impl Into<std::io::Error>) -> Self {
         let source = source.into();
+        // What a device of our own refused is told as it is.
+        let source = match source.downcast::<Self>() {
+            Ok(own) => return own.fact("operation", what),
+            Err(other) => other,
+        };
         let errno = source.raw_os_error();
         let kind = match errno {
             Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG) => ErrorKind::Limit,

@@ -2,6 +2,7 @@
 
 use super::gpt::{self, Fault, Mbr};
 use super::inventory::Inventory;
+use super::ranges::Ranges;
 use super::signature::{self, Signature};
 use crate::error::{Error, Result};
 use crate::sys::block;
@@ -340,6 +341,25 @@ impl Contents {
             && absent(&self.table.backup)
     }
 
+    /// What would be lost where these bytes stay, in lines for people: whole partitions.
+    #[must_use]
+    pub fn lost_but(&self, stays: &Ranges) -> Vec<String> {
+        let lost = |(_, e): &(&u32, &gpt::Entry)| {
+            let (start, length) = self.table.table().map_or((0, 0), |t| t.bytes(e));
+            !stays.covers(start, length)
+        };
+        let entries = self.table.table().into_iter().flat_map(|t| &t.entries);
+        entries.filter(lost).map(|(number, e)| self.describe_entry(*number, e)).collect()
+    }
+
+    fn describe_entry(&self, number: u32, e: &gpt::Entry) -> String {
+        let place = self.table.table().map_or((0, 0), |t| t.bytes(e));
+        let on = self.signatures.iter().filter(|(s, l, _)| (*s, *l) == place);
+        let on: Vec<String> = on.map(|(_, _, s)| s.to_string()).collect();
+        let on = if on.is_empty() { "nothing known on it".to_owned() } else { on.join(", ") };
+        format!("partition {number} \"{}\", {}: {on}", e.name, human(place.1))
+    }
+
     /// What would be lost, in lines for people.
     #[must_use]
     pub fn describe(&self) -> Vec<String> {
@@ -349,17 +369,7 @@ impl Contents {
                 let broken = if self.table.primary.is_err() { " (its first copy is broken)" } else { "" };
                 let hybrid = if self.table.mbr == Mbr::Hybrid { ", and an MBR that has some of them too" } else { "" };
                 lines.push(format!("a GPT with {} partitions{broken}{hybrid}", t.entries.len()));
-                for (number, e) in &t.entries {
-                    let (start, length) = t.bytes(e);
-                    let on: Vec<String> = self
-                        .signatures
-                        .iter()
-                        .filter(|(s, l, _)| (*s, *l) == (start, length))
-                        .map(|(_, _, s)| s.to_string())
-                        .collect();
-                    let on = if on.is_empty() { "nothing known on it".to_owned() } else { on.join(", ") };
-                    lines.push(format!("partition {number} \"{}\", {}: {on}", e.name, human(length)));
-                }
+                lines.extend(t.entries.iter().map(|(number, e)| self.describe_entry(*number, e)));
             }
             (None, _) if self.table.is_broken() => lines.push("a GPT of which both copies are damaged".to_owned()),
             (None, Mbr::Partitions | Mbr::Hybrid) => lines.push("an MBR partition table".to_owned()),

@@ -6,11 +6,15 @@
 //!                        nothing written yet     exclusive         partitions can be formatted and mounted
 //! ```
 //!
+//! What is kept on a disk ([`Gate::keep`]) is never written: a write that touches it is a mistake of libcv (`Bug`, A415),
+//! found here before it can do harm.
+//!
 //! A disk is checked on the descriptor that will be written, not by its path. While the gate is exclusive nobody can
 //! mount a part of the disk; udev is held off by the lock that it documents.
 
 use super::device::{Facts, Medium, ReadAt, WriteAt};
 use super::diagnostic::Diagnostic;
+use super::ranges::Ranges;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::block;
 use crate::sys::lock::Lock;
@@ -120,6 +124,8 @@ pub struct Gate {
     name: String,
     size: u64,
     sector: u32,
+    /// What is never written.
+    kept: Ranges,
 }
 
 impl Gate {
@@ -161,7 +167,23 @@ impl Gate {
         }
         let lock = take_lock(reopen(fd.as_fd()).map_err(failed)?, place)?;
         let name = path.display().to_string();
-        Ok(Self { disk: Some(fd.into()), loop_device: None, is_plain: false, lock, number, name, size: found, sector })
+        let (disk, kept) = (Some(fd.into()), Ranges::new());
+        Ok(Self { disk, loop_device: None, is_plain: false, lock, number, name, size: found, sector, kept })
+    }
+
+    /// From now on nothing in these ranges is written through it.
+    pub fn keep(&mut self, ranges: Ranges) {
+        self.kept = ranges;
+    }
+
+    /// Whether these bytes may be written.
+    fn allow(&self, offset: u64, length: u64) -> Result<()> {
+        let Some((from, end)) = self.kept.touching(offset, length) else { return Ok(()) };
+        let text = format!("{length} bytes at {offset} of {} would be written, where something is kept", self.name);
+        Err(Error::new(ErrorKind::Bug, text)
+            .hint("nothing of it was written; please report it with the plan")
+            .fact("code", "A415")
+            .fact("kept", [from, end - from].as_slice()))
     }
 
     fn open_device(facts: &Facts, number: DeviceNumber) -> Result<Self> {
@@ -207,7 +229,8 @@ impl Gate {
     fn new(facts: &Facts, number: DeviceNumber, disk: OwnedFd, loop_device: Option<LoopDevice>, lock: Lock) -> Self {
         let name = facts.path.display().to_string();
         let (size, sector) = (facts.size, facts.sector);
-        Self { disk: Some(disk.into()), loop_device, is_plain: false, lock, number, name, size, sector }
+        let (disk, kept) = (Some(disk.into()), Ranges::new());
+        Self { disk, loop_device, is_plain: false, lock, number, name, size, sector, kept }
     }
 
     /// The last look before anything is written: size, sector size, names and content are those of the plan. Two blank
@@ -300,6 +323,7 @@ impl Gate {
     /// # Errors
     /// `Io`.
     pub fn zero(&self, offset: u64, length: u64) -> Result<()> {
+        self.allow(offset, length)?;
         let zeros = vec![0u8; 1 << 20];
         let mut done = 0;
         while done < length {
@@ -326,6 +350,7 @@ impl Gate {
     pub fn zero_range(&self, offset: u64, length: u64, stop: &dyn Fn() -> bool) -> Result<()> {
         const PIECE: u64 = 64 << 20;
         let end = offset.saturating_add(length).min(self.size);
+        self.allow(offset, end.saturating_sub(offset))?;
         for from in (offset..end).step_by(PIECE as usize) {
             if stop() {
                 return Err(Error::cancelled());
@@ -349,8 +374,10 @@ impl Gate {
     pub fn discard(&self) {
         if let Ok(file) = self.file() {
             let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-            // An optimisation: erasing does not rely on it.
-            let _ = rustix::fs::fallocate(file, flags, 0, self.size);
+            for (from, end) in [(0, self.size)].into_iter().collect::<Ranges>().without(&self.kept).iter() {
+                // An optimisation: erasing does not rely on it.
+                let _ = rustix::fs::fallocate(file, flags, from, end - from);
+            }
         }
     }
 
@@ -382,6 +409,7 @@ impl WriteAt for Gate {
         if offset.checked_add(bytes.len() as u64).is_none_or(|end| end > self.size) {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
+        self.allow(offset, bytes.len() as u64).map_err(io::Error::other)?;
         #[cfg(test)]
         tap::write(&self.name, offset, tap::Bytes::Data(bytes))?;
         self.file().map_err(io::Error::other)?.write_all_at(bytes, offset)

@@ -5,8 +5,10 @@
 use super::device::{Facts, Medium};
 use super::diagnostic::Diagnostic;
 use super::gpt::{Entry, Table};
+use super::observed::Partition;
 use super::profile::Readers;
 use super::spec::{Firmware, FsType, Key, Loader, Mount, Nvram, PartitionKey, PartitionType, SecureBoot, Spec, Wipe};
+use super::teardown::Held;
 use super::{Layout, MARKER, solve};
 use crate::image::Hash;
 use crate::store::Image;
@@ -19,6 +21,7 @@ mod build;
 mod device;
 mod files;
 mod foreign;
+mod kept;
 mod make;
 mod mounts;
 mod recorded;
@@ -76,6 +79,8 @@ pub struct Plan {
     pub(super) filesystems: Vec<PlannedFilesystem>,
     pub(super) boot: Option<PlannedBoot>,
     pub(super) steps: Vec<Step>,
+    /// What the kernel has made of the disks and is stopped first.
+    pub(super) stopped: Vec<Held>,
     pub(super) warnings: Vec<Diagnostic>,
     /// What of the disks differs from the plan; none when that does not matter, because an image goes on them.
     pub(super) differences: Option<Vec<String>>,
@@ -99,6 +104,8 @@ pub struct PlannedDisk {
     pub guid: Uuid,
     /// Its partitions in document order.
     pub partitions: Vec<PlannedPartition>,
+    /// Partitions that the document does not have and that stay as they are, beside something that is kept.
+    pub others: Vec<Partition>,
 }
 
 /// A partition to be.
@@ -120,6 +127,8 @@ pub struct PlannedPartition {
     pub length: u64,
     /// Its attributes in the table.
     pub attributes: u64,
+    /// It is there already, and its entry in the table stays as it is.
+    pub kept: bool,
 }
 
 /// A filesystem to be.
@@ -145,6 +154,8 @@ pub struct PlannedFilesystem {
     pub mount: Option<Mount>,
     /// Its subvolumes, a parent before what is in it.
     pub subvolumes: Vec<PlannedSubvolume>,
+    /// It is there already and stays, with all that is in it.
+    pub kept: bool,
 }
 
 /// The boot loader to be.
@@ -195,19 +206,29 @@ impl PlannedDisk {
     pub fn table(&self, marked: bool) -> Table {
         let sector = u64::from(self.facts.sector);
         let sectors = self.facts.size / sector;
-        let entries = self.partitions.iter().map(|p| {
-            let name = if marked { format!("{}{MARKER}", p.name) } else { p.name.clone() };
-            let (first, last) = (p.start / sector, (p.start + p.length) / sector - 1);
+        let lbas = |start: u64, length: u64| (start / sector, ((start + length) / sector).saturating_sub(1));
+        let own = self.partitions.iter().map(|p| {
+            // What stays does so to the letter, whenever the power fails.
+            let name = if marked && !p.kept { format!("{}{MARKER}", p.name) } else { p.name.clone() };
+            let (first, last) = lbas(p.start, p.length);
             let kind = p.kind.guid();
             (p.number, Entry { kind, uuid: p.uuid, first, last, attributes: p.attributes, name })
         });
+        let others = self.others.iter().map(|p| {
+            let (first, last) = lbas(p.start, p.length);
+            let (kind, name) = (p.kind.guid(), p.name.clone());
+            (p.number, Entry { kind, uuid: p.uuid, first, last, attributes: p.attributes, name })
+        });
+        let entries: std::collections::BTreeMap<u32, Entry> = own.chain(others).collect();
+        let last_usable = sectors - 1 - solve::backup_bytes(self.facts.sector) / sector;
         Table {
             disk: self.guid,
             sector: self.facts.sector,
-            first_usable: solve::ALIGN / sector,
-            last_usable: sectors - 1 - solve::backup_bytes(self.facts.sector) / sector,
+            // What stays may lie outside of what is used otherwise.
+            first_usable: entries.values().map(|e| e.first).min().unwrap_or(u64::MAX).min(solve::ALIGN / sector),
+            last_usable,
             other: sectors - 1,
-            entries: entries.collect(),
+            entries,
         }
     }
 }
@@ -284,20 +305,17 @@ impl Plan {
     /// The partitions of a disk that something will be made on, by their places in its list.
     #[must_use]
     pub fn used_partitions(&self, disk: usize) -> Vec<usize> {
-        let members = self.arrays.iter().flat_map(|a| a.members.iter().copied());
-        let encrypted = self.crypts.iter().map(|c| c.on);
-        let physical = self.groups.iter().flat_map(|g| g.pvs.iter().map(|(d, _)| *d));
-        let filesystems = self.filesystems.iter().flat_map(|f| f.places().map(|(d, _)| d));
         let on_disk = |device: Device| match device {
             Device::Partition { disk: of, partition } if of == disk => Some(partition),
             _ => None,
         };
-        members.chain(encrypted).chain(physical).chain(filesystems).filter_map(on_disk).collect()
+        self.made_on().filter_map(on_disk).collect()
     }
 
-    /// The names of the secrets that open its encrypted devices.
+    /// The names of the secrets that open its encrypted devices; of one that is kept only where it has to be opened.
     pub fn secret_names(&self) -> impl Iterator<Item = &str> {
-        self.crypts.iter().flat_map(|c| &c.keys).filter_map(|key| match key {
+        let opened = self.crypts.iter().enumerate().filter(|(i, _)| self.is_started(Layer::Crypt(*i)));
+        opened.flat_map(|(_, c)| &c.keys).filter_map(|key| match key {
             Key::Secret(name) => Some(name.as_str()),
             Key::Tpm2 { .. } => None,
         })
@@ -312,7 +330,7 @@ impl Plan {
     /// What the token confirms: everything that decides what is written, and the disks as they are.
     fn described(&self, layout: &Layout, options: &PlanOptions) -> Value {
         let disks: Vec<Value> = self.disks.iter().map(|d| json!({"set": d.set, "disk": d.facts.identity()})).collect();
-        json!({
+        let mut described = json!({
             "layout": layout.hash(),
             "seed": hex(&self.seed),
             "hostname": self.hostname,
@@ -321,7 +339,12 @@ impl Plan {
             "partitions": self.disks.iter().map(partition_list).collect::<Vec<_>>(),
             "fstab": self.fstab_lines(),
             "cmdline": self.boot_cmdline(),
-        })
+        });
+        let kept = self.kept_lines();
+        if !kept.is_empty() {
+            described["kept"] = Value::from(kept);
+        }
+        described
     }
 }
 
@@ -341,6 +364,7 @@ pub(super) fn partition_list(disk: &PlannedDisk) -> Value {
                 "start": p.start,
                 "length": p.length,
                 "attributes": p.attributes,
+                "kept": p.kept,
             })
         })
         .collect();

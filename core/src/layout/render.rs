@@ -56,6 +56,11 @@ impl Plan {
             }
             last = Some(lines);
         }
+        let kept = self.kept_lines();
+        if !kept.is_empty() {
+            let _ = writeln!(out, "\nWHAT IS KEPT");
+            indented(&mut out, "  ", &kept);
+        }
         if self.is_unchanged() {
             let _ = writeln!(
                 out,
@@ -185,6 +190,7 @@ impl Plan {
                     "label": f.label,
                     "mount": f.mount,
                     "subvolumes": f.subvolumes,
+                    "kept": f.kept,
                 })
             })
             .collect();
@@ -216,6 +222,7 @@ impl Plan {
             "fstab": self.fstab_lines(),
             "cmdline": self.boot_cmdline(),
             "recorded": self.is_recorded(),
+            "kept": self.kept_lines(),
             "unchanged": self.is_unchanged(),
             "differences": self.differences(),
             "steps": steps,
@@ -241,6 +248,7 @@ impl Plan {
             "data_offset": a.data_offset,
             "component": a.component,
             "size": a.size,
+            "kept": a.kept,
         })
     }
 
@@ -253,6 +261,7 @@ impl Plan {
             "keys": c.keys,
             "data_offset": c.data_offset,
             "size": c.size,
+            "kept": c.kept,
         })
     }
 
@@ -266,6 +275,7 @@ impl Plan {
                 "size": v.size,
                 "stripes": v.stripes.map(|(n, _)| n),
                 "pool": v.pool,
+                "kept": v.kept,
             })
         };
         json!({
@@ -274,6 +284,7 @@ impl Plan {
             "extent": g.extent,
             "extents": g.extents,
             "free": g.free,
+            "kept": g.kept,
             "volumes": g.volumes.iter().map(volume).collect::<Vec<_>>(),
         })
     }

@@ -110,7 +110,10 @@ impl Comparison<'_> {
             let device = Device::Partition { disk: index, partition: place };
             self.nodes.insert(device, Node::Partition { disk: index, number: p.number });
         }
-        for other in table.partitions.iter().filter(|q| disk.partitions.iter().all(|p| p.number != q.number)) {
+        let is_known = |q: &&super::observed::Partition| {
+            disk.partitions.iter().any(|p| p.number == q.number) || disk.others.iter().any(|p| p.number == q.number)
+        };
+        for other in table.partitions.iter().filter(|q| !is_known(q)) {
             self.differs(format!("partition {} of {path} is not in the layout", other.number));
         }
     }
@@ -154,11 +157,13 @@ impl Comparison<'_> {
         let bitmap = |b: &bool| if *b { "internal" } else { "none" }.to_owned();
         self.same(&format!("the bitmap of {what}"), &is.bitmap, &(array.bitmap == Bitmap::Internal), bitmap);
         self.same(&format!("the name of {what}"), &is.short_name(), &array.name.as_str(), |n| format!("\"{n}\""));
-        let data = array.members.len().saturating_sub(array.spares as usize);
-        self.same(&format!("the number of members with data of {what}"), &(is.raid_disks as usize), &data, |n| {
-            n.to_string()
-        });
-        if is.active() < is.raid_disks as usize {
+        if !array.kept {
+            let data = array.members.len().saturating_sub(array.spares as usize);
+            self.same(&format!("the number of members with data of {what}"), &(is.raid_disks as usize), &data, |n| {
+                n.to_string()
+            });
+        }
+        if is.active() < is.raid_disks as usize && !array.kept {
             self.differs(format!("{what} is degraded: {} of {} members are there", is.active(), is.raid_disks));
         }
         if is.reshaping {
@@ -188,6 +193,9 @@ impl Comparison<'_> {
             || self.plan.arrays.iter().any(|a| a.members.iter().any(carries))
             || self.plan.groups.iter().any(|g| g.pvs.iter().any(|(d, _)| carries(d)))
             || self.plan.crypts.iter().any(|c| carries(&c.on));
+        if used && is.open.is_none() && crypt.kept && !self.plan.carries_made(device) {
+            return;
+        }
         if used && is.open.is_none() {
             self.differs(format!("{what} is not open, and what is in it cannot be seen"));
             return;
@@ -238,7 +246,9 @@ impl Comparison<'_> {
             self.same(&format!("the pool of {what}"), &v.pool, &volume.pool, label_text);
             self.nodes.insert(Device::Volume { group: index, volume: n }, Node::Volume { group: place, volume: at });
         }
-        for other in is.volumes.iter().filter(|v| group.volumes.iter().all(|w| w.name != v.name)) {
+        // What else is in a group that is kept stays in it.
+        let is_other = |v: &&super::observed::Volume| !group.kept && group.volumes.iter().all(|w| w.name != v.name);
+        for other in is.volumes.iter().filter(is_other) {
             self.differs(format!("{what}/{} is not in the layout", other.name));
         }
         self.same(&format!("what is free in {what}"), &is.free, &group.free, count);

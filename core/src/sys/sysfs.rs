@@ -183,6 +183,12 @@ impl Kernel {
         self.linked(device, "holders").into_iter().filter_map(named).collect()
     }
 
+    /// The devices that a device is made of.
+    #[must_use]
+    pub fn slaves(&self, device: DeviceNumber) -> Vec<DeviceNumber> {
+        self.linked(device, "slaves")
+    }
+
     /// Sets an attribute of a device, such as `md/sync_speed_max`.
     ///
     /// # Errors

@@ -61,6 +61,9 @@ pub(super) trait Devices {
     /// Brings to the disks what lies elsewhere until now.
     fn settle(&mut self, gates: &[Gate]) -> Result<()>;
 
+    /// Whether a device is there to be looked at: what is encrypted and kept may stay closed.
+    fn reaches(&self, device: Device) -> bool;
+
     /// Ends a run that succeeded; `installed` when there is a system on the disks now.
     fn finish(&mut self, gates: &[Gate], installed: bool) -> Result<()>;
 

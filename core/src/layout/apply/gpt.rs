@@ -86,7 +86,10 @@ pub fn verify(device: &dyn ReadAt, expected: &Table) -> Result<()> {
 }
 
 /// What the crate would accept and must not be.
-fn check(new: &Table, size: u64) -> Result<()> {
+///
+/// # Errors
+/// `Invalid` (A404).
+pub(in crate::layout) fn check(new: &Table, size: u64) -> Result<()> {
     let sectors = size / u64::from(new.sector);
     let bad = |text: String| Err(Error::invalid(format!("partition table: {text}")).fact("code", "A404"));
     let array = array_sectors(new.sector);

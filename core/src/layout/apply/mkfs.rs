@@ -136,6 +136,7 @@ mod tests {
                 readers: Some(Readers { kernel, grub: false }),
                 mount: None,
                 subvolumes: Vec::new(),
+                kept: false,
             };
             let version = version(&fs, &|| false).unwrap();
             run(&fs, "11111111-2222-4333-8444-555555555555", 512, false, &file, version).run(&|| false).unwrap();
@@ -177,6 +178,7 @@ mod tests {
             readers: None,
             mount: None,
             subvolumes: Vec::new(),
+            kept: false,
         };
         let line = |kind| run(&fs(kind), "1A2B-3C4D", 4096, true, Path::new("/dev/x"), None).preview().join(" ");
         assert_eq!(line(FsType::Vfat), "mkfs.vfat -i 1A2B3C4D -S 4096 -F 32 -n L -a /dev/x");

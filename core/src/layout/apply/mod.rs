@@ -24,6 +24,7 @@ pub mod partitions;
 mod resume;
 mod run;
 pub mod subvolumes;
+mod teardown;
 #[cfg(test)]
 mod crashes;
 
@@ -223,10 +224,12 @@ impl Plan {
     }
 
     fn require_programs(&self, offline: bool) -> Result<()> {
-        let makers = self.filesystems.iter().map(|f| mkfs::program(f.kind));
+        let makers = self.filesystems.iter().filter(|f| !f.kept).map(|f| mkfs::program(f.kind));
         let devices = if offline { Vec::new() } else { devices::programs(self) };
-        let parts = self.filesystems.iter().any(|f| !f.subvolumes.is_empty());
-        makers.chain(devices).chain(parts.then_some(Program::Btrfs)).try_for_each(|p| p.find().map(drop))?;
+        let parts = self.filesystems.iter().any(|f| !f.kept && !f.subvolumes.is_empty());
+        let stopping = if self.stopped.is_empty() { Vec::new() } else { vec![Program::Dmsetup, Program::Mdadm] };
+        let programs = makers.chain(devices).chain(parts.then_some(Program::Btrfs)).chain(stopping);
+        programs.into_iter().try_for_each(|p| p.find().map(drop))?;
         if parts { sys_mount::require_filesystem(FsType::Btrfs.name()) } else { Ok(()) }
     }
 

@@ -63,10 +63,12 @@ impl Workplace {
 /// # Errors
 /// `Unsupported` naming the filesystem.
 pub fn require(plan: &Plan) -> Result<()> {
-    plan.mounts().iter().try_for_each(|m| mount::require_filesystem(m.filesystem.kind.name()))
+    let made = plan.mounts().into_iter().map(|m| m.filesystem).filter(|fs| !fs.kept);
+    made.into_iter().try_for_each(|fs| mount::require_filesystem(fs.kind.name()))
 }
 
-/// Mounts the filesystems of the plan below `target`.
+/// Mounts the filesystems of the plan below `target`. Of those that are kept only the mount points are made: a mount would
+/// write to them, and what an image has at their place would go into them.
 ///
 /// # Errors
 /// `Unsupported`, `Denied` or `Io`.
@@ -74,6 +76,9 @@ pub fn mount_all(plan: &Plan, nodes: &Nodes, target: &Path) -> Result<()> {
     for mounted in plan.mounts() {
         let (fs, place) = (mounted.filesystem, place(target, &mounted.mount.at));
         make_directories(target, &place)?;
+        if fs.kept {
+            continue;
+        }
         nodes.mount(fs.on, &place, fs.kind, &mounted.options())?;
     }
     Ok(())

@@ -14,9 +14,10 @@ use rustix::io::Errno;
 pub fn tell_kernel(gate: &Gate, disk: &PlannedDisk) -> Result<()> {
     let kernel = Kernel::default();
     let known = kernel.partitions(gate.number());
-    let right = |k: &crate::sys::sysfs::KernelPartition| {
-        disk.partitions.iter().any(|p| (p.number, p.start, p.length) == (k.number, k.start, k.length))
-    };
+    // What stays is right already, and nobody who uses it notices.
+    let own = disk.partitions.iter().map(|p| (p.number, p.start, p.length));
+    let wanted: Vec<(u32, u64, u64)> = own.chain(disk.others.iter().map(|p| (p.number, p.start, p.length))).collect();
+    let right = |k: &crate::sys::sysfs::KernelPartition| wanted.contains(&(k.number, k.start, k.length));
     for old in known.iter().filter(|k| !right(k)) {
         match block::delete_partition(gate.fd()?, old.number) {
             Ok(()) | Err(Errno::NXIO) => {}
@@ -28,9 +29,9 @@ pub fn tell_kernel(gate: &Gate, disk: &PlannedDisk) -> Result<()> {
             Err(e) => return Err(Error::io("remove the partition", &old.name, e)),
         }
     }
-    for p in disk.partitions.iter().filter(|p| !known.iter().any(|k| right(k) && k.number == p.number)) {
-        block::add_partition(gate.fd()?, p.number, p.start, p.length)
-            .map_err(|e| Error::io("add the partition", &p.key, e))?;
+    for (number, start, length) in wanted.iter().filter(|w| !known.iter().any(|k| right(k) && k.number == w.0)) {
+        block::add_partition(gate.fd()?, *number, *start, *length)
+            .map_err(|e| Error::io("add the partition", format!("{number} of {}", gate.name()), e))?;
     }
     Ok(())
 }

@@ -6,14 +6,13 @@ use super::devices::{Kernel, tpm};
 use super::gpt::{self, BootCode};
 use super::journal::{Header, Journal, Log};
 use super::offline::Offline;
-use super::{Applied, ApplyOptions, Payload, erase, mount, resume};
+use super::{Applied, ApplyOptions, Payload, erase, mount, resume, teardown};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Unit;
 use crate::job::Task;
 use crate::layout::device::WriteAt;
 use crate::layout::gate::Gate;
 use crate::layout::plan::{Device, Layer, Plan, PlannedFilesystem};
-use crate::layout::ranges::Ranges;
 use crate::layout::spec::Wipe;
 use crate::sys::mount as sys_mount;
 use std::collections::BTreeSet;
@@ -46,7 +45,15 @@ impl<'a> Run<'a> {
     ) -> Result<Self> {
         let offline = options.backend == Backend::Offline;
         let open = if offline { Gate::open_plain } else { Gate::open };
-        let gates = plan.disks.iter().map(|d| open(&d.facts)).collect::<Result<Vec<_>>>()?;
+        let stopped = if offline { Vec::new() } else { teardown::stop(plan, task).map_err(in_step("stop"))? };
+        let mut gates = Vec::new();
+        for (index, disk) in plan.disks.iter().enumerate() {
+            // What was stopped has noted that in its superblocks.
+            let facts = stopped.get(index).unwrap_or(&disk.facts);
+            let mut gate = open(facts)?;
+            gate.keep(plan.kept_ranges(index));
+            gates.push(gate);
+        }
         // Before the workplace, which may hide the directory of the journal.
         let log = match (&past, &options.journal) {
             (Some(past), _) => Log::go_on(past)?,
@@ -144,6 +151,11 @@ impl<'a> Run<'a> {
         let kept = (0..plan.disks.len()).map(|index| self.keeps(index)).collect::<Result<Vec<_>>>()?;
         for (index, (disk, gate)) in plan.disks.iter().zip(&mut self.gates).enumerate() {
             self.task.check()?;
+            if plan.is_untouched(index) {
+                devices.partition(index, gate, true).map_err(in_step("table"))?;
+                self.task.advance(1);
+                continue;
+            }
             let (erasing, writing) = (format!("erase:{}", disk.id(plan)), format!("table:{}", disk.id(plan)));
             let table = disk.table(true);
             if kept[index] {
@@ -152,7 +164,7 @@ impl<'a> Run<'a> {
                 // Its marks may be off already, and its boot code there, while another disk is not finished.
                 gpt::write(gate, &table, BootCode::Erase).map_err(in_step("table"))?;
             } else {
-                let keep = Ranges::new();
+                let keep = plan.kept_ranges(index);
                 let erase = || {
                     match disk.wipe {
                         Wipe::Discard => gate.discard(),
@@ -180,7 +192,7 @@ impl<'a> Run<'a> {
 
     /// Whether a disk keeps the table that an interrupted run wrote.
     fn keeps(&self, index: usize) -> Result<bool> {
-        let Some(past) = &self.past else { return Ok(false) };
+        let Some(past) = self.past.as_ref().filter(|_| !self.plan.is_untouched(index)) else { return Ok(false) };
         let keeps = resume::keeps_table(past, self.plan, index, &self.gates[index])?;
         // Offline what is copied goes onto zeros, and nothing tells how far a copy came.
         let copied = past.has_begun("copy") && (self.source.is_some() || !past.has_ended("copy"));
@@ -191,8 +203,10 @@ impl<'a> Run<'a> {
         self.task.stage("devices", self.plan.layers.len() as u64, Unit::Steps);
         for layer in &self.plan.layers {
             self.task.check()?;
-            let id = self.plan.layer_id(*layer);
-            self.layer(*layer, &id, devices).map_err(in_step(&id))?;
+            if self.plan.is_started(*layer) {
+                let id = self.plan.layer_id(*layer);
+                self.layer(*layer, &id, devices).map_err(in_step(&id))?;
+            }
             self.task.advance(1);
         }
         Ok(())
@@ -200,6 +214,12 @@ impl<'a> Run<'a> {
 
     fn layer(&mut self, layer: Layer, id: &str, devices: &mut dyn Devices) -> Result<()> {
         let below = resume::below(self.plan, layer);
+        if self.plan.is_layer_kept(layer) {
+            self.log.step(id, || self.settled(), || devices.make(layer, &self.gates))?;
+            let new = resume::above(self.plan, layer).into_iter().filter(|d| !self.plan.content_stays(*d));
+            self.made.extend(new);
+            return Ok(());
+        }
         if self.is_past(id, &below) && resume::holds(self.plan, layer, devices, &self.gates)? {
             devices.start(layer)?;
             return self.log.skip(id);
@@ -220,7 +240,7 @@ impl<'a> Run<'a> {
         if self.past.is_none() {
             return Ok(());
         }
-        for device in below.into_iter().filter(|d| !self.made.contains(d)) {
+        for device in below.into_iter().filter(|d| !self.made.contains(d) && !self.plan.content_stays(*d)) {
             resume::ours(self.plan, device, devices, &self.gates)?;
             devices.erase(device, &self.gates)?;
         }
@@ -231,8 +251,10 @@ impl<'a> Run<'a> {
         self.task.stage("format", self.plan.filesystems.len() as u64, Unit::Steps);
         for fs in &self.plan.filesystems {
             self.task.check()?;
-            let id = format!("mkfs:{}", fs.id);
-            self.filesystem(fs, &id, devices).map_err(in_step(&id))?;
+            if !fs.kept {
+                let id = format!("mkfs:{}", fs.id);
+                self.filesystem(fs, &id, devices).map_err(in_step(&id))?;
+            }
             self.task.advance(1);
         }
         Ok(())
@@ -321,7 +343,7 @@ impl<'a> Run<'a> {
         self.task.stage("verify", self.plan.filesystems.len() as u64, Unit::Steps);
         self.gates.iter().try_for_each(Gate::flush)?;
         for fs in &self.plan.filesystems {
-            for (device, uuid) in fs.places() {
+            for (device, uuid) in fs.places().filter(|(d, _)| devices.reaches(*d)) {
                 self.verify_filesystem(fs, device, uuid, devices).map_err(in_step("verify"))?;
             }
             self.task.advance(1);
@@ -337,7 +359,9 @@ impl<'a> Run<'a> {
         devices: &dyn Devices,
     ) -> Result<()> {
         let found = resume::recognised(self.plan, device, devices, &self.gates)?;
-        if resume::is_filesystem(&found, fs, uuid) {
+        // Beside what is kept there may be remains of something older.
+        let kept = || fs.kept && found.iter().any(|s| resume::is_filesystem(std::slice::from_ref(s), fs, uuid));
+        if resume::is_filesystem(&found, fs, uuid) || kept() {
             return Ok(());
         }
         let seen = found.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -351,6 +375,10 @@ impl<'a> Run<'a> {
     fn commit(&self, boot: Option<&BootSector>) -> Result<()> {
         self.task.stage("commit", self.gates.len() as u64, Unit::Steps);
         for (index, (disk, gate)) in self.plan.disks.iter().zip(&self.gates).enumerate() {
+            if self.plan.is_untouched(index) {
+                self.task.advance(1);
+                continue;
+            }
             let boots = self.plan.boot.as_ref().is_some_and(|b| b.disks.contains(&index));
             let code = match boot.filter(|b| boots && b.core().is_some()) {
                 Some(b) => Some(b.write_core(gate, disk).map_err(in_step("bootloader"))?),

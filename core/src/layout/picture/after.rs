@@ -2,7 +2,8 @@
 
 use super::band::{Mark, NAME, PLAIN, STRONG, Segment, Tone};
 use super::now::GAP;
-use crate::layout::plan::{Device, Layer, Plan, PlannedArray, PlannedFilesystem, PlannedMount, PlannedPartition};
+use crate::layout::observed::Partition;
+use crate::layout::plan::{Device, Layer, Plan, PlannedArray, PlannedFilesystem, PlannedMount};
 use crate::layout::spec::FsType;
 use crate::units::human;
 
@@ -90,37 +91,32 @@ impl Plan {
         }
     }
 
-    /// Whether a partition stays what it is: the document keeps it, and it lies there already.
-    fn keeps(&self, disk: usize, partition: &PlannedPartition) -> bool {
-        let asked = self.spec.partitions.get(&partition.key).is_some_and(|p| p.preserve.keeps())
-            || self.spec.disks.get(&partition.key.set).is_some_and(|d| d.preserve.keeps());
-        let table = self.disks[disk].facts.contents.table.table();
-        let place = (partition.start, partition.length);
-        asked && table.is_some_and(|t| t.entries.values().any(|e| t.bytes(e) == place))
-    }
-
-    /// The places of partitions that stay on a disk.
+    /// The places of partitions that stay on a disk, with what is in them.
     pub(super) fn kept_places(&self, disk: usize) -> Vec<(u64, u64)> {
-        let partitions = self.disks[disk].partitions.iter();
-        partitions.filter(|p| self.keeps(disk, p)).map(|p| (p.start, p.length)).collect()
+        let planned = &self.disks[disk];
+        let stays = |n: &usize| self.content_stays(Device::Partition { disk, partition: *n });
+        let own = (0..planned.partitions.len()).filter(stays).map(|n| &planned.partitions[n]);
+        let own = own.map(|p| (p.start, p.length));
+        own.chain(planned.others.iter().map(|p| (p.start, p.length))).collect()
     }
 
     /// The partitions that a disk will have.
     pub(super) fn after(&self, disk: usize) -> Vec<Segment> {
         let planned = &self.disks[disk];
-        let mut sorted: Vec<usize> = (0..planned.partitions.len()).collect();
-        sorted.sort_by_key(|n| planned.partitions[*n].start);
+        let own = planned.partitions.iter().enumerate().map(|(n, p)| (p.start, p.length, self.partition(disk, n)));
+        let others = planned.others.iter().map(|p| (p.start, p.length, other(p)));
+        let mut sorted: Vec<(u64, u64, Segment)> = own.chain(others).collect();
+        sorted.sort_by_key(|(start, ..)| *start);
         let (mut segments, mut at) = (Vec::new(), 0);
         let gap = |segments: &mut Vec<Segment>, size: u64| {
             if size >= GAP {
                 segments.push(Segment::free(size, "free", human(size)));
             }
         };
-        for n in sorted {
-            let p = &planned.partitions[n];
-            gap(&mut segments, p.start.saturating_sub(at));
-            segments.push(self.partition(disk, n));
-            at = p.start.saturating_add(p.length);
+        for (start, length, segment) in sorted {
+            gap(&mut segments, start.saturating_sub(at));
+            segments.push(segment);
+            at = start.saturating_add(length);
         }
         gap(&mut segments, planned.facts.size.saturating_sub(at));
         segments
@@ -130,7 +126,7 @@ impl Plan {
         let p = &self.disks[disk].partitions[n];
         let device = Device::Partition { disk, partition: n };
         let otherwise = if p.kind.is("bios-boot") { "boot loader" } else { "nothing on it" };
-        let mark = self.keeps(disk, p).then_some(Mark::Kept);
+        let mark = p.kept.then_some(Mark::Kept);
         let shown = human(p.length);
         let mut tip = format!(
             "partition {} \"{}\" ({}): {}, {shown} ({} bytes) from {}; {}",
@@ -143,7 +139,7 @@ impl Plan {
             self.purpose_words(device, otherwise)
         );
         if mark.is_some() {
-            tip.push_str("; kept");
+            tip.push_str(if self.content_stays(device) { "; kept" } else { "; kept, not what is in it" });
         }
         let mut lines = vec![(NAME, p.name.clone()), (PLAIN, shown), (PLAIN, p.kind.to_string())];
         lines.extend(self.purpose_lines(device, otherwise));
@@ -156,6 +152,22 @@ impl Plan {
 fn place_line(mounted: &PlannedMount<'_>) -> String {
     let of = mounted.subvolume.map(|name| format!(" ({name})")).unwrap_or_default();
     format!("at {}{of}", mounted.mount.at)
+}
+
+/// A partition that the document does not have and that stays.
+fn other(p: &Partition) -> Segment {
+    let shown = human(p.length);
+    let text = "not in the layout";
+    let tip = format!(
+        "partition {} \"{}\": {}, {shown} ({} bytes) from {}; {text}; kept",
+        p.number,
+        p.name,
+        p.kind,
+        p.length,
+        human(p.start)
+    );
+    let lines = vec![(NAME, p.name.clone()), (PLAIN, shown), (PLAIN, p.kind.to_string()), (PLAIN, text.to_owned())];
+    Segment { size: p.length, tone: Tone::Empty, mark: Some(Mark::Kept), number: Some(p.number), lines, tip }
 }
 
 /// Type and label of a filesystem.

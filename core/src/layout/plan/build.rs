@@ -4,6 +4,8 @@ use super::{
     Device, Layer, Plan, PlannedArray, PlannedCrypt, PlannedFilesystem, PlannedGroup, PlannedSubvolume, PlannedVolume,
 };
 use crate::error::{Error, ErrorKind, Result};
+use crate::layout::keep::Kept;
+use crate::layout::observed::Node;
 use crate::layout::ondisk::lvm;
 use crate::layout::profile::{Readers, Series};
 use crate::layout::solve::Solved;
@@ -11,7 +13,7 @@ use crate::layout::spec::{
     Bitmap, Filesystem, FsType, Level, Loader, Luks, Raid, Raid10Layout, Ref, VolumeGroup, VolumeKind,
 };
 use crate::layout::stack::{Object, Stack};
-use crate::layout::token;
+use crate::layout::{token, unchanged};
 use crate::units::ByteSize;
 use std::collections::HashMap;
 
@@ -22,21 +24,34 @@ pub(super) struct Builder<'a> {
     plan: &'a mut Plan,
     stack: &'a Stack,
     solved: &'a Solved,
+    kept: &'a Kept,
     made: HashMap<Object, Vec<Device>>,
     /// The oldest kernel that has to read the filesystems.
     kernel: Series,
+    /// The devices of the plan that are there already.
+    there: HashMap<Node, Device>,
 }
 
 impl<'a> Builder<'a> {
-    pub(super) fn new(plan: &'a mut Plan, stack: &'a Stack, solved: &'a Solved, kernel: Series) -> Self {
+    pub(super) fn new(
+        plan: &'a mut Plan,
+        stack: &'a Stack,
+        solved: &'a Solved,
+        kept: &'a Kept,
+        kernel: Series,
+    ) -> Self {
         let mut made: HashMap<Object, Vec<Device>> = HashMap::new();
+        let mut there = HashMap::new();
         for (disk, d) in plan.disks.iter().enumerate() {
             for (partition, p) in d.partitions.iter().enumerate() {
                 let object = Object::Partition(p.key.clone());
                 made.entry(object).or_default().push(Device::Partition { disk, partition });
+                if p.kept {
+                    there.insert(Node::Partition { disk, number: p.number }, Device::Partition { disk, partition });
+                }
             }
         }
-        Self { plan, stack, solved, made, kernel }
+        Self { plan, stack, solved, kept, made, there, kernel }
     }
 
     pub(super) fn build(mut self) -> Result<()> {
@@ -80,9 +95,10 @@ impl<'a> Builder<'a> {
 
     fn array(&mut self, object: &Object, name: &str, raid: &Raid) -> Result<()> {
         let size = self.solved.arrays.get(name).ok_or_else(|| unsolved(&object.path()))?;
+        let index = self.plan.arrays.len();
         let members = self.all(&raid.members);
         let striped = size.chunk > 0;
-        let array = PlannedArray {
+        let mut array = PlannedArray {
             id: name.to_owned(),
             level: raid.level,
             spares: raid.spares,
@@ -98,8 +114,18 @@ impl<'a> Builder<'a> {
             size: size.size,
             sector: size.sector,
             members,
+            kept: false,
         };
-        let index = self.plan.arrays.len();
+        if let Some((node, is)) = self.kept.array(name) {
+            // By their places in it, and without those that are missing.
+            array.members = is.members.iter().filter_map(|m| self.there.get(&m.on).copied()).collect();
+            array.spares = size.spares;
+            array.layout = array.layout.and_then(|_| unchanged::raid10_layout(is.layout));
+            array.name = is.short_name().to_owned();
+            array.uuid = is.uuid;
+            array.kept = true;
+            self.there.insert(node, Device::Array(index));
+        }
         self.plan.arrays.push(array);
         self.plan.layers.push(Layer::Array(index));
         self.made.insert(object.clone(), vec![Device::Array(index)]);
@@ -109,7 +135,8 @@ impl<'a> Builder<'a> {
     fn crypt(&mut self, object: &Object, name: &str, luks: &Luks) -> Result<()> {
         let size = self.solved.crypts.get(name).ok_or_else(|| unsolved(&object.path()))?;
         let on = self.device(&luks.on)?;
-        let crypt = PlannedCrypt {
+        let index = self.plan.crypts.len();
+        let mut crypt = PlannedCrypt {
             id: name.to_owned(),
             on,
             uuid: token::uuid(&self.plan.seed, &object.path()),
@@ -120,8 +147,15 @@ impl<'a> Builder<'a> {
             size: size.size,
             sector: self.sector(&[on]),
             for_grub: self.grub_opens(object),
+            kept: false,
         };
-        let index = self.plan.crypts.len();
+        if let Some((node, is)) = self.kept.crypt(name) {
+            // That it is one was checked when it was found.
+            crypt.uuid = is.header.uuid.parse().unwrap_or(crypt.uuid);
+            crypt.label.clone_from(&is.header.label);
+            crypt.kept = true;
+            self.there.insert(node, Device::Crypt(index));
+        }
         self.plan.crypts.push(crypt);
         self.plan.layers.push(Layer::Crypt(index));
         self.made.insert(object.clone(), vec![Device::Crypt(index)]);
@@ -155,6 +189,11 @@ impl<'a> Builder<'a> {
             };
             (*d, lvm::uuid(&token::bytes(&seed, &format!("{path}.pvs.{reference}#{replica}"))))
         });
+        let there = self.kept.group(name).map(|is| {
+            let device = |p: &crate::layout::observed::Physical| Some((*self.there.get(&p.on?)?, p.uuid.clone()));
+            is.pvs.iter().filter_map(device).collect::<Vec<_>>()
+        });
+        let identified = there.unwrap_or_else(|| identified.collect());
         let mut volumes = Vec::new();
         // A pool stands before what is in it: the order of the stack.
         for object in self.stack.order() {
@@ -164,7 +203,7 @@ impl<'a> Builder<'a> {
             }
             let wanted = &group.lvs[volume];
             let solved = size.volumes.get(volume).copied().unwrap_or_default();
-            volumes.push(PlannedVolume {
+            let mut planned = PlannedVolume {
                 name: volume.clone(),
                 kind: wanted.kind,
                 extents: if wanted.kind == VolumeKind::Thin { 0 } else { solved.extents },
@@ -173,23 +212,37 @@ impl<'a> Builder<'a> {
                 metadata: solved.metadata,
                 pool: wanted.pool.clone(),
                 size: solved.extents * size.extent,
-            });
+                kept: false,
+            };
+            if let Some((_, is)) = self.kept.volume(name, volume) {
+                planned.stripes = is.stripes;
+                planned.chunk = is.chunk;
+                planned.size = is.size;
+                planned.kept = true;
+            }
+            volumes.push(planned);
         }
         // A striped volume needs room beside each other on several devices, which a linear one may leave or not.
         volumes.sort_by_key(|v| v.stripes.is_none_or(|(n, _)| n < 2));
         let index = self.plan.groups.len();
         for (n, volume) in volumes.iter().enumerate() {
             let object = Object::Volume(name.to_owned(), volume.name.clone());
-            self.made.insert(object, vec![Device::Volume { group: index, volume: n }]);
+            let device = Device::Volume { group: index, volume: n };
+            self.made.insert(object, vec![device]);
+            if let Some((node, _)) = self.kept.volume(name, &volume.name) {
+                self.there.insert(node, device);
+            }
         }
         let group = PlannedGroup {
             name: name.to_owned(),
-            pvs: identified.collect(),
+            pvs: identified,
             extent: size.extent,
             extents: size.extents,
             free: size.free + size.reserved,
             volumes,
             sector: self.sector(&pvs),
+            kept: self.kept.group(name).is_some(),
+            replaced: self.kept.replaced(name).to_vec(),
         };
         self.plan.groups.push(group);
         self.plan.layers.push(Layer::Group(index));
@@ -210,13 +263,17 @@ impl<'a> Builder<'a> {
         };
         let mut devices = self.devices(&fs.on).into_iter();
         let on = devices.next().ok_or_else(|| unsolved(&path))?;
-        let mirrors = (1..).zip(devices).map(|(n, device)| (device, derived(&format!("{path}#{n}"))));
+        let kept = self.kept.filesystem(id);
+        let is = |n: usize| kept.as_ref().and_then(|uuids| uuids.get(n).cloned().flatten());
+        let mirrors =
+            (1..).zip(devices).map(|(n, device)| (device, is(n).unwrap_or_else(|| derived(&format!("{path}#{n}")))));
         self.plan.filesystems.push(PlannedFilesystem {
             id: id.to_owned(),
             kind: fs.kind,
             on,
-            uuid,
+            uuid: is(0).unwrap_or(uuid),
             mirrors: mirrors.collect(),
+            kept: kept.is_some(),
             label: fs.label.clone(),
             arguments: fs.mkfs.clone(),
             readers: Readers::of(fs.profile, self.kernel, self.kernels() == Some(id)),

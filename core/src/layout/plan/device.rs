@@ -64,6 +64,8 @@ pub struct PlannedArray {
     pub size: u64,
     /// The size of its sectors in bytes.
     pub sector: u32,
+    /// It is there already and stays as it is.
+    pub kept: bool,
 }
 
 impl PlannedArray {
@@ -97,6 +99,8 @@ pub struct PlannedCrypt {
     pub sector: u32,
     /// Whether GRUB has to open it, which knows the old key derivation only.
     pub for_grub: bool,
+    /// It is there already and stays as it is.
+    pub kept: bool,
 }
 
 impl PlannedCrypt {
@@ -124,6 +128,10 @@ pub struct PlannedGroup {
     pub volumes: Vec<PlannedVolume>,
     /// The size of its sectors in bytes.
     pub sector: u32,
+    /// It is there already and stays; what is no volume of the document stays in it.
+    pub kept: bool,
+    /// Volumes of a group that stays which are removed first, because they are made anew.
+    pub replaced: Vec<String>,
 }
 
 /// A logical volume to be.
@@ -145,6 +153,8 @@ pub struct PlannedVolume {
     pub pool: Option<String>,
     /// Its size in bytes, of a thin volume what it shows.
     pub size: u64,
+    /// It is there already and stays as it is.
+    pub kept: bool,
 }
 
 /// What a device is for people and programs, at a glance.

@@ -9,14 +9,20 @@ use crate::layout::device::Facts;
 use crate::layout::diagnostic::{Diagnostic, Severity};
 use crate::layout::gpt::Mbr;
 use crate::layout::inventory::{self, Inventory};
+use crate::layout::keep::{self, Kept};
+use crate::layout::observed::{Given, Observed};
 use crate::layout::select::{self, Choice, Disks};
 use crate::layout::solve::{self, DiskSize, Ground, Solved};
-use crate::layout::spec::{Firmware, Spec, Wipe};
+use crate::layout::spec::{Firmware, Preserve, Spec, Wipe};
 use crate::layout::stack::{Object, Stack};
-use crate::layout::{Layout, gate, profile, token, unchanged};
+use crate::layout::{Layout, gate, gpt, profile, teardown, token, unchanged};
+use crate::sys::sysfs::Kernel;
 use crate::sys::{memory, sysfs};
 use crate::units::{ByteSize, human};
 use indexmap::IndexMap;
+
+/// For a moment: a disk that is in use only by what stands on it, which may be stopped.
+const HELD: &str = "held";
 
 impl Plan {
     /// For the disks of this machine, or for those of the machine that `recorded` is of.
@@ -28,8 +34,7 @@ impl Plan {
     ) -> Result<Self> {
         let (spec, positions) = (layout.spec(), layout.positions());
         let stack = Stack::of(spec).map_err(|circle| circular(layout, &circle))?;
-        let mut found = not_yet(spec);
-        refuse(layout, &mut found)?;
+        let mut found = Vec::new();
         let choices = select::choose(spec, positions, given, recorded).map_err(|found| layout.error(&found))?;
         let mut facts = Vec::new();
         // What speaks against writing only: a plan that changes nothing may be made of disks in use.
@@ -38,23 +43,39 @@ impl Plan {
             facts.extend(look(spec, choice, options, recorded, &mut found, &mut in_use)?);
         }
         in_use.extend(foreign::inspect(spec, &choices, &facts, recorded));
+        // Who holds them may be stopped: that is known when the plan is.
+        let mut held: Vec<Diagnostic> = in_use.extract_if(.., |d| d.code == HELD).collect();
+        held.iter_mut().for_each(|d| d.code = "F204");
         if options.image.is_some() {
             found.append(&mut in_use);
         }
         refuse(layout, &mut found)?;
         let seed = seed(layout, options, &facts, recorded)?;
-        let ground = ground(spec, &choices, &facts, options, recorded);
+        let kept = match recorded {
+            None => what_stays(spec, &stack, &choices, &facts, &mut found)?,
+            Some(_) => {
+                found.extend(recorded::keeps(spec, &choices, &facts));
+                Kept::default()
+            }
+        };
+        if !found.is_empty() {
+            found.append(&mut in_use);
+        }
+        refuse(layout, &mut found)?;
+        found.extend(kept.warnings.iter().cloned());
+        let ground = ground(spec, &choices, &facts, &kept, options, recorded);
         let solved = match solve::solve(spec, &stack, &ground) {
             Ok(solved) => solved,
             Err(small) => {
                 found.append(&mut in_use);
+                found.append(&mut held);
                 found.extend(small);
                 refuse(layout, &mut found)?;
                 return Err(layout.error(&found));
             }
         };
         found.extend(solved.warnings.iter().cloned());
-        let disks = place(spec, &choices, facts, &solved, &seed, &mut found);
+        let disks = place(spec, &choices, facts, &solved, &kept, &seed, &mut found);
         let mut plan = Self {
             spec: spec.clone(),
             seed,
@@ -68,14 +89,20 @@ impl Plan {
             filesystems: Vec::new(),
             boot: None,
             steps: Vec::new(),
+            stopped: Vec::new(),
             warnings: Vec::new(),
             differences: None,
             recorded: recorded.is_some(),
             token: String::new(),
         };
-        Builder::new(&mut plan, &stack, &solved, profile::kernel_of(options.image.as_ref())).build()?;
+        let kernel = profile::kernel_of(options.image.as_ref());
+        Builder::new(&mut plan, &stack, &solved, &kept, kernel).build()?;
         if options.image.is_none() && recorded.is_none() {
             unchanged::settle(&mut plan);
+        }
+        plan.check_kept(options.image.is_some(), &mut found, &mut in_use);
+        if !plan.is_unchanged() {
+            plan.stop_holders(held, &mut in_use);
         }
         if !plan.is_unchanged() && !in_use.is_empty() {
             found.append(&mut in_use);
@@ -96,18 +123,6 @@ fn circular(layout: &Layout, circle: &[Object]) -> Error {
     let path = circle.iter().map(ToString::to_string).collect::<Vec<_>>().join(" → ");
     let first = circle.first().map(Object::path).unwrap_or_default();
     layout.error(&[Diagnostic::error("L104", first, format!("objects stand on each other in a circle: {path}"))])
-}
-
-/// What a document can say and a plan of this version does not do.
-fn not_yet(spec: &Spec) -> Vec<Diagnostic> {
-    let kept = |preserve: super::super::spec::Preserve, path: String| preserve.keeps().then_some(path);
-    let disks = spec.disks.iter().filter_map(|(n, d)| kept(d.preserve, format!("disks.{n}.preserve")));
-    let partitions = spec.partitions.iter().filter_map(|(n, p)| kept(p.preserve, format!("partitions.{n}.preserve")));
-    let arrays = spec.raid.iter().filter_map(|(n, r)| kept(r.preserve, format!("raid.{n}.preserve")));
-    let filesystems =
-        spec.filesystems.iter().filter_map(|(n, f)| kept(f.preserve, format!("filesystems.{n}.preserve")));
-    let paths = disks.chain(partitions).chain(arrays).chain(filesystems);
-    paths.map(|path| Diagnostic::error("L005", path, "this version of libcv does not plan it yet")).collect()
 }
 
 /// Ends the planning when something is wrong; warnings stay.
@@ -146,7 +161,8 @@ fn look(
     found: &mut Vec<Diagnostic>,
     in_use: &mut Vec<Diagnostic>,
 ) -> Result<Option<Facts>> {
-    let wanted = spec.disks[&choice.set].sector;
+    let set = &spec.disks[&choice.set];
+    let wanted = set.sector;
     let path = format!("disks.{}", choice.set);
     if let Some(inventory) = recorded {
         let facts = recorded::facts(inventory, &choice.path)?;
@@ -157,9 +173,11 @@ fn look(
         against(spec, choice, &facts, found, in_use);
         return Ok(Some(facts));
     }
+    let mut is_held = false;
     if let Some(number) = sysfs::node_number(&choice.path) {
+        is_held = teardown::is_only_held(&Kernel::default(), number);
         let against = gate::inspect_device(&choice.path, number, &path);
-        let only_used = options.image.is_none() && against.iter().all(is_of_writing);
+        let only_used = (options.image.is_none() || is_held) && against.iter().all(is_of_writing);
         // Where the disk cannot even be read, that it is in use says more.
         let stops = || !only_used || std::fs::File::open(&choice.path).is_err();
         if !against.is_empty() && stops() {
@@ -172,7 +190,13 @@ fn look(
     }
     let facts = Facts::look(&choice.path, wanted.or(options.sector))?;
     let (of_writing, of_disk): (Vec<_>, Vec<_>) = gate::inspect(&facts, &path).into_iter().partition(is_of_writing);
-    in_use.extend(of_writing);
+    let may_stop = is_held && (set.preserve.keeps() || teardown::is_allowed(set.wipe, &facts));
+    in_use.extend(of_writing.into_iter().map(|mut d| {
+        if d.code == "F204" && may_stop {
+            d.code = HELD;
+        }
+        d
+    }));
     found.extend(of_disk);
     against(spec, choice, &facts, found, in_use);
     Ok(Some(facts))
@@ -180,18 +204,17 @@ fn look(
 
 /// What the document says against a disk.
 fn against(spec: &Spec, choice: &Choice, facts: &Facts, found: &mut Vec<Diagnostic>, in_use: &mut Vec<Diagnostic>) {
-    let path = format!("disks.{}", choice.set);
+    let (set, path) = (&spec.disks[&choice.set], format!("disks.{}", choice.set));
     found.extend(select::never_touched(&spec.policy, facts, &path));
-    if let Some(sector) = spec.disks[&choice.set].sector.filter(|s| *s != facts.sector) {
+    if let Some(sector) = set.sector.filter(|s| *s != facts.sector) {
         let (name, has) = (facts.path.display(), facts.sector);
         let text = format!("set {} wants sectors of {sector} bytes, {name} has {has}", choice.set);
         found.push(Diagnostic::error("F216", &path, text));
     }
-    let wipe = spec.disks[&choice.set].wipe;
-    if !matches!(wipe, Wipe::All | Wipe::Discard | Wipe::Zero) {
+    if !matches!(set.wipe, Wipe::All | Wipe::Discard | Wipe::Zero) {
         found.extend(two_truths(facts, &path));
     }
-    if wipe == Wipe::None && !facts.contents.is_blank() {
+    if set.wipe == Wipe::None && !set.preserve.keeps() && !facts.contents.is_blank() {
         let lost = facts.contents.describe().join("; ");
         let d = Diagnostic::error("F225", &path, format!("wipe is none, and {} carries {lost}", facts.path.display()));
         in_use.push(d.hint("write wipe: signatures when it may be erased"));
@@ -218,23 +241,88 @@ fn is_of_writing(d: &Diagnostic) -> bool {
     matches!(d.code, "F204" | "F205" | "F214")
 }
 
+/// What of the layout is there already and stays.
+fn what_stays(
+    spec: &Spec,
+    stack: &Stack,
+    choices: &[Choice],
+    facts: &[Facts],
+    found: &mut Vec<Diagnostic>,
+) -> Result<Kept> {
+    if !keep::is_wanted(spec) {
+        return Ok(Kept::default());
+    }
+    let keeping = |set: &str| spec.disks.get(set).is_some_and(|d| d.preserve.keeps());
+    let disks = choices.iter().zip(facts).filter(|(c, _)| keeping(&c.set));
+    found.extend(disks.filter_map(|(choice, facts)| no_table(&choice.set, facts)));
+    if !found.is_empty() {
+        return Ok(Kept::default());
+    }
+    let given: Vec<Given> = facts.iter().map(|f| Given { path: f.path.clone(), sector: Some(f.sector) }).collect();
+    let member = |(choice, facts): (&Choice, &Facts)| keep::Member {
+        set: choice.set.clone(),
+        index: choice.index,
+        name: facts.path.display().to_string(),
+    };
+    let members: Vec<keep::Member> = choices.iter().zip(facts).map(member).collect();
+    let kept = match keep::find(spec, stack, &members, Observed::of_disks(&given, None)?) {
+        Ok(kept) => kept,
+        Err(findings) => {
+            found.extend(findings);
+            return Ok(Kept::default());
+        }
+    };
+    for (disk, member) in members.iter().enumerate().filter(|(_, m)| keeping(&m.set)) {
+        if spec.disks[&member.set].preserve == Preserve::Require && !kept.is_on(disk) {
+            let (path, text) =
+                (format!("disks.{}", member.set), format!("{} carries nothing that is kept", member.name));
+            found.push(
+                Diagnostic::error("F226", path, text).hint("name the disk that does, or write preserve: if-exists"),
+            );
+        }
+    }
+    Ok(kept)
+}
+
+/// A disk on which nothing can be found although something may be there.
+fn no_table(set: &str, facts: &Facts) -> Option<Diagnostic> {
+    let (table, path) = (&facts.contents.table, format!("disks.{set}"));
+    let name = facts.path.display();
+    let is_damaged = [&table.primary, &table.backup].iter().any(|t| !matches!(t, Ok(_) | Err(gpt::Fault::Absent)));
+    let d = match table.mbr {
+        _ if table.table().is_some() => return None,
+        gpt::Mbr::Partitions => {
+            let text =
+                format!("set {set} keeps what is there, and {name} has an MBR partition table, which is only wiped");
+            Diagnostic::error("F224", path, text)
+        }
+        gpt::Mbr::None if !is_damaged => return None,
+        _ => {
+            let text = format!("set {set} keeps what is there, and both copies of the GPT of {name} are damaged");
+            Diagnostic::error("F223", path, text)
+        }
+    };
+    Some(d.hint(format!("repair it, or when nobody needs it: wipefs --all {name}")))
+}
+
 /// What there is to put the layout on.
 fn ground(
     spec: &Spec,
     choices: &[Choice],
     facts: &[Facts],
+    kept: &Kept,
     options: &PlanOptions,
     recorded: Option<&Inventory>,
 ) -> Ground {
     let mut sets: IndexMap<String, Vec<DiskSize>> = spec.disks.keys().map(|set| (set.clone(), Vec::new())).collect();
-    for (choice, facts) in choices.iter().zip(facts) {
+    for (index, (choice, facts)) in choices.iter().zip(facts).enumerate() {
         let name = facts.path.display().to_string();
         let (size, sector, optimal_io) = (facts.size, facts.sector, facts.optimal_io);
-        let size = DiskSize { name, size, sector, optimal_io, kept: Vec::new() };
+        let size = DiskSize { name, size, sector, optimal_io, kept: kept.ground(index) };
         sets.entry(choice.set.clone()).or_default().push(size);
     }
     let memory = || recorded.map_or_else(memory::total, |i| Some(i.machine.memory).filter(|m| *m > 0));
-    Ground { sets, ram: options.ram.or_else(memory), ..Ground::default() }
+    Ground { sets, ram: options.ram.or_else(memory), kept: kept.devices() }
 }
 
 /// The partitions of each disk, with their identities. Replicas on several disks differ.
@@ -243,11 +331,12 @@ fn place(
     choices: &[Choice],
     facts: Vec<Facts>,
     solved: &Solved,
+    kept: &Kept,
     seed: &[u8; 16],
     found: &mut Vec<Diagnostic>,
 ) -> Vec<PlannedDisk> {
     let mut disks = Vec::new();
-    for (choice, facts) in choices.iter().zip(facts) {
+    for (place, (choice, facts)) in choices.iter().zip(facts).enumerate() {
         let set = &choice.set;
         let identity = |what: &str| token::uuid(seed, &format!("{what}#{}", choice.index));
         let placed = solved.disks.get(set).and_then(|d| d.get(choice.index)).map_or(&[][..], Vec::as_slice);
@@ -258,6 +347,19 @@ fn place(
             .zip(placed)
             .filter_map(|((key, p), at)| {
                 let at = (*at)?;
+                if let Some(is) = kept.partitions.get(place).and_then(|p| p.get(key)).filter(|_| at.kept) {
+                    return Some(PlannedPartition {
+                        key: key.clone(),
+                        number: is.number,
+                        kind: is.kind,
+                        name: is.name.clone(),
+                        uuid: is.uuid,
+                        start: is.start,
+                        length: is.length,
+                        attributes: is.attributes,
+                        kept: true,
+                    });
+                }
                 Some(PlannedPartition {
                     key: key.clone(),
                     number: at.number,
@@ -271,19 +373,22 @@ fn place(
                     start: at.start,
                     length: at.length,
                     attributes: p.attrs.iter().fold(0, |bits, a| bits | a.bit()),
+                    kept: false,
                 })
             })
             .collect();
-        for p in partitions.iter().filter(|p| p.kind.is("esp")) {
+        for p in partitions.iter().filter(|p| p.kind.is("esp") && !p.kept) {
             let least = if facts.sector == 4096 { 260u64 << 20 } else { 100 << 20 };
             if p.length < least {
                 let text = format!("esp is {}: at least {} on this disk", human(p.length), human(least));
                 found.push(Diagnostic::error("L122", format!("partitions.{}.size", p.key), text));
             }
         }
-        let guid = identity(&format!("disks.{set}"));
+        let table = kept.observed.disks.get(place).and_then(|d| d.table.as_ref()).filter(|_| kept.is_on(place));
+        let guid = table.map_or_else(|| identity(&format!("disks.{set}")), |t| t.guid);
+        let others = kept.others.get(place).cloned().unwrap_or_default();
         let wipe = spec.disks[set].wipe;
-        disks.push(PlannedDisk { set: set.clone(), index: choice.index, wipe, facts, guid, partitions });
+        disks.push(PlannedDisk { set: set.clone(), index: choice.index, wipe, facts, guid, partitions, others });
     }
     disks
 }

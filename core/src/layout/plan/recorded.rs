@@ -9,7 +9,10 @@
 
 use crate::error::{Error, Result};
 use crate::layout::device::{Facts, Medium};
+use crate::layout::diagnostic::Diagnostic;
 use crate::layout::inventory::{Disk, Inventory};
+use crate::layout::select::Choice;
+use crate::layout::spec::Spec;
 use std::path::Path;
 
 /// The facts of the disk at `path` of that machine.
@@ -41,6 +44,19 @@ pub(super) fn facts(inventory: &Inventory, path: &Path) -> Result<Facts> {
         fingerprint: content.fingerprint.clone(),
         changed: 0,
     })
+}
+
+/// What speaks against planning a set from records alone: of what its disks carry it keeps something, and what exactly an
+/// inventory does not tell.
+pub(super) fn keeps(spec: &Spec, choices: &[Choice], facts: &[Facts]) -> Vec<Diagnostic> {
+    let keeping =
+        |(choice, facts): &(&Choice, &Facts)| spec.disks[&choice.set].preserve.keeps() && !facts.contents.is_blank();
+    let refused = choices.iter().zip(facts).filter(keeping).map(|(choice, facts)| {
+        let text = format!("what set {} keeps of {} is not in the inventory", choice.set, facts.path.display());
+        Diagnostic::error("L005", format!("disks.{}.preserve", choice.set), text)
+            .hint("make the plan on the machine itself, where it can be looked at")
+    });
+    refused.collect()
 }
 
 fn not_looked_at(disk: &Disk, node: &str) -> Error {

@@ -1,6 +1,6 @@
 //! What a plan does, step by step, for people and programs that decide about it.
 
-use super::{Layer, Plan, PlannedDisk};
+use super::{Device, Layer, Plan, PlannedDisk};
 use crate::layout::apply::{devices, mkfs, subvolumes};
 use crate::layout::spec::{Loader, Wipe};
 use std::path::Path;
@@ -36,6 +36,13 @@ impl Step {
         Self { id: id.to_owned(), title, danger: Danger::None, lost: Vec::new(), commands: Vec::new() }
     }
 
+    fn with_danger(mut self) -> Self {
+        if !self.lost.is_empty() {
+            self.danger = Danger::Data;
+        }
+        self
+    }
+
     fn making(id: String, title: String, commands: Vec<Vec<String>>) -> Self {
         Self { id, title, danger: Danger::Metadata, lost: Vec::new(), commands }
     }
@@ -60,8 +67,37 @@ impl Plan {
         }
     }
 
+    /// What a layer is made on.
+    fn layer_below(&self, layer: Layer) -> Vec<Device> {
+        match layer {
+            Layer::Array(i) => self.arrays[i].members.clone(),
+            Layer::Crypt(i) => vec![self.crypts[i].on],
+            Layer::Group(i) => self.groups[i].pvs.iter().map(|(d, _)| *d).collect(),
+        }
+    }
+
+    /// What is lost where something is made on a device that is kept; of partitions the disk says it.
+    fn lost_in(&self, devices: impl IntoIterator<Item = Device>) -> Vec<String> {
+        let kept = |d: &Device| self.is_kept(*d) && !matches!(d, Device::Partition { .. });
+        devices.into_iter().filter(kept).map(|d| format!("what is in {}", self.glance(d).reference)).collect()
+    }
+
     fn layer_title(&self, layer: Layer) -> String {
         match layer {
+            Layer::Array(i) if self.arrays[i].kept => {
+                format!("start the array {}, which is kept", self.arrays[i].id)
+            }
+            Layer::Crypt(i) if self.crypts[i].kept => {
+                format!("open {}, which is kept, as {}", self.glance(self.crypts[i].on).reference, self.crypts[i].id)
+            }
+            Layer::Group(i) if self.groups[i].kept => {
+                let g = &self.groups[i];
+                let made = g.volumes.iter().filter(|v| !v.kept).count();
+                let new = if made == 0 { String::new() } else { format!(", and make {made} volumes in it") };
+                let gone =
+                    if g.replaced.is_empty() { String::new() } else { format!(", remove {}", g.replaced.join(", ")) };
+                format!("start the volume group {}, which is kept{gone}{new}", g.name)
+            }
             Layer::Array(i) => {
                 let a = &self.arrays[i];
                 let members = self.references(a.members.iter().copied());
@@ -81,14 +117,34 @@ impl Plan {
 
     pub(super) fn make_steps(&self) -> Vec<Step> {
         let mut steps = Vec::new();
-        for disk in &self.disks {
-            steps.extend(self.disk_steps(disk));
+        if !self.stopped.is_empty() {
+            let list = self.stopped.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let mut step = Step::harmless("stop", format!("stop what stands on the disks: {list}"));
+            step.commands = self.stopped.iter().map(|h| h.stop().preview()).collect();
+            steps.push(step);
+        }
+        for index in 0..self.disks.len() {
+            steps.extend(self.disk_steps(index));
         }
         for layer in &self.layers {
+            if !self.is_started(*layer) {
+                continue;
+            }
             let commands = devices::preview(self, *layer);
-            steps.push(Step::making(self.layer_id(*layer), self.layer_title(*layer), commands));
+            let mut step = Step::making(self.layer_id(*layer), self.layer_title(*layer), commands);
+            step.lost = match *layer {
+                Layer::Group(i) => {
+                    let g = &self.groups[i];
+                    g.replaced.iter().map(|v| format!("volume {}/{v}", g.name)).collect()
+                }
+                Layer::Array(_) | Layer::Crypt(_) => Vec::new(),
+            };
+            if !self.is_layer_kept(*layer) {
+                step.lost.extend(self.lost_in(self.layer_below(*layer)));
+            }
+            steps.push(step.with_danger());
         }
-        for fs in &self.filesystems {
+        for fs in self.filesystems.iter().filter(|f| !f.kept) {
             let on = self.references(fs.places().map(|(d, _)| d));
             let mut title = format!("make {} \"{}\" on {on}", fs.kind.name(), fs.id);
             if !fs.subvolumes.is_empty() {
@@ -98,9 +154,12 @@ impl Plan {
             let call =
                 |(device, uuid)| mkfs::call(self, fs, device, uuid, self.glance(device).path.as_ref(), None).preview();
             let made = subvolumes::calls(fs, Path::new("/")).into_iter().map(|call| call.preview());
-            steps.push(Step::making(format!("mkfs:{}", fs.id), title, fs.places().map(call).chain(made).collect()));
+            let mut step = Step::making(format!("mkfs:{}", fs.id), title, fs.places().map(call).chain(made).collect());
+            step.lost = self.lost_in(fs.places().map(|(d, _)| d));
+            steps.push(step.with_danger());
         }
-        let mounted: Vec<&str> = self.mounts().iter().map(|m| m.mount.at.as_str()).collect();
+        let mounts = self.mounts();
+        let mounted: Vec<&str> = mounts.iter().filter(|m| !m.filesystem.kept).map(|m| m.mount.at.as_str()).collect();
         if !mounted.is_empty() {
             let title = format!("mount {} and install what is deployed, if anything is", mounted.join(", "));
             steps.push(Step::harmless("install", title));
@@ -123,9 +182,15 @@ impl Plan {
         steps
     }
 
-    fn disk_steps(&self, disk: &PlannedDisk) -> Vec<Step> {
+    fn disk_steps(&self, index: usize) -> Vec<Step> {
+        if self.is_untouched(index) {
+            return Vec::new();
+        }
+        let disk = &self.disks[index];
         let (id, path) = (disk.id(self), disk.facts.path.display());
-        let lost = disk.facts.contents.describe();
+        let lost = self.lost_lines(index);
+        let kept = disk.partitions.iter().filter(|p| p.kept).count() + disk.others.len();
+        let around = if kept == 0 { "" } else { ", around what is kept" };
         let danger = if lost.is_empty() { Danger::Metadata } else { Danger::Data };
         let mut steps = Vec::new();
         if !matches!(disk.wipe, Wipe::None | Wipe::Table) {
@@ -134,10 +199,12 @@ impl Plan {
                 Wipe::Zero => "overwrite everything with zeros on",
                 _ => "erase signatures on",
             };
-            let title = format!("{how} {path}");
+            let title = format!("{how} {path}{around}");
             steps.push(Step { id: format!("erase:{id}"), title, danger, lost: lost.clone(), commands: Vec::new() });
         }
-        let title = format!("write a partition table with {} partitions to {path}", disk.partitions.len());
+        let all = disk.partitions.len() + disk.others.len();
+        let stay = if kept == 0 { String::new() } else { format!(", of which {kept} stay as they are") };
+        let title = format!("write a partition table with {all} partitions to {path}{stay}");
         steps.push(Step { id: format!("table:{id}"), title, danger, lost, commands: Vec::new() });
         steps
     }

@@ -58,8 +58,15 @@ impl Keep {
 }
 
 impl KeepFacts {
+    /// Whether an array with this UUID and this name, with its host, is the one.
+    pub(in crate::layout) fn is_array(&self, uuid: &str, name: &str) -> bool {
+        let by_uuid = self.md_uuid.as_deref().map(|u| same_uuid(Some(uuid), u));
+        let by_name = self.md_name.as_deref().map(|n| fits(n, name));
+        by_uuid.or(by_name).is_some() && by_uuid != Some(false) && by_name != Some(false)
+    }
+
     /// Those of an object that is kept and named; none of others.
-    fn of(spec: &Spec, object: &Object) -> Option<Self> {
+    pub(in crate::layout) fn of(spec: &Spec, object: &Object) -> Option<Self> {
         let none = Self::default();
         match object {
             Object::Raid(name) => {

@@ -101,6 +101,12 @@ impl Set<'_> {
         self.wishes[wish].partition.leave_free.map_or(0, |f| f.bytes().div_ceil(self.unit))
     }
 
+    /// What stays free behind one that is kept, in bytes: as if it were made.
+    fn free_behind_kept(&self, kept: &KeptPartition) -> u64 {
+        let wish = self.wishes.iter().position(|w| Some(w.key) == kept.key.as_ref());
+        wish.map_or(0, |w| self.free_behind(w).saturating_mul(self.unit))
+    }
+
     /// Those that are made on a disk.
     fn made<'s>(&'s self, disk: &'s DiskSize) -> impl Iterator<Item = usize> + 's {
         (0..self.wishes.len()).filter(|i| !self.wishes[*i].gone && kept(disk, self.wishes[*i].key).is_none())
@@ -148,7 +154,7 @@ impl Set<'_> {
         let mut at = first;
         for k in kept {
             free(at, k.start.min(end));
-            at = at.max(k.start.saturating_add(k.length));
+            at = at.max(k.start.saturating_add(k.length).saturating_add(self.free_behind_kept(k)));
         }
         free(at, end);
         holes
@@ -298,6 +304,11 @@ impl Problem<'_> {
     /// Whether a partition is there already on every disk of its set.
     pub(super) fn is_kept_everywhere(&self, key: &PartitionKey) -> bool {
         self.disks(&key.set).iter().all(|d| kept(d, key).is_some())
+    }
+
+    /// Whether a partition is there already on any disk of its set.
+    pub(super) fn is_kept_anywhere(&self, key: &PartitionKey) -> bool {
+        self.disks(&key.set).iter().any(|d| kept(d, key).is_some())
     }
 
     /// The partitions of a set with what each needs.

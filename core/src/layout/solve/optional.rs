@@ -47,7 +47,7 @@ impl Problem<'_> {
     /// Optional objects that are still there, the last of the document first.
     fn optional(&self) -> Vec<Object> {
         let partitions = self.spec.partitions.iter().filter(|(_, p)| p.optional);
-        let partitions = partitions.filter(|(key, _)| !self.is_kept_everywhere(key));
+        let partitions = partitions.filter(|(key, _)| !self.is_kept_anywhere(key));
         let mut all: Vec<Object> = partitions.map(|(key, _)| Object::Partition(key.clone())).collect();
         for (group, g) in &self.spec.lvm {
             let kept = self.ground.kept.groups.get(group);

@@ -27,6 +27,8 @@ pub enum Program {
     Mdadm,
     /// Makes volume groups and volumes.
     Lvm,
+    /// Takes volumes and encrypted devices out of the kernel.
+    Dmsetup,
     /// Makes and opens encrypted devices.
     Cryptsetup,
     /// Lets the TPM open encrypted devices.
@@ -66,6 +68,7 @@ impl Program {
             Self::Mkswap => (&["mkswap"], "util-linux", "util-linux"),
             Self::Mdadm => (&["mdadm"], "mdadm", "mdadm"),
             Self::Lvm => (&["lvm"], "lvm2", "lvm2"),
+            Self::Dmsetup => (&["dmsetup"], "dmsetup", "device-mapper"),
             Self::Cryptsetup => (&["cryptsetup"], "cryptsetup-bin", "cryptsetup"),
             Self::SystemdCryptenroll => (&["systemd-cryptenroll"], "systemd", "systemd-udev"),
             Self::DebconfSetSelections => (&["debconf-set-selections"], "debconf", "debconf"),

@@ -51,7 +51,8 @@ impl<'a> Kernel<'a> {
 impl Kernel<'_> {
     /// The kernel of the image may be older than this one, which made the arrays.
     fn for_older_kernels(&self, gates: &[Gate]) -> Result<()> {
-        for member in self.plan.arrays().iter().flat_map(|a| &a.members) {
+        // Those that are kept started with the kernels that they know.
+        for member in self.plan.arrays().iter().filter(|a| !a.kept).flat_map(|a| &a.members) {
             let Device::Partition { disk, partition } = *member else { continue };
             let (gate, p) = (&gates[disk], &self.plan.disks()[disk].partitions[partition]);
             gate.flush()?;
@@ -126,6 +127,10 @@ impl Devices for Kernel<'_> {
 
     fn settle(&mut self, _: &[Gate]) -> Result<()> {
         Ok(())
+    }
+
+    fn reaches(&self, device: Device) -> bool {
+        matches!(device, Device::Partition { .. }) || self.nodes.path(device).is_ok()
     }
 
     fn finish(&mut self, gates: &[Gate], installed: bool) -> Result<()> {

@@ -75,9 +75,14 @@ impl Lvm {
         }
     }
 
-    /// The run that brings the volumes of a group that is there into the kernel.
-    pub(super) fn activate(&self, group: &str) -> Call {
-        self.call("vgchange").args(["-qq", "-y", "-ay", group])
+    /// The run that starts a volume of a group that is there.
+    pub(super) fn activate(&self, group: &str, volume: &str) -> Call {
+        self.call("lvchange").args(["-qq", "-y", "-ay", "--activationmode", "complete", &format!("{group}/{volume}")])
+    }
+
+    /// The run that removes a volume of a group that is there.
+    pub(super) fn remove(&self, group: &str, volume: &str) -> Call {
+        self.call("lvremove").args(["-qq", "-y", &format!("{group}/{volume}")])
     }
 
     /// The run that takes the volumes of a group out of the kernel.

@@ -47,9 +47,11 @@ pub(super) fn create(array: &PlannedArray, members: &[&Path], device: &Path) -> 
     call.args(members)
 }
 
-/// The run that starts an array that is there, with all its members.
+/// The run that starts an array that is there, out of these members and no others.
 pub(super) fn assemble(array: &PlannedArray, members: &[&Path], device: &Path) -> Call {
-    mdadm().args(["--assemble", "--quiet"]).arg(device).args(["--uuid", &array.md_uuid()]).args(members)
+    let call = mdadm().args(["--assemble", "--quiet", "--config", "none", "--uuid", &array.md_uuid()]);
+    // One that lacks members starts only when it is told to; that it may was decided when the plan was made.
+    call.arg("--run").arg(device).args(members)
 }
 
 /// The run that stops an array.

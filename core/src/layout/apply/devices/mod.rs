@@ -13,6 +13,7 @@ mod luks;
 mod lvm;
 mod md;
 mod secrets;
+mod start;
 pub mod tpm;
 
 pub(super) use kernel::Kernel;
@@ -113,7 +114,7 @@ pub fn programs(plan: &Plan) -> Vec<Program> {
     if !plan.arrays().is_empty() {
         needed.push(Program::Mdadm);
     }
-    if !plan.crypts().is_empty() {
+    if (0..plan.crypts().len()).any(|i| plan.is_started(Layer::Crypt(i))) {
         needed.push(Program::Cryptsetup);
     }
     if !plan.groups().is_empty() {
@@ -135,11 +136,15 @@ pub fn preview(plan: &Plan, layer: Layer) -> Vec<Vec<String>> {
             let array = &plan.arrays()[i];
             let members = paths(array.members.clone());
             let members: Vec<&Path> = members.iter().map(PathBuf::as_path).collect();
-            vec![md::create(array, &members, &path(Device::Array(i)))]
+            let run = if array.kept { md::assemble } else { md::create };
+            vec![run(array, &members, &path(Device::Array(i)))]
         }
         Layer::Crypt(i) => {
             let crypt = &plan.crypts()[i];
             let on = path(crypt.on);
+            if crypt.kept {
+                return vec![luks::open(crypt, &on, &[]).preview()];
+            }
             let registers = crypt.keys.iter().filter_map(|key| match key {
                 Key::Tpm2 { pcrs } => Some(pcrs),
                 Key::Secret(_) => None,
@@ -154,8 +159,14 @@ pub fn preview(plan: &Plan, layer: Layer) -> Vec<Vec<String>> {
             let on = paths(group.pvs.iter().map(|(d, _)| *d).collect());
             let on: Vec<&Path> = on.iter().map(PathBuf::as_path).collect();
             let physical = group.pvs.iter().zip(&on).map(|((_, uuid), path)| lvm.physical(uuid, path));
-            let volumes = group.volumes.iter().map(|v| lvm.volume(group, v));
-            physical.chain([lvm.group(group, &on)]).chain(volumes).collect()
+            let removed = group.replaced.iter().map(|v| lvm.remove(&group.name, v));
+            let begin: Vec<_> =
+                if group.kept { removed.collect() } else { physical.chain([lvm.group(group, &on)]).collect() };
+            let volumes = group.volumes.iter().map(|v| match v.kept {
+                true => lvm.activate(&group.name, &v.name),
+                false => lvm.volume(group, v),
+            });
+            begin.into_iter().chain(volumes).collect()
         }
     };
     // The configuration is the same each time and tells nobody anything.
@@ -197,6 +208,9 @@ impl<'a> Running<'a> {
     /// What the program says, `Integrity` when it made something else than planned; `NotFound` for a secret that is not
     /// given.
     pub fn make(&mut self, layer: Layer, nodes: &mut Nodes, secrets: &Secrets) -> Result<()> {
+        if self.plan.is_layer_kept(layer) {
+            return self.begin(layer, false, nodes, secrets);
+        }
         match layer {
             Layer::Array(i) => self.array(i, &self.plan.arrays()[i], nodes),
             Layer::Crypt(i) => self.crypt(i, &self.plan.crypts()[i], nodes, secrets),
@@ -280,56 +294,26 @@ impl<'a> Running<'a> {
         let devices: Vec<&Path> = devices.iter().map(PathBuf::as_path).collect();
         self.lvm.group(group, &devices).run(self.stop)?;
         self.started.push(Started::Group(index));
-        for (n, volume) in group.volumes.iter().enumerate() {
-            self.lvm.volume(group, volume).run(self.stop)?;
-            let device = Device::Volume { group: index, volume: n };
-            if volume.kind != VolumeKind::ThinPool {
-                self.clean(device, number_of(Path::new(&self.plan.glance(device).path))?, nodes)?;
-            }
-        }
-        Ok(())
+        (0..group.volumes.len()).try_for_each(|volume| self.volume(index, volume, nodes))
     }
 
-    /// Takes over the devices of a layer that an earlier run made; those below it are in `nodes`, and those that it has
-    /// are added.
-    ///
-    /// # Errors
-    /// What the program says; `NotFound` for a secret that is not given.
-    pub fn start(&mut self, layer: Layer, nodes: &mut Nodes, secrets: &Secrets) -> Result<()> {
-        match layer {
-            Layer::Array(i) => {
-                let array = &self.plan.arrays()[i];
-                let members = array.members.iter().map(|m| nodes.path(*m)).collect::<Result<Vec<_>>>()?;
-                let device = PathBuf::from(format!("/dev/md/{}", array.uuid.simple()));
-                md::assemble(array, &members, &device).run(self.stop)?;
-                let (path, member) = nodes.entry(array.members[0])?;
-                let number = md::of_member(*member, &path.display().to_string())?;
-                self.started.push(Started::Array(i, device, number));
-                md::calm(array, number)?;
-                self.add(Device::Array(i), number, nodes)
-            }
-            Layer::Crypt(i) => {
-                let crypt = &self.plan.crypts()[i];
-                let secret = secrets.get(crypt_secret(crypt)?)?;
-                luks::open(crypt, nodes.path(crypt.on)?, secret).run(self.stop)?;
-                self.started.push(Started::Crypt(i));
-                let mapped = Path::new("/dev/mapper").join(crypt.name());
-                self.add(Device::Crypt(i), number_of(&mapped)?, nodes)
-            }
-            Layer::Group(i) => {
-                let group = &self.plan.groups()[i];
-                for (device, _) in &group.pvs {
-                    self.physical(*device, nodes)?;
-                }
-                self.started.push(Started::Group(i));
-                self.lvm.activate(&group.name).run(self.stop)?;
-                for (n, _) in group.volumes.iter().enumerate().filter(|(_, v)| v.kind != VolumeKind::ThinPool) {
-                    let device = Device::Volume { group: i, volume: n };
-                    self.add(device, number_of(Path::new(&self.plan.glance(device).path))?, nodes)?;
-                }
-                Ok(())
-            }
+    /// Makes a volume.
+    fn volume(&self, group: usize, volume: usize, nodes: &mut Nodes) -> Result<()> {
+        let (of, planned) = (&self.plan.groups()[group], &self.plan.groups()[group].volumes[volume]);
+        self.lvm.volume(of, planned).run(self.stop)?;
+        let device = Device::Volume { group, volume };
+        if planned.kind == VolumeKind::ThinPool {
+            return Ok(());
         }
+        self.clean(device, number_of(Path::new(&self.plan.glance(device).path))?, nodes)
+    }
+
+    /// The node of a physical volume where LVM looks for it.
+    fn physical(&self, device: Device, nodes: &Nodes) -> Result<PathBuf> {
+        let (path, number) = nodes.entry(device)?;
+        let physical = nodes.physical().join(path.file_name().unwrap_or_default());
+        make_node(&physical, *number)?;
+        Ok(physical)
     }
 
     /// Erases what an earlier run left on a device.
@@ -342,14 +326,6 @@ impl<'a> Running<'a> {
         let gate = Gate::open_made(path, *number, glance.size, glance.sector)?;
         Erasure::whole(gate.size()).run(&gate, gate.sector(), &glance.reference)?;
         gate.flush()
-    }
-
-    /// Shows a device to LVM.
-    fn physical(&self, device: Device, nodes: &Nodes) -> Result<PathBuf> {
-        let (path, number) = nodes.entry(device)?;
-        let physical = nodes.physical().join(path.file_name().unwrap_or_default());
-        make_node(&physical, *number)?;
-        Ok(physical)
     }
 
     fn add(&self, device: Device, number: DeviceNumber, nodes: &mut Nodes) -> Result<()> {
@@ -389,15 +365,6 @@ impl<'a> Running<'a> {
         }
         result
     }
-}
-
-/// The secret that opens a device by itself.
-fn crypt_secret(crypt: &PlannedCrypt) -> Result<&str> {
-    let names = crypt.keys.iter().find_map(|key| match key {
-        Key::Secret(name) => Some(name.as_str()),
-        Key::Tpm2 { .. } => None,
-    });
-    names.ok_or_else(|| Error::unsupported(format!("luks/{} has no key but the TPM", crypt.id)))
 }
 
 /// What opens a device while it is made, and never again.

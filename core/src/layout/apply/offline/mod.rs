@@ -62,10 +62,11 @@ pub(super) fn require(plan: &Plan, installs: bool) -> Result<()> {
         return Err(Error::new(ErrorKind::Denied, "an image can be installed by root only: it has to be mounted")
             .hint("run as root, or leave the image out and only make the disks"));
     }
-    if plan.mounts().iter().any(|m| m.filesystem.kind == FsType::Vfat) {
+    if plan.mounts().iter().any(|m| m.filesystem.kind == FsType::Vfat && !m.filesystem.kept) {
         Program::Mcopy.find()?;
     }
-    let others = plan.filesystems().iter().filter(|fs| fs.kind != FsType::Vfat && fs.mounts().next().is_some());
+    let mounted = plan.filesystems().iter().filter(|fs| !fs.kept && fs.mounts().next().is_some());
+    let others = mounted.filter(|fs| fs.kind != FsType::Vfat);
     others.into_iter().try_for_each(|fs| sys_mount::require_filesystem(fs.kind.name()))
 }
 
@@ -111,7 +112,7 @@ impl<'a> Offline<'a> {
     fn nodes(&self) -> Result<Nodes> {
         let directory = self.nodes.as_ref().ok_or_else(|| Error::new(ErrorKind::Bug, "nothing is installed"))?;
         let mut nodes = Nodes::new(directory)?;
-        for fs in self.plan.filesystems().iter().filter(|fs| fs.kind == FsType::Vfat) {
+        for fs in self.plan.filesystems().iter().filter(|fs| fs.kind == FsType::Vfat && !fs.kept) {
             fs.places().for_each(|(device, _)| nodes.stand_in(device, self.plan.glance(device).size));
         }
         Ok(nodes)
@@ -147,6 +148,10 @@ impl Devices for Offline<'_> {
     }
 
     fn make(&mut self, layer: Layer, gates: &[Gate]) -> Result<()> {
+        // What is kept is there, and nothing has to be started.
+        if self.plan.is_layer_kept(layer) {
+            return Ok(());
+        }
         let name = |device| self.plan.glance(device).reference;
         let made: Vec<Device> = match layer {
             Layer::Array(i) => {
@@ -210,7 +215,7 @@ impl Devices for Offline<'_> {
 
     fn mount(&mut self, target: &Path) -> Result<()> {
         let mut nodes = self.nodes()?;
-        let mounted = self.plan.filesystems().iter().filter(|fs| fs.mounts().next().is_some());
+        let mounted = self.plan.filesystems().iter().filter(|fs| !fs.kept && fs.mounts().next().is_some());
         for fs in mounted.filter(|fs| fs.kind != FsType::Vfat) {
             let glance = self.plan.glance(fs.on);
             let device = LoopDevice::attach(self.file(fs.on)?.as_fd(), glance.sector)?;
@@ -225,7 +230,8 @@ impl Devices for Offline<'_> {
     }
 
     fn unmount(&mut self, work: &Workplace) -> Result<()> {
-        for mounted in self.plan.mounts().into_iter().filter(|m| m.filesystem.kind == FsType::Vfat) {
+        let made = self.plan.mounts().into_iter().filter(|m| !m.filesystem.kept);
+        for mounted in made.filter(|m| m.filesystem.kind == FsType::Vfat) {
             let tree = mount::place(&work.target(), &mounted.mount.at);
             // Also without a boot loader, which would have brought the mirrors in step.
             for (device, _) in mounted.filesystem.places() {
@@ -250,6 +256,10 @@ impl Devices for Offline<'_> {
             self.task.advance(1);
         }
         Ok(())
+    }
+
+    fn reaches(&self, device: Device) -> bool {
+        self.stack.reaches(device)
     }
 
     fn finish(&mut self, _: &[Gate], _installed: bool) -> Result<()> {

@@ -35,12 +35,35 @@ impl<'p> Stack<'p> {
         if let Some(disk) = plan.disks().iter().find(|d| !d.is_file()) {
             return Err(unsupported(&format!("{} is no image file", disk.facts.path.display())));
         }
-        if let Some(crypt) = plan.crypts().first() {
+        // What is kept, with nothing new in it, is left alone, whatever it is.
+        let used = |device: Device| !plan.is_kept(device) || plan.carries_made(device);
+        let mut crypts = plan.crypts().iter().enumerate().filter(|(i, _)| used(Device::Crypt(*i)));
+        if let Some((_, crypt)) = crypts.next() {
             return Err(unsupported(&format!("luks/{} is encrypted", crypt.id)));
         }
-        plan.arrays().iter().try_for_each(|array| members::check(plan, array))?;
+        let arrays = plan.arrays().iter().enumerate().filter(|(i, _)| used(Device::Array(*i)));
+        arrays.into_iter().try_for_each(|(_, array)| members::check(plan, array))?;
+        for (group, g) in plan.groups().iter().enumerate().filter(|(_, g)| g.kept) {
+            let volumes = (0..g.volumes.len()).map(|volume| Device::Volume { group, volume });
+            if !g.replaced.is_empty() || volumes.into_iter().any(used) {
+                return Err(unsupported(&format!("lvm/{} is kept, and something is made in it", g.name)));
+            }
+        }
         let groups = plan.groups().iter().map(|group| lay(plan, group)).collect::<Result<Vec<_>>>()?;
         Ok(Self { plan, groups })
+    }
+
+    /// Whether a device can be mapped: where the volumes of a kept group lie is not planned here.
+    #[must_use]
+    pub fn reaches(&self, device: Device) -> bool {
+        self.plan.foundation(device).into_iter().all(|d| match d {
+            Device::Partition { .. } => true,
+            Device::Array(i) => {
+                !self.plan.arrays()[i].kept || members::check(self.plan, &self.plan.arrays()[i]).is_ok()
+            }
+            Device::Crypt(_) => false,
+            Device::Volume { group, .. } => !self.plan.groups()[group].kept,
+        })
     }
 
     /// A group with the places of its volumes.
@@ -117,6 +140,7 @@ fn volume_stretches<'d>(group: &VolumeGroup, name: &str, pvs: &[Shared<'d>]) -> 
 
 /// Lays the volumes of a group one after the other, as `lvcreate` does in the same order.
 fn lay(plan: &Plan, group: &PlannedGroup) -> Result<VolumeGroup> {
+    let volumes = if group.kept { &[][..] } else { &group.volumes };
     let physical: Vec<Physical> = group
         .pvs
         .iter()
@@ -138,7 +162,7 @@ fn lay(plan: &Plan, group: &PlannedGroup) -> Result<VolumeGroup> {
     let id = |path: &str| lvm::uuid(&token::bytes(&plan.seed, path));
     let mut used = vec![0u64; physical.len()];
     let mut logical = Vec::new();
-    for volume in &group.volumes {
+    for volume in volumes {
         if volume.kind != VolumeKind::Linear {
             return Err(unsupported(&format!("lvm/{}/{} is thin or a pool", group.name, volume.name)));
         }
@@ -208,7 +232,18 @@ mod tests {
 
     fn group() -> PlannedGroup {
         let (pvs, volumes) = (Vec::new(), Vec::new());
-        PlannedGroup { name: "v".into(), pvs, extent: 4 << 20, extents: 0, free: 0, volumes, sector: 512 }
+        let (kept, replaced) = (false, Vec::new());
+        PlannedGroup {
+            name: "v".into(),
+            pvs,
+            extent: 4 << 20,
+            extents: 0,
+            free: 0,
+            volumes,
+            sector: 512,
+            kept,
+            replaced,
+        }
     }
 
     fn volume(extents: u64, stripes: u32) -> PlannedVolume {
@@ -221,6 +256,7 @@ mod tests {
             metadata: 0,
             pool: None,
             size: extents * (4 << 20),
+            kept: false,
         }
     }
 

@@ -1,0 +1,235 @@
+//! A document with a kept part, and the disks as a first application left them.
+
+use super::*;
+use crate::layout::observed::Observed;
+use crate::layout::ondisk::md;
+use crate::layout::{Disks, Layout, Plan, PlanOptions, unchanged};
+
+const DOCUMENT: &str = r#"
+schema: cv.layout/v1
+name: kept
+disks: {os: {}, data: {count: 2, preserve: if-exists}}
+partitions:
+  os/root: {type: root, size: rest}
+  data/scratch: {type: linux, size: 100MiB}
+  data/m: {type: linux-raid, size: 500MiB, preserve: if-exists}
+  data/c: {type: luks, size: 200MiB, preserve: if-exists}
+raid:
+  a: {level: 1, members: [data/m], preserve: if-exists}
+  b: {level: 1, members: [data/c], preserve: if-exists}
+luks: {l: {on: raid/b, keys: [{secret: "ref:k"}], label: HOME, preserve: if-exists}}
+lvm:
+  v:
+    pvs: [raid/a]
+    preserve: if-exists
+    lvs:
+      new: {size: 64MiB}
+      old: {size: 100MiB, preserve: if-exists}
+filesystems:
+  root: {on: os/root, type: ext4, mount: {at: /}}
+  new: {on: lvm/v/new, type: ext4}
+  old: {on: lvm/v/old, type: ext4, label: old, mount: {at: /old}, preserve: if-exists}
+  home: {on: luks/l, type: xfs, label: home, mount: {at: /home}, preserve: if-exists}
+"#;
+
+fn document(text: &str) -> Layout {
+    Layout::parse(text.as_bytes(), "kept").unwrap()
+}
+
+/// What a first application leaves.
+fn there() -> Observed {
+    let tmp = tempfile::tempdir().unwrap();
+    let path = |name: &str| {
+        let path = tmp.path().join(name);
+        std::fs::File::create(&path).unwrap().set_len(2 << 30).unwrap();
+        path
+    };
+    let disks = Disks::from([("os".into(), vec![path("o")]), ("data".into(), vec![path("1"), path("2")])]);
+    let options = PlanOptions { seed: Some([1; 16]), ..PlanOptions::default() };
+    let plan: Plan = document(DOCUMENT).plan(&disks, &options).unwrap();
+    unchanged::applied(&plan)
+}
+
+fn members() -> Vec<Member> {
+    let member = |(set, index): (&str, usize)| Member { set: set.into(), index, name: format!("{set}{index}") };
+    [("os", 0), ("data", 0), ("data", 1)].map(member).into()
+}
+
+fn found(text: &str, there: Observed) -> Result<Kept, Vec<Diagnostic>> {
+    let layout = document(text);
+    find(layout.spec(), &Stack::of(layout.spec()).unwrap(), &members(), there)
+}
+
+fn codes(text: &str, change: impl FnOnce(&mut Observed)) -> Vec<(&'static str, String, String)> {
+    let mut there = there();
+    change(&mut there);
+    match found(text, there) {
+        Ok(_) => Vec::new(),
+        Err(list) => list.into_iter().map(|d| (d.code, d.path, d.message)).collect(),
+    }
+}
+
+#[test]
+fn everything_that_is_there_is_found() {
+    let kept = found(DOCUMENT, there()).unwrap();
+    assert!(!kept.is_on(0) && kept.is_on(1) && kept.is_on(2));
+    let names: Vec<String> = kept.partitions[1].keys().map(ToString::to_string).collect();
+    assert_eq!(names, ["data/m", "data/c"]);
+    assert!(kept.array("a").is_some() && kept.crypt("l").is_some() && kept.group("v").is_some());
+    assert!(kept.volume("v", "old").is_some() && kept.volume("v", "new").is_none());
+    assert_eq!(kept.replaced("v"), ["new"]);
+    assert!(kept.filesystem("old").is_some() && kept.filesystem("home").is_some() && kept.filesystem("new").is_none());
+    // What the document makes anew is no stranger.
+    assert!(kept.others.iter().all(Vec::is_empty));
+    let devices = kept.devices();
+    let group = &devices.groups["v"];
+    // Volumes that are made anew give back what they have: 25 extents of the old one stay, nothing else does.
+    assert_eq!((group.volumes["old"].extents, group.taken), (25, 0));
+    assert_eq!(kept.ground(1).len(), 2);
+}
+
+#[test]
+fn nothing_is_found_on_blank_disks() {
+    let blank = |o: &mut Observed| {
+        o.disks.iter_mut().for_each(|d| d.table = None);
+        *o = Observed { disks: std::mem::take(&mut o.disks), ..Observed::default() };
+    };
+    assert!(codes(DOCUMENT, blank).is_empty());
+    let required = DOCUMENT.replace("500MiB, preserve: if-exists", "500MiB, preserve: require");
+    let found = codes(&required, blank);
+    assert_eq!((found.len(), found[0].0, found[0].1.as_str()), (2, "F226", "partitions.data/m"));
+}
+
+/// Each change of what is there is refused as what it is, and nothing else is said.
+#[test]
+fn what_is_another_thing_is_refused() {
+    type Change = fn(&mut Observed);
+    fn part(o: &mut Observed, disk: usize, number: u32) -> &mut Partition {
+        o.disks[disk].table.as_mut().unwrap().partitions.iter_mut().find(|p| p.number == number).unwrap()
+    }
+    fn old(o: &mut Observed) -> &mut crate::layout::observed::Volume {
+        o.groups[0].volumes.iter_mut().find(|v| v.name == "old").unwrap()
+    }
+    let changes: [(&str, &str, &str, Change); 22] = [
+        ("F227", "partitions.data/m", "the type of partition 2 of data0", |o| {
+            part(o, 1, 2).kind = PartitionType::parse("linux").unwrap()
+        }),
+        ("F227", "partitions.data/m", "the size of partition 2 of data1", |o| part(o, 2, 2).length += 300 << 20),
+        ("F228", "partitions.data/c", "several partitions of data0", |o| {
+            let more = Partition { number: 9, start: 1 << 30, ..part(o, 1, 3).clone() };
+            o.disks[1].table.as_mut().unwrap().partitions.push(more);
+            o.arrays.truncate(1);
+            o.crypts.clear();
+            o.filesystems.retain(|f| !matches!(f.on, Node::Crypt(_)));
+        }),
+        ("F227", "raid.a", "the level", |o| o.arrays[0].level = md::Level::Raid(0)),
+        ("F227", "raid.a", "the metadata", |o| o.arrays[0].version = md::Version::V1_1),
+        ("F220", "raid.a", "1 of 2 members", |o| o.arrays[0].members[0].role = md::Role::Faulty),
+        ("F234", "raid.a", "would have to be added", |o| _ = o.arrays[0].members.pop()),
+        ("F228", "raid.a", "changing its shape", |o| o.arrays[0].reshaping = true),
+        ("F228", "raid.a", "how big", |o| o.arrays[0].size = 0),
+        ("F227", "raid.a", "also stands on", |o| {
+            let more = crate::layout::observed::Member { on: Node::Disk(0), role: md::Role::Spare };
+            o.arrays[0].members.push(more);
+        }),
+        ("F228", "raid.a", "several arrays", |o| {
+            let more = o.arrays[0].clone();
+            o.arrays.push(more);
+        }),
+        ("F227", "luks.l", "version", |o| o.crypts[0].header.version = 1),
+        ("F227", "luks.l", "label", |o| o.crypts[0].header.label = None),
+        ("F228", "filesystems.home", "not open", |o| {
+            o.crypts[0].open = None;
+            o.filesystems.retain(|f| !matches!(f.on, Node::Crypt(_)));
+        }),
+        ("F227", "luks.l", "carries xfs", |o| {
+            o.crypts.clear();
+            let fs = o.filesystems.iter_mut().find(|f| matches!(f.on, Node::Crypt(_))).unwrap();
+            fs.on = Node::Array(1);
+        }),
+        ("F220", "lvm.v", "missing", |o| o.groups[0].pvs[0].on = None),
+        ("F227", "lvm.v", "carries the volume group \"w\"", |o| o.groups[0].name = "w".into()),
+        ("F227", "lvm.v.lvs.old", "its kind", |o| old(o).kind = Err("raid1".into())),
+        ("F227", "lvm.v.lvs.old", "its size", |o| old(o).extents += 1),
+        ("F227", "lvm.v.lvs.new", "another kind", |o| {
+            o.groups[0].volumes.iter_mut().find(|v| v.name == "new").unwrap().kind = Err("cache".into());
+        }),
+        ("F227", "filesystems.old", "what is on volume v/old", |o| {
+            o.filesystems.iter_mut().find(|f| f.label.as_deref() == Some("old")).unwrap().kind = "xfs".into();
+        }),
+        ("F227", "filesystems.old", "the label", |o| {
+            o.filesystems.iter_mut().find(|f| f.label.as_deref() == Some("old")).unwrap().label = None;
+        }),
+    ];
+    for (code, path, text, change) in changes {
+        let found = codes(DOCUMENT, change);
+        assert_eq!(found.len(), 1, "{text}: {found:?}");
+        assert_eq!((found[0].0, found[0].1.as_str()), (code, path), "{text}: {found:?}");
+        assert!(found[0].2.contains(text), "{text}: {found:?}");
+    }
+}
+
+#[test]
+fn a_degraded_array_is_kept_where_the_document_allows_it() {
+    let allowed =
+        DOCUMENT.replace("members: [data/m], ", "members: [data/m], adopt: {name: \"*:a\", degraded: allow}, ");
+    assert!(codes(&allowed, |o| o.arrays[0].members[0].role = md::Role::Faulty).is_empty());
+    // By another name it is not this one, and nothing is made over it.
+    let renamed = |o: &mut Observed| o.arrays[0].name = "any:other".into();
+    let found = codes(&allowed, renamed);
+    assert_eq!(found[0].0, "F227");
+    assert!(found[0].2.contains("carries the array \"any:other\""), "{found:?}");
+    // Without a rule it is known by its members.
+    assert!(codes(DOCUMENT, renamed).is_empty());
+}
+
+#[test]
+fn what_was_left_unfinished_is_not_kept_and_strangers_stay() {
+    let mut half = there();
+    for disk in &mut half.disks[1..] {
+        disk.table.as_mut().unwrap().partitions.iter_mut().for_each(|p| p.name += "~cv");
+    }
+    let kept = found(DOCUMENT, half).unwrap();
+    assert!(!kept.is_on(1) && kept.array("a").is_none() && kept.group("v").is_none());
+    let mut more = there();
+    let table = more.disks[1].table.as_mut().unwrap();
+    let stranger = Partition { number: 7, name: "swap".into(), start: 1 << 30, ..table.partitions[0].clone() };
+    let half = Partition { number: 8, name: "new~cv".into(), start: 1200 << 20, ..table.partitions[0].clone() };
+    table.partitions.extend([stranger.clone(), half]);
+    let kept = found(DOCUMENT, more).unwrap();
+    assert_eq!(kept.others[1], [stranger]);
+    assert_eq!((kept.warnings.len(), kept.warnings[0].code), (1, "F235"));
+    assert_eq!(kept.ground(1).len(), 3);
+}
+
+#[test]
+fn a_closed_device_is_taken_by_the_uuid_of_what_is_in_it() {
+    let uuid = "11111111-2222-4333-8444-555555555555";
+    let text = DOCUMENT.replace("label: home,", &format!("label: home, uuid: {uuid},"));
+    let mut closed = there();
+    closed.crypts[0].open = None;
+    closed.filesystems.retain(|f| !matches!(f.on, Node::Crypt(_)));
+    let kept = found(&text, closed).unwrap();
+    assert_eq!(kept.filesystem("home"), Some(vec![None]));
+}
+
+#[test]
+fn partitions_are_known_by_uuid_number_and_what_is_on_them() {
+    let named = |o: &mut Observed| {
+        o.disks[1].table.as_mut().unwrap().partitions.iter_mut().for_each(|p| p.name = String::new());
+        o.arrays.clear();
+        o.crypts.clear();
+        o.groups.clear();
+        o.filesystems.clear();
+    };
+    let mut there = there();
+    named(&mut there);
+    assert!(!found(DOCUMENT, there.clone()).unwrap().is_on(1));
+    let by_number = DOCUMENT.replace("data/m: {type", "data/m: {number: 2, type");
+    assert_eq!(found(&by_number, there.clone()).unwrap().partitions[1].values().next().unwrap().number, 2);
+    // Another type is another partition.
+    let other = by_number.replace("number: 2, type: linux-raid", "number: 2, type: linux-lvm");
+    assert!(!found(&other, there).unwrap().is_on(1));
+}
+
+use crate::layout::spec::PartitionType;
