@@ -56,7 +56,7 @@ CASES = [
     Case("an open encrypted device", "F204", "/dev/ubda",
          "echo x | cryptsetup luksFormat -q --pbkdf pbkdf2 --pbkdf-force-iterations 1000 /dev/ubda -; echo x | cryptsetup open -d - /dev/ubda c",
          "cryptsetup close c"),
-    Case("a partition that is mounted", "F204", "/dev/ubda", PARTED + "mkfs.ext4 -q /dev/ubda2; mkdir -p /run/m; mount /dev/ubda2 /run/m",
+    Case("a partition that is mounted", "F204", "/dev/ubda", PARTED + "mkfs.ext4 -q /dev/ubda2; mkdir -p /run/m; mount -o ro /dev/ubda2 /run/m",
          "umount /run/m"),
     Case("a partition", "F215", "/dev/ubda1", PARTED, "true"),
 ]

@@ -182,7 +182,7 @@ impl Case {
                 on = format!("raid/a{i}");
             }
             let mut filesystem = |id: String, on: String, kind: &str, label: bool| {
-                let kind = if root { kind } else { if kind == "swap" { "ext4" } else { kind } };
+                let kind = if kind == "swap" && !root { "ext4" } else { kind };
                 let at = match (root, kind) {
                     (_, "swap") => String::new(),
                     (false, _) => ", mount: {at: /}".to_owned(),

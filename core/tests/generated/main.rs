@@ -100,7 +100,8 @@ fn layouts_are_made_as_they_are_planned() {
         }
     };
     std::thread::scope(|scope| {
-        (0..2).map(|_| scope.spawn(work)).collect::<Vec<_>>().into_iter().for_each(|t| t.join().unwrap())
+        let workers = [scope.spawn(work), scope.spawn(work)];
+        workers.into_iter().for_each(|w| w.join().unwrap());
     });
     println!("{} generated layouts: {:?}", cases.end - cases.start, begun.elapsed());
 }

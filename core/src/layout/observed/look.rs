@@ -220,7 +220,7 @@ impl<'k> Looker<'k> {
                 disk.table = Some(Table { guid: t.disk, whole, partitions });
             }
             None if matches!(table.mbr, gpt::Mbr::Partitions | gpt::Mbr::Hybrid) => {
-                self.odd(node, "it has an MBR partition table")
+                self.odd(node, "it has an MBR partition table");
             }
             None => self.todo.push_back((node, source.clone())),
         }
