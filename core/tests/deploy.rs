@@ -9,7 +9,7 @@ use libcv::ErrorKind;
 use libcv::capture::CaptureOptions;
 use libcv::deploy::{self, DeployOptions};
 use libcv::job::Task;
-use libcv::layout::{Confirm, Disks, Layout, Plan, PlanOptions};
+use libcv::layout::{ApplyOptions, Backend, Confirm, Disks, Layout, Plan, PlanOptions};
 use libcv::store::{Image, Store};
 use std::path::Path;
 use std::process::Command;
@@ -113,4 +113,65 @@ fn no_room_where_the_disk_s_file_is() {
     }));
     run("umount", &[small.to_str().unwrap()]);
     outcome.unwrap();
+}
+
+const PARTS: &str = "
+schema: cv.layout/v1
+name: parts
+disks: {d: {wipe: all}}
+partitions: {d/root: {type: linux, size: rest}}
+filesystems:
+  root:
+    on: d/root
+    type: btrfs
+    subvolumes:
+      \"@/var\": {mount: {at: /var, options: [nodev]}}
+      \"@\": {mount: {at: /}}
+      kept/data: {}
+";
+
+/// The image is spread over subvolumes, by the kernel and in image files alike.
+#[test]
+fn subvolumes_get_their_parts_of_the_image() {
+    if !can("subvolumes_get_their_parts_of_the_image", &["mkfs.btrfs", "btrfs"]) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (tree, mounted) = (dir.path().join("tree"), dir.path().join("mounted"));
+    small_tree(&tree);
+    std::fs::create_dir_all(tree.join("var/lib")).unwrap();
+    std::fs::write(tree.join("var/lib/state"), "of the image").unwrap();
+    std::fs::create_dir(&mounted).unwrap();
+    let image_ = captured(dir.path(), "t", true);
+    for backend in [Backend::Kernel, Backend::Offline] {
+        let disk = image(dir.path(), &format!("{backend:?}"), 300 * MIB);
+        let disks = Disks::from([("d".to_owned(), vec![disk.clone()])]);
+        let options = PlanOptions { image: Some((&image_).into()), ..PlanOptions::default() };
+        let layout = Layout::parse(PARTS.as_bytes(), "test").unwrap();
+        let plan = layout.plan(&disks, &options).unwrap();
+        let apply = ApplyOptions { backend, ..ApplyOptions::default() };
+        let options = DeployOptions { apply, ..DeployOptions::default() };
+        deploy::apply(&plan, Some(&image_), &options, &Confirm::Yes, &Task::quiet()).unwrap();
+        let look = |subvolume: &str, path: &str| {
+            let options = format!("loop,ro,offset={MIB},subvol={subvolume}");
+            run("mount", &["-o", &options, disk.to_str().unwrap(), mounted.to_str().unwrap()]);
+            let text = std::fs::read_to_string(mounted.join(path)).ok();
+            let empty = std::fs::read_dir(&mounted).unwrap().next().is_none();
+            run("umount", &[mounted.to_str().unwrap()]);
+            (text, empty)
+        };
+        let uuid = &plan.filesystems()[0].uuid;
+        let lines = format!("UUID={uuid} / btrfs subvol=/@ 0 0\nUUID={uuid} /var btrfs subvol=/@/var,nodev 0 0\n");
+        assert!(look("/@", "etc/fstab").0.unwrap().ends_with(&lines), "{backend:?}");
+        assert_eq!(look("/@/var", "lib/state").0.as_deref(), Some("of the image"), "{backend:?}");
+        assert!(look("/kept/data", "x").1, "{backend:?}");
+    }
+    // Without an image there is nothing mounted, and without a mount no subvolume.
+    let disk = image(dir.path(), "bare", 300 * MIB);
+    let disks = Disks::from([("d".to_owned(), vec![disk.clone()])]);
+    let plan = Layout::parse(PARTS.as_bytes(), "test").unwrap().plan(&disks, &PlanOptions::default()).unwrap();
+    let apply = ApplyOptions { backend: Backend::Offline, ..ApplyOptions::default() };
+    let e = plan.apply_with(&Confirm::Yes, None, &apply, &Task::quiet()).unwrap_err();
+    assert_eq!((e.kind(), &e.facts()["code"]), (ErrorKind::Unsupported, &"F230".into()), "{e:?}");
+    assert!(std::fs::read(&disk).unwrap().iter().all(|b| *b == 0));
 }

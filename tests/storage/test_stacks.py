@@ -236,6 +236,9 @@ def look_again(case: Case, plan: dict[str, Any], when: str) -> None:
     only = [word for disk in disks(case) for word in ("--disk", disk)]
     captured = json.loads(run(*call, "capture", *only, "--root", "/run/root", "--output", f"/mnt/{when}.yaml"))
     expect(f"what is not in the document, {when}", captured["unsupported"], [])
+    if "tpm2" in case.above:
+        keys = sorted(([list(key) for key in luks["keys"]] for luks in captured["layout"]["luks"].values()), key=len)
+        expect(f"keys of the captured document, {when}", keys, [[["tpm2"]], [["tpm2"], ["secret"]]])
     sets = captured["observed"]
     given = [word for name, list_ in sets.items() for d in list_ for word in ("--disk", f"{name}={d.split(',')[0]}")]
     again = json.loads(run(*call, "plan", f"/mnt/{when}.yaml", *given))

@@ -6,6 +6,7 @@ and swap of the plan is there; a prompt alone proves little.
   mirror   two disks: ESP on both, /boot on RAID1, RAID1 + LVM with xfs root and swap, for UEFI and for BIOS
   plain    one disk: ext4 without LVM, UEFI
   luks     one disk: the root in LUKS, its passphrase typed at the console, UEFI
+  parts    one disk: the root with /boot in it and /var in subvolumes of btrfs, UEFI and BIOS
 Tier 1 boots `mirror` twice: UEFI with both disks, BIOS without the first. --full boots each firmware with both disks and
 without either one, and the others.
 
@@ -66,6 +67,22 @@ partitions:
 filesystems:
   esp:  {on: os/esp, type: vfat, mount: {at: /boot/efi}}
   root: {on: os/root, type: ext4, mount: {at: /}}
+""" + CONSOLE
+PARTS = """\
+schema: cv.layout/v1
+name: parts
+firmware: [uefi, bios]
+disks: {os: {}}
+partitions:
+  os/biosboot: {type: bios-boot, size: 1MiB}
+  os/esp:      {type: esp, size: 120MiB}
+  os/root:     {type: root, size: rest}
+filesystems:
+  esp:  {on: os/esp, type: vfat, mount: {at: /boot/efi}}
+  root:
+    on: os/root
+    type: btrfs
+    subvolumes: {"@": {mount: {at: /, options: [compress=zstd]}}, "@var": {mount: {at: /var}}}
 """ + CONSOLE
 LUKS = """\
 schema: cv.layout/v1
@@ -143,6 +160,11 @@ def boots(plan: dict, images: list[str], firmware: str, missing: int | None = No
 
 def check(g: Guest, plan: dict, degraded: bool) -> None:
     wanted = {f["mount"]["at"]: f for f in plan["filesystems"] if f.get("mount")}
+    parts = {s["mount"]["at"]: s["name"] for f in plan["filesystems"] for s in f["subvolumes"] if s["mount"]}
+    for at, name in parts.items():
+        wanted[at] = next(f for f in plan["filesystems"] if name in [s["name"] for s in f["subvolumes"]])
+        shown = g.command(f"findmnt -rno FSROOT {at}")
+        assert shown == f"/{name}", f"{at}: {shown} instead of the subvolume {name}"
     g.command("systemctl is-system-running --wait >/dev/null; true", 200)
     seen = {}
     for line in g.command("findmnt -rno TARGET,FSTYPE,UUID -t ext4,xfs,btrfs,vfat").splitlines():
@@ -195,6 +217,9 @@ def main() -> None:
             os.unlink(image)
         plan, images = install(work, "plain", PLAIN, 1, 2000)
         boots(plan, images, "uefi")
+        plan, images = install(work, "parts", PARTS, 1, 2000)
+        boots(plan, images, "uefi")
+        boots(plan, images, "bios")
         plan, images = install(work, "luks", LUKS, 1, 2000)
         boots(plan, images, "uefi", passphrase=PASSPHRASE)
 

@@ -4,6 +4,7 @@ use super::Draft;
 use super::names::{is_name, unique};
 use crate::layout::foreign::foreign_crypttab_option;
 use crate::layout::observed::{Array, Group, Node, Volume as Seen};
+use crate::layout::ondisk::luks::Header;
 use crate::layout::ondisk::md;
 use crate::layout::size::Size;
 use crate::layout::solve::md::CHUNK;
@@ -116,7 +117,7 @@ impl Draft<'_> {
         if crypt.header.version != 2 {
             self.unsupported.push(format!("{what}: LUKS {}; the document makes version 2", crypt.header.version));
         }
-        for token in &crypt.header.tokens {
+        for token in crypt.header.tokens.iter().filter(|t| !t.is_tpm2()) {
             let kind = &token.kind;
             self.notes.push(format!("{what}: how {kind} opens it is not captured; add it to the keys of luks.{id}"));
         }
@@ -132,7 +133,7 @@ impl Draft<'_> {
         let luks = Luks {
             on,
             version: 2,
-            keys: vec![Key::Secret("ref:TODO".to_owned())],
+            keys: keys(&crypt.header),
             options,
             label: crypt.header.label.clone(),
             preserve: Preserve::Never,
@@ -200,4 +201,20 @@ fn volume(group: &Group, seen: &Seen, kind: VolumeKind, fills: bool) -> Volume {
         optional: false,
         preserve: Preserve::Never,
     }
+}
+
+/// What opens an encrypted device: the TPM is no secret, and which secret it is nobody captures.
+fn keys(header: &Header) -> Vec<Key> {
+    let mut keys = Vec::new();
+    for token in header.tokens.iter().filter(|t| t.is_tpm2()) {
+        let key = Key::Tpm2 { pcrs: token.pcrs.clone() };
+        if !keys.contains(&key) {
+            keys.push(key);
+        }
+    }
+    let by_token = |id: u32| header.tokens.iter().any(|t| t.keyslots.contains(&id));
+    if keys.is_empty() || header.keyslots.iter().any(|slot| !by_token(slot.id)) {
+        keys.push(Key::Secret("ref:TODO".to_owned()));
+    }
+    keys
 }

@@ -25,6 +25,8 @@ const BINARY: usize = 4096;
 const SECTOR: u64 = 512;
 /// LUKS2 has 32 of each; what is beyond is not read.
 const LIST_LIMIT: usize = 32;
+/// A TPM has so many.
+const REGISTERS: u32 = 24;
 
 /// How a key slot makes a key of a passphrase.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +71,16 @@ pub struct Token {
     pub kind: String,
     /// The key slots that it opens.
     pub keyslots: Vec<u32>,
+    /// The registers of the TPM that a `systemd-tpm2` is bound to.
+    pub pcrs: Vec<u32>,
+}
+
+impl Token {
+    /// Whether it is the TPM that opens them, as systemd enrols it.
+    #[must_use]
+    pub fn is_tpm2(&self) -> bool {
+        self.kind == "systemd-tpm2"
+    }
 }
 
 /// An encrypted volume.
@@ -222,8 +234,10 @@ fn kdf(json: &Value) -> Kdf {
 }
 
 fn token(id: u32, json: &Value) -> Token {
-    let slots = json["keyslots"].as_array().into_iter().flatten().take(LIST_LIMIT);
-    Token { id, kind: word(&json["type"]), keyslots: slots.filter_map(|s| s.as_str()?.parse().ok()).collect() }
+    let list = |key: &str| json[key].as_array().into_iter().flatten().take(LIST_LIMIT);
+    let keyslots = list("keyslots").filter_map(|s| s.as_str()?.parse().ok()).collect();
+    let register = |n: &Value| n.as_u64().and_then(|n| u32::try_from(n).ok()).filter(|n| *n < REGISTERS);
+    Token { id, kind: word(&json["type"]), keyslots, pcrs: list("tpm2-pcrs").filter_map(register).collect() }
 }
 
 /// The entries of an object whose keys are numbers, in their order.
@@ -271,7 +285,7 @@ pub(crate) mod tests {
 
     const JSON: &str = r#"{"keyslots": {"10": {"kdf": {"type": "pbkdf2", "hash": "sha256", "iterations": 1000}},
         "2": {"kdf": {"type": "argon2id", "time": 4, "memory": 1024, "cpus": 2}}},
-        "tokens": {"0": {"type": "systemd-tpm2", "keyslots": ["2", "x"]}},
+        "tokens": {"0": {"type": "systemd-tpm2", "keyslots": ["2", "x"], "tpm2-pcrs": [7, 24, "x", 14]}},
         "segments": {"0": {"type": "crypt", "offset": "16777216", "encryption": "aes-xts-plain64", "sector_size": 4096}}}"#;
 
     #[test]
@@ -286,7 +300,7 @@ pub(crate) mod tests {
             header.keyslots[0].kdf,
             Kdf::Argon2 { variant: "argon2id".into(), time: 4, memory: 1 << 20, cpus: 2 }
         );
-        assert_eq!(header.tokens, [Token { id: 0, kind: "systemd-tpm2".into(), keyslots: vec![2] }]);
+        assert_eq!(header.tokens, [Token { id: 0, kind: "systemd-tpm2".into(), keyslots: vec![2], pcrs: vec![7, 14] }]);
         assert!(!header.needs_argon2());
     }
 

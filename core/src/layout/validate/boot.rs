@@ -16,6 +16,7 @@ impl Validator<'_> {
         }
         self.loader(boot);
         self.starts(boot);
+        self.early_subvolumes();
         if boot.loader == Loader::Grub2 {
             self.grub_reads(stack);
         }
@@ -131,6 +132,20 @@ impl Validator<'_> {
         }
     }
 
+    /// What the subvolume of the root is called stands on the command line, and that of `/boot` in GRUB's menu.
+    fn early_subvolumes(&mut self) {
+        let spec = self.spec;
+        let all = spec.filesystems.iter().flat_map(|(id, fs)| fs.subvolumes.iter().map(move |s| (id, s)));
+        for (id, (name, subvolume)) in all {
+            let early = subvolume.mount.as_ref().is_some_and(|m| matches!(m.at.as_str(), "/" | "/boot"));
+            if early && !command_line_word(name) {
+                let text = format!("the kernel's command line cannot name the subvolume \"{name}\"");
+                let hint = "use letters, digits and .,:=/@%+-_ only";
+                self.wrong_with_hint("L137", format!("filesystems.{id}.subvolumes.{name}"), text, hint);
+            }
+        }
+    }
+
     /// GRUB reads the kernels from `/boot`, or from `/` where that is one filesystem with it.
     fn grub_reads(&mut self, stack: &Stack) {
         let spec = self.spec;
@@ -141,15 +156,6 @@ impl Validator<'_> {
             (None, None) => return,
         };
         let path = format!("filesystems.{id}");
-        // What it is called stands in GRUB's menu and on the command line.
-        for (name, subvolume) in &fs.subvolumes {
-            let early = subvolume.mount.as_ref().is_some_and(|m| matches!(m.at.as_str(), "/" | "/boot"));
-            if early && !command_line_word(name) {
-                let text = format!("the kernel's command line cannot name the subvolume \"{name}\"");
-                let hint = "use letters, digits and .,:=/@%+-_ only";
-                self.wrong_with_hint("L137", format!("{path}.subvolumes.{name}"), text, hint);
-            }
-        }
         for object in stack.foundation(&Object::Filesystem(id.clone())) {
             let (text, hint) = match object {
                 Object::Raid(name) => match spec.raid.get(name).map(|r| r.level) {
