@@ -665,6 +665,10 @@ typedef struct {
      * The image that the disks are for, or NULL; what it says about itself is looked at.
      */
     const cv_image *image;
+    /**
+     * The journal of an interrupted apply that the plan is to go on with, or NULL: identities come from its seed.
+     */
+    const char *resume;
 } cv_plan_options;
 
 /**
@@ -702,9 +706,13 @@ typedef struct {
      */
     uint8_t backend;
     /**
-     * Zeros.
+     * Not 0: go on with the interrupted apply of `journal`. The plan was made with `cv_plan_options.resume`.
      */
-    uint8_t reserved[2];
+    uint8_t resume;
+    /**
+     * Zero.
+     */
+    uint8_t reserved;
     /**
      * The image, or NULL: the disks are then partitioned and formatted only.
      */
@@ -725,6 +733,10 @@ typedef struct {
      * How many there are.
      */
     size_t secret_count;
+    /**
+     * The file in which each step is noted before and after it is done, or NULL: none is written.
+     */
+    const char *journal;
 } cv_apply_options;
 
 #ifdef __cplusplus
@@ -1349,6 +1361,13 @@ int32_t cv_plan_apply_start(const cv_plan *plan,
                             const char *token,
                             const cv_apply_options *options,
                             cv_job **job);
+
+/**
+ * The journal of an apply: a JSON object `{plan, steps, saved, done}`. `plan` is its first line, `steps` says what was
+ * begun and what of it is done.
+ */
+int32_t cv_journal_read(const char *journal,
+                        char **journal_json);
 
 /**
  * Applies actions, a JSON array such as `[{"hostname": "n1"}]`, to the tree at `root`: all of them, or none. The result is
