@@ -351,15 +351,18 @@ def undisturbed(work: str, document: str) -> float:
     return takes
 
 
-def kill(work: str, after: float) -> str:
-    """Kills an apply after so many seconds and goes on with it; gives how."""
+def kill(work: str, when: float | str) -> str:
+    """Kills an apply after so many seconds, or as soon as its journal says this, and goes on with it; gives how."""
     images = blank(work, 2, SIZE)
     for name in ("journal", "journal.old"):
         if os.path.exists(f"{work}/{name}"):
             os.unlink(f"{work}/{name}")
     process = guest(work, images, "apply")
     until(process, "@apply")
-    time.sleep(after)
+    begin = time.monotonic()
+    while (time.monotonic() < begin + when) if isinstance(when, float) else (when not in noted(work) and process.poll() is None):
+        time.sleep(0.01)
+    after = time.monotonic() - begin
     process.send_signal(signal.SIGKILL)
     process.communicate()
     left = "no journal"
@@ -373,13 +376,24 @@ def kill(work: str, after: float) -> str:
     return how
 
 
+def noted(work: str) -> str:
+    return read(f"{work}/journal") if os.path.exists(f"{work}/journal") else ""
+
+
+# A key takes so long that random moments seldom meet what comes after it.
+AFTER_KEYS = ['"end","step":"luks:c"', '"end","step":"mkfs:boot"', '"begin","step":"install"', '"begin","step":"commit"']
+
+
 def kills(work: str, rng: random.Random) -> None:
     make_image(work, rng)
     hows: list[str] = []
     for document, count in ((PLAIN, 10), (DOCUMENT, 10)) if FULL else ((PLAIN, 3),):
         takes = undisturbed(work, document)
         # Each kill in a part of its own, so that all of the apply is met.
-        hows += [kill(work, takes * (n + rng.random()) / count) for n in range(count)]
+        moments: list[float | str] = [takes * (n + rng.random()) / count for n in range(count)]
+        if document == DOCUMENT:
+            moments[-len(AFTER_KEYS):] = AFTER_KEYS
+        hows += [kill(work, moment) for moment in moments]
     print(f"ok: {len(hows)} kills: { {how: hows.count(how) for how in sorted(set(hows))} }", flush=True)
 
 
