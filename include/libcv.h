@@ -670,6 +670,10 @@ typedef struct {
      * paths are those of that machine, and the plan cannot be applied: its token confirms the same plan made there.
      */
     const char *inventory_json;
+    /**
+     * The journal of an interrupted apply that the plan is to go on with, or NULL: identities come from its seed.
+     */
+    const char *resume;
 } cv_plan_options;
 
 /**
@@ -707,9 +711,13 @@ typedef struct {
      */
     uint8_t backend;
     /**
-     * Zeros.
+     * Not 0: go on with the interrupted apply of `journal`. The plan was made with `cv_plan_options.resume`.
      */
-    uint8_t reserved[2];
+    uint8_t resume;
+    /**
+     * Zero.
+     */
+    uint8_t reserved;
     /**
      * The image, or NULL: the disks are then partitioned and formatted only.
      */
@@ -730,6 +738,10 @@ typedef struct {
      * How many there are.
      */
     size_t secret_count;
+    /**
+     * The file in which each step is noted before and after it is done, or NULL: none is written.
+     */
+    const char *journal;
 } cv_apply_options;
 
 #ifdef __cplusplus
@@ -1354,6 +1366,13 @@ int32_t cv_plan_apply_start(const cv_plan *plan,
                             const char *token,
                             const cv_apply_options *options,
                             cv_job **job);
+
+/**
+ * The journal of an apply: a JSON object `{plan, steps, saved, done}`. `plan` is its first line, `steps` says what was
+ * begun and what of it is done.
+ */
+int32_t cv_journal_read(const char *journal,
+                        char **journal_json);
 
 /**
  * Applies actions, a JSON array such as `[{"hostname": "n1"}]`, to the tree at `root`: all of them, or none. The result is

@@ -35,7 +35,7 @@ pub struct DeployOptions {
 /// # Errors
 /// `Refused` when a guard says no or the confirmation is of another plan; `Integrity` when the image is damaged;
 /// `Invalid` for a bad host name, before anything is written. When a step fails the disks are left unfinished, with
-/// nothing mounted, and do not boot; the next run begins anew.
+/// nothing mounted, and do not boot; the next run goes on by the journal, or begins anew.
 pub fn apply(
     plan: &Plan,
     image: Option<&Image>,

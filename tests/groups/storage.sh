@@ -1,4 +1,5 @@
 # shellcheck shell=bash
 # storage: real MD, partitions and filesystems, in User-Mode Linux.
 each 600 tests/storage/selftest.sh
-need_cvctl && each 900 tests/storage/test_*
+# With --full the crashes take a quarter of an hour.
+need_cvctl && each 1800 tests/storage/test_*

@@ -131,7 +131,6 @@ def tools(root: str, work: str, rng: random.Random) -> str:
             f.write(text)
     os.chmod(f"{own}/init", 0o755)
     shutil.copy(CV, f"{own}/cvctl")
-    subprocess.run(["strip", "--strip-debug", f"{own}/cvctl"], check=False)
     subprocess.run([CV, "-q", "store", "init", f"{own}/store"], check=True, stdout=subprocess.DEVNULL)
     subprocess.run([CV, "-q", "--store", f"{own}/store", "image", "capture", tree, "--name", "t"], check=True, stdout=subprocess.DEVNULL)
     disk = f"{work}/tools.img"

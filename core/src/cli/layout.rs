@@ -184,7 +184,7 @@ pub(super) fn run(verb: Verb, session: &Session) -> Result<()> {
         Verb::Apply { target, verify, confirm, yes, dry_run, secrets, tpm2_device, backend, journal, resume } => {
             let (image, layout) = (target.image(session)?, target.layout()?);
             let journal = match journal {
-                None if !dry_run || resume => target.journal(&layout, image.as_ref())?,
+                None if !dry_run || resume => target.journal(&layout, image.as_ref()),
                 given => given,
             };
             let past = match (&journal, resume) {
@@ -296,7 +296,7 @@ impl Target {
     }
 
     /// Where the journal is when nobody says it: the same place for the same layout, image, host name and disks.
-    fn journal(&self, layout: &Layout, image: Option<&Image>) -> Result<Option<PathBuf>> {
+    fn journal(&self, layout: &Layout, image: Option<&Image>) -> Option<PathBuf> {
         let mut described = vec![self.hostname.clone().unwrap_or_default()];
         described.push(image.map(|i| i.id().to_string()).unwrap_or_default());
         for (set, path) in &self.disks {

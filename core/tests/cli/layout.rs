@@ -77,6 +77,48 @@ fn nothing_is_destroyed_without_a_yes() {
 }
 
 #[test]
+fn an_apply_is_resumed_by_its_journal() {
+    if !["/usr/sbin/mkfs.ext4", "/sbin/mkfs.ext4"].iter().any(|p| Path::new(p).exists()) {
+        eprintln!("skipped: resuming an apply: needs mkfs.ext4");
+        return;
+    }
+    let bed = Bed::captured();
+    let args = layout(&bed);
+    let [file, disk, place] = args.each_ref().map(String::as_str);
+    let journal = bed.text("journal");
+    let apply = ["layout", "apply", file, disk, place, "--backend", "offline", "--journal", &journal];
+    let e = bed.fails(10, &[&apply[..], &["--resume", "--yes"]].concat());
+    assert_eq!(e["detail"]["code"], "A410");
+    let token = bed.json("layout-plan", &[&apply[..], &["--dry-run"]].concat())["token"].as_str().unwrap().to_owned();
+    assert!(!bed.path("journal").exists(), "a dry run leaves a journal");
+    let done = bed.json("layout-apply", &[&apply[..], &["--confirm", &token]].concat());
+    assert_eq!(done["journal"].as_str(), Some(journal.as_str()));
+    // The power failed before the end: the last two lines are not there, and the marks are not off.
+    let text = std::fs::read_to_string(&journal).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let cut = lines.iter().position(|l| l.contains("\"step\":\"copy\"")).unwrap();
+    std::fs::write(&journal, lines[..cut].join("\n") + "\n{\"seq\":").unwrap();
+    let e = bed.fails(16, &[&apply[..], &["--hostname", "other", "--resume", "--yes"]].concat());
+    assert_eq!(e["detail"]["code"], "A411");
+    std::fs::write(bed.path("disk"), []).unwrap();
+    std::fs::File::options().write(true).open(bed.path("disk")).unwrap().set_len(256 << 20).unwrap();
+    let e = bed.fails(16, &[&apply[..], &["--resume", "--yes"]].concat());
+    assert_eq!(e["detail"]["code"], "A412", "the disk lost its table");
+    let seeded = bed.json("layout-apply", &[&apply[..], &["--yes"]].concat());
+    assert!(bed.path("journal.old").exists());
+    // The token that confirmed the first time does so again.
+    let token = seeded["token"].as_str().unwrap();
+    let again = bed.json("layout-apply", &[&apply[..], &["--resume", "--confirm", token]].concat());
+    assert_eq!(again["filesystems"], seeded["filesystems"]);
+    std::fs::write(bed.path("other"), "mine").unwrap();
+    let other = bed.text("other");
+    let to_other = ["layout", "apply", file, disk, place, "--backend", "offline", "--journal", &other, "--yes"];
+    std::fs::File::create(bed.path("disk")).unwrap().set_len(256 << 20).unwrap();
+    bed.fails(11, &to_other);
+    assert_eq!(std::fs::read_to_string(bed.path("other")).unwrap(), "mine");
+}
+
+#[test]
 fn a_plan_has_a_picture_and_nothing_else_has() {
     let bed = Bed::captured();
     let args = layout(&bed);

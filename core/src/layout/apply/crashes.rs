@@ -170,6 +170,17 @@ impl FactsReader for crate::layout::plan::PlannedDisk {
     }
 }
 
+/// Each line of a journal is what its schema says.
+fn fits_the_schema(journal: &Path) {
+    let (mut schemas, mut compiler) = (boon::Schemas::new(), boon::Compiler::new());
+    compiler.add_resource("file:///schema.json", journal::json_schema()).unwrap();
+    let index = compiler.compile("file:///schema.json", &mut schemas).unwrap();
+    for line in std::fs::read_to_string(journal).unwrap().lines() {
+        let value = serde_json::from_str(line).unwrap();
+        schemas.validate(&value, index).unwrap_or_else(|e| panic!("{line}: {e}"));
+    }
+}
+
 fn stride(all: usize, sample: usize) -> usize {
     if std::env::var("FULL").is_ok_and(|f| f == "1") { 1 } else { all.div_ceil(sample).max(1) }
 }
@@ -267,6 +278,7 @@ fn an_apply_whose_write_fails_says_so_and_is_resumed() {
         let journal = Journal::read(&bed.journal()).unwrap();
         assert!(!journal.is_done());
         bed.apply(true).unwrap_or_else(|e| panic!("{n}: {e:?}"));
+        fits_the_schema(&bed.journal());
         assert!(Journal::read(&bed.journal()).unwrap().is_done());
         bed.is_finished(&format!("after write {n} failed"));
     }
@@ -279,6 +291,7 @@ fn what_was_saved_brings_the_old_table_back() {
     let before = bed.images();
     // Everything fails from the first new table on.
     let _ = tap::record(Some((60, io::ErrorKind::Other)), || bed.apply(false));
+    fits_the_schema(&bed.journal());
     let journal = Journal::read(&bed.journal()).unwrap();
     let kinds: Vec<&str> = journal.saved().iter().map(|s| s.what.as_str()).collect();
     assert!(kinds.contains(&"table") && kinds.contains(&"md"), "{kinds:?}");

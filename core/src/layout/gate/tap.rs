@@ -25,6 +25,7 @@ pub(in crate::layout) enum Op {
 }
 
 /// What is written.
+#[derive(Clone, Copy)]
 pub(in crate::layout) enum Bytes<'a> {
     /// These.
     Data(&'a [u8]),

@@ -170,11 +170,10 @@ fn set_aside(path: &Path) -> Result<()> {
 }
 
 /// Where the journal of a plan is when nobody names a place: in `/run/libcv`, or where the user's own runtime files are.
-/// The name follows from what does not change when an apply is interrupted; `None` when there is no such directory.
-///
-/// # Errors
-/// `Io` when the directory cannot be made.
-pub fn default_place(layout: &Layout, described: &[&str]) -> Result<Option<PathBuf>> {
+/// The name follows from what does not change when an apply is interrupted; `None` when there is no such directory, or it
+/// cannot be written.
+#[must_use]
+pub fn default_place(layout: &Layout, described: &[&str]) -> Option<PathBuf> {
     let mut hasher = blake3::Hasher::new_derive_key("libcv layout journal name v1");
     for part in [layout.hash().as_str()].iter().chain(described) {
         hasher.update(&(part.len() as u64).to_le_bytes());
@@ -184,10 +183,10 @@ pub fn default_place(layout: &Layout, described: &[&str]) -> Result<Option<PathB
     let root = rustix::process::geteuid().is_root();
     let user = || std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|p| p.is_dir());
     let base = if root && Path::new("/run").is_dir() { Some(PathBuf::from("/run")) } else { user() };
-    let Some(base) = base else { return Ok(None) };
-    let directory = base.join("libcv");
+    let directory = base?.join("libcv");
     match rustix::fs::mkdir(&directory, Mode::RWXU) {
-        Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(Some(directory.join(name))),
-        Err(e) => Err(Error::io("make", directory.display(), e)),
+        Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+        Err(_) => return None,
     }
+    rustix::fs::access(&directory, rustix::fs::Access::WRITE_OK).is_ok().then(|| directory.join(name))
 }
