@@ -32,6 +32,14 @@ pub fn can(test: &str, programs: &[&str]) -> bool {
     }
 }
 
+/// Whether these programs are there, for a test that needs no root; says which is not.
+pub fn has(programs: &[&str], test: &str) -> bool {
+    let missing = programs
+        .iter()
+        .find(|p| !["/usr/sbin", "/sbin", "/usr/bin", "/bin"].iter().any(|d| Path::new(d).join(p).exists()));
+    missing.is_none_or(|p| skip(test, &format!("it needs the program {p}")))
+}
+
 /// Tells why a test does not run; `tests/run.sh` counts these lines.
 pub fn skip(test: &str, why: &str) -> bool {
     eprintln!("skipped: {test}: {why}");

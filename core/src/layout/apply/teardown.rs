@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::job::Task;
 use crate::layout::device::Facts;
-use crate::layout::plan::Plan;
+use crate::layout::plan::{Plan, PlannedDisk};
 use crate::layout::teardown::{is_only_held, numbers, order};
 use crate::sys::sysfs::Kernel;
 
@@ -21,25 +21,23 @@ pub(super) fn stop(plan: &Plan, task: &Task) -> Result<Vec<Facts>> {
     let disks = (0..plan.disks().len()).filter(|d| plan.may_stop(*d)).map(|d| &plan.disks()[d].facts);
     let ours = numbers(disks);
     let changed = |text: String| Error::refused(text).hint("make a new plan").fact("code", "A401");
-    // A mount since then is told by the gate.
-    if ours.iter().any(|n| is_only_held(&kernel, *n)) {
-        let found =
-            order(&kernel, &ours).map_err(|why| changed(format!("something else holds the disks now: {why}")))?;
-        if found != planned {
-            let list = found.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            return Err(changed(format!("what stands on the disks is not what it was when the plan was made: {list}")));
-        }
-        for disk in plan.disks() {
-            if look(disk)?.fingerprint != disk.facts.fingerprint {
-                let name = disk.facts.path.display();
-                return Err(changed(format!("{name} is not as it was when the plan was made")));
-            }
-        }
-        let token = task.cancel_token();
-        for held in &found {
-            held.stop().run(&|| token.is_cancelled())?;
+    // What was mounted since then, or stopped by others, is told by the gate.
+    if !ours.iter().any(|n| is_only_held(&kernel, *n)) {
+        return Ok(Vec::new());
+    }
+    let found = order(&kernel, &ours).map_err(|why| changed(format!("something else holds the disks now: {why}")))?;
+    if found != planned {
+        let list = found.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        return Err(changed(format!("what stands on the disks is not what it was when the plan was made: {list}")));
+    }
+    for disk in plan.disks() {
+        if look(disk)?.fingerprint != disk.facts.fingerprint {
+            let name = disk.facts.path.display();
+            return Err(changed(format!("{name} is not as it was when the plan was made")));
         }
     }
+    let token = task.cancel_token();
+    found.iter().try_for_each(|held| held.stop().run(&|| token.is_cancelled()).map(drop))?;
     plan.disks()
         .iter()
         .map(|disk| {
@@ -49,6 +47,6 @@ pub(super) fn stop(plan: &Plan, task: &Task) -> Result<Vec<Facts>> {
         .collect()
 }
 
-fn look(disk: &crate::layout::plan::PlannedDisk) -> Result<Facts> {
+fn look(disk: &PlannedDisk) -> Result<Facts> {
     Facts::look(&disk.facts.path, Some(disk.facts.sector))
 }

@@ -201,6 +201,12 @@ impl Finder<'_> {
             self.refuse("F234", path, text, "keep the pool as well, or make it by hand");
             return;
         }
+        if wanted.stripes.is_some_and(|n| n > 1) {
+            let text =
+                format!("{path} would be striped in a group that is kept, where room beside each other is not planned");
+            self.refuse("F229", path, text, "leave stripes out, or keep the volume as well");
+            return;
+        }
         if let Some(is) = is.filter(|is| is.kind != Ok(wanted.kind)) {
             let text = format!("{path} would replace a volume of another kind ({}) in a kept group", kind_name(is));
             self.refuse("F227", path, text, "remove that by hand, or take another name");

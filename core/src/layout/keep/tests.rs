@@ -29,7 +29,7 @@ filesystems:
   root: {on: os/root, type: ext4, mount: {at: /}}
   new: {on: lvm/v/new, type: ext4}
   old: {on: lvm/v/old, type: ext4, label: old, mount: {at: /old}, preserve: if-exists}
-  home: {on: luks/l, type: xfs, label: home, mount: {at: /home}, preserve: if-exists}
+  home: {on: luks/l, type: ext4, label: home, mount: {at: /home}, preserve: if-exists}
 "#;
 
 fn document(text: &str) -> Layout {
@@ -142,7 +142,7 @@ fn what_is_another_thing_is_refused() {
             o.crypts[0].open = None;
             o.filesystems.retain(|f| !matches!(f.on, Node::Crypt(_)));
         }),
-        ("F227", "luks.l", "carries xfs", |o| {
+        ("F227", "luks.l", "carries ext4", |o| {
             o.crypts.clear();
             let fs = o.filesystems.iter_mut().find(|f| matches!(f.on, Node::Crypt(_))).unwrap();
             fs.on = Node::Array(1);

@@ -32,8 +32,9 @@ impl<'a> Resolver<'a> {
                 continue;
             }
             if let Some(at) = disk {
-                let policy = &self.request.spec.policy;
-                let against = protect::protection(&self.disks()[at], policy, self.request.options, false);
+                // Whether what is kept on it can be taken is seen when the plan looks at it.
+                let of = self.set(set);
+                let against = self.protection(of, at, of.preserve.keeps());
                 self.found.extend(against.map(|p| explain::protected(set, &self.disks()[at], &p)));
                 let why = self.set(set).matching.as_ref().and_then(|rules| misfit(rules, &self.disks()[at]));
                 self.warnings.extend(why.map(|why| {

@@ -5,10 +5,11 @@ use super::named;
 use super::order::Order;
 use super::protect::{self, Protection};
 use super::rules::{misfit, settled};
-use super::{Left, Request, Selected, Selection, Taken, assign};
+use super::{Left, Options, Request, Selected, Selection, Taken, assign};
+use crate::layout::MARKER;
 use crate::layout::diagnostic::Diagnostic;
 use crate::layout::inventory::Disk;
-use crate::layout::spec::{DiskSet, Match, Pick};
+use crate::layout::spec::{DiskSet, Match, Pick, Wipe};
 use std::path::PathBuf;
 
 /// What a set says about a disk.
@@ -255,7 +256,7 @@ impl<'a> Resolver<'a> {
         let is_free = |at: usize| {
             let kept = self.reserved[at].as_ref().is_some_and(|(s, _)| s != name);
             let is_out = protect::is_out(&self.disks()[at], rules).is_some();
-            self.owner[at].is_none() && !kept && !is_out && self.protection(at, false).is_none()
+            self.owner[at].is_none() && !kept && !is_out && self.protection(set, at, false).is_none()
         };
         let free: Vec<&Disk> = (0..self.disks().len()).filter(|at| is_free(*at)).map(|at| &self.disks()[at]).collect();
         let rules = settled(rules, &free);
@@ -265,7 +266,7 @@ impl<'a> Resolver<'a> {
     fn verdict(&self, name: &str, set: &DiskSet, rules: &Match, at: usize) -> Verdict {
         let disk = &self.disks()[at];
         if let Some((_, object)) = self.reserved[at].as_ref().filter(|(s, _)| s == name && self.owner[at].is_none()) {
-            return match self.protection(at, true) {
+            return match self.protection(set, at, true) {
                 Some(p) => Verdict::Protected(p),
                 None => Verdict::Member(object.clone()),
             };
@@ -290,11 +291,18 @@ impl<'a> Resolver<'a> {
         if let Some((set, object)) = &self.reserved[at] {
             return Verdict::Reserved(set.clone(), object.clone());
         }
-        self.protection(at, false).map_or(Verdict::Fits, Verdict::Protected)
+        self.protection(set, at, false).map_or(Verdict::Fits, Verdict::Protected)
     }
 
-    fn protection(&self, at: usize, is_kept: bool) -> Option<Protection> {
-        protect::protection(&self.disks()[at], &self.request.spec.policy, self.request.options, is_kept)
+    /// Why a disk is not touched for this set. Where the set wipes all, and where a disk was left unfinished, it is taken out
+    /// of what it is part of: the plan says so, and what it stops.
+    pub(super) fn protection(&self, set: &DiskSet, at: usize, is_kept: bool) -> Option<Protection> {
+        let disk = &self.disks()[at];
+        let entries = disk.content.iter().filter_map(|c| c.table.as_ref()).flat_map(|t| &t.partitions);
+        let is_unfinished = entries.into_iter().any(|e| e.name.ends_with(MARKER));
+        let given = self.request.options;
+        let allow_held = given.allow_held || set.wipe == Wipe::All || is_unfinished;
+        protect::protection(disk, &self.request.spec.policy, Options { allow_held, ..given }, is_kept)
     }
 
     fn remember(&mut self, name: &str, verdicts: &[Verdict]) {
