@@ -666,14 +666,14 @@ typedef struct {
      */
     const cv_image *image;
     /**
+     * The journal of an interrupted apply that the plan is to go on with, or NULL: identities come from its seed.
+     */
+    const char *resume;
+    /**
      * The disks of another machine as JSON, shape `cv.inventory/v1`, or NULL: those of this one. With it no disk is opened,
      * paths are those of that machine, and the plan cannot be applied: its token confirms the same plan made there.
      */
     const char *inventory_json;
-    /**
-     * The journal of an interrupted apply that the plan is to go on with, or NULL: identities come from its seed.
-     */
-    const char *resume;
 } cv_plan_options;
 
 /**
