@@ -49,7 +49,7 @@ fn headers_of_cryptsetup_are_read() {
         header.keyslots[1],
         luks::Keyslot { id: 1, kdf: luks::Kdf::Pbkdf2 { hash: "sha256".into(), iterations: 1000 } }
     );
-    assert_eq!(header.tokens, [luks::Token { id: 0, kind: "clevis".into(), keyslots: vec![1] }]);
+    assert_eq!(header.tokens, [luks::Token { id: 0, kind: "clevis".into(), keyslots: vec![1], pcrs: Vec::new() }]);
     // The first header is damaged: the second says the same.
     File::options().write(true).open(&path).unwrap().write_all_at(b"x", 25).unwrap();
     let copy = luks::read(&Place::whole(&open(&path))).unwrap().unwrap();
