@@ -59,7 +59,7 @@ fn how(
 impl Plan {
     #[staticmethod]
     fn read_journal<'py>(py: Python<'py>, journal: PathBuf) -> PyResult<Bound<'py, PyAny>> {
-        json(py, &Journal::read(&journal).or_raise(py)?.to_json())
+        json(py, &wait::run(py, "journal", None, move |_| Ok(Journal::read(&journal)?.to_json()))?)
     }
 
     #[getter]
