@@ -183,8 +183,14 @@ partitions:
     };
     refuses("F227", text.replace("80MiB", "90MiB"));
     refuses("F227", text.replace("data: {type: linux", "data: {type: home"));
-    refuses("F226", text.replace("d/data", "d/other").replace("80MiB, preserve: if-exists", "80MiB, preserve: require"));
-    refuses("F225", text.replace("{preserve: if-exists}}\n", "{preserve: if-exists, wipe: none}}\n").replace("40MiB", "30MiB"));
+    refuses(
+        "F226",
+        text.replace("d/data", "d/other").replace("80MiB, preserve: if-exists", "80MiB, preserve: require"),
+    );
+    refuses(
+        "F225",
+        text.replace("{preserve: if-exists}}\n", "{preserve: if-exists, wipe: none}}\n").replace("40MiB", "30MiB"),
+    );
     refuses("F210", text.replace("40MiB", "200MiB"));
     // What is kept cannot be found where both tables are broken, or where there is an MBR.
     let file = std::fs::OpenOptions::new().write(true).open(&disk).unwrap();

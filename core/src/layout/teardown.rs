@@ -145,19 +145,15 @@ mod tests {
             write(&format!("8:{disk}/{name}/size"), "2048");
             write(&format!("8:{partition}/partition"), "1");
         }
-        let links = [
-            ("8:1", "9:0"),
-            ("8:17", "9:0"),
-            ("9:0", "253:0"),
-            ("253:0", "253:1"),
-            ("253:1", "253:2"),
-        ];
+        let links = [("8:1", "9:0"), ("8:17", "9:0"), ("9:0", "253:0"), ("253:0", "253:1"), ("253:1", "253:2")];
         for (below, above) in links {
             write(&format!("{below}/holders/{above}/dev"), above);
             write(&format!("{above}/slaves/{below}/dev"), below);
         }
         write("9:0/md/level", "raid1");
-        for (device, uuid, name) in [("0", "CRYPT-LUKS2-1", "luks"), ("1", "LVM-a-tpool", "v-p-tpool"), ("2", "LVM-b", "v-t")] {
+        for (device, uuid, name) in
+            [("0", "CRYPT-LUKS2-1", "luks"), ("1", "LVM-a-tpool", "v-p-tpool"), ("2", "LVM-b", "v-t")]
+        {
             write(&format!("253:{device}/dm/uuid"), uuid);
             write(&format!("253:{device}/dm/name"), name);
         }

@@ -63,13 +63,7 @@ impl Finder<'_> {
         }
     }
 
-    pub(super) fn compare_array(
-        &mut self,
-        name: &str,
-        index: usize,
-        below: &[Option<Node>],
-        there: &BTreeSet<Node>,
-    ) {
+    pub(super) fn compare_array(&mut self, name: &str, index: usize, below: &[Option<Node>], there: &BTreeSet<Node>) {
         let (raid, is) = (&self.spec.raid[name], &self.observed.arrays[index]);
         let path = format!("raid.{name}");
         let of = |what: &str| format!("the {what} of the array \"{}\"", is.name);
@@ -108,7 +102,10 @@ impl Finder<'_> {
         let degraded = raid.adopt.as_ref().map(|a| a.degraded).unwrap_or_default();
         if is.active() < is.raid_disks as usize && degraded == Degraded::Refuse {
             let has = is.active();
-            let text = format!("{path} is kept, but of the array \"{}\" {has} of {} members are there", is.name, is.raid_disks);
+            let text = format!(
+                "{path} is kept, but of the array \"{}\" {has} of {} members are there",
+                is.name, is.raid_disks
+            );
             self.refuse("F220", path, text, "add what is missing, or write adopt: {degraded: allow}");
         }
     }
@@ -151,13 +148,7 @@ impl Finder<'_> {
         }
     }
 
-    pub(super) fn compare_group(
-        &mut self,
-        name: &str,
-        index: usize,
-        below: &[Option<Node>],
-        there: &BTreeSet<Node>,
-    ) {
+    pub(super) fn compare_group(&mut self, name: &str, index: usize, below: &[Option<Node>], there: &BTreeSet<Node>) {
         let is: &Group = &self.observed.groups[index];
         let path = format!("lvm.{name}");
         let missing = is.pvs.iter().filter(|p| p.on.is_none()).count();
@@ -211,7 +202,8 @@ impl Finder<'_> {
             return;
         }
         if wanted.stripes.is_some_and(|n| n > 1) {
-            let text = format!("{path} would be striped in a group that is kept, where room beside each other is not planned");
+            let text =
+                format!("{path} would be striped in a group that is kept, where room beside each other is not planned");
             self.refuse("F229", path, text, "leave stripes out, or keep the volume as well");
             return;
         }
@@ -233,7 +225,8 @@ impl Finder<'_> {
         for (n, node) in below.iter().enumerate() {
             let Some(is) = node.and_then(|node| self.observed.filesystem_on(node)) else {
                 let place = node.map_or_else(|| "a disk of its set".to_owned(), |n| self.observed.name(n));
-                let text = format!("{path} is kept, and would have to be made on {place} as well, which is not done here");
+                let text =
+                    format!("{path} is kept, and would have to be made on {place} as well, which is not done here");
                 self.refuse("F229", &path, text, "copy it there by hand, or name only the disks that have it");
                 continue;
             };

@@ -279,7 +279,8 @@ impl<'a> Finder<'a> {
                 Some(Node::Array(index))
             }
             _ => {
-                let names = fit.iter().map(|i| self.observed.arrays[*i].uuid.to_string()).collect::<Vec<_>>().join(", ");
+                let names =
+                    fit.iter().map(|i| self.observed.arrays[*i].uuid.to_string()).collect::<Vec<_>>().join(", ");
                 let text = format!("several arrays could be raid/{name}: {names}");
                 self.refuse("F228", object.path(), text, "say which: adopt: {uuid: …}");
                 None

@@ -190,7 +190,8 @@ impl Kept {
     /// The largest sectors of the disks below a device.
     fn sector(&self, node: Node) -> u32 {
         let below = self.observed.foundation(node).into_iter();
-        let sectors = below.filter_map(|n| if let Node::Disk(i) = n { Some(self.observed.disks[i].sector) } else { None });
+        let sectors =
+            below.filter_map(|n| if let Node::Disk(i) = n { Some(self.observed.disks[i].sector) } else { None });
         sectors.max().unwrap_or(512)
     }
 }

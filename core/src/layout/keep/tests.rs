@@ -111,7 +111,9 @@ fn what_is_another_thing_is_refused() {
         o.groups[0].volumes.iter_mut().find(|v| v.name == "old").unwrap()
     }
     let changes: [(&str, &str, &str, Change); 22] = [
-        ("F227", "partitions.data/m", "the type of partition 2 of data0", |o| part(o, 1, 2).kind = PartitionType::parse("linux").unwrap()),
+        ("F227", "partitions.data/m", "the type of partition 2 of data0", |o| {
+            part(o, 1, 2).kind = PartitionType::parse("linux").unwrap()
+        }),
         ("F227", "partitions.data/m", "the size of partition 2 of data1", |o| part(o, 2, 2).length += 300 << 20),
         ("F228", "partitions.data/c", "several partitions of data0", |o| {
             let more = Partition { number: 9, start: 1 << 30, ..part(o, 1, 3).clone() };
@@ -169,7 +171,8 @@ fn what_is_another_thing_is_refused() {
 
 #[test]
 fn a_degraded_array_is_kept_where_the_document_allows_it() {
-    let allowed = DOCUMENT.replace("members: [data/m], ", "members: [data/m], adopt: {name: \"*:a\", degraded: allow}, ");
+    let allowed =
+        DOCUMENT.replace("members: [data/m], ", "members: [data/m], adopt: {name: \"*:a\", degraded: allow}, ");
     assert!(codes(&allowed, |o| o.arrays[0].members[0].role = md::Role::Faulty).is_empty());
     // By another name it is not this one, and nothing is made over it.
     let renamed = |o: &mut Observed| o.arrays[0].name = "any:other".into();

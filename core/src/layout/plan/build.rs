@@ -246,7 +246,8 @@ impl<'a> Builder<'a> {
         let on = devices.next().ok_or_else(|| unsolved(&path))?;
         let kept = self.kept.filesystem(id);
         let is = |n: usize| kept.as_ref().and_then(|uuids| uuids.get(n).cloned().flatten());
-        let mirrors = (1..).zip(devices).map(|(n, device)| (device, is(n).unwrap_or_else(|| derived(&format!("{path}#{n}")))));
+        let mirrors =
+            (1..).zip(devices).map(|(n, device)| (device, is(n).unwrap_or_else(|| derived(&format!("{path}#{n}")))));
         self.plan.filesystems.push(PlannedFilesystem {
             id: id.to_owned(),
             kind: fs.kind,

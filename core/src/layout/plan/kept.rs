@@ -60,7 +60,8 @@ impl Plan {
     #[must_use]
     pub fn kept_ranges(&self, disk: usize) -> Ranges {
         let planned = &self.disks[disk];
-        let own = (0..planned.partitions.len()).filter(|p| self.content_stays(Device::Partition { disk, partition: *p }));
+        let own =
+            (0..planned.partitions.len()).filter(|p| self.content_stays(Device::Partition { disk, partition: *p }));
         let own = own.map(|p| (planned.partitions[p].start, planned.partitions[p].length));
         own.chain(planned.others.iter().map(|p| (p.start, p.length))).collect()
     }
@@ -121,11 +122,8 @@ impl Plan {
         for (disk, d) in self.disks.iter().enumerate() {
             let path = d.facts.path.display();
             for (partition, p) in d.partitions.iter().enumerate().filter(|(_, p)| p.kept) {
-                let only = if self.content_stays(Device::Partition { disk, partition }) {
-                    ""
-                } else {
-                    ", not what is in it"
-                };
+                let only =
+                    if self.content_stays(Device::Partition { disk, partition }) { "" } else { ", not what is in it" };
                 let size = human(p.length);
                 lines.push(format!("partition {} \"{}\" of {path}, {size}: {}{only}", p.number, p.name, p.key));
             }
@@ -180,13 +178,16 @@ impl Plan {
             let core = disk.partitions.iter().find(|p| p.kept && p.kind.is("bios-boot"));
             if let Some(core) = core.filter(|_| installs && self.spec.boot.is_some()) {
                 let text = format!("{} is kept, and the boot loader is written there", core.key);
-                found.push(Diagnostic::error("F229", format!("partitions.{}", core.key), text).hint("let it be made anew"));
+                found.push(
+                    Diagnostic::error("F229", format!("partitions.{}", core.key), text).hint("let it be made anew"),
+                );
             }
         }
         let kept = self.filesystems.iter().filter(|f| installs && f.kept);
         for (fs, mount) in kept.filter_map(|f| Some((f, f.mount.as_ref()?))) {
             if SYSTEM.contains(&mount.at.as_str()) {
-                let text = format!("filesystems.{} is kept, and an image would be installed onto it at {}", fs.id, mount.at);
+                let text =
+                    format!("filesystems.{} is kept, and an image would be installed onto it at {}", fs.id, mount.at);
                 let d = Diagnostic::error("F229", format!("filesystems.{}", fs.id), text);
                 found.push(d.hint("let it be made anew, or make the plan without the image"));
             }

@@ -111,7 +111,10 @@ fn not_yet(spec: &Spec) -> Vec<Diagnostic> {
     let subvolumes = spec.filesystems.iter().filter(|(_, f)| !f.subvolumes.is_empty());
     let subvolumes = subvolumes.map(|(n, _)| format!("filesystems.{n}.subvolumes"));
     let never = (!spec.policy.never_touch.is_empty()).then(|| "policy.never-touch".to_owned());
-    subvolumes.chain(never).map(|path| Diagnostic::error("L005", path, "this version of libcv does not plan it yet")).collect()
+    subvolumes
+        .chain(never)
+        .map(|path| Diagnostic::error("L005", path, "this version of libcv does not plan it yet"))
+        .collect()
 }
 
 /// Ends the planning when something is wrong; warnings stay.
@@ -200,8 +203,7 @@ fn what_stays(
     if !found.is_empty() {
         return Ok(Kept::default());
     }
-    let given: Vec<Given> =
-        facts.iter().map(|f| Given { path: f.path.clone(), sector: Some(f.sector) }).collect();
+    let given: Vec<Given> = facts.iter().map(|f| Given { path: f.path.clone(), sector: Some(f.sector) }).collect();
     let member = |(choice, facts): (&Choice, &Facts)| keep::Member {
         set: choice.set.clone(),
         index: choice.index,
@@ -217,8 +219,11 @@ fn what_stays(
     };
     for (disk, member) in members.iter().enumerate().filter(|(_, m)| keeping(&m.set)) {
         if spec.disks[&member.set].preserve == Preserve::Require && !kept.is_on(disk) {
-            let (path, text) = (format!("disks.{}", member.set), format!("{} carries nothing that is kept", member.name));
-            found.push(Diagnostic::error("F226", path, text).hint("name the disk that does, or write preserve: if-exists"));
+            let (path, text) =
+                (format!("disks.{}", member.set), format!("{} carries nothing that is kept", member.name));
+            found.push(
+                Diagnostic::error("F226", path, text).hint("name the disk that does, or write preserve: if-exists"),
+            );
         }
     }
     Ok(kept)
@@ -232,7 +237,8 @@ fn no_table(set: &str, facts: &Facts) -> Option<Diagnostic> {
     let d = match table.mbr {
         _ if table.table().is_some() => return None,
         gpt::Mbr::Partitions => {
-            let text = format!("set {set} keeps what is there, and {name} has an MBR partition table, which is only wiped");
+            let text =
+                format!("set {set} keeps what is there, and {name} has an MBR partition table, which is only wiped");
             Diagnostic::error("F224", path, text)
         }
         gpt::Mbr::None if !is_damaged => return None,

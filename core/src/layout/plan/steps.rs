@@ -93,7 +93,8 @@ impl Plan {
                 let g = &self.groups[i];
                 let made = g.volumes.iter().filter(|v| !v.kept).count();
                 let new = if made == 0 { String::new() } else { format!(", and make {made} volumes in it") };
-                let gone = if g.replaced.is_empty() { String::new() } else { format!(", remove {}", g.replaced.join(", ")) };
+                let gone =
+                    if g.replaced.is_empty() { String::new() } else { format!(", remove {}", g.replaced.join(", ")) };
                 format!("start the volume group {}, which is kept{gone}{new}", g.name)
             }
             Layer::Array(i) => {

@@ -58,7 +58,9 @@ impl<'p> Stack<'p> {
     pub fn reaches(&self, device: Device) -> bool {
         self.plan.foundation(device).into_iter().all(|d| match d {
             Device::Partition { .. } => true,
-            Device::Array(i) => !self.plan.arrays()[i].kept || members::check(self.plan, &self.plan.arrays()[i]).is_ok(),
+            Device::Array(i) => {
+                !self.plan.arrays()[i].kept || members::check(self.plan, &self.plan.arrays()[i]).is_ok()
+            }
             Device::Crypt(_) => false,
             Device::Volume { group, .. } => !self.plan.groups()[group].kept,
         })
@@ -231,7 +233,17 @@ mod tests {
     fn group() -> PlannedGroup {
         let (pvs, volumes) = (Vec::new(), Vec::new());
         let (kept, replaced) = (false, Vec::new());
-        PlannedGroup { name: "v".into(), pvs, extent: 4 << 20, extents: 0, free: 0, volumes, sector: 512, kept, replaced }
+        PlannedGroup {
+            name: "v".into(),
+            pvs,
+            extent: 4 << 20,
+            extents: 0,
+            free: 0,
+            volumes,
+            sector: 512,
+            kept,
+            replaced,
+        }
     }
 
     fn volume(extents: u64, stripes: u32) -> PlannedVolume {
