@@ -102,8 +102,7 @@ def apply(file: str, where: list[str]) -> dict[str, Any]:
 def refused(file: str, where: list[str], code: str) -> dict[str, Any]:
     done = subprocess.run([*CALL, "plan", file, *where], capture_output=True, check=False)
     expect(f"{file}: whether it is refused", done.returncode != 0, True)
-    error = json.loads(done.stderr or done.stdout)
-    error = error.get("error", error)
+    error = json.loads(done.stderr.splitlines()[-1])["error"]
     expect(f"{file}: {error}", error["detail"]["code"], code)
     return error
 

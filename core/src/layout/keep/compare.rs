@@ -97,8 +97,6 @@ impl Finder<'_> {
             let text = format!("{path} is kept, but how big the array \"{}\" is cannot be told", is.name);
             self.refuse("F228", &path, text, "start it: mdadm --assemble --scan");
         }
-        let own: BTreeSet<Node> = is.members.iter().map(|m| m.on).collect();
-        self.compare_members(&path, &format!("the array \"{}\"", is.name), &own, below, there);
         let degraded = raid.adopt.as_ref().map(|a| a.degraded).unwrap_or_default();
         if is.active() < is.raid_disks as usize && degraded == Degraded::Refuse {
             let has = is.active();
@@ -107,7 +105,10 @@ impl Finder<'_> {
                 is.name, is.raid_disks
             );
             self.refuse("F220", path, text, "add what is missing, or write adopt: {degraded: allow}");
+            return;
         }
+        let own: BTreeSet<Node> = is.members.iter().map(|m| m.on).collect();
+        self.compare_members(&path, &format!("the array \"{}\"", is.name), &own, below, there);
     }
 
     /// What is kept stands on all that the document says, and on nothing else.
@@ -204,7 +205,7 @@ impl Finder<'_> {
         if wanted.stripes.is_some_and(|n| n > 1) {
             let text =
                 format!("{path} would be striped in a group that is kept, where room beside each other is not planned");
-            self.refuse("F229", path, text, "leave stripes out, or keep the volume as well");
+            self.refuse("F234", path, text, "leave stripes out, or keep the volume as well");
             return;
         }
         if let Some(is) = is.filter(|is| is.kind != Ok(wanted.kind)) {

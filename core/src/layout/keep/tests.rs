@@ -125,7 +125,10 @@ fn what_is_another_thing_is_refused() {
         ("F227", "raid.a", "the level", |o| o.arrays[0].level = md::Level::Raid(0)),
         ("F227", "raid.a", "the metadata", |o| o.arrays[0].version = md::Version::V1_1),
         ("F220", "raid.a", "1 of 2 members", |o| o.arrays[0].members[0].role = md::Role::Faulty),
-        ("F234", "raid.a", "would have to be added", |o| _ = o.arrays[0].members.pop()),
+        ("F234", "raid.a", "would have to be added", |o| {
+            o.arrays[0].members.pop();
+            o.arrays[0].raid_disks = 1;
+        }),
         ("F228", "raid.a", "changing its shape", |o| o.arrays[0].reshaping = true),
         ("F228", "raid.a", "how big", |o| o.arrays[0].size = 0),
         ("F227", "raid.a", "also stands on", |o| {

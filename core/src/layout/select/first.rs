@@ -4,7 +4,7 @@ use super::keep::carries;
 use super::named::Named;
 use super::resolve::{Resolver, multiple};
 use super::rules::misfit;
-use super::{Selected, Taken, explain, protect};
+use super::{Selected, Taken, explain};
 use crate::layout::diagnostic::Diagnostic;
 
 impl<'a> Resolver<'a> {
