@@ -13,7 +13,7 @@ run "cvctl-node" 1500 scripts/build-node.sh
 if [ "$FULL" = 1 ]; then
   # The numbers of properties and of planning are those of a build with optimisation.
   run "solver, 100,000 inputs" 3600 env PROPTEST_CASES=100000 cargo test --release -p libcv --features cli,s3 --lib solve::tests -- --show-output
-  run "matcher and planning, 100,000 inputs" 3600 env PROPTEST_CASES=100000 cargo test --release -p libcv --features cli,s3 --test machines -- --show-output
+  run "matcher and planning, 100,000 inputs" 3600 env PROPTEST_CASES=100000 cargo test --release -p libcv --features cli,s3 --test machines -- --show-output --test-threads=1
 fi
 # --show-output: what a test that passed says, too, for it may have skipped something.
 # With --full 500 bits are flipped in each kind of object, in a build for debugging.

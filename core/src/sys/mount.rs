@@ -8,6 +8,11 @@ use rustix::mount::{FsOpenFlags, MountFlags, UnmountFlags};
 use std::ffi::CString;
 use std::path::Path;
 
+/// How often a busy filesystem is tried again. Another thread of the process may have forked: until its child runs another
+/// program, that has our descriptors open.
+const TRIES: u32 = 40;
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(25);
+
 /// Mounts the block device `source` at `target`; `options` are those of the filesystem, such as `umask=0077`.
 ///
 /// # Errors
@@ -71,7 +76,16 @@ pub fn system_directories(root: &Path) -> Result<()> {
 /// # Errors
 /// `Io`; `Busy` when something in it is open.
 pub fn unmount(target: &Path) -> Result<()> {
-    rustix::mount::unmount(target, UnmountFlags::NOFOLLOW).map_err(|e| failed("unmount", target, e))
+    let mut tries = TRIES;
+    loop {
+        match rustix::mount::unmount(target, UnmountFlags::NOFOLLOW) {
+            Err(Errno::BUSY) if tries > 0 => {
+                tries -= 1;
+                std::thread::sleep(PAUSE);
+            }
+            done => return done.map_err(|e| failed("unmount", target, e)),
+        }
+    }
 }
 
 /// Unmounts `target` with everything mounted beneath it, deepest first.
