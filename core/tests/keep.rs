@@ -10,11 +10,9 @@ use libcv::job::Task;
 use libcv::layout::device::{OpenDisk, WriteAt};
 use libcv::layout::gate::Gate;
 use libcv::layout::{ApplyOptions, Backend, Confirm, Disks, Layout, Plan, PlanOptions, gpt};
-use libcv::sys::loopdev::LoopDevice;
 use libcv::{Error, ErrorKind, Result};
 use proptest::prelude::*;
 use std::fs::File;
-use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -119,14 +117,14 @@ fn beside(backend: Backend, sector: u32) {
 fn a_partition_is_kept_beside_new_ones_by_the_kernel() {
     let programs = ["mkfs.ext4", "mkswap", "debugfs"];
     if can("a_partition_is_kept_beside_new_ones_by_the_kernel", &programs) {
-        [512, 4096].map(|sector| beside(Backend::Kernel, sector));
+        [512, 4096].into_iter().for_each(|sector| beside(Backend::Kernel, sector));
     }
 }
 
 #[test]
 fn a_partition_is_kept_beside_new_ones_offline() {
     if common::has(&["mkfs.ext4", "mkswap", "debugfs"], "a_partition_is_kept_beside_new_ones_offline") {
-        [512, 4096].map(|sector| beside(Backend::Offline, sector));
+        [512, 4096].into_iter().for_each(|sector| beside(Backend::Offline, sector));
     }
 }
 

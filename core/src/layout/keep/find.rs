@@ -204,6 +204,11 @@ impl<'a> Finder<'a> {
 
     /// One object that stays, if it is there.
     fn object(&mut self, object: &Object) {
+        // What stands on something that was refused is no finding of its own.
+        let foundation = self.stack.foundation(object);
+        if foundation.into_iter().any(|o| self.found.iter().any(|d| d.path == o.path())) {
+            return;
+        }
         let below = self.below(object);
         let there: BTreeSet<Node> = below.iter().flatten().copied().collect();
         let node = match object {
