@@ -263,7 +263,9 @@ def clash(_: Case | None) -> None:
             f.write(change(BASE))
         refused(f"/run/{name}.yaml", given(2), code)
         os.sync()
-        expect(f"{name}: the disks", [digest(d) for d in disks(2)], before)
+        # Of an array that runs the kernel writes the superblocks when it likes.
+        if not prepare:
+            expect(f"{name}: the disks", [digest(d) for d in disks(2)], before)
 
 
 # Disks that others hold: three of them with an array and a group on it, and one more.
