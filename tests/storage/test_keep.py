@@ -237,7 +237,7 @@ MIRROR = "raid: {a: {level: 1, members: [d/m], preserve: if-exists}}\nfilesystem
 BASE = HEAD % ("if-exists", M) + MIRROR
 CLASHES: list[tuple[str, str, Callable[[str], str], str]] = [
     ("level", "F227", lambda t: t.replace("level: 1", "level: 0"), ""),
-    ("type", "F227", lambda t: t.replace("type: ext4, label: K", "type: xfs, label: K"), ""),
+    ("type", "F227", lambda t: t.replace("type: ext4, label: K", "type: btrfs, label: K"), ""),
     ("size", "F227", lambda t: t.replace("size: 200MiB", "size: 240MiB"), ""),
     ("absent", "F226", lambda t: t.replace("count: 2, preserve: if-exists", "count: 2, preserve: true").replace(
         "d/os:", "d/z: {type: linux, size: 10MiB, preserve: require}\n  d/os:"), ""),
@@ -263,7 +263,9 @@ def clash(_: Case | None) -> None:
             f.write(change(BASE))
         refused(f"/run/{name}.yaml", given(2), code)
         os.sync()
-        expect(f"{name}: the disks", [digest(d) for d in disks(2)], before)
+        # Of an array that runs the kernel writes the superblocks when it likes.
+        if not prepare:
+            expect(f"{name}: the disks", [digest(d) for d in disks(2)], before)
 
 
 # Disks that others hold: three of them with an array and a group on it, and one more.

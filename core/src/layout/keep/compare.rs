@@ -46,8 +46,10 @@ impl Finder<'_> {
         let (least, most) = match *wanted {
             Size::Fixed(bytes) => {
                 let bytes = bytes.bytes();
-                let units = [1, unit, unit * 2, UNIT_LIMIT];
-                if bytes != is && units.iter().all(|u| bytes.next_multiple_of(*u) != is) {
+                // Volumes have whole extents; partitions of disks that like longer I/O have longer units.
+                let most = if unit == ALIGN { UNIT_LIMIT } else { unit };
+                let rounded = |u: &u64| *u <= most && bytes.next_multiple_of(*u) == is;
+                if bytes != is && ![unit, unit * 2, unit * 4, unit * 8, unit * 16].iter().any(rounded) {
                     self.differs(path, what, &text(is), &text(bytes));
                 }
                 return;
