@@ -112,7 +112,7 @@ fn what_is_another_thing_is_refused() {
     }
     let changes: [(&str, &str, &str, Change); 22] = [
         ("F227", "partitions.data/m", "the type of partition 2 of data0", |o| {
-            part(o, 1, 2).kind = PartitionType::parse("linux").unwrap()
+            part(o, 1, 2).kind = PartitionType::parse("linux").unwrap();
         }),
         ("F227", "partitions.data/m", "the size of partition 2 of data1", |o| part(o, 2, 2).length += 300 << 20),
         ("F228", "partitions.data/c", "several partitions of data0", |o| {
