@@ -3,6 +3,7 @@
 use super::*;
 use crate::layout::observed::Observed;
 use crate::layout::ondisk::md;
+use crate::layout::spec::PartitionType;
 use crate::layout::{Disks, Layout, Plan, PlanOptions, unchanged};
 
 const DOCUMENT: &str = r#"
@@ -112,7 +113,7 @@ fn what_is_another_thing_is_refused() {
     }
     let changes: [(&str, &str, &str, Change); 22] = [
         ("F227", "partitions.data/m", "the type of partition 2 of data0", |o| {
-            part(o, 1, 2).kind = PartitionType::parse("linux").unwrap()
+            part(o, 1, 2).kind = PartitionType::parse("linux").unwrap();
         }),
         ("F227", "partitions.data/m", "the size of partition 2 of data1", |o| part(o, 2, 2).length += 300 << 20),
         ("F228", "partitions.data/c", "several partitions of data0", |o| {
@@ -236,5 +237,3 @@ fn partitions_are_known_by_uuid_number_and_what_is_on_them() {
     let other = by_number.replace("number: 2, type: linux-raid", "number: 2, type: linux-lvm");
     assert!(!found(&other, there).unwrap().is_on(1));
 }
-
-use crate::layout::spec::PartitionType;
