@@ -3,6 +3,7 @@
 use super::*;
 use crate::layout::observed::Observed;
 use crate::layout::ondisk::md;
+use crate::layout::spec::PartitionType;
 use crate::layout::{Disks, Layout, Plan, PlanOptions, unchanged};
 
 const DOCUMENT: &str = r#"
@@ -236,5 +237,3 @@ fn partitions_are_known_by_uuid_number_and_what_is_on_them() {
     let other = by_number.replace("number: 2, type: linux-raid", "number: 2, type: linux-lvm");
     assert!(!found(&other, there).unwrap().is_on(1));
 }
-
-use crate::layout::spec::PartitionType;
