@@ -35,6 +35,8 @@ class Case(NamedTuple):
     sets: dict[str, tuple[int, int]]
     # Laid over the document: what the guest has not.
     over: str = ""
+    # And for blank disks, where nothing is to be kept.
+    blank: str = ""
     # Commands in the guest, before anything else.
     before: tuple[str, ...] = ()
     full: bool = True
@@ -48,9 +50,11 @@ CASES = [
     Case("single-sata", {"os": (1, 80)}),
     Case("data-raid10", {"os": (1, 80), "data": (5, 100)}),
     # The guest has no TPM. The array that is kept is made by hand, with the UUID that the document adopts.
-    Case("head-node", {"os": (2, 420), "images": (4, 100)},
+    Case("head-node", {"os": (2, 460), "images": (4, 100)},
          over='luks: {state: {keys: [{secret: "ref:head/luks-recovery"}]}}\n',
-         before=("for d in c d e f; do sgdisk -n 1:2048:0 -t 1:fd00 -c 1:member /dev/ubd$d; done",
+         blank="disks: {images: {count: {min: 4}, preserve: if-exists}}\npartitions: {images/member: {preserve: if-exists}}\n"
+               "raid: {images: {preserve: if-exists}}\nfilesystems: {images: {preserve: if-exists}}\n",
+         before=("for d in c d e f; do sgdisk -n 1:2048:+102398M -t 1:fd00 -c 1:member /dev/ubd$d; done",
                  "mdadm --create /dev/md/images --run --level=6 --raid-devices=4 --homehost=any --metadata=1.2 --bitmap=internal --assume-clean "
                  "--uuid=7fe1895e:34dcb6dc:d1bcbb9c:f3e05134 /dev/ubd[cdef]1",
                  "mkfs.xfs -q /dev/md/images", "mdadm --stop /dev/md/images")),
@@ -133,13 +137,16 @@ def compare(work: str, case: Case) -> None:
 
     def planned(name: str, words: list[str]) -> dict[str, Any]:
         plan = json.loads(run(f"{work}/cvctl", "-q", "-o", "json", "layout", "plan", f"{work}/{name}.yaml", *words))
-        return test_stacks.meaning(plan)
+        meaning = test_stacks.meaning(plan)
+        # In one order: sets of both documents divide the machine alike, but need not be called, or stand, the same.
+        places = [blank.index(d["disk"]["path"]) for d in plan["disks"]]
+        meaning["disks"] = [meaning["disks"][places.index(n)] for n in range(len(places))]
+        return meaning
 
-    # Disks in one order: sets of both documents divide the machine alike, but need not be called the same.
-    wanted = planned("layout", given(case, blank))
+    with open(f"{work}/wanted.yaml", "w", encoding="ascii") as f:
+        f.write(f"schema: cv.layout/v1\nname: wanted\nextends: layout\n{case.blank}")
+    wanted = planned("wanted", given(case, blank))
     found = planned("captured", [w for s, places in sets.items() for n in places for w in ("--disk", f"{s}={blank[n]}")])
-    order = [n for places in sets.values() for n in places]
-    found["disks"] = [found["disks"][order.index(n)] for n in range(len(order))]
     # The share of the memory is that of the machine where the plan is made; the captured size is that of the guest.
     for key in wanted:
         expect(f"{case.name}: {key} of the captured document", found[key], wanted[key])

@@ -333,7 +333,7 @@ def meaning(plan: dict[str, Any]) -> dict[str, Any]:
         "arrays": [{**pick(a, *array), "members": len(a["members"])} for a in plan["arrays"]],
         "encrypted": sorted(([on(c["on"]), c["data_offset"], c["size"]] for c in plan["encrypted"]), key=str),
         "groups": [{**pick(g, "name", "extent", "extents", "free"), "pvs": [on(p["on"]) for p in g["pvs"]],
-                    "volumes": sorted(g["volumes"], key=lambda v: v["name"])} for g in plan["groups"]],
+                    "volumes": sorted(({**v, "stripes": v["stripes"] or 1} for v in g["volumes"]), key=lambda v: v["name"])} for g in plan["groups"]],
         "filesystems": sorted(([on(f["on"]), f["type"], f["label"], f["mount"] and f["mount"]["at"], len(f["mirrors"])]
                                for f in plan["filesystems"]), key=str),
         "fstab": sorted(line.split(" ", 1)[1] for line in plan["fstab"]),
