@@ -33,12 +33,11 @@ class Case(NamedTuple):
 
     name: str
     sets: dict[str, tuple[int, int]]
-    # Laid over the document: what the guest has not.
-    over: str = ""
-    # And for blank disks, where nothing is to be kept.
+    # Laid over the document for blank disks, where nothing is to be kept.
     blank: str = ""
     # Commands in the guest, before anything else.
     before: tuple[str, ...] = ()
+    tpm: bool = False
     full: bool = True
 
     def disks(self) -> list[tuple[str, int]]:
@@ -49,9 +48,8 @@ CASES = [
     Case("compute-2nvme-mirror", {"os": (2, 210)}, full=False),
     Case("single-sata", {"os": (1, 80)}),
     Case("data-raid10", {"os": (1, 80), "data": (5, 100)}),
-    # The guest has no TPM. The array that is kept is made by hand, with the UUID that the document adopts.
-    Case("head-node", {"os": (2, 460), "images": (4, 100)},
-         over='luks: {state: {keys: [{secret: "ref:head/luks-recovery"}]}}\n',
+    # The array that is kept is made by hand, with the UUID that the document adopts.
+    Case("head-node", {"os": (2, 460), "images": (4, 100)}, tpm=True,
          blank="disks: {images: {count: {min: 4}, preserve: if-exists}}\npartitions: {images/member: {preserve: if-exists}}\n"
                "raid: {images: {preserve: if-exists}}\nfilesystems: {images: {preserve: if-exists}}\n",
          before=("for d in c d e f; do sgdisk -n 1:2048:+102398M -t 1:fd00 -c 1:member /dev/ubd$d; done",
@@ -85,6 +83,9 @@ def guest(case: Case) -> None:
         with open(path, "wb") as f:
             f.write(secret)
         secrets += ["--secret", f"{name}={path}"]
+    if case.tpm:
+        test_stacks.start_tpm()
+        secrets += ["--tpm2-device", test_stacks.TPM]
     plan = json.loads(run(*CALL, "plan", "/mnt/layout.yaml", *words))
     run(*CALL, "apply", "/mnt/layout.yaml", *words, "--confirm", plan["token"], *secrets)
     again = json.loads(run(*CALL, "plan", "/mnt/layout.yaml", *words))
@@ -99,6 +100,9 @@ def guest(case: Case) -> None:
                               "--inventory-out", "/mnt/inventory.json"))
     expect(f"{case.name}: what is not in the document", captured["unsupported"], [])
     expect(f"{case.name}: notes that something must be changed", [n for n in captured["notes"] if "to be changed" in n], [])
+    if case.tpm:
+        keys = [sorted(key) for luks in captured["layout"]["luks"].values() for key in luks["keys"]]
+        expect(f"{case.name}: keys of the captured document", sorted(keys), [["secret"], ["tpm2"]])
     observed = {name: [d.split(",")[0] for d in list_] for name, list_ in captured["observed"].items()}
     found = [word for name, list_ in observed.items() for d in list_ for word in ("--disk", f"{name}={d}")]
     of_captured = json.loads(run(*CALL, "plan", "/mnt/captured.yaml", *found))
@@ -171,7 +175,7 @@ def one(case: Case) -> bool:
             shutil.copy(f"{EXAMPLES}/{name}", work)
         ram = "lvm: {sys: {lvs: {swap: {size: 256MiB}}}}\n" if case.name == "compute-2nvme-mirror" else ""
         with open(f"{work}/layout.yaml", "w", encoding="ascii") as f:
-            f.write(f"schema: cv.layout/v1\nname: example\nextends: {case.name}\n{case.over}{ram}")
+            f.write(f"schema: cv.layout/v1\nname: example\nextends: {case.name}\n{ram}")
         images = []
         for n, (_, size) in enumerate(case.disks()):
             images.append(f"{work}/{n}.img")

@@ -156,10 +156,8 @@ def expect(what: str, found: object, wanted: object) -> None:
 TPM = "swtpm:path=/run/tpm"
 
 
-def start_tpm(case: Case) -> None:
+def start_tpm() -> None:
     """A TPM whose state outlives the guest."""
-    if "tpm2" not in case.above:
-        return
     os.makedirs("/mnt/tpm", exist_ok=True)
     subprocess.Popen(["swtpm", "socket", "--tpm2", "--tpmstate", "dir=/mnt/tpm", "--server", "type=unixio,path=/run/tpm",
                       "--ctrl", "type=unixio,path=/run/tpm.ctrl", "--flags", "startup-clear,not-need-init"], stderr=subprocess.DEVNULL)
@@ -191,7 +189,7 @@ def apply(case: Case) -> None:
         refused = subprocess.run([*call, "apply", "/mnt/layout.yaml", *given, "--seed", "5" * 32, "--yes", *secrets],
                                  capture_output=True, check=False)
         expect("the code without a TPM", b"F231" in refused.stdout + refused.stderr, True)
-        start_tpm(case)
+        start_tpm()
         secrets += ["--tpm2-device", TPM]
     run(*call, "apply", "/mnt/layout.yaml", *given, "--seed", "5" * 32, "--confirm", plan["token"], *secrets)
     for array in plan["arrays"]:
@@ -256,7 +254,8 @@ def check(case: Case) -> None:
             f.write("\n".join(plan["mdadm"]) + "\n")
         # Also without the configuration: by what the superblocks say.
         run("mdadm", "--assemble", "--scan", "--config", "/run/mdadm.conf", "--run")
-    start_tpm(case)
+    if "tpm2" in case.above:
+        start_tpm()
     todo = [("crypt", c) for c in plan["encrypted"]] + [("group", g) for g in plan["groups"]]
     secrets = list(SECRETS.values())
     while todo:    # whatever stands on what: until nothing more starts
