@@ -143,7 +143,7 @@ fn the_gate_writes_nothing_that_is_kept() {
     for (at, length) in [(10 * MIB, 512), (14 * MIB - 512, 1024), (9 * MIB, 2 * MIB), (30 * MIB, 512), (0, 64 * MIB)] {
         let refused = gate.write_at(at, &vec![0; usize::try_from(length).unwrap()]).unwrap_err();
         let e = Error::io("write", "it", refused);
-        assert_eq!((e.kind(), code(&e)), (ErrorKind::Bug, "A410"));
+        assert_eq!((e.kind(), code(&e)), (ErrorKind::Bug, "A415"));
         assert_eq!(gate.zero(at, length).unwrap_err().kind(), ErrorKind::Bug);
         assert_eq!(gate.zero_range(at, length, &|| false).unwrap_err().kind(), ErrorKind::Bug);
     }
