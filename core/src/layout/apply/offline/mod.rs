@@ -201,15 +201,17 @@ impl Devices for Offline<'_> {
     }
 
     fn format(&mut self, fs: &PlannedFilesystem, device: Device, uuid: &str) -> Result<()> {
-        let file = Scratch::make(&self.directories(), self.plan.glance(device).size)?;
         let version = mkfs::version(fs, self.stop)?;
-        mkfs::call_for_file(self.plan, fs, device, uuid, &file.path(), version).run(self.stop)?;
+        let file = Scratch::make(&self.directories(), self.plan.glance(device).size)?;
+        let path = file.path();
+        // It stays when this fails: a full filesystem is to be found full.
+        self.files.insert(device, file);
+        mkfs::call_for_file(self.plan, fs, device, uuid, &path, version).run(self.stop)?;
         if !fs.subvolumes.is_empty() {
             let directory = self.nodes.as_ref().ok_or_else(|| Error::new(ErrorKind::Bug, "nothing is installed"))?;
-            let lent = LoopDevice::attach(file.as_fd(), self.plan.glance(device).sector)?;
+            let lent = LoopDevice::attach(self.file(device)?.as_fd(), self.plan.glance(device).sector)?;
             subvolumes::make(fs, lent.path(), &directory.join("subvolumes"), self.stop)?;
         }
-        self.files.insert(device, file);
         Ok(())
     }
 
