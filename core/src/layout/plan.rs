@@ -344,6 +344,12 @@ impl Plan {
         if !kept.is_empty() {
             described["kept"] = Value::from(kept);
         }
+        // Also what goes inside of what is kept, which the fingerprints of disks do not cover.
+        let lost: Vec<&String> = self.steps.iter().flat_map(|s| &s.lost).collect();
+        let replaced: Vec<&String> = self.groups.iter().flat_map(|g| &g.replaced).collect();
+        if !replaced.is_empty() {
+            described["lost"] = json!([lost, replaced]);
+        }
         described
     }
 }

@@ -213,6 +213,15 @@ impl Finder<'_> {
         if let Some(is) = is.filter(|is| is.kind != Ok(wanted.kind)) {
             let text = format!("{path} would replace a volume of another kind ({}) in a kept group", kind_name(is));
             self.refuse("F227", path, text, "remove that by hand, or take another name");
+            return;
+        }
+        // LVM removes the snapshots of a volume with it.
+        let volumes = self.kept.groups.get(group).map(|g| &self.observed.groups[*g].volumes);
+        let snapshot = is.and(volumes).into_iter().flatten().find(|v| v.kind.as_ref().is_err_and(|k| k == "snapshot"));
+        if let Some(snapshot) = snapshot {
+            let text =
+                format!("{path} would be made anew, and the snapshot {} in its group may be one of it", snapshot.name);
+            self.refuse("F227", path, text, "remove the snapshot by hand");
         }
     }
 

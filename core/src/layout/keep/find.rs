@@ -395,7 +395,9 @@ impl<'a> Finder<'a> {
         let mut others: Vec<Partition> = Vec::new();
         if self.kept.is_on(disk) {
             let set = &self.members[disk].set;
-            let own = self.spec.partitions.iter().filter(|(key, _)| key.set == *set);
+            // A partition called like one that is kept is not the one that is made anew.
+            let kept = &self.kept.partitions[disk];
+            let own = self.spec.partitions.iter().filter(|(key, _)| key.set == *set && !kept.contains_key(*key));
             let names: Vec<&String> = own.map(|(key, p)| p.name.as_ref().unwrap_or(&key.name)).collect();
             let is_kept = |p: &Partition| self.kept.partitions[disk].values().any(|k| k.number == p.number);
             let table = self.observed.disks.get(disk).and_then(|d| d.table.as_ref());

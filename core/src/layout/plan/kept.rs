@@ -184,7 +184,7 @@ impl Plan {
             }
         }
         let kept = self.filesystems.iter().filter(|f| installs && f.kept);
-        for (fs, mount) in kept.filter_map(|f| Some((f, f.mount.as_ref()?))) {
+        for (fs, mount) in kept.flat_map(|f| f.mounts().map(move |m| (f, m.mount))) {
             if SYSTEM.contains(&mount.at.as_str()) {
                 let text =
                     format!("filesystems.{} is kept, and an image would be installed onto it at {}", fs.id, mount.at);

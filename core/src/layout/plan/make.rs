@@ -296,7 +296,12 @@ fn no_table(set: &str, facts: &Facts) -> Option<Diagnostic> {
                 format!("set {set} keeps what is there, and {name} has an MBR partition table, which is only wiped");
             Diagnostic::error("F224", path, text)
         }
-        gpt::Mbr::None if !is_damaged => return None,
+        gpt::Mbr::None if !is_damaged => {
+            // Nothing of it is looked for on a whole disk: it would be erased as something unknown.
+            let (_, _, first) = facts.contents.signatures.first()?;
+            let text = format!("set {set} keeps what is there, and {name} carries {first} without a partition table");
+            Diagnostic::error("F228", path, text)
+        }
         _ => {
             let text = format!("set {set} keeps what is there, and both copies of the GPT of {name} are damaged");
             Diagnostic::error("F223", path, text)

@@ -166,6 +166,14 @@ fn set_aside(path: &Path) -> Result<()> {
     }
     let mut old = path.as_os_str().to_owned();
     old.push(".old");
+    if let Err(e) = Journal::read(Path::new(&old)).map(drop)
+        && std::fs::symlink_metadata(&old).is_ok()
+    {
+        let text = format!("{} is there, and is no journal of libcv", Path::new(&old).display());
+        return Err(Error::new(ErrorKind::Conflict, text)
+            .hint("move it away, or name another file for the journal")
+            .cause(e));
+    }
     std::fs::rename(path, &old).map_err(|e| Error::io("rename", path.display(), e))
 }
 
