@@ -90,7 +90,7 @@ def listing(root: str) -> str:
         for name in sorted(names + files):
             path = os.path.join(directory, name)
             inner, s = os.path.relpath(path, root), os.lstat(path)
-            if inner in ("etc", "etc/fstab", "boot/efi", "srv", "boot", "var/log"):
+            if inner in ("etc", "etc/fstab", "etc/mdadm.conf", "etc/crypttab", "boot/efi", "srv", "boot", "var/log"):
                 continue
             fat = inner.startswith("boot/efi/")
             attributes = [] if fat else [(x, os.getxattr(path, x, follow_symlinks=False)) for x in sorted(os.listxattr(path, follow_symlinks=False))]
