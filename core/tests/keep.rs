@@ -200,6 +200,12 @@ partitions:
     file.write_all_at(&[0; 8], 256 * MIB - 512).unwrap();
     file.write_all_at(&[0x83], 446 + 4).unwrap();
     refuses("F224", text.to_owned());
+    // Nor on a disk that carries something as a whole.
+    file.write_all_at(&[0; 512], 0).unwrap();
+    let header = [1u32.to_le_bytes(), 1000u32.to_le_bytes()].concat();
+    file.write_all_at(&header, 1024).unwrap();
+    file.write_all_at(b"SWAPSPACE2", 4086).unwrap();
+    refuses("F228", text.to_owned());
 }
 
 /// Partitions of two documents: those that stay, and those around them with other sizes.

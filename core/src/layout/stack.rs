@@ -6,7 +6,7 @@
 //!
 //! Any order of kinds is possible. A thin volume stands on its pool.
 
-use super::spec::{PartitionKey, Ref, Spec};
+use super::spec::{PartitionKey, Preserve, Ref, Spec};
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
@@ -39,6 +39,20 @@ impl Object {
             Self::Volume(group, name) => format!("lvm.{group}.lvs.{name}"),
             Self::Filesystem(name) => format!("filesystems.{name}"),
         }
+    }
+
+    /// What the document says about keeping it.
+    #[must_use]
+    pub fn preserve(&self, spec: &Spec) -> Preserve {
+        let found = match self {
+            Self::Partition(key) => spec.partitions.get(key).map(|p| p.preserve),
+            Self::Raid(name) => spec.raid.get(name).map(|r| r.preserve),
+            Self::Luks(name) => spec.luks.get(name).map(|l| l.preserve),
+            Self::Group(name) => spec.lvm.get(name).map(|g| g.preserve),
+            Self::Volume(group, name) => spec.lvm.get(group).and_then(|g| g.lvs.get(name)).map(|v| v.preserve),
+            Self::Filesystem(name) => spec.filesystems.get(name).map(|f| f.preserve),
+        };
+        found.unwrap_or_default()
     }
 }
 

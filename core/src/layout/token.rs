@@ -1,8 +1,8 @@
 //! Identities that exist before their objects do, and the token that confirms a plan.
 //!
 //! Every UUID is a hash of the seed and the object's path in the document, so fstab and command line can be written
-//! into the plan. The token is a hash of everything that would be done and of the disks as they are now: a plan that
-//! was read, or a disk that was looked at, cannot be exchanged for another one.
+//! into the plan. The token is a hash of what would be done and of the disks as their fingerprints show them now: a plan
+//! that was read, or a disk that was looked at, cannot be exchanged for another one.
 
 use serde_json::Value;
 use uuid::Uuid;

@@ -108,33 +108,13 @@ pub(super) fn is_committed(plan: &Plan, gates: &[Gate]) -> Result<()> {
     Ok(())
 }
 
-/// What a layer stands on.
-pub(super) fn below(plan: &Plan, layer: Layer) -> Vec<Device> {
-    match layer {
-        Layer::Array(i) => plan.arrays()[i].members.clone(),
-        Layer::Crypt(i) => vec![plan.crypts()[i].on],
-        Layer::Group(i) => plan.groups()[i].pvs.iter().map(|(d, _)| *d).collect(),
-    }
-}
-
-/// What a layer gives.
-pub(super) fn above(plan: &Plan, layer: Layer) -> Vec<Device> {
-    match layer {
-        Layer::Array(i) => vec![Device::Array(i)],
-        Layer::Crypt(i) => vec![Device::Crypt(i)],
-        Layer::Group(group) => {
-            (0..plan.groups()[group].volumes.len()).map(|volume| Device::Volume { group, volume }).collect()
-        }
-    }
-}
-
 /// Whether a layer is there, whole and with the identities of the plan.
 ///
 /// # Errors
 /// `Io`.
 pub(super) fn holds(plan: &Plan, layer: Layer, devices: &dyn Devices, gates: &[Gate]) -> Result<bool> {
     let failed = |device: Device| move |e: std::io::Error| Error::io("read", plan.glance(device).reference, e);
-    for device in below(plan, layer) {
+    for device in plan.layer_below(layer) {
         let reader = devices.read(device, gates)?;
         let place = Place::whole(&*reader);
         let right = match layer {

@@ -213,10 +213,10 @@ impl<'a> Run<'a> {
     }
 
     fn layer(&mut self, layer: Layer, id: &str, devices: &mut dyn Devices) -> Result<()> {
-        let below = resume::below(self.plan, layer);
+        let below = self.plan.layer_below(layer);
         if self.plan.is_layer_kept(layer) {
             self.log.step(id, || self.settled(), || devices.make(layer, &self.gates))?;
-            let new = resume::above(self.plan, layer).into_iter().filter(|d| !self.plan.content_stays(*d));
+            let new = self.plan.layer_above(layer).into_iter().filter(|d| !self.plan.content_stays(*d));
             self.made.extend(new);
             return Ok(());
         }
@@ -226,7 +226,7 @@ impl<'a> Run<'a> {
         }
         self.clear(below, devices)?;
         self.log.step(id, || self.settled(), || devices.make(layer, &self.gates))?;
-        self.made.extend(resume::above(self.plan, layer));
+        self.made.extend(self.plan.layer_above(layer));
         Ok(())
     }
 

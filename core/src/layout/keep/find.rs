@@ -1,6 +1,6 @@
 //! Which partition, array, group is the one that the document means.
 
-use super::{Kept, Member, preserve};
+use super::{Kept, Member};
 use crate::layout::MARKER;
 use crate::layout::diagnostic::{DIAGNOSTIC_LIMIT, Diagnostic};
 use crate::layout::observed::{Array, Node, Observed, Partition};
@@ -45,7 +45,7 @@ impl<'a> Finder<'a> {
             let nodes = own.map(node).collect();
             self.nodes.insert(Object::Partition(key.clone()), nodes);
         }
-        for object in stack.order().iter().filter(|o| preserve(spec, o).keeps()) {
+        for object in stack.order().iter().filter(|o| o.preserve(spec).keeps()) {
             self.object(object);
         }
         (0..self.members.len()).for_each(|disk| self.others(disk));
@@ -231,7 +231,7 @@ impl<'a> Finder<'a> {
     /// What the document keeps is not there: it is made where nothing is.
     pub(super) fn absent(&mut self, object: &Object, below: &[Option<Node>]) {
         let path = object.path();
-        if preserve(self.spec, object) == Preserve::Require {
+        if object.preserve(self.spec) == Preserve::Require {
             let text = format!("{path} has to be there, and is not");
             self.refuse("F226", path, text, "name the disks that have it, or write preserve: if-exists");
             return;

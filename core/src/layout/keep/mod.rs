@@ -17,8 +17,8 @@ mod find;
 use super::diagnostic::Diagnostic;
 use super::observed::{Array, Crypt, Group, Node, Observed, Partition};
 use super::solve;
-use super::spec::{PartitionKey, Preserve, Spec, VolumeKind};
-use super::stack::{Object, Stack};
+use super::spec::{PartitionKey, Spec, VolumeKind};
+use super::stack::Stack;
 use indexmap::IndexMap;
 use std::collections::HashMap;
 
@@ -194,19 +194,6 @@ impl Kept {
             below.filter_map(|n| if let Node::Disk(i) = n { Some(self.observed.disks[i].sector) } else { None });
         sectors.max().unwrap_or(512)
     }
-}
-
-/// What a document says about keeping an object.
-fn preserve(spec: &Spec, object: &Object) -> Preserve {
-    let found = match object {
-        Object::Partition(key) => spec.partitions.get(key).map(|p| p.preserve),
-        Object::Raid(name) => spec.raid.get(name).map(|r| r.preserve),
-        Object::Luks(name) => spec.luks.get(name).map(|l| l.preserve),
-        Object::Group(name) => spec.lvm.get(name).map(|g| g.preserve),
-        Object::Volume(group, name) => spec.lvm.get(group).and_then(|g| g.lvs.get(name)).map(|v| v.preserve),
-        Object::Filesystem(name) => spec.filesystems.get(name).map(|f| f.preserve),
-    };
-    found.unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -111,7 +111,7 @@ fn what_is_another_thing_is_refused() {
     fn old(o: &mut Observed) -> &mut crate::layout::observed::Volume {
         o.groups[0].volumes.iter_mut().find(|v| v.name == "old").unwrap()
     }
-    let changes: [(&str, &str, &str, Change); 22] = [
+    let changes: [(&str, &str, &str, Change); 23] = [
         ("F227", "partitions.data/m", "the type of partition 2 of data0", |o| {
             part(o, 1, 2).kind = PartitionType::parse("linux").unwrap();
         }),
@@ -157,6 +157,14 @@ fn what_is_another_thing_is_refused() {
         ("F227", "lvm.v.lvs.old", "its size", |o| old(o).extents += 1),
         ("F227", "lvm.v.lvs.new", "another kind", |o| {
             o.groups[0].volumes.iter_mut().find(|v| v.name == "new").unwrap().kind = Err("cache".into());
+        }),
+        ("F227", "lvm.v.lvs.new", "the snapshot snap", |o| {
+            let snapshot = crate::layout::observed::Volume {
+                name: "snap".into(),
+                kind: Err("snapshot".into()),
+                ..o.groups[0].volumes[0].clone()
+            };
+            o.groups[0].volumes.push(snapshot);
         }),
         ("F227", "filesystems.old", "what is on volume v/old", |o| {
             o.filesystems.iter_mut().find(|f| f.label.as_deref() == Some("old")).unwrap().kind = "xfs".into();
@@ -204,6 +212,13 @@ fn what_was_left_unfinished_is_not_kept_and_strangers_stay() {
     assert_eq!(kept.others[1], [stranger]);
     assert_eq!((kept.warnings.len(), kept.warnings[0].code), (1, "F235"));
     assert_eq!(kept.ground(1).len(), 3);
+    // One that is only called like what is kept is a stranger.
+    let mut more = there();
+    let table = more.disks[1].table.as_mut().unwrap();
+    let kind = PartitionType::parse("srv").unwrap();
+    let namesake = Partition { number: 9, kind, start: 1 << 30, ..table.partitions[1].clone() };
+    table.partitions.push(namesake.clone());
+    assert_eq!(found(DOCUMENT, more).unwrap().others[1], [namesake]);
 }
 
 #[test]

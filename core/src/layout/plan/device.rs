@@ -1,6 +1,6 @@
 //! What partitions become: arrays, encrypted devices, volume groups and their volumes, each with its identity.
 
-use super::Plan;
+use super::{Layer, Plan};
 use crate::layout::ondisk::lvm::mapper_name;
 use crate::layout::ondisk::md::mdadm_uuid;
 use crate::layout::spec::{Bitmap, Key, Level, Metadata, Raid10Layout, Resync, VolumeKind};
@@ -236,9 +236,31 @@ impl Plan {
     pub fn below(&self, device: Device) -> Vec<Device> {
         match device {
             Device::Partition { .. } => Vec::new(),
-            Device::Array(i) => self.arrays[i].members.clone(),
-            Device::Crypt(i) => vec![self.crypts[i].on],
-            Device::Volume { group, .. } => self.groups[group].pvs.iter().map(|(d, _)| *d).collect(),
+            Device::Array(i) => self.layer_below(Layer::Array(i)),
+            Device::Crypt(i) => self.layer_below(Layer::Crypt(i)),
+            Device::Volume { group, .. } => self.layer_below(Layer::Group(group)),
+        }
+    }
+
+    /// What a layer stands on.
+    #[must_use]
+    pub fn layer_below(&self, layer: Layer) -> Vec<Device> {
+        match layer {
+            Layer::Array(i) => self.arrays[i].members.clone(),
+            Layer::Crypt(i) => vec![self.crypts[i].on],
+            Layer::Group(i) => self.groups[i].pvs.iter().map(|(d, _)| *d).collect(),
+        }
+    }
+
+    /// The devices that a layer gives.
+    #[must_use]
+    pub fn layer_above(&self, layer: Layer) -> Vec<Device> {
+        match layer {
+            Layer::Array(i) => vec![Device::Array(i)],
+            Layer::Crypt(i) => vec![Device::Crypt(i)],
+            Layer::Group(group) => {
+                (0..self.groups[group].volumes.len()).map(|volume| Device::Volume { group, volume }).collect()
+            }
         }
     }
 

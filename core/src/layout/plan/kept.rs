@@ -83,15 +83,7 @@ impl Plan {
     /// it: nobody has to give a secret for nothing.
     #[must_use]
     pub fn is_started(&self, layer: Layer) -> bool {
-        let (own, below): (Vec<Device>, Vec<Device>) = match layer {
-            Layer::Array(i) => (vec![Device::Array(i)], self.arrays[i].members.clone()),
-            Layer::Crypt(i) => (vec![Device::Crypt(i)], vec![self.crypts[i].on]),
-            Layer::Group(i) => {
-                let volumes = 0..self.groups[i].volumes.len();
-                let volumes = volumes.map(|volume| Device::Volume { group: i, volume });
-                (volumes.collect(), self.groups[i].pvs.iter().map(|(d, _)| *d).collect())
-            }
-        };
+        let (own, below) = (self.layer_above(layer), self.layer_below(layer));
         let there = |device: Device| match device {
             Device::Partition { .. } => true,
             Device::Array(i) => self.is_started(Layer::Array(i)),

@@ -67,15 +67,6 @@ impl Plan {
         }
     }
 
-    /// What a layer is made on.
-    fn layer_below(&self, layer: Layer) -> Vec<Device> {
-        match layer {
-            Layer::Array(i) => self.arrays[i].members.clone(),
-            Layer::Crypt(i) => vec![self.crypts[i].on],
-            Layer::Group(i) => self.groups[i].pvs.iter().map(|(d, _)| *d).collect(),
-        }
-    }
-
     /// What is lost where something is made on a device that is kept; of partitions the disk says it.
     fn lost_in(&self, devices: impl IntoIterator<Item = Device>) -> Vec<String> {
         let kept = |d: &Device| self.is_kept(*d) && !matches!(d, Device::Partition { .. });

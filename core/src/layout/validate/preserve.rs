@@ -1,14 +1,14 @@
 //! What is kept: down the whole chain, or not at all.
 
 use super::Validator;
-use crate::layout::spec::{Preserve, Spec, Wipe};
+use crate::layout::spec::Wipe;
 use crate::layout::stack::{Object, Stack};
 
 impl Validator<'_> {
     pub(super) fn preserve(&mut self, stack: &Stack) {
         let spec = self.spec;
-        for object in stack.order().iter().filter(|o| keeps(spec, o)) {
-            let made_anew = stack.below(object).iter().find(|o| !keeps(spec, o)).map(Object::path);
+        for object in stack.order().iter().filter(|o| o.preserve(spec).keeps()) {
+            let made_anew = stack.below(object).iter().find(|o| !o.preserve(spec).keeps()).map(Object::path);
             let set = match object {
                 Object::Partition(key) => spec.disks.get(&key.set).filter(|d| !d.preserve.keeps()).map(|_| &key.set),
                 _ => None,
@@ -43,16 +43,4 @@ impl Validator<'_> {
             );
         }
     }
-}
-
-fn keeps(spec: &Spec, object: &Object) -> bool {
-    let preserve = match object {
-        Object::Partition(key) => spec.partitions.get(key).map(|p| p.preserve),
-        Object::Raid(name) => spec.raid.get(name).map(|r| r.preserve),
-        Object::Luks(name) => spec.luks.get(name).map(|l| l.preserve),
-        Object::Group(name) => spec.lvm.get(name).map(|g| g.preserve),
-        Object::Volume(group, name) => spec.lvm.get(group).and_then(|g| g.lvs.get(name)).map(|v| v.preserve),
-        Object::Filesystem(name) => spec.filesystems.get(name).map(|f| f.preserve),
-    };
-    preserve.is_some_and(Preserve::keeps)
 }
