@@ -742,6 +742,10 @@ typedef struct {
      * The file in which each step is noted before and after it is done, or NULL: none is written.
      */
     const char *journal;
+    /**
+     * The TPM for encrypted devices that one opens, as systemd-cryptenroll takes it, or NULL: that of this machine.
+     */
+    const char *tpm2_device;
 } cv_apply_options;
 
 #ifdef __cplusplus

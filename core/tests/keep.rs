@@ -208,6 +208,28 @@ partitions:
     refuses("F228", text.to_owned());
 }
 
+#[test]
+fn what_is_new_in_a_kept_array_is_not_made_offline() {
+    let tmp = tempfile::tempdir().unwrap();
+    let disks = [image(tmp.path(), "a.img", 64 * MIB), image(tmp.path(), "b.img", 64 * MIB)];
+    let text = "
+schema: cv.layout/v1
+name: inside
+disks: {d: {count: 2, preserve: if-exists}}
+partitions:
+  d/m: {type: linux-raid, size: rest, preserve: if-exists}
+raid: {a: {level: 1, members: [d/m], preserve: if-exists}}
+filesystems: {f: {on: raid/a, type: ext4, label: ONE}}
+";
+    apply(&plan(text, &disks, 512, 1).unwrap(), Backend::Offline).unwrap();
+    let before = disks.each_ref().map(|d| std::fs::read(d).unwrap());
+    let again = plan(&text.replace("ONE", "TWO"), &disks, 512, 2).unwrap();
+    assert!(again.arrays()[0].kept && !again.steps().is_empty());
+    let e = apply(&again, Backend::Offline).unwrap_err();
+    assert_eq!((e.kind(), code(&e)), (ErrorKind::Unsupported, "F230"), "{e}");
+    assert!(before == disks.each_ref().map(|d| std::fs::read(d).unwrap()));
+}
+
 /// Partitions of two documents: those that stay, and those around them with other sizes.
 #[derive(Clone, Debug)]
 struct Generated {

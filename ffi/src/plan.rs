@@ -95,6 +95,8 @@ pub struct cv_apply_options {
     pub secret_count: usize,
     /// The file in which each step is noted before and after it is done, or NULL: none is written.
     pub journal: *const c_char,
+    /// The TPM for encrypted devices that one opens, as systemd-cryptenroll takes it, or NULL: that of this machine.
+    pub tpm2_device: *const c_char,
 }
 
 /// A secret that a document names as `ref:NAME`.
@@ -123,6 +125,7 @@ impl Default for cv_apply_options {
             secrets: std::ptr::null(),
             secret_count: 0,
             journal: std::ptr::null(),
+            tpm2_device: std::ptr::null(),
         }
     }
 }
@@ -150,7 +153,8 @@ fn read(p: *const cv_apply_options) -> Result<(Option<Image>, DeployOptions)> {
         n => return Err(Error::invalid(format!("options.backend is {n}, which is none of CV_BACKEND_…"))),
     };
     let journal = optional_path(o.journal, "options.journal")?.map(Path::to_owned);
-    let apply = ApplyOptions { secrets, backend, journal, resume: o.resume != 0, tpm: None };
+    let tpm = optional_text(o.tpm2_device, "options.tpm2_device")?.map(str::to_owned);
+    let apply = ApplyOptions { secrets, backend, journal, resume: o.resume != 0, tpm };
     Ok((image, DeployOptions { hostname, actions: actions.unwrap_or_default(), verify: o.verify != 0, apply }))
 }
 

@@ -674,6 +674,7 @@ class Plan:
         backend: Literal["kernel", "offline"] = "kernel",
         journal: Optional[_StrPath] = None,
         resume: bool = False,
+        tpm2_device: Optional[str] = None,
         progress: _Progress = None,
     ) -> dict[str, Any]:
         """Makes the disks what the plan says, and deploys `image` on them: WHAT IS ON THEM IS LOST.
@@ -684,7 +685,8 @@ class Plan:
         partitions, arrays and volumes in image files without the kernel, and without an image it needs no root.
         `journal` is a file in which each step is noted before and after it is done; `resume` goes on with the interrupted
         apply of that journal, by a plan that was made with it (`Layout.plan(resume=...)`).
-        Raises `Refused` for another token, or when a disk is not as it was.
+        `tpm2_device` is the TPM for encrypted devices that one opens, as systemd-cryptenroll takes it; without it that of
+        this machine. Raises `Refused` for another token, or when a disk is not as it was.
         """
     def apply_job(
         self,
@@ -698,6 +700,7 @@ class Plan:
         backend: Literal["kernel", "offline"] = "kernel",
         journal: Optional[_StrPath] = None,
         resume: bool = False,
+        tpm2_device: Optional[str] = None,
     ) -> Job[dict[str, Any]]:
         """`apply` in the background."""
 

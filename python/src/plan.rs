@@ -38,12 +38,13 @@ impl Plan {
     }
 }
 
-/// Secrets by name, the name of a backend, and the journal.
+/// Secrets by name, the name of a backend, the journal, and the TPM.
 fn how(
     secrets: Option<BTreeMap<String, Vec<u8>>>,
     backend: &str,
     journal: Option<PathBuf>,
     resume: bool,
+    tpm: Option<String>,
 ) -> libcv::Result<ApplyOptions> {
     let mut all = Secrets::new();
     secrets.unwrap_or_default().into_iter().try_for_each(|(name, secret)| all.add(&name, secret))?;
@@ -52,7 +53,7 @@ fn how(
         "offline" => Backend::Offline,
         other => return Err(Error::invalid(format!("\"{other}\" is no backend")).hint("\"kernel\" or \"offline\"")),
     };
-    Ok(ApplyOptions { secrets: all, backend, journal, resume, tpm: None })
+    Ok(ApplyOptions { secrets: all, backend, journal, resume, tpm })
 }
 
 #[pymethods]
@@ -84,7 +85,7 @@ impl Plan {
         self.0.to_svg()
     }
 
-    #[pyo3(signature = (image=None, *, confirm, hostname=None, configure=None, verify=false, secrets=None, backend="kernel", journal=None, resume=false, progress=None))]
+    #[pyo3(signature = (image=None, *, confirm, hostname=None, configure=None, verify=false, secrets=None, backend="kernel", journal=None, resume=false, tpm2_device=None, progress=None))]
     #[allow(clippy::too_many_arguments)] // they are keywords
     fn apply<'py>(
         &self,
@@ -98,18 +99,19 @@ impl Plan {
         backend: &str,
         journal: Option<PathBuf>,
         resume: bool,
+        tpm2_device: Option<String>,
         progress: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let options = DeployOptions {
             hostname,
             actions: actions(configure)?,
             verify,
-            apply: how(secrets, backend, journal, resume).or_raise(py)?,
+            apply: how(secrets, backend, journal, resume, tpm2_device).or_raise(py)?,
         };
         json(py, &wait::run(py, "apply", progress, self.work(image, confirm, options))?)
     }
 
-    #[pyo3(signature = (image=None, *, confirm, hostname=None, configure=None, verify=false, secrets=None, backend="kernel", journal=None, resume=false))]
+    #[pyo3(signature = (image=None, *, confirm, hostname=None, configure=None, verify=false, secrets=None, backend="kernel", journal=None, resume=false, tpm2_device=None))]
     #[allow(clippy::too_many_arguments)] // they are keywords
     fn apply_job<'py>(
         &self,
@@ -123,12 +125,13 @@ impl Plan {
         backend: &str,
         journal: Option<PathBuf>,
         resume: bool,
+        tpm2_device: Option<String>,
     ) -> PyResult<Job> {
         let options = DeployOptions {
             hostname,
             actions: actions(configure)?,
             verify,
-            apply: how(secrets, backend, journal, resume).or_raise(py)?,
+            apply: how(secrets, backend, journal, resume, tpm2_device).or_raise(py)?,
         };
         let work = self.work(image, confirm, options);
         Job::start(py, "apply", work, |py, done| json(py, &done).map(Bound::unbind))

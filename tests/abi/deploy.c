@@ -95,6 +95,11 @@ int main(int argc, char **argv) {
     WANT(strstr(cv_last_error()->json, "A400") != NULL);
     apply.backend = 2;
     WANT(cv_plan_apply(plan, token, &apply, NULL, NULL, &json) == -CV_E_INVALID);
+    apply.backend = CV_BACKEND_OFFLINE;
+    apply.tpm2_device = "\xff";
+    WANT(cv_plan_apply(plan, token, &apply, NULL, NULL, &json) == -CV_E_INVALID);
+    WANT(strstr(cv_last_error()->json, "tpm2_device") != NULL);
+    apply.tpm2_device = NULL;
     WANT(byte_at(disk, 512) == 0);
     apply.backend = CV_BACKEND_OFFLINE;
     apply.journal = in("journal");

@@ -25,17 +25,4 @@ else
   skip "cargo deny" "cargo install cargo-deny --locked"
 fi
 
-if command -v cargo-fuzz >/dev/null; then
-  seconds=10
-  [ "$FULL" = 0 ] || seconds=120
-  # What is right is where the changes begin: without it nothing gets past the first check.
-  seeds=(docs/vectors ../examples/layouts fuzz/seeds)
-  for target in $(cd core && cargo fuzz list 2>/dev/null); do
-    mkdir -p "core/fuzz/corpus/$target"
-    # The sanitizers need a nightly library; without them the targets run on the toolchain that is there.
-    run "fuzz $target" 900 env -C core RUSTC_BOOTSTRAP=1 \
-      cargo fuzz run -s none "$target" "fuzz/corpus/$target" "${seeds[@]}" -- -max_total_time="$seconds" -rss_limit_mb=2048
-  done
-else
-  skip "fuzz" "cargo install cargo-fuzz --locked"
-fi
+run "fuzz" 3600 tests/fuzz.sh "$([ "$FULL" = 1 ] && echo 120 || echo 10)"

@@ -162,6 +162,25 @@ def test_an_apply_that_was_interrupted_is_resumed(disk: Path, tmp_path: Path) ->
         layout.plan({"os": disk}, resume=tmp_path / "none")
 
 
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("cryptsetup", path="/usr/sbin:/sbin")
+                    or not shutil.which("systemd-cryptenroll"), reason="needs root, cryptsetup and systemd-cryptenroll")
+def test_the_tpm_of_an_image_file_is_named(disk: Path) -> None:
+    document = DOCUMENT[:DOCUMENT.index("partitions:")] + """\
+partitions: {os/c: {type: luks, size: rest}}
+luks: {c: {on: os/c, keys: [{tpm2: {pcrs: [7]}}, {secret: "ref:recovery"}]}}
+filesystems: {f: {on: luks/c, type: ext4}}
+"""
+    plan = cv.Layout.parse(document).plan({"os": disk})
+    with pytest.raises(cv.Refused) as e:
+        plan.apply(confirm=plan.token)
+    assert e.value.detail["code"] == "F231"
+    for apply in (plan.apply, lambda **how: plan.apply_job(**how).result()):
+        with pytest.raises(cv.Error) as e:      # the next thing that is missing
+            apply(confirm=plan.token, tpm2_device="device:none")
+        assert "recovery" in str(e.value)
+    assert disk.read_bytes() == bytes(64 << 20)
+
+
 def test_captured_is_what_is_there(disk: Path, tmp_path: Path) -> None:
     plan = cv.Layout.parse(DOCUMENT.replace("type: ext4", "type: ext4, label: kept")).plan({"os": disk})
     plan.apply(confirm=plan.token, backend="offline")

@@ -4,9 +4,11 @@ partitions and installs, then the disks boot in QEMU, by their own firmware and 
 and swap of the plan is there; a prompt alone proves little.
 
   mirror   two disks: ESP on both, /boot on RAID1, RAID1 + LVM with xfs root and swap, for UEFI and for BIOS
-  plain    one disk: ext4 without LVM, UEFI
+  plain    one disk: ext4 without LVM, UEFI, also with Secure Boot
   luks     one disk: the root in LUKS, its passphrase typed at the console, UEFI
   parts    one disk: the root with /boot in it and /var in subvolumes of btrfs, UEFI and BIOS
+  data     one disk, and five of a RAID10 that is filled, and kept when the node is installed once more, UEFI
+With all its disks the running system is what the plan means: a plan made there is empty.
 Tier 1 boots `mirror` twice: UEFI with both disks, BIOS without the first. --full boots each firmware with both disks and
 without either one, and the others.
 
@@ -23,6 +25,8 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Callable
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
@@ -99,43 +103,100 @@ filesystems:
   boot: {on: os/boot, type: ext4, mount: {at: /boot}}
   root: {on: luks/root, type: ext4, mount: {at: /}}
 """ + CONSOLE
-
-
-def install(work: str, name: str, text: str, disks: int, mib: int) -> tuple[dict, list[str]]:
-    """Deploys in a guest; the plan and the disks."""
-    with open(f"{work}/{name}.yaml", "w", encoding="utf-8") as f:
-        f.write(text)
-    images = [f"{work}/{name}-{n}.img" for n in range(disks)]
-    for image in images:
-        with open(image, "wb") as f:
-            f.truncate(mib << 20)
-    given = " ".join(f"--disk os=/dev/ubd{chr(ord('a') + n)}" for n in range(disks))
-    script = f"""set -e
-cv="/mnt/cvctl -q -o json --store /mnt/store layout"
-args="/mnt/{name}.yaml {given} --image debian --hostname {NODE} --seed {'07' * 16}"
-$cv plan $args > /run/plan.json
-token=$(python3 -c 'import json; print(json.load(open("/run/plan.json"))["token"])')
-$cv apply $args --confirm $token --secret root=/mnt/secret
-cp /run/plan.json /mnt/{name}.json
+# Its document, the firmwares to boot with, and what is typed.
+ONE_DISK: dict[str, tuple[str, list[str], str | None]] = {
+    "plain": (PLAIN, ["uefi", "secure"], None), "parts": (PARTS, ["uefi", "bios"], None), "luks": (LUKS, ["uefi"], PASSPHRASE)}
+DATA = """\
+schema: cv.layout/v1
+name: data
+firmware: [uefi]
+disks: {os: {}, data: {count: 5, preserve: if-exists}}
+partitions:
+  os/esp:      {type: esp, size: 120MiB}
+  os/root:     {type: root, size: rest}
+  data/member: {type: linux-raid, size: rest, leave-free: 8MiB, preserve: if-exists}
+raid:
+  data: {level: 10, layout: n2, members: [data/member], spares: 1, adopt: {name: any:data}, preserve: if-exists}
+filesystems:
+  esp:  {on: os/esp, type: vfat, mount: {at: /boot/efi}}
+  root: {on: os/root, type: ext4, mount: {at: /}}
+  data: {on: raid/data, type: xfs, label: data, preserve: if-exists, mount: {at: /data, options: [noatime]}}
+""" + CONSOLE
+# What a node does before it is installed once more.
+FILL = """set -e
+mkdir -p /run/mnt
+mdadm --assemble --scan --run
+mount LABEL=data /run/mnt
+mkdir /run/mnt/deep
+for n in $(seq 60); do head -c $((n * 40001)) /dev/urandom > /run/mnt/deep/$n; done
+cd /run/mnt && find deep -type f -exec sha256sum {} + > SUMS
+cd / && umount /run/mnt
+mdadm --stop --scan
 """
-    with open(f"{work}/install.sh", "w", encoding="utf-8") as f:
+
+
+def in_guest(work: str, images: list[str], script: str) -> None:
+    """Runs a script with the disks in User-Mode Linux; `work` is its /mnt."""
+    with open(f"{work}/script.sh", "w", encoding="utf-8") as f:
         f.write(script)
-    begin = time.monotonic()
     flags = [word for image in images for word in ("-d", image)]
-    done = subprocess.run([UML, "-m", "1500", "-t", "900", *flags, "-w", work, "--", "bash", "/mnt/install.sh"],
+    done = subprocess.run([UML, "-m", "1500", "-t", "900", *flags, "-w", work, "--", "bash", "/mnt/script.sh"],
                           capture_output=True, text=True, check=False)
     if done.returncode == 77:
         print(done.stderr)
         sys.exit(77)
     if done.returncode:
-        sys.exit(f"{name}: exit {done.returncode}\n{done.stdout[-4000:]}{done.stderr[-2000:]}")
+        sys.exit(f"{script}\nexit {done.returncode}\n{done.stdout[-4000:]}{done.stderr[-2000:]}")
+
+
+def blank(work: str, name: str, sizes: dict[str, list[int]]) -> tuple[list[str], list[str]]:
+    """The disks of a layout, `sizes` MiB large; their files, and the set of each."""
+    images, sets = [], []
+    for key, each in sizes.items():
+        for mib in each:
+            images.append(f"{work}/{name}-{len(images)}.img")
+            sets.append(key)
+            with open(images[-1], "wb") as f:
+                f.truncate(mib << 20)
+    return images, sets
+
+
+def install(work: str, name: str, text: str, images: list[str], sets: list[str], seed: str = "07" * 16) -> dict:
+    """Deploys in a guest; the plan."""
+    with open(f"{work}/{name}.yaml", "w", encoding="utf-8") as f:
+        f.write(text)
+    begin = time.monotonic()
+    in_guest(work, images, f"""set -e
+cv="/mnt/cvctl -q -o json --store /mnt/store layout"
+args="/mnt/{name}.yaml {given(sets, 'ubd')} --image debian --hostname {NODE} --seed {seed}"
+$cv plan $args > /run/plan.json
+token=$(python3 -c 'import json; print(json.load(open("/run/plan.json"))["token"])')
+$cv apply $args --confirm $token --secret root=/mnt/secret
+cp /run/plan.json /mnt/{name}.json
+""")
     print(f"ok: {name} installed in {time.monotonic() - begin:.0f} s", flush=True)
     with open(f"{work}/{name}.json", encoding="utf-8") as f:
-        return json.load(f), images
+        return json.load(f)
 
 
-def boots(plan: dict, images: list[str], firmware: str, missing: int | None = None, passphrase: str | None = None) -> None:
-    """Boots a copy of the disks, less a missing one, and compares what runs with the plan."""
+def given(sets: list[str], prefix: str) -> str:
+    return " ".join(f"--disk {key}=/dev/{prefix}{chr(ord('a') + n)}" for n, key in enumerate(sets))
+
+
+def tools(work: str, document: str) -> str:
+    """A disk with cvctl and the layout on it, for the node to plan once more."""
+    os.mkdir(f"{work}/tools")
+    shutil.copy(CV, f"{work}/tools/cvctl")
+    shutil.copy(document, f"{work}/tools/layout.yaml")
+    subprocess.run(["mkfs.ext4", "-q", "-L", "tools", "-d", f"{work}/tools", f"{work}/tools.img", "300M"], check=True,
+                   stdout=subprocess.DEVNULL)
+    return f"{work}/tools.img"
+
+
+def boots(work: str, plan: dict, images: list[str], sets: list[str], firmware: str, missing: int | None = None,
+          passphrase: str | None = None, also: Callable[[Guest], None] = lambda _: None) -> None:
+    """Boots a copy of the disks, less a missing one, and compares what runs with the plan; then plans once more."""
+    document = f"{work}/{plan['layout']}.yaml"
     work = tempfile.mkdtemp(prefix="libcv-stacks-", dir="/dev/shm")
     try:
         left = [i for n, i in enumerate(images) if n != missing]
@@ -143,7 +204,7 @@ def boots(plan: dict, images: list[str], firmware: str, missing: int | None = No
         for image, copy in zip(left, copies):
             subprocess.run(["cp", "--sparse=always", image, copy], check=True)
         what = f"{plan['layout']}, {firmware}" + (f", without disk {missing + 1}" if missing is not None else "")
-        with Guest(copies, memory=1024, firmware=firmware) as g:
+        with Guest([*copies, tools(work, document)], memory=1024, firmware=firmware) as g:
             if passphrase:
                 g.wait(r"Please unlock disk [^:]*: ", 200)
                 g.send(passphrase + "\n")
@@ -151,6 +212,12 @@ def boots(plan: dict, images: list[str], firmware: str, missing: int | None = No
             g.login("root", "cv")
             assert g.command("hostname") == NODE
             check(g, plan, degraded=missing is not None)
+            also(g)
+            if firmware == "secure":
+                state = g.command("od -An -tu1 -j4 /sys/firmware/efi/efivars/SecureBoot-*").strip()
+                assert state == "1", f"Secure Boot is {state}"
+            if missing is None:
+                planned_again(g, sets)
             g.power_off()
             seconds = dict(g.milestones)[rf"{NODE} login: "]
         print(f"ok: {what}: boots in {seconds:.0f} s", flush=True)
@@ -194,7 +261,17 @@ def check(g: Guest, plan: dict, degraded: bool) -> None:
     assert failed == "" or degraded and all("efi" in line for line in failed.splitlines()), failed
 
 
+def planned_again(g: Guest, sets: list[str]) -> None:
+    """The plan made on the running system has nothing to do."""
+    g.command("mkdir -p /run/tools && mount -o ro LABEL=tools /run/tools")
+    g.command(f"/run/tools/cvctl -q -o json layout plan /run/tools/layout.yaml {given(sets, 'vd')} > /run/plan.json", 120)
+    again = json.loads(g.command("cat /run/plan.json"))
+    assert again["steps"] == [] and again["differences"] == [], (again["steps"], again["differences"])
+    g.command("umount /run/tools")
+
+
 def main() -> None:
+    cases = sys.argv[1:] or (["mirror", *ONE_DISK, "data"] if FULL else ["mirror"])
     root = subprocess.check_output([f"{HERE}/../beds/make-root.sh"], text=True).splitlines()[-1]
     with tempfile.TemporaryDirectory(prefix="libcv-stacks-", dir="/dev/shm") as work:
         shutil.copy(CV, f"{work}/cvctl")
@@ -203,25 +280,48 @@ def main() -> None:
         store = [CV, "-q", "--store", f"{work}/store"]
         subprocess.run([*store[:2], "store", "init", f"{work}/store"], check=True)
         subprocess.run([*store, "image", "capture", root, "--name", "debian"], check=True, stdout=subprocess.DEVNULL)
-        plan, images = install(work, "mirror", MIRROR, 2, 2600)
-        combinations: list[tuple[str, int | None]] = [("uefi", None), ("bios", 0)]
-        if FULL:
-            combinations += [("bios", None), ("bios", 1), ("uefi", 0), ("uefi", 1)]
-        # Two guests at once: an emulated machine keeps little more than one processor busy.
-        with ThreadPoolExecutor(2) as pool:
-            for boot in [pool.submit(boots, plan, images, firmware, missing) for firmware, missing in combinations]:
-                boot.result()
-        if not FULL:
-            return
-        for image in images:
-            os.unlink(image)
-        plan, images = install(work, "plain", PLAIN, 1, 2000)
-        boots(plan, images, "uefi")
-        plan, images = install(work, "parts", PARTS, 1, 2000)
-        boots(plan, images, "uefi")
-        boots(plan, images, "bios")
-        plan, images = install(work, "luks", LUKS, 1, 2000)
-        boots(plan, images, "uefi", passphrase=PASSPHRASE)
+        for case in cases:
+            {"mirror": mirror, "data": kept}.get(case, partial(one_disk, case))(work)
+
+
+def mirror(work: str) -> None:
+    images, sets = blank(work, "mirror", {"os": [2600, 2600]})
+    plan = install(work, "mirror", MIRROR, images, sets)
+    combinations: list[tuple[str, int | None]] = [("uefi", None), ("bios", 0)]
+    if FULL:
+        combinations += [("bios", None), ("bios", 1), ("uefi", 0), ("uefi", 1)]
+    # Two guests at once: an emulated machine keeps little more than one processor busy.
+    with ThreadPoolExecutor(2) as pool:
+        for boot in [pool.submit(boots, work, plan, images, sets, firmware, missing) for firmware, missing in combinations]:
+            boot.result()
+    for image in images:
+        os.unlink(image)
+
+
+def one_disk(case: str, work: str) -> None:
+    text, firmwares, passphrase = ONE_DISK[case]
+    images, sets = blank(work, case, {"os": [2000]})
+    plan = install(work, case, text, images, sets)
+    with ThreadPoolExecutor(2) as pool:
+        for boot in [pool.submit(boots, work, plan, images, sets, firmware, passphrase=passphrase) for firmware in firmwares]:
+            boot.result()
+    os.unlink(images[0])
+
+
+def kept(work: str) -> None:
+    """A node with a RAID10 is installed, works, and is installed once more: what it wrote there is there."""
+    images, sets = blank(work, "data", {"os": [2000], "data": [200] * 5})
+    first = install(work, "data", DATA, images, sets)
+    in_guest(work, images, FILL)
+    again = install(work, "data", DATA.replace("size: 120MiB", "size: 130MiB"), images, sets, seed="08" * 16)
+    uuids = [{f["id"]: f["uuid"] for f in plan["filesystems"]} for plan in (first, again)]
+    assert uuids[0]["data"] == uuids[1]["data"] and uuids[0]["root"] != uuids[1]["root"], uuids
+    boots(work, again, images, sets, "uefi", also=content)
+
+
+def content(g: Guest) -> None:
+    said = g.command("cd /data && sha256sum --check --quiet SUMS && wc -l < SUMS; cd /", 120)
+    assert said == "60", said
 
 
 if __name__ == "__main__":

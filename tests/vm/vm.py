@@ -5,14 +5,15 @@ As a module:
     with Guest(disks=["disk.img"], sector=512) as g:
         g.wait(r"login:", 180); g.login("root", "cv"); print(g.command("hostname")); g.power_off()
 As a program:
-    vm.py --disk disk.img [--firmware bios|uefi] [--sector 4096] [--bus nvme] [--until REGEX] [--fail REGEX]
+    vm.py --disk disk.img [--firmware bios|uefi|secure] [--sector 4096] [--bus nvme] [--until REGEX] [--fail REGEX]
           [--login root:cv] [--run COMMAND]... [--power-off] [--limit 240] [--log FILE]
     vm.py --kernel vmlinuz --initrd initrd --until REGEX
 Exit: 0 as expected; 1 the failure text came or a command failed; 2 the guest ended early or could not; 3 time limit.
 
 The console goes to the log while the guest runs. Without --log it is kept in target/test-logs only after a failure. The
 guest ends with its parent, also when that is killed.
-Needs: qemu-system-x86 (uefi: ovmf).  Time: kernel and initrd to userspace 4 s, a disk to its login prompt 30-80 s.
+`secure` is UEFI that starts nothing without a signature of Microsoft's.
+Needs: qemu-system-x86 (uefi, secure: ovmf).  Time: kernel and initrd to userspace 4 s, a disk to its login prompt 30-80 s.
 """
 from __future__ import annotations
 
@@ -40,7 +41,8 @@ MISSED_TIMER = "IO-APIC + timer doesn't work"
 # Rarely an emulated guest hangs in those moments without a word. One that was never heard of for so many seconds, which
 # is ten times what it needs on a loaded machine, is started again, too; one that always hangs fails all the same.
 DUMB, STARTS = 45, 4
-OVMF = ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd")
+OVMF = {"uefi": ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
+        "secure": ("/usr/share/OVMF/OVMF_CODE_4M.secboot.fd", "/usr/share/OVMF/OVMF_VARS_4M.ms.fd")}
 PREFIX = "libcv-vm-"
 
 
@@ -68,11 +70,13 @@ class Guest:
         self.log_path = log or os.path.join(self._dir, "console.log")
         self._log = open(self.log_path, "w", encoding="utf-8", buffering=1)
         command = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", os.environ.get("VM_CPU", CPU),
-                   "-m", str(memory), "-smp", str(cpus), "-M", "q35,hpet=off", "-display", "none", "-nodefaults",
+                   "-m", str(memory), "-smp", str(cpus), "-M", "q35,hpet=off" + (",smm=on" if firmware == "secure" else ""), "-display", "none", "-nodefaults",
                    "-no-reboot", "-serial", "stdio", "-object", "rng-random,id=rng,filename=/dev/urandom",
                    "-device", "virtio-rng-pci,rng=rng"]
-        if firmware == "uefi":
-            command += self._flash()
+        if firmware != "bios":
+            command += self._flash(*OVMF[firmware])
+        if firmware == "secure":
+            command += ["-global", "driver=cfi.pflash01,property=secure,value=on"]
         for i, disk in enumerate(disks):
             command += _disk(i, disk, bus, sector)
         if kernel:
@@ -202,14 +206,14 @@ class Guest:
         self._log.write(text)
         return bool(data)
 
-    def _flash(self) -> list[str]:
+    def _flash(self, code: str, template: str) -> list[str]:
         """UEFI and its variables: a copy, for the guest writes there."""
         variables = os.path.join(self._dir, "vars.fd")
         try:
-            shutil.copy(OVMF[1], variables)
+            shutil.copy(template, variables)
         except FileNotFoundError as e:
-            raise GuestError(2, f"{OVMF[1]} is missing: tests/setup.sh vm") from e
-        return ["-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={OVMF[0]}",
+            raise GuestError(2, f"{template} is missing: tests/setup.sh vm") from e
+        return ["-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={code}",
                 "-drive", f"if=pflash,format=raw,unit=1,file={variables}"]
 
 
@@ -243,7 +247,7 @@ def main() -> int:
     p = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     p.add_argument("--disk", action="append", default=[], help="a raw disk; the first is booted")
     p.add_argument("--sector", type=int, choices=[512, 4096], default=512)
-    p.add_argument("--firmware", choices=["bios", "uefi"], default="bios")
+    p.add_argument("--firmware", choices=["bios", "uefi", "secure"], default="bios")
     p.add_argument("--bus", choices=["virtio", "nvme"], default="virtio")
     p.add_argument("--kernel")
     p.add_argument("--initrd")

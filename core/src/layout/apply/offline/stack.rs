@@ -41,8 +41,12 @@ impl<'p> Stack<'p> {
         if let Some((_, crypt)) = crypts.next() {
             return Err(unsupported(&format!("luks/{} is encrypted", crypt.id)));
         }
-        let arrays = plan.arrays().iter().enumerate().filter(|(i, _)| used(Device::Array(*i)));
-        arrays.into_iter().try_for_each(|(_, array)| members::check(plan, array))?;
+        for (_, array) in plan.arrays().iter().enumerate().filter(|(i, _)| used(Device::Array(*i))) {
+            if array.kept {
+                return Err(unsupported(&format!("raid/{} is kept, and something is made in it", array.id)));
+            }
+            members::check(plan, array)?;
+        }
         for (group, g) in plan.groups().iter().enumerate().filter(|(_, g)| g.kept) {
             let volumes = (0..g.volumes.len()).map(|volume| Device::Volume { group, volume });
             if !g.replaced.is_empty() || volumes.into_iter().any(used) {
