@@ -175,9 +175,9 @@ filesystems: {f: {on: luks/c, type: ext4}}
         plan.apply(confirm=plan.token)
     assert e.value.detail["code"] == "F231"
     for apply in (plan.apply, lambda **how: plan.apply_job(**how).result()):
-        with pytest.raises(cv.Error) as e:      # the next thing that is missing
+        with pytest.raises(cv.Error) as next_one:
             apply(confirm=plan.token, tpm2_device="device:none")
-        assert "recovery" in str(e.value)
+        assert "recovery" in str(next_one.value)     # what is looked at next
     assert disk.read_bytes() == bytes(64 << 20)
 
 
