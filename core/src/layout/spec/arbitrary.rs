@@ -7,11 +7,15 @@
 //! A choice that would not be right (two partitions with `rest`, a level that has too few members) becomes the nearest
 //! one that is, so that shrinking a document leaves it right.
 
+mod disks;
+mod stack;
+
+use self::disks::disks;
+use self::stack::{filesystem, group, luks, partition, raid, volume};
 use super::{
-    Adopt, Attribute, Bitmap, Boot, Count, Degraded, DiskSet, End, Filesystem, Firmware, FsType, Has, Key, Level,
-    Loader, Luks, Match, Metadata, Mirror, Mount, NeverTouch, Nvram, Partition, PartitionKey, PartitionType, Pick,
-    Policy, Preserve, Profile, Raid, Raid10Layout, Ref, Require, Resync, Same, SchemaId, SecureBoot, Side, SizeRange,
-    Spec, Subvolume, Transport, Volume, VolumeGroup, VolumeKind, Wipe,
+    Boot, Count, DiskSet, Filesystem, Firmware, FsType, Level, Loader, Luks, Metadata, Mirror, Mount, NeverTouch,
+    Nvram, Partition, PartitionKey, PartitionType, Policy, Preserve, Profile, Raid, Ref, Resync, SchemaId, SecureBoot,
+    Side, Spec, Volume, VolumeGroup, VolumeKind, Wipe,
 };
 use crate::layout::size::{Base, Percent, Size};
 use crate::units::ByteSize;
@@ -20,7 +24,6 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
-use uuid::Uuid;
 
 const GIB: u64 = 1 << 30;
 const MIB: u64 = 1 << 20;
@@ -313,86 +316,14 @@ fn set() -> impl Strategy<Value = SetChoice> {
     (disks(), vec(part(), 0..5), keep).prop_map(|(disks, parts, keep)| SetChoice { disks, parts, keep })
 }
 
-fn disks() -> impl Strategy<Value = DiskSet> {
-    let count =
-        (1u32..9, option::of(0u32..20), select(vec![1u32, 1, 2, 4])).prop_map(|(min, more, multiple_of)| {
-            match (more, multiple_of) {
-                (Some(0), _) => Count::exactly(min),
-                (None, 4) => Count::exactly(1),
-                (more, n) => Count {
-                    min: min.next_multiple_of(n),
-                    max: more.map(|m| (min + m).next_multiple_of(n)),
-                    multiple_of: n,
-                },
-            }
-        });
-    let pick = select(vec![
-        Pick::Unique,
-        Pick::All,
-        Pick::Smallest,
-        Pick::Largest,
-        Pick::ByPath(End::First),
-        Pick::ByPath(End::Last),
-    ]);
-    let same = proptest::sample::subsequence(Same::WORDS.map(|(_, s)| s).to_vec(), 0..=Same::WORDS.len());
-    let require = (same, option::of(percent())).prop_map(|(same, size_spread)| Require { same, size_spread });
-    let wipe = select(Wipe::WORDS.map(|(_, w)| w).to_vec());
-    let sector = option::of(select(vec![512u32, 4096]));
-    (option::of(rules()), count, pick, require, wipe, any::<bool>(), any::<bool>(), sector).prop_map(
-        |(matching, count, pick, require, wipe, optional, per_disk, sector)| DiskSet {
-            matching,
-            count,
-            pick,
-            exclude: Vec::new(),
-            require,
-            wipe,
-            preserve: Preserve::Never,
-            optional,
-            per_disk,
-            sector,
-        },
-    )
-}
-
-fn rules() -> impl Strategy<Value = Match> {
-    let patterns = || vec("[A-Za-z0-9*?._-]{1,8}", 0..3);
-    let range = (option::of(0u64..5000), option::of(0u64..5000))
-        .prop_map(|(min, more)| SizeRange { min: min.map(size_of), max: more.map(|m| size_of(min.unwrap_or(0) + m)) });
-    let has = (option::of("[a-z*]{1,6}"), any::<u128>()).prop_map(|(label, n)| {
-        let id = Uuid::from_u128(n | 1);
-        let md = id.simple().to_string();
-        Has {
-            fs_uuid: label.is_none().then(|| id.to_string()),
-            md_uuid: Some([&md[..8], &md[8..16], &md[16..24], &md[24..]].join(":")),
-            gpt_guid: Some(id.to_string()),
-            label,
-        }
+fn part() -> impl Strategy<Value = PartChoice> {
+    let volumes = vec((volume(), option::weighted(0.2, luks()), filesystem()), 0..4).prop_map(|list| {
+        list.into_iter().map(|(volume, luks, filesystem)| VolumeChoice { volume, luks, filesystem }).collect::<Vec<_>>()
     });
-    let transport = proptest::sample::subsequence(Transport::WORDS.map(|(_, t)| t).to_vec(), 0..3);
-    let flag = || option::of(any::<bool>());
-    let names = (patterns(), patterns(), patterns(), patterns(), patterns(), patterns(), patterns());
-    let facts = (option::of(1u32..9), option::of(range), flag(), transport, flag(), option::of(has));
-    let leaf = (names, facts).prop_map(|(n, f)| Match {
-        by_id: n.0,
-        by_path: n.1,
-        wwid: n.2,
-        serial: n.3,
-        model: n.4,
-        vendor: n.5,
-        slot: n.6,
-        nsid: f.0,
-        size: f.1,
-        rotational: f.2,
-        transport: f.3,
-        removable: f.4,
-        logical_sector: f.2.map(|r| if r { 512 } else { 4096 }),
-        has: f.5,
-        ..Match::default()
-    });
-    leaf.prop_recursive(2, 8, 3, |inner| {
-        (vec(inner.clone(), 0..3), vec(inner.clone(), 0..3), option::of(inner.clone()), vec(inner, 0..2)).prop_map(
-            |(all, any, not, first_of)| Match { all, any, not: not.map(Box::new), first_of, ..Match::default() },
-        )
+    let group = (group(), volumes);
+    let stack = (option::of(raid()), option::weighted(0.2, luks()), option::of(group));
+    (partition(), stack, filesystem(), any::<bool>()).prop_map(|(partition, (raid, luks, group), filesystem, keep)| {
+        PartChoice { partition, raid, luks, group, filesystem, keep }
     })
 }
 
@@ -416,143 +347,6 @@ fn size(of_disk: bool) -> impl Strategy<Value = Size> {
             Size::Of { base, percent, min: min.map(size_of), max: max.map(size_of) }
         }),
     ]
-}
-
-fn part() -> impl Strategy<Value = PartChoice> {
-    let volumes = vec((volume(), option::weighted(0.2, luks()), filesystem()), 0..4).prop_map(|list| {
-        list.into_iter().map(|(volume, luks, filesystem)| VolumeChoice { volume, luks, filesystem }).collect::<Vec<_>>()
-    });
-    let group = (group(), volumes);
-    let stack = (option::of(raid()), option::weighted(0.2, luks()), option::of(group));
-    (partition(), stack, filesystem(), any::<bool>()).prop_map(|(partition, (raid, luks, group), filesystem, keep)| {
-        PartChoice { partition, raid, luks, group, filesystem, keep }
-    })
-}
-
-fn partition() -> impl Strategy<Value = Partition> {
-    let kinds: Vec<PartitionType> = PartitionType::names()
-        .filter(|n| !matches!(*n, "esp" | "bios-boot"))
-        .chain(["11111111-2222-3333-4444-555555555555"])
-        .map(|n| PartitionType::parse(n).unwrap())
-        .collect();
-    let attrs = proptest::sample::subsequence(Attribute::ALL.to_vec(), 0..4);
-    let places = (option::of(1u64..2000), select(vec![Side::Next, Side::Next, Side::End]), option::of(0u64..300));
-    let rare = (option::of("[a-zäß ]{1,20}"), option::of(1u128..), attrs, option::of(1u64..900), any::<bool>());
-    (option::of(1u32..9), select(kinds), size(true), places, rare).prop_map(
-        |(number, kind, size, (start, at, free), (name, uuid, attrs, min, optional))| Partition {
-            number,
-            kind,
-            size,
-            name,
-            uuid: uuid.map(Uuid::from_u128),
-            attrs,
-            start: start.map(|m| ByteSize::new(m * MIB)),
-            at,
-            leave_free: free.map(|m| ByteSize::new(m * MIB)),
-            optional,
-            min: min.map(|m| ByteSize::new(m * MIB)),
-            preserve: Preserve::Never,
-        },
-    )
-}
-
-fn raid() -> impl Strategy<Value = Raid> {
-    let adopt = (option::of("any:[a-z]{1,9}"), any::<u128>(), any::<bool>()).prop_map(|(name, id, allow)| Adopt {
-        uuid: name.is_none().then(|| Uuid::from_u128(id | 1).to_string()),
-        name,
-        degraded: if allow { Degraded::Allow } else { Degraded::Refuse },
-    });
-    let layout =
-        option::of((select(vec!['n', 'f', 'o']), 2u32..4).prop_map(|(kind, copies)| Raid10Layout { kind, copies }));
-    let sync = select(Resync::WORDS.map(|(_, s)| s).to_vec());
-    let bitmap = option::of(select(vec![Bitmap::Internal, Bitmap::None]));
-    let numbers = (0u32..3, option::of(12u32..30), any::<bool>());
-    (select(Level::ALL.to_vec()), numbers, layout, bitmap, sync, option::of(adopt)).prop_map(
-        |(level, (spares, chunk, old), layout, bitmap, sync, adopt)| Raid {
-            level,
-            members: Vec::new(),
-            spares: if level.is_redundant() { spares } else { 0 },
-            metadata: if old { Metadata::V1_0 } else { Metadata::V1_2 },
-            layout: layout.filter(|_| level == Level::Raid10),
-            chunk: chunk.filter(|_| level.is_striped()).map(|n| ByteSize::new(1 << n)),
-            bitmap: bitmap.filter(|b| level.is_redundant() || *b == Bitmap::None),
-            sync: match sync {
-                _ if !level.is_redundant() => Resync::Background,
-                Resync::AssumeClean if level.has_parity() => Resync::Zero,
-                other => other,
-            },
-            name: None,
-            adopt,
-            preserve: Preserve::Never,
-        },
-    )
-}
-
-fn luks() -> impl Strategy<Value = Luks> {
-    let tpm = option::of(vec(0u32..24, 0..4)).prop_map(|p| p.map(|pcrs| Key::Tpm2 { pcrs }));
-    let options = proptest::sample::subsequence(vec!["discard".to_owned(), "nofail".into(), "tries=3".into()], 0..=3);
-    ("[a-z/]{1,12}", tpm, options, option::of("[a-z]{1,40}")).prop_map(|(name, tpm, options, label)| Luks {
-        on: nowhere(),
-        version: 2,
-        keys: [Key::Secret(format!("ref:{name}"))].into_iter().chain(tpm).collect(),
-        options,
-        label,
-        preserve: Preserve::Never,
-    })
-}
-
-fn group() -> impl Strategy<Value = VolumeGroup> {
-    (0u32..8, option::of(1u32..40)).prop_map(|(extent, reserve)| VolumeGroup {
-        pvs: Vec::new(),
-        extent: ByteSize::new(MIB << extent),
-        reserve: reserve.and_then(Percent::new),
-        lvs: IndexMap::new(),
-        preserve: Preserve::Never,
-    })
-}
-
-fn volume() -> impl Strategy<Value = Volume> {
-    let plain = (any::<bool>(), size(false), option::of(1u64..64), any::<bool>());
-    plain.prop_map(|(pool, size, chunk, optional)| {
-        let kind = if pool { VolumeKind::ThinPool } else { VolumeKind::Linear };
-        Volume {
-            size: Some(size),
-            stripes: (!pool && optional).then_some(1),
-            chunk: chunk.filter(|_| pool).map(|n| ByteSize::new(n << 16)),
-            optional,
-            ..plain_volume(kind)
-        }
-    })
-}
-
-fn filesystem() -> impl Strategy<Value = Filesystem> {
-    let options = proptest::sample::subsequence(vec!["noatime".to_owned(), "nofail".into(), "nodev".into()], 0..=3);
-    let mount = option::of(options.prop_map(|options| Mount { at: String::new(), options }));
-    let profile = select(Profile::WORDS.map(|(_, p)| p).to_vec());
-    (select(FsType::ALL.to_vec()), option::of("[A-Z]{1,11}"), mount, profile, 0usize..3).prop_map(
-        |(kind, label, mount, profile, subvolumes)| {
-            let profile = match (kind, profile) {
-                (FsType::Vfat | FsType::Swap, _) => Profile::Auto,
-                (FsType::Btrfs, p) if p != Profile::Default => Profile::Auto,
-                (_, p) => p,
-            };
-            let subvolume = |i| (format!("@{}/x", 9 - i), Subvolume { mount: mount.clone() });
-            let subvolumes = if kind == FsType::Btrfs { subvolumes } else { 0 };
-            let mkfs: &[&str] = match kind {
-                FsType::Xfs => &["-i", "maxpct=5"],
-                FsType::Ext4 => &["-m", "0"],
-                FsType::Vfat | FsType::Btrfs | FsType::Swap => &[],
-            };
-            Filesystem {
-                label,
-                mkfs: mkfs.iter().map(|w| (*w).to_owned()).collect(),
-                profile,
-                subvolumes: (0..subvolumes).map(subvolume).collect(),
-                mount: mount.clone().filter(|_| kind != FsType::Swap),
-                ..plain_filesystem(kind, nowhere())
-            }
-        },
-    )
 }
 
 fn boot() -> impl Strategy<Value = Boot> {
