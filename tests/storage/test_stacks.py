@@ -17,8 +17,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from typing import Any, NamedTuple
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Callable, Iterable, NamedTuple, TypeVar
 
+T = TypeVar("T")
 HERE = os.path.dirname(os.path.abspath(__file__))
 MIB = 1 << 20
 
@@ -379,22 +381,36 @@ def main() -> None:
         sys.exit(77)
     full = os.environ.get("FULL") == "1"
     chosen = [cases[a] for a in args] or [*(c for c in CASES if full or not c.full), *map(generated, range(GENERATED[full]))]
-    for case in chosen:
-        work = tempfile.mkdtemp(prefix="libcv-stacks.", dir="/dev/shm")
-        try:
-            shutil.copy(os.environ["CVCTL"], f"{work}/cvctl")
-            with open(f"{work}/layout.yaml", "w", encoding="utf-8") as f:
-                f.write(document(case))
-            for n in range(case.disks):
-                with open(f"{work}/{n}.img", "wb") as f:
-                    f.truncate(case.size * MIB)
-            guest(work, case, "apply")
-            guest(work, case, "check")
-            compare(work, case)
-            print(f"ok: {case.name}", flush=True)
-        finally:
-            shutil.rmtree(work)
+    in_turn(chosen, one)
     print("PASS")
+
+
+def one(case: Case) -> None:
+    work = tempfile.mkdtemp(prefix="libcv-stacks.", dir="/dev/shm")
+    try:
+        shutil.copy(os.environ["CVCTL"], f"{work}/cvctl")
+        with open(f"{work}/layout.yaml", "w", encoding="utf-8") as f:
+            f.write(document(case))
+        for n in range(case.disks):
+            with open(f"{work}/{n}.img", "wb") as f:
+                f.truncate(case.size * MIB)
+        guest(work, case, "apply")
+        guest(work, case, "check")
+        compare(work, case)
+        print(f"ok: {case.name}", flush=True)
+    finally:
+        shutil.rmtree(work)
+
+
+def in_turn(cases: Iterable[T], one: Callable[[T], None]) -> None:
+    """Each case, as many at once as there are processors: a guest has one. The first that fails is told."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for done in [pool.submit(one, case) for case in cases]:
+            try:
+                done.result()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
 
 
 if __name__ == "__main__":
