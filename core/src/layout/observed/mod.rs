@@ -11,13 +11,16 @@
 //! no program is asked. What stands on an array, an encrypted device or a volume is read through the kernel where that
 //! is running, and through the geometry otherwise; what is encrypted and closed stays unknown.
 
+mod geometry;
+mod given;
 mod kernel;
 mod look;
 mod names;
 mod source;
 mod system;
 
-pub use look::Given;
+pub use given::Given;
+pub(in crate::layout) use source::Source;
 pub use system::{CryptLine, FstabLine, Mounted, System};
 
 use super::inventory;
