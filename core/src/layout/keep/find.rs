@@ -373,7 +373,8 @@ impl<'a> Finder<'a> {
         let is = |node: &Node| self.observed.filesystem_on(*node).is_some();
         if there.is_empty() || !there.iter().any(is) {
             // What is known by its UUID need not be seen.
-            let known = self.spec.filesystems[name].uuid.is_some();
+            let wanted = &self.spec.filesystems[name];
+            let known = wanted.uuid.is_some() && wanted.subvolumes.is_empty();
             let closed = matches!(there[..], [Node::Crypt(i)] if self.observed.crypts[i].open.is_none());
             if closed && known {
                 self.kept.filesystems.insert(name.to_owned(), there);

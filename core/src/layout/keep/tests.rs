@@ -5,6 +5,7 @@ use crate::layout::observed::{Filesystem, Observed};
 use crate::layout::ondisk::md;
 use crate::layout::spec::PartitionType;
 use crate::layout::{Disks, Layout, Plan, PlanOptions, unchanged};
+use std::collections::BTreeSet;
 
 const DOCUMENT: &str = r#"
 schema: cv.layout/v1
@@ -261,7 +262,13 @@ fn what_lies_where_nothing_stays_is_not_made_anew() {
     let moved = |what: &'static str| {
         move |o: &mut Observed| {
             o.disks[1..].iter_mut().for_each(|d| d.table = None);
-            let home = Filesystem { on: os, kind: what.into(), label: Some("home".into()), uuid: None };
+            let home = Filesystem {
+                on: os,
+                kind: what.into(),
+                label: Some("home".into()),
+                uuid: None,
+                subvolumes: Ok(BTreeSet::new()),
+            };
             let mut crypts = std::mem::take(&mut o.crypts);
             crypts[0].on = os;
             let disks = std::mem::take(&mut o.disks);
@@ -290,4 +297,29 @@ fn what_lies_where_nothing_stays_is_not_made_anew() {
         o.filesystems.push(copy);
     };
     assert!(codes(DOCUMENT, copied).is_empty());
+}
+
+#[test]
+fn subvolumes_that_the_document_has_are_there() {
+    let text = DOCUMENT.replace(
+        "old: {on: lvm/v/old, type: ext4, label: old, mount: {at: /old}",
+        "old: {on: lvm/v/old, type: btrfs, label: old, subvolumes: {a: {mount: {at: /old}}, b: {}}",
+    );
+    let text = text.replace("old: {size: 100MiB", "old: {size: 128MiB");
+    let is = |subvolumes: Result<&[&str], &str>| {
+        let subvolumes =
+            subvolumes.map(|s| s.iter().map(|&s| s.to_owned()).collect::<BTreeSet<_>>()).map_err(str::to_owned);
+        codes(&text, |o| {
+            o.groups[0].volumes.iter_mut().find(|v| v.name == "old").unwrap().extents = 32;
+            let old = o.filesystems.iter_mut().find(|f| f.label.as_deref() == Some("old")).unwrap();
+            (old.kind, old.subvolumes) = ("btrfs".into(), subvolumes);
+        })
+    };
+    // Others stay in it.
+    assert!(is(Ok(&["a", "b", "c"])).is_empty());
+    let found = is(Ok(&["a"]));
+    assert_eq!((found.len(), found[0].0, found[0].1.as_str()), (1, "F227", "filesystems.old"), "{found:?}");
+    assert!(found[0].2.ends_with("has no subvolume b"), "{found:?}");
+    let found = is(Err("it has several devices"));
+    assert_eq!((found.len(), found[0].0), (1, "F228"), "{found:?}");
 }

@@ -18,12 +18,12 @@ use crate::error::Result;
 use crate::layout::inventory::Inventory;
 use crate::layout::ondisk::lvm::text::{self, Mapping};
 use crate::layout::ondisk::lvm::{self, Metadata};
-use crate::layout::ondisk::{luks, md};
+use crate::layout::ondisk::{btrfs, luks, md};
 use crate::layout::place::Place;
 use crate::layout::spec::{FsType, PartitionType, VolumeKind};
 use crate::layout::{gpt, signature};
 use crate::sys::sysfs::{DeviceNumber, Kernel};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
@@ -207,7 +207,12 @@ impl<'k> Looker<'k> {
         }
         if let Some(first) = found.into_iter().next() {
             let kind = first.kind.to_owned();
-            self.found.filesystems.push(Filesystem { on: node, kind, label: first.label, uuid: first.uuid });
+            let subvolumes = match first.kind {
+                "btrfs" => btrfs::subvolumes(&Place::whole(&**source))?,
+                _ => Ok(BTreeSet::new()),
+            };
+            let (label, uuid) = (first.label, first.uuid);
+            self.found.filesystems.push(Filesystem { on: node, kind, label, uuid, subvolumes });
         }
         Ok(())
     }

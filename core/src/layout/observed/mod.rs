@@ -28,6 +28,7 @@ use super::ondisk::{luks, md};
 use super::spec::{PartitionType, VolumeKind};
 use super::stack;
 use crate::sys::sysfs::DeviceNumber;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use uuid::Uuid;
 
@@ -276,6 +277,8 @@ pub struct Filesystem {
     pub label: Option<String>,
     /// Its UUID; of vfat the volume id.
     pub uuid: Option<String>,
+    /// Of btrfs: the paths of its subvolumes, or why they cannot be told.
+    pub subvolumes: Result<BTreeSet<String>, String>,
 }
 
 /// Something that this model does not hold.
