@@ -105,7 +105,7 @@ impl Plan {
             }
         }
         if self.filesystems.iter().any(|f| !f.kept && f.has_features()) {
-            let _ = writeln!(out, "      (features that a program of the machine does not know are not said to it)");
+            let _ = writeln!(out, "      (features that the mkfs of the machine does not know are left out)");
         }
     }
 

@@ -374,11 +374,12 @@ fn a_disk_with_something_kept_is_not_for_another_set() {
 partitions:
   os/root: {type: root, size: rest}
   data/m: {type: linux, size: 10GiB, preserve: if-exists}
-  data/c: {type: luks, size: 10GiB, preserve: if-exists}
   data/l: {type: linux-lvm, size: 10GiB, preserve: if-exists}
-luks: {c: {on: data/c, keys: [{secret: \"ref:k\"}], label: SAFE, preserve: if-exists}}
 lvm: {vg: {pvs: [data/l], preserve: if-exists, lvs: {x: {size: 1GiB, preserve: if-exists}}}}
 ";
+    // Something encrypted lies on one disk.
+    let safe = text.replace("{min: 1, max: 2}", "1").replace("type: linux, size: 10GiB", "type: luks, size: 10GiB")
+        + "luks: {c: {on: data/m, keys: [{secret: \"ref:k\"}], label: SAFE, preserve: if-exists}}\n";
     let select = |text: &str, named: &[Named], disks: &[(&str, &str, u64, Value)]| {
         let (l, m) = (layout(text), machine(disks));
         let keeps = Keep::of(l.spec(), &libcv::layout::stack::Stack::of(l.spec()).unwrap());
@@ -386,20 +387,20 @@ lvm: {vg: {pvs: [data/l], preserve: if-exists, lvs: {x: {size: 1GiB, preserve: i
     };
     let mark = |kind: &str, label: &str| Some(json!({"kind": kind, "start": 1 << 20, "length": 1, "label": label}));
     let first = |what: Value| vec![("sda", "sas", 500, what), ("sdb", "sas", 800, plain())];
-    for what in [
-        carrying(Some(("m", LINUX)), None),
-        carrying(None, mark("crypto_LUKS", "SAFE")),
-        carrying(None, mark("LVM2_member", "vg")),
+    for (text, what) in [
+        (text, carrying(Some(("m", LINUX)), None)),
+        (&safe, carrying(None, mark("crypto_LUKS", "SAFE"))),
+        (text, carrying(None, mark("LVM2_member", "vg"))),
     ] {
         assert_eq!(select(text, &[], &first(what)).unwrap(), ["os: sdb", "data: sda"]);
     }
     // Another type, another name, another group; and a label that is the name of a group.
-    for what in [
-        carrying(Some(("m", "a19d880f-05fc-4d3b-a006-743f0f84911e")), None),
-        carrying(Some(("n", LINUX)), None),
-        carrying(None, mark("LVM2_member", "vg2")),
-        carrying(None, mark("LVM2_member", "SAFE")),
-        carrying(None, mark("ext4", "vg")),
+    for (text, what) in [
+        (text, carrying(Some(("m", "a19d880f-05fc-4d3b-a006-743f0f84911e")), None)),
+        (text, carrying(Some(("n", LINUX)), None)),
+        (text, carrying(None, mark("LVM2_member", "vg2"))),
+        (&safe, carrying(None, mark("LVM2_member", "SAFE"))),
+        (text, carrying(None, mark("ext4", "vg"))),
     ] {
         assert_eq!(select(text, &[], &first(what)).unwrap(), ["os: sda", "data: sdb"]);
     }

@@ -100,6 +100,9 @@ impl From<Why> for Failure {
     }
 }
 
+/// What gets the items of a tree.
+type Show<'s> = dyn FnMut(Key, &[u8]) -> Result<(), Why> + 's;
+
 /// A tree: the address of its topmost block, and the level of that.
 type Tree = (u64, u8);
 
@@ -180,12 +183,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Shows the items of a tree whose keys are in the range.
-    fn walk(
-        &mut self,
-        tree: Tree,
-        keys: std::ops::RangeInclusive<Key>,
-        show: &mut dyn FnMut(Key, &[u8]) -> Result<(), Why>,
-    ) -> Result<(), Failure> {
+    fn walk(&mut self, tree: Tree, keys: std::ops::RangeInclusive<Key>, show: &mut Show<'_>) -> Result<(), Failure> {
         if tree.1 >= LEVEL_LIMIT {
             return Err("a tree is too high".into());
         }
