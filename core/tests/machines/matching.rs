@@ -389,7 +389,7 @@ lvm: {vg: {pvs: [data/l], preserve: if-exists, lvs: {x: {size: 1GiB, preserve: i
     let first = |what: Value| vec![("sda", "sas", 500, what), ("sdb", "sas", 800, plain())];
     for (text, what) in [
         (text, carrying(Some(("m", LINUX)), None)),
-        (&safe, carrying(None, mark("crypto_LUKS", "SAFE"))),
+        (safe.as_str(), carrying(None, mark("crypto_LUKS", "SAFE"))),
         (text, carrying(None, mark("LVM2_member", "vg"))),
     ] {
         assert_eq!(select(text, &[], &first(what)).unwrap(), ["os: sdb", "data: sda"]);
@@ -399,7 +399,7 @@ lvm: {vg: {pvs: [data/l], preserve: if-exists, lvs: {x: {size: 1GiB, preserve: i
         (text, carrying(Some(("m", "a19d880f-05fc-4d3b-a006-743f0f84911e")), None)),
         (text, carrying(Some(("n", LINUX)), None)),
         (text, carrying(None, mark("LVM2_member", "vg2"))),
-        (&safe, carrying(None, mark("LVM2_member", "SAFE"))),
+        (safe.as_str(), carrying(None, mark("LVM2_member", "SAFE"))),
         (text, carrying(None, mark("ext4", "vg"))),
     ] {
         assert_eq!(select(text, &[], &first(what)).unwrap(), ["os: sda", "data: sdb"]);
