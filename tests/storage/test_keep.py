@@ -5,6 +5,7 @@ Each case is a line of CASES: a layout is applied, files are written into what i
 machine has it, and the layout is applied once more with one change beside what is kept. Then every kept device, and every
 byte of the kept partitions that nobody but the kernel may write, is what it was; identities stay; a third plan is empty.
 CLASHES are layouts that must be refused before a byte is written; HELD is about disks that somebody else's arrays hold.
+The others are about what changes between plan and application, what lies on other disks, and what is not the layout's.
 Needs: root, tests/beds/uml.sh, CVCTL.    Time: one guest a case, 4 to 8 s.
 """
 from __future__ import annotations
@@ -59,6 +60,8 @@ CASES = [
          "lvm: {v: {pvs: [d/l], preserve: if-exists, lvs: {p: {kind: thin-pool, size: 100MiB, preserve: if-exists}, "
          "t: {kind: thin, pool: p, virtual-size: 500MiB, preserve: if-exists}, n: {size: 40MiB}}}}",
          "r: {on: lvm/v/n, type: ext4, label: ONE}, " + K % ("lvm/v/t", "ext4"), ["lvm/v/t"], full=True),
+    Case("btrfs", 1, X + "\n  d/data: {type: linux, size: 150MiB, preserve: if-exists}", "",
+         "k: {on: d/data, type: btrfs, label: KEPT, preserve: if-exists, subvolumes: {home: {mount: {at: /k}}, a/b: {}, a: {}}}", ["d/data"]),
     Case("new-inside", 2, M, "raid: {a: {level: 1, members: [d/m], preserve: if-exists}}",
          "y: {on: raid/a, type: ext4, label: ONE}", [], full=True),
 ]
@@ -310,7 +313,155 @@ def held(_: Case | None) -> None:
     expect("what is there in the end", plan("/run/signatures.yaml", given(3))["steps"], [])
 
 
-OTHERS: dict[str, tuple[int, Callable[[Case | None], None]]] = {"clash": (2, clash), "held": (3, held)}
+# What somebody does between the plan and its application, what lies elsewhere, what others have.
+
+
+def written(name: str, text: str) -> str:
+    with open(f"/run/{name}.yaml", "w", encoding="utf-8") as f:
+        f.write(text)
+    return f"/run/{name}.yaml"
+
+
+def fails(code: str, *words: str) -> None:
+    """An application that is refused."""
+    done = subprocess.run([*CALL, "apply", *words], capture_output=True, check=False)
+    expect("whether it is refused", done.returncode != 0, True)
+    error = json.loads(done.stderr.splitlines()[-1])["error"]
+    expect(f"{error}", error["detail"].get("code"), code)
+
+
+SWAP = ("schema: cv.layout/v1\nname: swap\ndisks: {d: {preserve: if-exists}}\npartitions:\n  d/x: {type: linux, size: 50MiB}\n"
+        "  d/l: {type: linux-lvm, size: 300MiB, preserve: if-exists}\n"
+        "lvm: {v: {pvs: [d/l], preserve: if-exists, lvs: {data: {size: 80MiB, preserve: if-exists}, root: {size: 80MiB}}}}\n"
+        "filesystems: {x: {on: d/x, type: ext4, label: ONE}, r: {on: lvm/v/root, type: ext4, label: ONE}, "
+        "k: {on: lvm/v/data, type: ext4, label: KEPT, preserve: if-exists}}\n")
+
+
+def swapped(_: Case | None) -> None:
+    """A volume that is not the one of the plan is not removed, although it has its name."""
+    def uuid() -> str:
+        return run("lvs", "--noheadings", "-o", "lv_uuid", "v/root").strip()
+
+    where = given(1)
+    apply(written("one", SWAP), where)
+    run("vgchange", "-qq", "-ay", "v")
+    two = written("two", SWAP.replace("ONE", "TWO"))
+    token = plan(two, where)["token"]
+    run("bash", "-c", "lvremove -qq -y v/root; lvcreate -qq -y -Wn -Zn -n root -L 80M v")
+    other = uuid()
+    fails("A400", two, *where, "--confirm", token)
+    expect("the volume of before", uuid(), other)
+    # Later still: when the plan was looked at once more, and what ran is being stopped.
+    run("mount", "-t", "tmpfs", "none", "/usr/local/sbin")
+    with open("/usr/local/sbin/dmsetup", "w", encoding="utf-8") as f:
+        f.write("#!/bin/sh\n/usr/sbin/dmsetup \"$@\" || [ -e /run/swapped ] || exit 1\n[ -e /run/swapped ] && exit 0\n: > /run/swapped\n"
+                "vgchange -qq -an v\nlvremove -qq -y v/root\nlvcreate -qq -y -an -Wn -Zn -n root -L 80M v\n")
+    os.chmod("/usr/local/sbin/dmsetup", 0o755)
+    fails("A401", two, *where, "--yes")
+    run("umount", "/usr/local/sbin")
+    expect("whether it was swapped", os.path.exists("/run/swapped") and uuid() != other, True)
+    apply(two, where)
+    run("vgchange", "-qq", "-ay", "v")
+    expect("what is made in the end", run("blkid", "-o", "value", "-s", "LABEL", "/dev/v/root").strip(), "TWO")
+
+
+SAFE = ("schema: cv.layout/v1\nname: safe\ndisks: {d: {preserve: if-exists}}\npartitions:\n  d/x: {type: linux, size: 60MiB}\n"
+        "  d/c: {type: luks, size: 200MiB, preserve: if-exists}\n"
+        'luks: {c: {on: d/c, keys: [{secret: "ref:k/one"}, {tpm2: {pcrs: [7]}}], preserve: if-exists}}\n'
+        "filesystems: {x: {on: d/x, type: ext4, label: ONE}, f: {on: luks/c, type: ext4, label: ONE}}\n")
+
+
+def secret(_: Case | None) -> None:
+    """A secret that opens nothing is told before the first write; and what is kept needs no TPM."""
+    plain = SAFE.replace(", {tpm2: {pcrs: [7]}}", "")
+    made = apply(written("one", plain), given(1))
+    run("cryptsetup", "close", made["encrypted"][0]["name"])
+    two = written("two", SAFE.replace("ONE", "TWO"))
+    with open("/run/wrong", "wb") as f:
+        f.write(b"wrong")
+    os.sync()
+    before = digest(disks(1)[0])
+    fails("F236", two, *given(1), "--yes", "--secret", "k/one=/run/wrong")
+    expect("the disk", digest(disks(1)[0]), before)
+    apply(two, given(1))
+
+
+AWAY = ("schema: cv.layout/v1\nname: away\ndisks: {o: {}, d: {preserve: if-exists}}\npartitions:\n  o/os: {type: linux, size: rest}\n"
+        "  d/data: {type: linux, size: 100MiB, preserve: if-exists}\n"
+        "filesystems: {n: {on: o/os, type: ext4}, k: {on: d/data, type: ext4, label: KEPT, preserve: if-exists}}\n")
+
+
+def elsewhere(_: Case | None) -> None:
+    """Disks that changed places are not installed over, and neither is a part of a group that nobody started."""
+    away = written("away", AWAY)
+    apply(away, [*given(1, "o"), *given(1, "d", 1)])
+    refused(away, [*given(1, "o", 1), *given(1, "d")], "F227")
+    for disk in disks(2):
+        run("wipefs", "-qa", disk)
+    run("vgcreate", "-qq", "old", *disks(2))
+    run("lvcreate", "-qq", "-y", "-Wn", "-n", "x", "-L", "60M", "old")
+    run("vgchange", "-qq", "-an", "old")
+    refused(written("half", WIPE % (1, "signatures")), given(1), "F229")
+    plan(written("all", WIPE % (1, "all")), given(1))
+    plan(written("both", WIPE % (2, "signatures")), given(2))
+    # One of its parts is in an array.
+    for disk in disks(2):
+        run("wipefs", "-qa", disk)
+    run("mdadm", "--create", "/dev/md7", "--run", "--force", "--level=1", "--raid-devices=1", disks(1)[0])
+    run("vgcreate", "-qq", "old", "/dev/md7", disks(2)[1])
+    run("vgchange", "-qq", "-an", "old")
+    run("mdadm", "--stop", "/dev/md7")
+    for own in (0, 1):
+        error = refused("/run/half.yaml", given(1, first=own), "F229")
+        expect("what is said", 'the volume group \\"old\\"' in json.dumps(error), True)
+
+
+def strangers(_: Case | None) -> None:
+    """An array of others beside what is kept is stopped, which the plan says, and is what it was."""
+    where = given(1)
+    text = SWAP.replace("d/l: {type: linux-lvm", "d/l: {type: linux-lvm, number: 2")
+    apply(written("one", text), where)
+    run("vgchange", "-qq", "-an", "v")
+    run("sfdisk", "-q", "--append", disks(1)[0], data=b"start=420MiB, size=20MiB, name=other\n")
+    run("mdadm", "--create", "/dev/md9", "--run", "--force", "--level=1", "--raid-devices=1", f"{disks(1)[0]}3")
+    run("mkfs.ext4", "-q", "/dev/md9")
+    os.sync()
+    before = digest("/dev/md9")
+    made = plan(written("two", text.replace("ONE", "TWO")), where)
+    expect(f"the warnings {made['warnings']}", [w["code"] for w in made["warnings"]], ["F235", "F237"])
+    expect("who is stopped", "md9" in made["warnings"][1]["message"], True)
+    apply("/run/two.yaml", where)
+    run("mdadm", "--assemble", "/dev/md9", f"{disks(1)[0]}3", "--run")
+    expect("the array of others", digest("/dev/md9"), before)
+
+
+TREE = ("schema: cv.layout/v1\nname: tree\ndisks: {d: {preserve: if-exists}}\npartitions:\n  d/x: {type: linux, size: 60MiB}\n"
+        "  d/data: {type: linux, size: 200MiB, preserve: if-exists}\n"
+        "filesystems: {x: {on: d/x, type: ext4, label: ONE}, k: {on: d/data, type: btrfs, label: KEPT, preserve: if-exists, "
+        "subvolumes: {home: {mount: {at: /k}}%s}}}\n")
+
+
+def subvolumes(_: Case | None) -> None:
+    """Subvolumes of what is kept are compared, wherever they lie."""
+    where = given(1)
+    apply(written("one", TREE % ""), where)
+    refused(written("more", TREE % ", srv: {}"), where, "F227")
+    os.makedirs("/run/m")
+    run("mount", run("blkid", "-o", "device", "-t", "LABEL=KEPT").split()[0], "/run/m")
+    os.makedirs("/run/m/home/d/e")
+    for path in ("srv", "home/d/e/inner"):
+        run("btrfs", "-q", "subvolume", "create", f"/run/m/{path}")
+    for n in range(400):    # more than fits into one block of the tree
+        os.makedirs(f"/run/m/home/d/{n:04}" + "x" * 200)
+    run("umount", "/run/m")
+    made = apply(written("two", TREE.replace("ONE", "TWO") % ", srv: {}, home/d/e/inner: {mount: {at: /i}}"), where)
+    expect("whether it is kept", made["filesystems"][1]["kept"], True)
+
+
+OTHERS: dict[str, tuple[int, Callable[[Case | None], None]]] = {
+    "clash": (2, clash), "held": (3, held), "swapped": (1, swapped), "secret": (1, secret), "elsewhere": (2, elsewhere),
+    "strangers": (1, strangers), "subvolumes": (1, subvolumes),
+}
 
 
 def guest(work: str, name: str, count: int) -> None:

@@ -193,6 +193,12 @@ pub enum Layer {
 }
 
 impl PlannedFilesystem {
+    /// Whether the program that makes it is told features, of those that it knows.
+    #[must_use]
+    pub fn has_features(&self) -> bool {
+        self.readers.is_some_and(|r| r.arguments(self.kind, &self.arguments, None) != self.arguments)
+    }
+
     /// Everywhere it is made, with the UUID that it has there.
     pub fn places(&self) -> impl Iterator<Item = (Device, &str)> {
         let mirrors = self.mirrors.iter().map(|(device, uuid)| (*device, uuid.as_str()));
@@ -346,7 +352,7 @@ impl Plan {
         }
         // Also what goes inside of what is kept, which the fingerprints of disks do not cover.
         let lost: Vec<&String> = self.steps.iter().flat_map(|s| &s.lost).collect();
-        let replaced: Vec<&String> = self.groups.iter().flat_map(|g| &g.replaced).collect();
+        let replaced: Vec<_> = self.groups.iter().flat_map(|g| &g.replaced).collect();
         if !replaced.is_empty() {
             described["lost"] = json!([lost, replaced]);
         }

@@ -104,6 +104,9 @@ impl Plan {
                 let _ = writeln!(out, "        {}", command.iter().map(|w| quoted(w)).collect::<Vec<_>>().join(" "));
             }
         }
+        if self.filesystems.iter().any(|f| !f.kept && f.has_features()) {
+            let _ = writeln!(out, "      (features that the mkfs of the machine does not know are left out)");
+        }
     }
 
     /// What is made out of partitions, from the ground up.
@@ -120,11 +123,14 @@ impl Plan {
         };
         for layer in &self.layers {
             match *layer {
-                Layer::Array(i) => row(Device::Array(i), format!("RAID{}", self.arrays[i].level)),
-                Layer::Crypt(i) => row(Device::Crypt(i), "LUKS2".to_owned()),
+                Layer::Array(i) => {
+                    let a = &self.arrays[i];
+                    row(Device::Array(i), format!("RAID{}{}", a.level, kept(a.kept)));
+                }
+                Layer::Crypt(i) => row(Device::Crypt(i), format!("LUKS2{}", kept(self.crypts[i].kept))),
                 Layer::Group(group) => {
                     for (volume, v) in self.groups[group].volumes.iter().enumerate() {
-                        row(Device::Volume { group, volume }, v.kind.name().to_owned());
+                        row(Device::Volume { group, volume }, format!("{}{}", v.kind.name(), kept(v.kept)));
                     }
                 }
             }
@@ -145,12 +151,14 @@ impl Plan {
                 None => m.mount.at.clone(),
             };
             let at = fs.mounts().filter(|_| !mirror).map(place).collect::<Vec<_>>().join(", ");
-            return [if mirror { format!("{content}, a copy") } else { content }, at];
+            let content = if mirror { format!("{content}, a copy") } else { content };
+            return [content + kept(fs.kept), at];
         }
-        let array = self.arrays.iter().find(|a| a.members.contains(&device)).map(|a| format!("raid/{}", a.id));
-        let crypt = self.crypts.iter().find(|c| c.on == device).map(|c| format!("luks/{}", c.id));
-        let group =
-            self.groups.iter().find(|g| g.pvs.iter().any(|(d, _)| *d == device)).map(|g| format!("lvm/{}", g.name));
+        let array = self.arrays.iter().find(|a| a.members.contains(&device));
+        let array = array.map(|a| format!("raid/{}{}", a.id, kept(a.kept)));
+        let crypt = self.crypts.iter().find(|c| c.on == device).map(|c| format!("luks/{}{}", c.id, kept(c.kept)));
+        let group = self.groups.iter().find(|g| g.pvs.iter().any(|(d, _)| *d == device));
+        let group = group.map(|g| format!("lvm/{}{}", g.name, kept(g.kept)));
         [array.or(crypt).or(group).unwrap_or_default(), String::new()]
     }
 
@@ -288,6 +296,11 @@ impl Plan {
             "volumes": g.volumes.iter().map(volume).collect::<Vec<_>>(),
         })
     }
+}
+
+/// What is said of something that stays.
+fn kept(is: bool) -> &'static str {
+    if is { ", kept" } else { "" }
 }
 
 fn indented(out: &mut String, indent: &str, lines: &[String]) {

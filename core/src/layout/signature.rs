@@ -30,6 +30,8 @@ pub struct Signature {
     pub label: Option<String>,
     /// Its UUID as text; of vfat the volume id.
     pub uuid: Option<String>,
+    /// Of a physical volume of LVM, whose label is the name of its group: the UUID of that.
+    pub group: Option<String>,
     /// Where in its place the magic number stands.
     pub offset: u64,
     /// Where else it stands: copies that are used when the first is gone.

@@ -24,6 +24,8 @@ use std::fmt;
 pub struct Held {
     /// The kernel's name, such as `md127` or `dm-3`.
     pub kernel: String,
+    /// Its number.
+    pub number: DeviceNumber,
     /// What it is to the program that stops it.
     pub kind: Kind,
 }
@@ -108,6 +110,20 @@ pub fn order(kernel: &Kernel, disks: &[DeviceNumber]) -> Result<Vec<Held>, Strin
     built.map(|device| held(kernel, device, &seen)).collect()
 }
 
+/// The disks and partitions that a device stands on, over whatever lies between.
+#[must_use]
+pub fn foundation(kernel: &Kernel, device: DeviceNumber) -> BTreeSet<DeviceNumber> {
+    let (mut lowest, mut seen, mut todo) = (BTreeSet::new(), BTreeSet::new(), vec![device]);
+    while let Some(device) = todo.pop() {
+        let below = kernel.slaves(device);
+        if below.is_empty() {
+            lowest.insert(device);
+        }
+        todo.extend(below.into_iter().filter(|b| seen.insert(*b)));
+    }
+    lowest
+}
+
 fn held(kernel: &Kernel, device: DeviceNumber, ours: &BTreeSet<DeviceNumber>) -> Result<Held, String> {
     let name = kernel.name(device).unwrap_or_else(|| device.to_string());
     if let Some(other) = kernel.slaves(device).into_iter().find(|s| !ours.contains(s)) {
@@ -116,11 +132,11 @@ fn held(kernel: &Kernel, device: DeviceNumber, ours: &BTreeSet<DeviceNumber>) ->
     }
     let text = |attribute: &str| kernel.attribute(device, attribute);
     if text("md/level").is_some() {
-        return Ok(Held { kernel: name, kind: Kind::Array });
+        return Ok(Held { kernel: name, number: device, kind: Kind::Array });
     }
     let uuid = text("dm/uuid").unwrap_or_default();
     match text("dm/name").filter(|_| uuid.starts_with("LVM-") || uuid.starts_with("CRYPT-")) {
-        Some(mapped) => Ok(Held { kernel: name, kind: Kind::Mapped(mapped) }),
+        Some(mapped) => Ok(Held { kernel: name, number: device, kind: Kind::Mapped(mapped) }),
         None => Err(format!("{name} holds it, which is neither an array nor a volume nor an encrypted device")),
     }
 }
@@ -172,6 +188,8 @@ mod tests {
         assert_eq!(kinds, [&mapped("v-t"), &mapped("v-p-tpool"), &mapped("luks"), &Kind::Array]);
         assert_eq!(order[0].stop().preview(), ["dmsetup", "remove", "--retry", "v-t"]);
         assert_eq!(order[3].stop().preview()[..2], ["mdadm", "--stop"]);
+        let partitions = [1, 17].map(|minor| DeviceNumber { major: 8, minor });
+        assert_eq!(foundation(&kernel, order[0].number), BTreeSet::from(partitions));
         assert!(is_only_held(&kernel, DISKS[0]));
         std::fs::create_dir_all(tmp.path().join("self")).unwrap();
         std::fs::write(tmp.path().join("self/mountinfo"), "1 0 253:2 / /srv rw - ext4 /dev/dm-2 rw\n").unwrap();

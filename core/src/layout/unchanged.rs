@@ -482,6 +482,7 @@ pub(super) fn applied(plan: &Plan) -> Observed {
             kind: f.kind.name().to_owned(),
             label: f.label.clone(),
             uuid: Some(uuid.to_owned()),
+            subvolumes: Ok(f.subvolumes.iter().map(|s| s.name.clone()).collect()),
         };
         f.places().map(made).collect::<Vec<_>>()
     });

@@ -334,12 +334,99 @@ lvm:
     let stack = libcv::layout::stack::Stack::of(l.spec()).unwrap();
     let keeps = Keep::of(l.spec(), &stack);
     let found: Vec<_> = keeps.iter().map(|k| (k.object.as_str(), k.set.as_str())).collect();
-    assert_eq!(found, [("partitions.old/b", "old"), ("raid.data", "data"), ("raid.more", "data"), ("lvm.vg", "data")]);
-    assert_eq!(keeps[2].facts.md_name.as_deref(), Some("any:more"));
+    let wanted = [
+        ("partitions.data/a", "data"),
+        ("partitions.data/c", "data"),
+        ("partitions.old/b", "old"),
+        ("raid.data", "data"),
+        ("raid.more", "data"),
+        ("lvm.vg", "data"),
+        ("lvm.vg.lvs.x", "data"),
+    ];
+    assert_eq!(found, wanted);
+    assert_eq!(keeps[4].facts.md_name.as_deref(), Some("any:more"));
     let m =
         machine(&[("sda", "sas", 8, member("x")), ("sdb", "sas", 9, plain()), ("sdc", "sas", 9, member("any:more"))]);
     let chosen = run_with(&l, &m, &[], &keeps, Options::default()).unwrap();
     assert_eq!(taken(&m, &chosen), ["os: sdb", "data: sda sdc"]);
+}
+
+/// A disk with a partition, a signature or both, as an earlier application of the layout left it.
+fn carrying(partition: Option<(&str, &str)>, mark: Option<Value>) -> Value {
+    let table = partition.map(|(name, kind)| {
+        json!({"kind": "gpt", "partitions": [{"number": 1, "kind": kind, "name": name, "start": 1 << 20, "length": 1 << 30,
+            "uuid": "0fc63daf-8483-4772-8e79-3d69d8477de5"}]})
+    });
+    let mut content = json!({"fingerprint": "f", "signatures": mark.into_iter().collect::<Vec<_>>()});
+    if let Some(table) = table {
+        content["table"] = table;
+    }
+    json!({"content": content})
+}
+
+/// What is kept is known before anything of it was started: by partitions, labels of LUKS, groups in the metadata.
+#[test]
+fn a_disk_with_something_kept_is_not_for_another_set() {
+    const LINUX: &str = "0fc63daf-8483-4772-8e79-3d69d8477de4";
+    let text = "disks:
+  os: {match: {}, pick: smallest}
+  data: {match: {transport: sas}, count: {min: 1, max: 2}, pick: all, preserve: if-exists}
+partitions:
+  os/root: {type: root, size: rest}
+  data/m: {type: linux, size: 10GiB, preserve: if-exists}
+  data/l: {type: linux-lvm, size: 10GiB, preserve: if-exists}
+lvm: {vg: {pvs: [data/l], preserve: if-exists, lvs: {x: {size: 1GiB, preserve: if-exists}}}}
+";
+    // Something encrypted lies on one disk.
+    let safe = text.replace("{min: 1, max: 2}", "1").replace("type: linux, size: 10GiB", "type: luks, size: 10GiB")
+        + "luks: {c: {on: data/m, keys: [{secret: \"ref:k\"}], label: SAFE, preserve: if-exists}}\n";
+    let select = |text: &str, named: &[Named], disks: &[(&str, &str, u64, Value)]| {
+        let (l, m) = (layout(text), machine(disks));
+        let keeps = Keep::of(l.spec(), &libcv::layout::stack::Stack::of(l.spec()).unwrap());
+        run_with(&l, &m, named, &keeps, Options::default()).map(|s| taken(&m, &s))
+    };
+    let mark = |kind: &str, label: &str| Some(json!({"kind": kind, "start": 1 << 20, "length": 1, "label": label}));
+    let first = |what: Value| vec![("sda", "sas", 500, what), ("sdb", "sas", 800, plain())];
+    for (text, what) in [
+        (text, carrying(Some(("m", LINUX)), None)),
+        (safe.as_str(), carrying(None, mark("crypto_LUKS", "SAFE"))),
+        (text, carrying(None, mark("LVM2_member", "vg"))),
+    ] {
+        assert_eq!(select(text, &[], &first(what)).unwrap(), ["os: sdb", "data: sda"]);
+    }
+    // Another type, another name, another group; and a label that is the name of a group.
+    for (text, what) in [
+        (text, carrying(Some(("m", "a19d880f-05fc-4d3b-a006-743f0f84911e")), None)),
+        (text, carrying(Some(("n", LINUX)), None)),
+        (text, carrying(None, mark("LVM2_member", "vg2"))),
+        (safe.as_str(), carrying(None, mark("LVM2_member", "SAFE"))),
+        (text, carrying(None, mark("ext4", "vg"))),
+    ] {
+        assert_eq!(select(text, &[], &first(what)).unwrap(), ["os: sda", "data: sdb"]);
+    }
+    // A name says little: where the rules of the set speak against the disk, or another set has the name, it counts nothing.
+    let sata = [("sda", "sata", 500, carrying(Some(("m", LINUX)), None)), ("sdb", "sas", 800, plain())];
+    assert_eq!(select(text, &[], &sata).unwrap(), ["os: sda", "data: sdb"]);
+    let twice = text.replace("  os/root: {type: root, size: rest}", "  os/m: {type: linux, size: rest}");
+    assert_eq!(select(&twice, &[], &first(carrying(Some(("m", LINUX)), None))).unwrap(), ["os: sda", "data: sdb"]);
+    // Named for another set, it would be lost.
+    let named = [Named::recorded("os", Path::new("/dev/sda"))];
+    assert_eq!(select(text, &named, &first(carrying(Some(("m", LINUX)), None))).unwrap_err()[0].code, "F208");
+    // Others make up the number; more than are wanted are not chosen from.
+    let of = |disk: Value| {
+        vec![
+            ("sda", "sas", 500, plain()),
+            ("sdb", "sas", 600, plain()),
+            ("sdc", "sas", 900, carrying(Some(("m", LINUX)), None)),
+            ("sdd", "sas", 950, disk),
+        ]
+    };
+    let two = text.replace("{min: 1, max: 2}", "2").replace("pick: all", "pick: smallest");
+    assert_eq!(select(&two, &[], &of(plain())).unwrap(), ["os: sda", "data: sdc sdb"]);
+    let one = text.replace("{min: 1, max: 2}", "1").replace("pick: all", "pick: smallest");
+    assert_eq!(select(&one, &[], &of(plain())).unwrap(), ["os: sda", "data: sdc"]);
+    let both = select(&one, &[], &of(carrying(Some(("m", LINUX)), None))).unwrap_err();
+    assert_eq!(both[0].code, "F202");
 }
 
 #[test]

@@ -190,6 +190,32 @@ fn an_array_of_others_is_not_broken() {
     let e = planned("signatures", &["/dev/sda"]).unwrap_err();
     assert_eq!((e.kind(), &e.facts()["code"]), (ErrorKind::Refused, &"F229".into()));
     assert!(e.message().contains("/dev/sda is part of an array that has another member on /dev/sdb"), "{e}");
+    // Volume groups, btrfs and ZFS over several disks as well; two that only share their name are two.
+    let mark = |kind: &str, who: Value| {
+        let mut mark = json!({"kind": kind, "start": 1 << 20, "length": 1 << 30, "label": "old"});
+        mark.as_object_mut().unwrap().extend(who.as_object().unwrap().clone());
+        json!({"content": {"fingerprint": who.to_string(), "signatures": [mark]}})
+    };
+    let beside = |kind: &str, one: Value, other: Value| {
+        let inventory = machine(&[("sda", "sata", 960, mark(kind, one)), ("sdb", "sata", 960, mark(kind, other))]);
+        let text = "schema: cv.layout/v1\nname: one\ndisks: {d: {}}\npartitions: {d/a: {type: linux, size: rest}}\n";
+        let disks = Disks::from([("d".to_owned(), vec!["/dev/sda".into()])]);
+        layout(text).plan_recorded(&inventory, &disks, &PlanOptions::default())
+    };
+    for (kind, one, other, text) in [
+        ("LVM2_member", json!({"uuid": "p1", "group": "g"}), json!({"uuid": "p2", "group": "g"}), "a volume group"),
+        ("btrfs", json!({"uuid": "b"}), json!({"uuid": "b"}), "a btrfs"),
+        ("zfs_member", json!({"uuid": "7"}), json!({"uuid": "7"}), "a ZFS pool"),
+    ] {
+        let e = beside(kind, one, other).unwrap_err();
+        assert_eq!((e.kind(), &e.facts()["code"]), (ErrorKind::Refused, &"F229".into()), "{e}");
+        assert!(
+            e.message().contains(&format!("/dev/sda is part of {text} that has another member on /dev/sdb")),
+            "{e}"
+        );
+    }
+    beside("LVM2_member", json!({"uuid": "p1", "group": "g"}), json!({"uuid": "p2", "group": "h"})).unwrap();
+    beside("ext4", json!({"uuid": "e"}), json!({"uuid": "e"})).unwrap();
     // All of it, one whose members are nowhere else, and with the word that it may go.
     for (wipe, paths) in
         [("signatures", &["/dev/sda", "/dev/sdb"][..]), ("table", &["/dev/sdc"]), ("all", &["/dev/sdb"])]

@@ -28,7 +28,7 @@ pub fn program(kind: FsType) -> Program {
 /// # Errors
 /// As [`Call::run`].
 pub fn version(fs: &PlannedFilesystem, stop: &dyn Fn() -> bool) -> Result<Option<Series>> {
-    if fs.readers.is_none() || matches!(fs.kind, FsType::Vfat | FsType::Swap) {
+    if !fs.has_features() {
         return Ok(None);
     }
     let said = Call::new(program(fs.kind)).arg("-V").run(stop)?;

@@ -207,6 +207,10 @@ impl Plan {
         self.require_programs(offline)?;
         devices::tpm::require(self, options.tpm.as_deref())?;
         self.secret_names().try_for_each(|name| options.secrets.require(name))?;
+        if !offline {
+            let token = task.cancel_token();
+            devices::require(self, &options.secrets, &|| token.is_cancelled())?;
+        }
         if source.is_some() && !offline {
             mount::require(self)?;
         }

@@ -88,12 +88,15 @@ pub struct Mark {
     pub start: u64,
     /// The length of that place in bytes.
     pub length: u64,
-    /// Its label; of an array its name.
+    /// Its label; of an array its name, of a physical volume of LVM that of its group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
     /// Its UUID.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uuid: Option<String>,
+    /// Of a physical volume of LVM: the UUID of its group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// Whether several machines may be using it at once.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub shared: bool,
@@ -143,6 +146,7 @@ impl Content {
             length: *length,
             label: s.label.clone(),
             uuid: s.uuid.clone(),
+            group: s.group.clone(),
             shared: s.is_shared(),
         });
         Self { fingerprint: fingerprint.to_owned(), table, signatures: marks.collect() }
@@ -203,6 +207,7 @@ impl Mark {
             version: None,
             label: self.label.clone(),
             uuid: self.uuid.clone(),
+            group: self.group.clone(),
             offset: 0,
             copies: Vec::new(),
         }

@@ -260,6 +260,28 @@ impl Finder<'_> {
                 let text = format!("{path} is kept, but what is on {on} has no UUID to mount it by");
                 self.refuse("F228", &path, text, "give it one by hand");
             }
+            self.compare_subvolumes(name, &on, &is.subvolumes);
+        }
+    }
+}
+
+impl Finder<'_> {
+    /// Those that the document has are there; others stay in it.
+    fn compare_subvolumes(&mut self, name: &str, on: &str, is: &Result<BTreeSet<String>, String>) {
+        let wanted = &self.spec.filesystems[name].subvolumes;
+        let path = format!("filesystems.{name}");
+        match is {
+            Ok(is) => {
+                for missing in wanted.keys().filter(|s| !is.contains(*s)) {
+                    let text = format!("{path} is kept, and what is on {on} has no subvolume {missing}");
+                    self.refuse("F227", &path, text, "make it by hand: btrfs subvolume create, or leave it out");
+                }
+            }
+            Err(why) if !wanted.is_empty() => {
+                let text = format!("{path} is kept, and its subvolumes on {on} cannot be told: {why}");
+                self.refuse("F228", &path, text, "leave them out of the document, or let it be made anew");
+            }
+            Err(_) => {}
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Which partition, array, group is the one that the document means.
 
-use super::{Kept, Member};
+use super::{Kept, Member, Replaced};
 use crate::layout::MARKER;
 use crate::layout::diagnostic::{DIAGNOSTIC_LIMIT, Diagnostic};
 use crate::layout::observed::{Array, Node, Observed, Partition};
@@ -13,8 +13,8 @@ use std::collections::{BTreeSet, HashMap};
 /// The search, object by object.
 pub(super) struct Finder<'a> {
     pub(super) spec: &'a Spec,
-    stack: &'a Stack,
-    members: &'a [Member],
+    pub(super) stack: &'a Stack,
+    pub(super) members: &'a [Member],
     pub(super) observed: &'a Observed,
     pub(super) kept: Kept,
     pub(super) found: Vec<Diagnostic>,
@@ -49,6 +49,7 @@ impl<'a> Finder<'a> {
             self.object(object);
         }
         (0..self.members.len()).for_each(|disk| self.others(disk));
+        self.elsewhere();
         self.found.truncate(DIAGNOSTIC_LIMIT);
     }
 
@@ -77,7 +78,7 @@ impl<'a> Finder<'a> {
     }
 
     /// Whether a device stands on a partition that was never finished: then it holds nothing that anybody wants.
-    fn is_unfinished(&self, node: Node) -> bool {
+    pub(super) fn is_unfinished(&self, node: Node) -> bool {
         self.observed.foundation(node).into_iter().any(|n| match n {
             Node::Partition { disk, number } => {
                 self.observed.partition(disk, number).is_some_and(|p| p.name.ends_with(MARKER))
@@ -328,9 +329,7 @@ impl<'a> Finder<'a> {
         for (volume, wanted) in self.spec.lvm[name].lvs.iter().filter(|(_, v)| !v.preserve.keeps()) {
             let is = self.observed.groups[index].volumes.iter().find(|v| v.name == *volume);
             self.compare_replaced(name, volume, wanted, is);
-            if is.is_some() {
-                replaced.push(volume.clone());
-            }
+            replaced.extend(is.map(|is| Replaced { name: is.name.clone(), uuid: is.uuid.clone() }));
         }
         self.kept.replaced.insert(name.to_owned(), replaced);
     }
@@ -374,7 +373,8 @@ impl<'a> Finder<'a> {
         let is = |node: &Node| self.observed.filesystem_on(*node).is_some();
         if there.is_empty() || !there.iter().any(is) {
             // What is known by its UUID need not be seen.
-            let known = self.spec.filesystems[name].uuid.is_some();
+            let wanted = &self.spec.filesystems[name];
+            let known = wanted.uuid.is_some() && wanted.subvolumes.is_empty();
             let closed = matches!(there[..], [Node::Crypt(i)] if self.observed.crypts[i].open.is_none());
             if closed && known {
                 self.kept.filesystems.insert(name.to_owned(), there);
@@ -387,31 +387,5 @@ impl<'a> Finder<'a> {
         }
         self.compare_filesystem(name, below);
         self.kept.filesystems.insert(name.to_owned(), there);
-    }
-
-    /// Partitions that the document does not have: beside what is kept they stay. What the document makes anew, or what was
-    /// left unfinished, does not.
-    fn others(&mut self, disk: usize) {
-        let mut others: Vec<Partition> = Vec::new();
-        if self.kept.is_on(disk) {
-            let set = &self.members[disk].set;
-            // A partition called like one that is kept is not the one that is made anew.
-            let kept = &self.kept.partitions[disk];
-            let own = self.spec.partitions.iter().filter(|(key, _)| key.set == *set && !kept.contains_key(*key));
-            let names: Vec<&String> = own.map(|(key, p)| p.name.as_ref().unwrap_or(&key.name)).collect();
-            let is_kept = |p: &Partition| self.kept.partitions[disk].values().any(|k| k.number == p.number);
-            let table = self.observed.disks.get(disk).and_then(|d| d.table.as_ref());
-            let stays = |p: &&Partition| !is_kept(p) && !p.name.ends_with(MARKER) && !names.contains(&&p.name);
-            others = table.iter().flat_map(|t| &t.partitions).filter(stays).cloned().collect();
-        }
-        for p in &others {
-            let text = format!(
-                "partition {} \"{}\" of {} is not in the layout: it stays, because something beside it is kept",
-                p.number, p.name, self.members[disk].name
-            );
-            let d = Diagnostic::warning("F235", format!("disks.{}", self.members[disk].set), text);
-            self.kept.warnings.push(d.hint("delete it by hand when nobody needs it"));
-        }
-        self.kept.others.push(others);
     }
 }

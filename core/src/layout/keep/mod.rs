@@ -11,6 +11,7 @@
 //! Pure: nothing is opened here. What is found, and is not what the document means, is refused: to make something anew
 //! where a document keeps it would lose what it wants to keep. So `if-exists` makes only where nothing is.
 
+mod beside;
 mod compare;
 mod find;
 
@@ -20,6 +21,7 @@ use super::solve;
 use super::spec::{PartitionKey, Spec, VolumeKind};
 use super::stack::Stack;
 use indexmap::IndexMap;
+use serde::Serialize;
 use std::collections::HashMap;
 
 /// What of a document stays, and what else does beside it.
@@ -38,11 +40,20 @@ pub struct Kept {
     /// Volumes, by place in their group.
     volumes: HashMap<(String, String), usize>,
     /// Volumes that are there and are made anew, by group.
-    replaced: HashMap<String, Vec<String>>,
+    replaced: HashMap<String, Vec<Replaced>>,
     /// Where filesystems are, in the order of their devices.
     filesystems: HashMap<String, Vec<Node>>,
     /// What somebody should read.
     pub warnings: Vec<Diagnostic>,
+}
+
+/// A volume of a group that stays, which is there and is made anew.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Replaced {
+    /// Its name.
+    pub name: String,
+    /// Its UUID as LVM writes it: another volume of the same name is not removed in its place.
+    pub uuid: String,
 }
 
 /// A disk of a set, as far as it matters here.
@@ -106,7 +117,7 @@ impl Kept {
 
     /// Volumes of a kept group that are there and are made anew.
     #[must_use]
-    pub fn replaced(&self, group: &str) -> &[String] {
+    pub fn replaced(&self, group: &str) -> &[Replaced] {
         self.replaced.get(group).map_or(&[], Vec::as_slice)
     }
 
@@ -116,6 +127,13 @@ impl Kept {
     pub fn filesystem(&self, name: &str) -> Option<Vec<Option<String>>> {
         let uuid = |node: &Node| self.observed.filesystem_on(*node)?.uuid.clone();
         self.filesystems.get(name).map(|nodes| nodes.iter().map(uuid).collect())
+    }
+
+    /// The label of a kept filesystem; of one that cannot be seen nobody knows it.
+    #[must_use]
+    pub fn label(&self, name: &str) -> Option<&str> {
+        let node = self.filesystems.get(name)?.first()?;
+        self.observed.filesystem_on(*node)?.label.as_deref()
     }
 
     /// Whether anything on a disk stays.
@@ -179,7 +197,7 @@ impl Kept {
                 let own = solve::VolumeSize { extents: v.extents, metadata: v.metadata, chunk: v.chunk.unwrap_or(0) };
                 size.volumes.insert(v.name.clone(), own);
                 free = free.saturating_add(taken);
-            } else if self.replaced(name).contains(&v.name) {
+            } else if self.replaced(name).iter().any(|r| r.name == v.name) {
                 free = free.saturating_add(taken);
             }
         }

@@ -1,10 +1,11 @@
 //! A document with a kept part, and the disks as a first application left them.
 
 use super::*;
-use crate::layout::observed::Observed;
+use crate::layout::observed::{Filesystem, Observed};
 use crate::layout::ondisk::md;
 use crate::layout::spec::PartitionType;
 use crate::layout::{Disks, Layout, Plan, PlanOptions, unchanged};
+use std::collections::BTreeSet;
 
 const DOCUMENT: &str = r#"
 schema: cv.layout/v1
@@ -78,7 +79,8 @@ fn everything_that_is_there_is_found() {
     assert_eq!(names, ["data/m", "data/c"]);
     assert!(kept.array("a").is_some() && kept.crypt("l").is_some() && kept.group("v").is_some());
     assert!(kept.volume("v", "old").is_some() && kept.volume("v", "new").is_none());
-    assert_eq!(kept.replaced("v"), ["new"]);
+    assert_eq!(kept.replaced("v"), [Replaced { name: "new".into(), uuid: "lv-new".into() }]);
+    assert_eq!((kept.label("old"), kept.label("new")), (Some("old"), None));
     assert!(kept.filesystem("old").is_some() && kept.filesystem("home").is_some() && kept.filesystem("new").is_none());
     // What the document makes anew is no stranger.
     assert!(kept.others.iter().all(Vec::is_empty));
@@ -251,4 +253,73 @@ fn partitions_are_known_by_uuid_number_and_what_is_on_them() {
     // Another type is another partition.
     let other = by_number.replace("number: 2, type: linux-raid", "number: 2, type: linux-lvm");
     assert!(!found(&other, there).unwrap().is_on(1));
+}
+
+/// What the document keeps and names lies on a disk of another set, which would be erased.
+#[test]
+fn what_lies_where_nothing_stays_is_not_made_anew() {
+    let os = Node::Partition { disk: 0, number: 1 };
+    let moved = |what: &'static str| {
+        move |o: &mut Observed| {
+            o.disks[1..].iter_mut().for_each(|d| d.table = None);
+            let home = Filesystem {
+                on: os,
+                kind: what.into(),
+                label: Some("home".into()),
+                uuid: None,
+                subvolumes: Ok(BTreeSet::new()),
+            };
+            let mut crypts = std::mem::take(&mut o.crypts);
+            crypts[0].on = os;
+            let disks = std::mem::take(&mut o.disks);
+            *o = Observed { disks, filesystems: vec![home], ..Observed::default() };
+            if what == "luks" {
+                *o = Observed { crypts, filesystems: Vec::new(), ..std::mem::take(o) };
+            }
+        }
+    };
+    for (what, path) in [("ext4", "filesystems.home"), ("luks", "luks.l")] {
+        let found = codes(DOCUMENT, moved(what));
+        assert_eq!((found.len(), found[0].0, found[0].1.as_str()), (1, "F227", path), "{found:?}");
+        assert!(found[0].2.contains("lies on partition 1 of"), "{found:?}");
+    }
+    // Of another type it is something else, and what was never finished is nothing.
+    assert!(codes(DOCUMENT, moved("xfs")).is_empty());
+    let unfinished = |o: &mut Observed| {
+        moved("ext4")(o);
+        o.disks[0].table.as_mut().unwrap().partitions[0].name += "~cv";
+    };
+    assert!(codes(DOCUMENT, unfinished).is_empty());
+    // Where it is found, a copy elsewhere is not looked at.
+    let copied = |o: &mut Observed| {
+        let home = o.filesystems.iter().find(|f| f.label.as_deref() == Some("home")).unwrap();
+        let copy = Filesystem { on: os, ..home.clone() };
+        o.filesystems.push(copy);
+    };
+    assert!(codes(DOCUMENT, copied).is_empty());
+}
+
+#[test]
+fn subvolumes_that_the_document_has_are_there() {
+    let text = DOCUMENT.replace(
+        "old: {on: lvm/v/old, type: ext4, label: old, mount: {at: /old}",
+        "old: {on: lvm/v/old, type: btrfs, label: old, subvolumes: {a: {mount: {at: /old}}, b: {}}",
+    );
+    let text = text.replace("old: {size: 100MiB", "old: {size: 128MiB");
+    let is = |subvolumes: Result<&[&str], &str>| {
+        let subvolumes =
+            subvolumes.map(|s| s.iter().map(|&s| s.to_owned()).collect::<BTreeSet<_>>()).map_err(str::to_owned);
+        codes(&text, |o| {
+            o.groups[0].volumes.iter_mut().find(|v| v.name == "old").unwrap().extents = 32;
+            let old = o.filesystems.iter_mut().find(|f| f.label.as_deref() == Some("old")).unwrap();
+            (old.kind, old.subvolumes) = ("btrfs".into(), subvolumes);
+        })
+    };
+    // Others stay in it.
+    assert!(is(Ok(&["a", "b", "c"])).is_empty());
+    let found = is(Ok(&["a"]));
+    assert_eq!((found.len(), found[0].0, found[0].1.as_str()), (1, "F227", "filesystems.old"), "{found:?}");
+    assert!(found[0].2.ends_with("has no subvolume b"), "{found:?}");
+    let found = is(Err("it has several devices"));
+    assert_eq!((found.len(), found[0].0), (1, "F228"), "{found:?}");
 }

@@ -8,48 +8,29 @@
 //! nothing left to look at: put together what is whole; then what is not
 //! ```
 
-use super::source::{Deal, Joined, Source, Stretch, Striped};
+use super::given::{Given, open};
+use super::source::{Source, Stretch};
 use super::{
     Array, Crypt, Disk, Filesystem, Group, Member, Node, Observed, Oddity, Partition, Physical, Running, System, Table,
-    Volume, kernel,
+    geometry, kernel,
 };
-use crate::error::{Error, Result};
-use crate::layout::device::OpenDisk;
+use crate::error::Result;
 use crate::layout::inventory::Inventory;
 use crate::layout::ondisk::lvm::text::{self, Mapping};
 use crate::layout::ondisk::lvm::{self, Metadata};
-use crate::layout::ondisk::{luks, md};
+use crate::layout::ondisk::{btrfs, luks, md};
 use crate::layout::place::Place;
 use crate::layout::spec::{FsType, PartitionType, VolumeKind};
 use crate::layout::{gpt, signature};
-use crate::sys::block;
 use crate::sys::sysfs::{DeviceNumber, Kernel};
-use std::collections::{HashMap, VecDeque};
-use std::fs::File;
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io;
-use std::os::fd::AsFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 use uuid::Uuid;
 
 /// More things are not looked at: volumes of groups in volumes of groups.
 const DEVICE_LIMIT: usize = 4096;
-
-/// A disk to look at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Given {
-    /// The device or image file.
-    pub path: PathBuf,
-    /// The sector size of an image file; without it that of its table.
-    pub sector: Option<u32>,
-}
-
-impl<P: Into<PathBuf>> From<P> for Given {
-    fn from(path: P) -> Self {
-        Self { path: path.into(), sector: None }
-    }
-}
 
 impl Observed {
     /// Looks at these disks or image files, and at the system whose root is `root`.
@@ -59,7 +40,17 @@ impl Observed {
     pub fn of_disks(disks: &[Given], root: Option<&Path>) -> Result<Self> {
         let machine = Inventory::read(Path::new("/"));
         let opened = disks.iter().map(|d| open(d, &machine)).collect::<Result<Vec<_>>>()?;
-        Ok(Looker::new(&Kernel::default()).look(opened, root.map(System::read)))
+        Ok(Looker::new(&Kernel::default()).look(opened, root.map(System::read)).0)
+    }
+
+    /// The same, with what each of the encrypted devices lies on, for reading.
+    ///
+    /// # Errors
+    /// As [`Observed::of_disks`].
+    pub(in crate::layout) fn with_encrypted(disks: &[Given]) -> Result<(Self, Vec<Source>)> {
+        let machine = Inventory::read(Path::new("/"));
+        let opened = disks.iter().map(|d| open(d, &machine)).collect::<Result<Vec<_>>>()?;
+        Ok(Looker::new(&Kernel::default()).look(opened, None))
     }
 
     /// Looks at all disks of this machine that carry a partition table or are used, and at the system that runs.
@@ -75,54 +66,10 @@ impl Observed {
                 Err(e) => oddities.push(Oddity { on: None, text: e.to_string() }),
             }
         }
-        let mut found = Looker::new(&Kernel::default()).look(opened, Some(System::read(root)));
+        let (mut found, _) = Looker::new(&Kernel::default()).look(opened, Some(System::read(root)));
         found.oddities.splice(0..0, oddities);
         Ok(found)
     }
-}
-
-fn open(given: &Given, machine: &Inventory) -> Result<(Disk, Source)> {
-    let path = &given.path;
-    let failed = |e: io::Error| match e.kind() {
-        io::ErrorKind::NotFound => Error::not_found(format!("there is no disk at {}", path.display())),
-        io::ErrorKind::PermissionDenied => {
-            Error::new(crate::ErrorKind::Denied, format!("{} may not be read", path.display())).hint("run as root")
-        }
-        _ => Error::io("read", path.display(), e),
-    };
-    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC | rustix::fs::OFlags::NONBLOCK;
-    let fd = rustix::fs::open(path, flags, rustix::fs::Mode::empty()).map_err(|e| failed(e.into()))?;
-    let file = File::from(fd);
-    let meta = file.metadata().map_err(failed)?;
-    let (device, size, sector) = match meta.file_type() {
-        kind if kind.is_block_device() => {
-            let fd = file.as_fd();
-            let size = block::size(fd).map_err(|e| failed(e.into()))?;
-            let sector = block::logical_sector(fd).map_err(|e| failed(e.into()))?;
-            // Arrays and mounts write past what the kernel has cached of the whole disk: what it has is read anew. Where
-            // it does not, it is no worse than before.
-            let _ = rustix::fs::fadvise(fd, 0, None, rustix::fs::Advice::DontNeed);
-            (Some(DeviceNumber::from_raw(meta.rdev())), size, Some(sector))
-        }
-        kind if kind.is_file() => (None, meta.len(), given.sector),
-        _ => {
-            let text = format!("{} is neither a block device nor a regular file", path.display());
-            return Err(Error::invalid(text).fact("code", "F215"));
-        }
-    };
-    let disk = OpenDisk { file, size };
-    let sector = match sector {
-        Some(sector) => sector,
-        None => gpt::detect_sector(&disk).map_err(failed)?.unwrap_or(512),
-    };
-    if !matches!(sector, 512 | 4096) {
-        return Err(Error::unsupported(format!("{} has sectors of {sector} bytes", path.display()))
-            .hint("sectors of 512 and 4096 bytes are supported"));
-    }
-    let size = size / u64::from(sector) * u64::from(sector);
-    let hardware = device.and_then(|d| machine.find_node(Some(d), "")).cloned();
-    let source: Source = Rc::new(OpenDisk { size, ..disk });
-    Ok((Disk { path: path.clone(), device, size, sector, table: None, hardware }, source))
 }
 
 /// What is known so far.
@@ -134,6 +81,8 @@ struct Looker<'k> {
     todo: VecDeque<(Node, Source)>,
     members: Vec<(Node, Source, md::Superblock)>,
     physical: Vec<(Node, Source, lvm::PhysicalVolume)>,
+    /// What the encrypted devices lie on, in their order.
+    encrypted: Vec<Source>,
 }
 
 impl<'k> Looker<'k> {
@@ -145,10 +94,11 @@ impl<'k> Looker<'k> {
             todo: VecDeque::new(),
             members: Vec::new(),
             physical: Vec::new(),
+            encrypted: Vec::new(),
         }
     }
 
-    fn look(mut self, disks: Vec<(Disk, Source)>, system: Option<System>) -> Observed {
+    fn look(mut self, disks: Vec<(Disk, Source)>, system: Option<System>) -> (Observed, Vec<Source>) {
         for (disk, source) in disks {
             self.disk(disk, &source);
         }
@@ -165,7 +115,7 @@ impl<'k> Looker<'k> {
             }
         }
         self.found.system = system;
-        self.found
+        (self.found, self.encrypted)
     }
 
     fn odd(&mut self, on: Node, text: impl Into<String>) {
@@ -257,7 +207,12 @@ impl<'k> Looker<'k> {
         }
         if let Some(first) = found.into_iter().next() {
             let kind = first.kind.to_owned();
-            self.found.filesystems.push(Filesystem { on: node, kind, label: first.label, uuid: first.uuid });
+            let subvolumes = match first.kind {
+                "btrfs" => btrfs::subvolumes(&Place::whole(&**source))?,
+                _ => Ok(BTreeSet::new()),
+            };
+            let (label, uuid) = (first.label, first.uuid);
+            self.found.filesystems.push(Filesystem { on: node, kind, label, uuid, subvolumes });
         }
         Ok(())
     }
@@ -274,6 +229,7 @@ impl<'k> Looker<'k> {
             Some(Err(e)) => self.odd(on, format!("its open side cannot be read: {e}")),
             None => {}
         }
+        self.encrypted.push(source.clone());
         self.found.crypts.push(Crypt { on, header, size, open });
     }
 
@@ -317,9 +273,8 @@ impl<'k> Looker<'k> {
         let Some((_, _, first)) = members.iter().max_by_key(|(_, _, s)| s.events) else { return };
         let first = first.clone();
         let index = self.found.arrays.len();
-        let geometry = geometry(&first, &members);
-        let mut size = geometry.as_ref().map_or(0, |s| s.size());
-        let mut source = geometry;
+        let mut source = geometry::array(&first, &members);
+        let mut size = source.as_ref().map_or(0, |s| s.size());
         if let Some(r) = &running {
             match kernel::open(r) {
                 Ok(disk) => {
@@ -402,13 +357,13 @@ impl<'k> Looker<'k> {
             .collect();
         let mut volumes = Vec::new();
         for (place, logical) in shown.into_iter().enumerate() {
-            let mut volume = volume(group, logical);
+            let mut volume = geometry::volume(group, logical);
             volume.active = kernel::volume(self.kernel, &numbers, &group.uuid, &logical.uuid);
             let node = Node::Volume { group: index, volume: place };
             let opened = volume.active.as_ref().and_then(|a| kernel::open(a).ok());
             let source = match opened {
                 Some(disk) => Some(Rc::new(disk) as Source),
-                None => mapped(group, logical, &sources),
+                None => geometry::mapped(group, logical, &sources),
             };
             match (source, &volume.kind) {
                 (_, Ok(VolumeKind::ThinPool)) => {}
@@ -428,125 +383,4 @@ impl<'k> Looker<'k> {
             tags: group.tags.clone(),
         });
     }
-}
-
-/// Reads an array without the kernel.
-fn geometry(first: &md::Superblock, members: &[(Node, Source, md::Superblock)]) -> Option<Source> {
-    let at = |place: u32| {
-        let role = md::Role::Active(u16::try_from(place).ok()?);
-        members.iter().find(|(_, _, s)| s.role == role && s.recovery.is_none())
-    };
-    let data = |place: u32| {
-        let (_, source, s) = at(place)?;
-        let length = if first.member_size == 0 { s.data_size } else { s.data_size.min(first.member_size) };
-        Some(Rc::new(Stretch::new(source, s.data_offset, length)) as Source)
-    };
-    if first.reshaping || first.raid_disks == 0 || first.raid_disks > 4096 {
-        return None;
-    }
-    let count = u64::from(first.raid_disks);
-    let all: Vec<Option<Source>> = (0..first.raid_disks).map(data).collect();
-    let (near, far) = (u64::from(first.layout & 0xff), u64::from(first.layout >> 8 & 0xff));
-    let whole = |bytes: u64| bytes.checked_div(first.chunk).map_or(0, |n| n.saturating_mul(first.chunk));
-    let used = whole(first.member_size);
-    let (deal, size) = match first.level {
-        md::Level::Raid(1) => return all.into_iter().flatten().next(),
-        md::Level::Linear => return Some(Rc::new(Joined(all.into_iter().collect::<Option<Vec<_>>>()?))),
-        md::Level::Raid(0) => {
-            // Where members differ, what the smallest has not is dealt out to the others; it is not read here.
-            let least = all.iter().map(|m| m.as_ref().map_or(0, |m| whole(m.size()))).min()?;
-            (Deal::Stripes, least.saturating_mul(count))
-        }
-        md::Level::Raid(5) if first.layout == 2 => (Deal::LeftSymmetric(1), used.saturating_mul(count.checked_sub(1)?)),
-        md::Level::Raid(6) if first.layout == 2 => (Deal::LeftSymmetric(2), used.saturating_mul(count.checked_sub(2)?)),
-        md::Level::Raid(10) if near > 0 && far > 0 => {
-            let deal = match (near, far, first.layout >> 16 & 1) {
-                (_, 1, _) => Deal::Near(near),
-                (1, far, 1) => Deal::Offset(far),
-                (1, _, 0) => Deal::Stripes,
-                _ => return None,
-            };
-            let chunks = used.checked_div(first.chunk)?.checked_div(far)?.saturating_mul(count) / near;
-            (deal, chunks.saturating_mul(first.chunk))
-        }
-        _ => return None,
-    };
-    Some(Rc::new(Striped::new(deal, first.chunk, size, all)?))
-}
-
-/// A volume as its group describes it.
-fn volume(group: &text::VolumeGroup, logical: &text::Logical) -> Volume {
-    let mappings: Vec<&Mapping> = logical.segments.iter().map(|s| &s.mapping).collect();
-    let striped = |m: &Mapping| match m {
-        Mapping::Striped { stripe, on } => Some((u32::try_from(on.len()).unwrap_or(0), *stripe)),
-        _ => None,
-    };
-    let first = mappings.first().copied();
-    let alike = mappings.iter().all(|m| Some(striped(m)) == first.map(striped));
-    let other = |m: &Mapping| match m {
-        Mapping::Linear(_) | Mapping::Striped { .. } | Mapping::ThinPool { .. } => None,
-        Mapping::Thin { origin, .. } => origin.as_ref().map(|_| "thin snapshot".to_owned()),
-        Mapping::Raid { level, .. } => Some(level.clone()),
-        Mapping::Cache { .. } => Some("cache".to_owned()),
-        Mapping::CachePool { .. } => Some("cache-pool".to_owned()),
-        Mapping::Other(kind) => Some(kind.clone()),
-    };
-    let kind = match (mappings.iter().find_map(|m| other(m)), first) {
-        (Some(other), _) => Err(other),
-        (None, None) => Err("nothing".to_owned()),
-        (None, Some(_)) if !alike => Err("several kinds of segments".to_owned()),
-        (None, Some(Mapping::ThinPool { .. })) => Ok(VolumeKind::ThinPool),
-        (None, Some(Mapping::Thin { .. })) => Ok(VolumeKind::Thin),
-        (None, Some(_)) => Ok(VolumeKind::Linear),
-    };
-    let (chunk, metadata) = match first {
-        Some(Mapping::ThinPool { chunk, metadata, .. }) => {
-            (Some(*chunk), group.volume(metadata).map_or(0, text::Logical::extents))
-        }
-        _ => (None, 0),
-    };
-    let pool = match first {
-        Some(Mapping::Thin { pool, .. }) => Some(pool.clone()),
-        _ => None,
-    };
-    Volume {
-        name: logical.name.clone(),
-        uuid: logical.uuid.clone(),
-        kind,
-        extents: logical.extents(),
-        stripes: first.and_then(striped),
-        chunk,
-        metadata,
-        pool,
-        size: group.size_of(logical),
-        tags: logical.tags.clone(),
-        active: None,
-    }
-}
-
-/// Reads a volume without the kernel: linear and striped ones.
-fn mapped(
-    group: &text::VolumeGroup,
-    logical: &text::Logical,
-    sources: &HashMap<&str, (Source, u64)>,
-) -> Option<Source> {
-    let stretch = |on: &text::On, extents: u64| -> Option<Source> {
-        let (source, start) = sources.get(on.volume.as_str())?;
-        let at = on.extent.checked_mul(group.extent_size)?.checked_add(*start)?;
-        Some(Rc::new(Stretch::new(source, at, extents.checked_mul(group.extent_size)?)))
-    };
-    let mut parts = Vec::new();
-    for segment in &logical.segments {
-        parts.push(match &segment.mapping {
-            Mapping::Linear(on) => stretch(on, segment.extents)?,
-            Mapping::Striped { stripe, on } => {
-                let each = segment.extents.checked_div(on.len() as u64)?;
-                let members = on.iter().map(|o| stretch(o, each)).collect();
-                let size = segment.extents.checked_mul(group.extent_size)?;
-                Rc::new(Striped::new(Deal::Stripes, *stripe, size, members)?)
-            }
-            _ => return None,
-        });
-    }
-    (!parts.is_empty()).then(|| Rc::new(Joined(parts)) as Source)
 }

@@ -11,13 +11,16 @@
 //! no program is asked. What stands on an array, an encrypted device or a volume is read through the kernel where that
 //! is running, and through the geometry otherwise; what is encrypted and closed stays unknown.
 
+mod geometry;
+mod given;
 mod kernel;
 mod look;
 mod names;
 mod source;
 mod system;
 
-pub use look::Given;
+pub use given::Given;
+pub(in crate::layout) use source::Source;
 pub use system::{CryptLine, FstabLine, Mounted, System};
 
 use super::inventory;
@@ -25,6 +28,7 @@ use super::ondisk::{luks, md};
 use super::spec::{PartitionType, VolumeKind};
 use super::stack;
 use crate::sys::sysfs::DeviceNumber;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use uuid::Uuid;
 
@@ -273,6 +277,8 @@ pub struct Filesystem {
     pub label: Option<String>,
     /// Its UUID; of vfat the volume id.
     pub uuid: Option<String>,
+    /// Of btrfs: the paths of its subvolumes, or why they cannot be told.
+    pub subvolumes: Result<BTreeSet<String>, String>,
 }
 
 /// Something that this model does not hold.

@@ -12,7 +12,7 @@ use std::io;
 use std::rc::Rc;
 
 /// Something that can be read.
-pub(super) type Source = Rc<dyn ReadAt>;
+pub(in crate::layout) type Source = Rc<dyn ReadAt>;
 
 /// A stretch of a source.
 #[derive(Clone)]

@@ -4,6 +4,7 @@
 //! Place ─ md::read ───> Superblock                   Array ─ write ─> bytes and where they go
 //!       ─ lvm::read ──> PhysicalVolume, VolumeGroup  VolumeGroup ─ write ─> bytes and where they go
 //!       ─ luks::read ─> Header
+//!       ─ btrfs::subvolumes ──> their paths
 //!       ─ mbr::partitions ──> where partitions were
 //!       ─ nested::places ──> where something may begin inside of all these
 //! ```
@@ -11,6 +12,7 @@
 //! Readers are for hostile bytes: every number is checked before it is used, and what is asked of the memory does not
 //! depend on what stands on the disk beyond fixed limits. Writers open nothing: they give bytes at offsets.
 
+pub mod btrfs;
 pub mod luks;
 pub mod lvm;
 pub mod mbr;

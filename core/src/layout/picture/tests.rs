@@ -550,7 +550,7 @@ proptest! {
         let mut signatures = Vec::new();
         for (n, label) in labels {
             let place = found.entries.values().nth(n % entries.len().max(1)).map_or((0, disk.facts.size), |e| found.bytes(e));
-            signatures.push((place.0, place.1, Signature { kind: "btrfs", label: Some(label), uuid: None, offset: 0, version: None, copies: Vec::new() }));
+            signatures.push((place.0, place.1, Signature { kind: "btrfs", label: Some(label), uuid: None, group: None, offset: 0, version: None, copies: Vec::new() }));
         }
         let none = Err(crate::layout::gpt::Fault::Absent);
         let primary = if whole { none.clone() } else { Ok(found) };

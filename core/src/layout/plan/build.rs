@@ -274,7 +274,8 @@ impl<'a> Builder<'a> {
             uuid: is(0).unwrap_or(uuid),
             mirrors: mirrors.collect(),
             kept: kept.is_some(),
-            label: fs.label.clone(),
+            // What the document leaves open is as it is.
+            label: fs.label.clone().or_else(|| self.kept.label(id).map(str::to_owned)),
             arguments: fs.mkfs.clone(),
             readers: Readers::of(fs.profile, self.kernel, self.kernels() == Some(id)),
             mount: fs.mount.clone(),

@@ -1,6 +1,7 @@
 //! What partitions become: arrays, encrypted devices, volume groups and their volumes, each with its identity.
 
 use super::{Layer, Plan};
+use crate::layout::keep::Replaced;
 use crate::layout::ondisk::lvm::mapper_name;
 use crate::layout::ondisk::md::mdadm_uuid;
 use crate::layout::spec::{Bitmap, Key, Level, Metadata, Raid10Layout, Resync, VolumeKind};
@@ -131,7 +132,7 @@ pub struct PlannedGroup {
     /// It is there already and stays; what is no volume of the document stays in it.
     pub kept: bool,
     /// Volumes of a group that stays which are removed first, because they are made anew.
-    pub replaced: Vec<String>,
+    pub replaced: Vec<Replaced>,
 }
 
 /// A logical volume to be.

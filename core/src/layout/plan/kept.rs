@@ -8,12 +8,14 @@
 
 use super::{Device, Layer, Plan};
 use crate::layout::diagnostic::Diagnostic;
+use crate::layout::ondisk::lvm::mapper_name;
 use crate::layout::ranges::Ranges;
 use crate::layout::spec::Wipe;
-use crate::layout::teardown::Held;
+use crate::layout::teardown::{Held, Kind};
 use crate::layout::{apply, teardown};
-use crate::sys::sysfs::Kernel;
+use crate::sys::sysfs::{Kernel, KernelPartition};
 use crate::units::human;
+use uuid::Uuid;
 
 /// Where an image, or the boot loader that comes with it, writes.
 const SYSTEM: [&str; 10] =
@@ -186,27 +188,76 @@ impl Plan {
         }
     }
 
-    /// Decides about disks that are held: what may be stopped is, for the others the refusal stands.
-    pub(super) fn stop_holders(&mut self, held: Vec<Diagnostic>, refused: &mut Vec<Diagnostic>) {
+    /// Decides about disks that are held: what may be stopped is, for the others the refusal stands. While anything on a disk
+    /// runs, nobody gets the disk for himself: so what stands on something that stays is stopped, too.
+    pub(super) fn stop_holders(
+        &mut self,
+        kernel: &Kernel,
+        held: Vec<Diagnostic>,
+        refused: &mut Vec<Diagnostic>,
+        found: &mut Vec<Diagnostic>,
+    ) {
         if held.is_empty() {
             return;
         }
-        let kernel = Kernel::default();
         let free = |disk: &usize| self.may_stop(*disk);
         let (ours, others): (Vec<usize>, Vec<usize>) = (0..self.disks.len()).partition(free);
         let facts = |disks: &[usize]| teardown::numbers(disks.iter().map(|d| &self.disks[*d].facts));
-        if facts(&others).into_iter().any(|n| teardown::is_only_held(&kernel, n)) {
+        if facts(&others).into_iter().any(|n| teardown::is_only_held(kernel, n)) {
             refused.extend(held);
             return;
         }
-        match teardown::order(&kernel, &facts(&ours)) {
-            Ok(order) => self.stopped = order,
+        match teardown::order(kernel, &facts(&ours)) {
+            Ok(order) => {
+                let left = order.iter().filter(|h| self.stays(kernel, h) && !self.is_started_again(kernel, h));
+                let left: Vec<String> = left.map(ToString::to_string).collect();
+                if !left.is_empty() {
+                    let text = format!("stopped, and not started again although it stays: {}", left.join(", "));
+                    let path = held.first().map(|d| d.path.clone()).unwrap_or_default();
+                    let d = Diagnostic::warning("F237", path, text);
+                    found.push(d.hint("start it afterwards: mdadm --assemble --scan, vgchange -ay, cryptsetup open"));
+                }
+                self.stopped = order;
+            }
             Err(why) => {
                 let path = held.first().map(|d| d.path.clone()).unwrap_or_default();
                 let d = Diagnostic::error("F204", path, format!("in use: {why}"));
                 refused.push(d.hint("stop it first, or leave these disks out"));
             }
         }
+    }
+
+    /// Whether something that runs stands on nothing but partitions that are not written.
+    fn stays(&self, kernel: &Kernel, held: &Held) -> bool {
+        let mut kept = Vec::new();
+        for (index, disk) in self.disks.iter().enumerate() {
+            let ranges = self.kept_ranges(index);
+            for number in teardown::numbers([&disk.facts]) {
+                let stays = |p: &KernelPartition| ranges.covers(p.start, p.length);
+                kept.extend(kernel.partitions(number).into_iter().filter(stays).map(|p| p.device));
+            }
+        }
+        teardown::foundation(kernel, held.number).iter().all(|device| kept.contains(device))
+    }
+
+    /// Whether something that runs is started again when the disks are written, or is a part of such a thing.
+    fn is_started_again(&self, kernel: &Kernel, held: &Held) -> bool {
+        let is_kept = |layer: Layer| self.is_layer_kept(layer) && self.is_started(layer);
+        let Kind::Mapped(name) = &held.kind else {
+            let uuid = kernel.attribute(held.number, "md/uuid").and_then(|u| u.parse::<Uuid>().ok());
+            let mut arrays = self.arrays.iter().enumerate().filter(|(i, _)| is_kept(Layer::Array(*i)));
+            return arrays.any(|(_, a)| Some(a.uuid) == uuid);
+        };
+        let own = kernel.attribute(held.number, "dm/uuid").unwrap_or_default();
+        if let Some(rest) = own.strip_prefix("CRYPT-") {
+            let mut crypts = self.crypts.iter().enumerate().filter(|(i, _)| is_kept(Layer::Crypt(*i)));
+            return crypts.any(|(_, c)| rest.contains(&c.uuid.simple().to_string()));
+        }
+        // Hidden volumes have a word behind the two UUIDs, and come and go with the visible ones.
+        let is_hidden = own.strip_prefix("LVM-").is_some_and(|rest| rest.contains('-'));
+        let groups = self.groups.iter().enumerate().filter(|(i, _)| is_kept(Layer::Group(*i)));
+        let mut volumes = groups.flat_map(|(_, g)| g.volumes.iter().filter(|v| v.kept).map(move |v| (g, v)));
+        is_hidden || volumes.any(|(g, v)| mapper_name(&g.name, &v.name) == *name)
     }
 
     /// Lines about what a disk loses: what is on it and does not stay. None where nothing of it is written.
@@ -220,5 +271,76 @@ impl Plan {
     pub(in crate::layout) fn may_stop(&self, disk: usize) -> bool {
         let d = &self.disks[disk];
         teardown::is_allowed(d.wipe, &d.facts) || d.partitions.iter().any(|p| p.kept)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::device::Medium;
+    use crate::layout::observed::Partition;
+    use crate::layout::{Disks, Layout, PlanOptions};
+    use std::path::Path;
+
+    /// A kept array on the first partition; the second is made anew; the ninth is not in the document.
+    fn plan() -> Plan {
+        let text = "schema: cv.layout/v1\nname: x\ndisks: {d: {preserve: if-exists}}\npartitions:\n  \
+                    d/a: {type: linux-raid, size: 100MiB, preserve: if-exists}\n  d/b: {type: linux, size: 50MiB}\n\
+                    raid: {a: {level: 1, members: [d/a], preserve: if-exists}}\n";
+        let tmp = tempfile::tempdir().unwrap();
+        let path = tmp.path().join("d");
+        std::fs::File::create(&path).unwrap().set_len(1 << 30).unwrap();
+        let disks = Disks::from([("d".to_owned(), vec![path])]);
+        let mut plan = Layout::parse(text.as_bytes(), "x").unwrap().plan(&disks, &PlanOptions::default()).unwrap();
+        let disk = &mut plan.disks[0];
+        disk.facts.medium = Medium::Block { major: 8, minor: 0 };
+        disk.partitions[0].kept = true;
+        let (number, start, length) = (9, 500 << 20, 10 << 20);
+        let kind = disk.partitions[1].kind;
+        disk.others =
+            vec![Partition { number, kind, uuid: Uuid::nil(), name: "x".into(), start, length, attributes: 0 }];
+        plan.arrays[0].kept = true;
+        plan
+    }
+
+    #[test]
+    fn what_stays_and_is_not_started_again_is_told() {
+        let mut plan = plan();
+        let tmp = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = tmp.path().join("dev/block").join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        let disk = &plan.disks[0];
+        let own = disk.partitions.iter().map(|p| (p.number, p.start, p.length));
+        let others = disk.others.iter().map(|p| (p.number, p.start, p.length));
+        // An array on each partition, and an open device on that of the others.
+        for (number, start, length) in own.chain(others) {
+            let inside = format!("8:0/sda{number}");
+            write(&format!("{inside}/partition"), &number.to_string());
+            write(&format!("{inside}/dev"), &format!("8:{number}"));
+            write(&format!("{inside}/start"), &(start / 512).to_string());
+            write(&format!("{inside}/size"), &(length / 512).to_string());
+            write(&format!("8:{number}/partition"), &number.to_string());
+            write(&format!("8:{number}/holders/md{number}/dev"), &format!("9:{number}"));
+            write(&format!("9:{number}/slaves/sda{number}/dev"), &format!("8:{number}"));
+            write(&format!("9:{number}/md/level"), "raid1");
+        }
+        write("9:1/md/uuid", &plan.arrays[0].uuid.to_string());
+        write("9:9/holders/dm-0/dev", "253:0");
+        write("253:0/slaves/md9/dev", "9:9");
+        write("253:0/dm/uuid", "CRYPT-LUKS2-00000000000000000000000000000001-x");
+        write("253:0/dm/name", "x");
+        let kernel = Kernel::at(tmp.path(), Path::new("/nonexistent"));
+        let (mut refused, mut found) = (Vec::new(), Vec::new());
+        let held = vec![Diagnostic::error("F204", "disks.d", "in use")];
+        plan.stop_holders(&kernel, held, &mut refused, &mut found);
+        assert!(refused.is_empty(), "{refused:?}");
+        assert_eq!(plan.stopped.len(), 4);
+        let [one] = &found[..] else { panic!("{found:?}") };
+        // What the plan starts again, and what is lost anyway, is not among it.
+        assert_eq!((one.code, one.path.as_str()), ("F237", "disks.d"));
+        assert!(one.message.ends_with("it stays: 253:0 (x), 9:9"), "{one}");
     }
 }

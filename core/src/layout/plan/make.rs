@@ -21,9 +21,6 @@ use crate::sys::{memory, sysfs};
 use crate::units::{ByteSize, human};
 use indexmap::IndexMap;
 
-/// For a moment: a disk that is in use only by what stands on it, which may be stopped.
-const HELD: &str = "held";
-
 impl Plan {
     /// For the disks of this machine, or for those of the machine that `recorded` is of.
     pub(in crate::layout) fn make(
@@ -39,13 +36,12 @@ impl Plan {
         let mut facts = Vec::new();
         // What speaks against writing only: a plan that changes nothing may be made of disks in use.
         let mut in_use = Vec::new();
+        // In use only by what stands on them, which may be stopped: whether it is is known when the plan is.
+        let mut held = Vec::new();
         for choice in &choices {
-            facts.extend(look(spec, choice, options, recorded, &mut found, &mut in_use)?);
+            facts.extend(look(spec, choice, options, recorded, &mut found, &mut in_use, &mut held)?);
         }
         in_use.extend(foreign::inspect(spec, &choices, &facts, recorded));
-        // Who holds them may be stopped: that is known when the plan is.
-        let mut held: Vec<Diagnostic> = in_use.extract_if(.., |d| d.code == HELD).collect();
-        held.iter_mut().for_each(|d| d.code = "F204");
         if options.image.is_some() {
             found.append(&mut in_use);
         }
@@ -102,7 +98,7 @@ impl Plan {
         }
         plan.check_kept(options.image.is_some(), &mut found, &mut in_use);
         if !plan.is_unchanged() {
-            plan.stop_holders(held, &mut in_use);
+            plan.stop_holders(&Kernel::default(), held, &mut in_use, &mut found);
         }
         if !plan.is_unchanged() && !in_use.is_empty() {
             found.append(&mut in_use);
@@ -160,6 +156,7 @@ fn look(
     recorded: Option<&Inventory>,
     found: &mut Vec<Diagnostic>,
     in_use: &mut Vec<Diagnostic>,
+    held: &mut Vec<Diagnostic>,
 ) -> Result<Option<Facts>> {
     let set = &spec.disks[&choice.set];
     let wanted = set.sector;
@@ -191,12 +188,9 @@ fn look(
     let facts = Facts::look(&choice.path, wanted.or(options.sector))?;
     let (of_writing, of_disk): (Vec<_>, Vec<_>) = gate::inspect(&facts, &path).into_iter().partition(is_of_writing);
     let may_stop = is_held && (set.preserve.keeps() || teardown::is_allowed(set.wipe, &facts));
-    in_use.extend(of_writing.into_iter().map(|mut d| {
-        if d.code == "F204" && may_stop {
-            d.code = HELD;
-        }
-        d
-    }));
+    let (by_holders, others): (Vec<_>, Vec<_>) = of_writing.into_iter().partition(|d| may_stop && d.code == "F204");
+    held.extend(by_holders);
+    in_use.extend(others);
     found.extend(of_disk);
     against(spec, choice, &facts, found, in_use);
     Ok(Some(facts))

@@ -85,8 +85,9 @@ impl Plan {
                 let g = &self.groups[i];
                 let made = g.volumes.iter().filter(|v| !v.kept).count();
                 let new = if made == 0 { String::new() } else { format!(", and make {made} volumes in it") };
+                let replaced: Vec<&str> = g.replaced.iter().map(|v| v.name.as_str()).collect();
                 let gone =
-                    if g.replaced.is_empty() { String::new() } else { format!(", remove {}", g.replaced.join(", ")) };
+                    if replaced.is_empty() { String::new() } else { format!(", remove {}", replaced.join(", ")) };
                 format!("start the volume group {}, which is kept{gone}{new}", g.name)
             }
             Layer::Array(i) => {
@@ -126,7 +127,7 @@ impl Plan {
             step.lost = match *layer {
                 Layer::Group(i) => {
                     let g = &self.groups[i];
-                    g.replaced.iter().map(|v| format!("volume {}/{v}", g.name)).collect()
+                    g.replaced.iter().map(|v| format!("volume {}/{}", g.name, v.name)).collect()
                 }
                 Layer::Array(_) | Layer::Crypt(_) => Vec::new(),
             };

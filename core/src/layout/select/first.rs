@@ -1,11 +1,13 @@
 //! What is settled before any rule is asked: disks that somebody named, and disks that carry what is kept.
 
-use super::keep::carries;
+use super::keep::{Keep, carries};
 use super::named::Named;
+use super::protect::is_out;
 use super::resolve::{Resolver, multiple};
 use super::rules::misfit;
 use super::{Selected, Taken, explain};
 use crate::layout::diagnostic::Diagnostic;
+use crate::layout::inventory::Disk;
 
 impl<'a> Resolver<'a> {
     /// Disks that somebody named win over rules. What protects a disk holds for them as well, but for what only keeps
@@ -67,10 +69,16 @@ impl<'a> Resolver<'a> {
         self.done.push(Selected { set: set.to_owned(), disks: taken, passed_over: Vec::new() });
     }
 
-    /// Disks that carry what is kept leave the candidates of every other set.
+    /// Disks that carry what is kept leave the candidates of every other set. What is known by a name alone counts where
+    /// the rules of its set fit the disk, and nothing that says more stands against it.
     pub(super) fn reserve(&mut self) {
-        for keep in self.request.keep {
+        let (names, identities): (Vec<&Keep>, Vec<&Keep>) = self.request.keep.iter().partition(|k| k.facts.is_name());
+        for keep in identities.into_iter().chain(names) {
+            let is_name = keep.facts.is_name();
             for (at, disk) in self.disks().iter().enumerate().filter(|(_, d)| carries(&keep.facts, d)) {
+                if is_name && (self.reserved[at].is_some() || !self.could_be(&keep.set, disk)) {
+                    continue;
+                }
                 let path = format!("disks.{}", keep.set);
                 let name = &disk.name;
                 match (&self.owner[at], &self.reserved[at]) {
@@ -89,10 +97,19 @@ impl<'a> Resolver<'a> {
                         self.found
                             .push(d.hint("a disk belongs to one set: keep one of them, or put both into one set"));
                     }
-                    (None, None) => self.reserved[at] = Some((keep.set.clone(), keep.object.clone())),
+                    (None, None) => {
+                        self.reserved[at] = Some((keep.set.clone(), keep.object.clone()));
+                        self.by_name[at] = is_name;
+                    }
                     _ => {}
                 }
             }
         }
+    }
+
+    /// Whether nothing in the rules of a set speaks against a disk.
+    fn could_be(&self, set: &str, disk: &Disk) -> bool {
+        let rules = self.request.spec.disks.get(set).and_then(|s| s.matching.as_ref());
+        rules.is_none_or(|rules| misfit(rules, disk).is_none() && is_out(disk, rules).is_none())
     }
 }

@@ -2,9 +2,13 @@
 
 use super::rules::{fits, is_array, same_uuid};
 use crate::layout::inventory::{Content, Disk, Mark};
-use crate::layout::spec::{Ref, Spec};
+use crate::layout::spec::{Partition, PartitionKey, Ref, Spec};
 use crate::layout::stack::{Object, Stack};
 use std::collections::BTreeSet;
+use uuid::Uuid;
+
+/// The kind of a signature of LVM.
+const PHYSICAL: &str = "LVM2_member";
 
 /// An object that is kept where it is found, because the document adopts or preserves it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,18 +32,20 @@ pub struct KeepFacts {
     pub fs_uuid: Option<String>,
     /// The label of a filesystem.
     pub fs_label: Option<String>,
-    /// The name of a volume group. It is seen on active groups only.
+    /// The name of a volume group, started or not.
     pub vg_name: Option<String>,
     /// The GUID of a partition.
     pub partition_uuid: Option<String>,
     /// The name of a partition in the table.
     pub partition_name: Option<String>,
+    /// The GUID of the type of a partition.
+    pub partition_type: Option<Uuid>,
 }
 
 impl Keep {
-    /// What the document adopts or preserves and names: arrays by their name or UUID, volume groups by their name,
-    /// filesystems on partitions by label or UUID, partitions by their GUID. What lies on several sets is not
-    /// among them: nothing would say which disk belongs to which.
+    /// What the document adopts or preserves: arrays by their name or UUID, volumes and their groups by the group's name,
+    /// on partitions filesystems by label or UUID and encrypted devices by label, partitions by their GUID, or by name and
+    /// type. What lies on several sets is not among them: nothing would say which disk belongs to which.
     #[must_use]
     pub fn of(spec: &Spec, stack: &Stack) -> Vec<Self> {
         let set_of = |object: &Object| {
@@ -63,6 +69,11 @@ impl KeepFacts {
         let by_uuid = self.md_uuid.as_deref().map(|u| same_uuid(Some(uuid), u));
         let by_name = self.md_name.as_deref().map(|n| fits(n, name));
         by_uuid.or(by_name).is_some() && by_uuid != Some(false) && by_name != Some(false)
+    }
+
+    /// Whether it is known by a name and type alone, which somebody else's partition may have as well.
+    pub(super) fn is_name(&self) -> bool {
+        self.partition_name.is_some() && self.partition_uuid.is_none()
     }
 
     /// Those of an object that is kept and named; none of others.
@@ -92,10 +103,28 @@ impl KeepFacts {
             }
             Object::Partition(key) => {
                 let partition = spec.partitions.get(key)?;
-                let uuid = partition.uuid.filter(|_| partition.preserve.keeps())?;
-                Some(Self { partition_uuid: Some(uuid.to_string()), ..none })
+                if !partition.preserve.keeps() {
+                    return None;
+                }
+                if let Some(uuid) = partition.uuid {
+                    return Some(Self { partition_uuid: Some(uuid.to_string()), ..none });
+                }
+                let name = |k: &PartitionKey, p: &Partition| p.name.clone().unwrap_or_else(|| k.name.clone());
+                let (own, kind) = (name(key, partition), partition.kind);
+                // Where two sets have it, it does not tell whose disk that is.
+                let mut others = spec.partitions.iter().filter(|(k, _)| k.set != key.set);
+                let is_alone = !others.any(|(k, p)| p.kind == kind && name(k, p) == own);
+                is_alone.then(|| Self { partition_name: Some(own), partition_type: Some(kind.guid()), ..none })
             }
-            Object::Luks(_) | Object::Volume(..) => None,
+            Object::Luks(name) => {
+                let luks = spec.luks.get(name)?;
+                let keeps = luks.preserve.keeps() && luks.label.is_some() && matches!(luks.on, Ref::Partition(_));
+                keeps.then(|| Self { fs_label: luks.label.clone(), ..none })
+            }
+            Object::Volume(group, name) => {
+                let keeps = spec.lvm.get(group)?.lvs.get(name)?.preserve.keeps();
+                keeps.then(|| Self { vg_name: Some(group.clone()), ..none })
+            }
         }
     }
 }
@@ -109,12 +138,18 @@ pub(super) fn carries(facts: &KeepFacts, disk: &Disk) -> bool {
     let by_partition = facts.partition_uuid.is_some() || facts.partition_name.is_some();
     let held = || disk.holders.iter();
     (by_array && (marks().any(|m| is_array(m) && mark_fits(m, &facts.md_uuid, &facts.md_name)) || is_held(facts, disk)))
-        || (by_filesystem && marks().any(|m| !is_array(m) && mark_fits(m, &facts.fs_uuid, &facts.fs_label)))
+        || (by_filesystem && marks().any(|m| !is_member(m) && mark_fits(m, &facts.fs_uuid, &facts.fs_label)))
         || (by_partition && content.is_some_and(|c| has_partition(facts, c)))
         || facts.vg_name.as_ref().is_some_and(|name| {
             let begin = format!("{}-", name.replace('-', "--"));
-            held().any(|h| h.kind == "lvm" && h.label.as_ref().is_some_and(|l| is_volume_of(l, &begin)))
+            marks().any(|m| m.kind == PHYSICAL && m.label.as_ref() == Some(name))
+                || held().any(|h| h.kind == "lvm" && h.label.as_ref().is_some_and(|l| is_volume_of(l, &begin)))
         })
+}
+
+/// Whether a signature is that of a member of something: its label is the name of that.
+fn is_member(mark: &Mark) -> bool {
+    is_array(mark) || mark.kind == PHYSICAL
 }
 
 /// What a running array says, where its members were not looked at.
@@ -136,6 +171,7 @@ fn has_partition(facts: &KeepFacts, content: &Content) -> bool {
     entries.into_iter().any(|e| {
         let uuid = facts.partition_uuid.as_deref().is_none_or(|u| same_uuid(Some(&e.uuid.to_string()), u));
         uuid && facts.partition_name.as_deref().is_none_or(|n| e.name == n)
+            && facts.partition_type.is_none_or(|t| e.kind == t)
     })
 }
 

@@ -39,6 +39,8 @@ pub(super) struct Resolver<'a> {
     pub(super) owner: Vec<Option<String>>,
     /// The set and the object that each disk is kept for.
     pub(super) reserved: Vec<Option<(String, String)>>,
+    /// Whether that is known by a name alone.
+    pub(super) by_name: Vec<bool>,
     /// What the sets said about each disk.
     said: Vec<Vec<String>>,
     pub(super) done: Vec<Selected>,
@@ -57,6 +59,7 @@ impl<'a> Resolver<'a> {
             order: Order::new(disks),
             owner: vec![None; disks.len()],
             reserved: vec![None; disks.len()],
+            by_name: vec![false; disks.len()],
             said: vec![Vec::new(); disks.len()],
             done: Vec::new(),
             removed: Vec::new(),
@@ -134,7 +137,13 @@ impl<'a> Resolver<'a> {
         let which = |is: fn(&Verdict) -> bool| -> Vec<usize> {
             verdicts.iter().enumerate().filter(|(_, v)| is(v)).map(|(at, _)| at).collect()
         };
-        let members = which(|v| matches!(v, Verdict::Member(_)));
+        let mut members = which(|v| matches!(v, Verdict::Member(_)));
+        let mut named = which(|v| matches!(v, Verdict::Fits));
+        named.retain(|at| self.is_own(name, *at));
+        // By name they are not as sure: where they are too few, others make up the number.
+        if members.is_empty() && named.len() >= usize::try_from(set.count.min).unwrap_or(usize::MAX) {
+            members.clone_from(&named);
+        }
         if set.matching.is_none() && members.is_empty() {
             return self.without_rules(name);
         }
@@ -143,6 +152,7 @@ impl<'a> Resolver<'a> {
         let mut fits = if is_kept { members } else { which(|v| matches!(v, Verdict::Fits)) };
         let pick = if is_kept { Pick::All } else { set.pick };
         self.order.sort(pick, &mut fits);
+        fits.sort_by_key(|at| !named.contains(at));
         let mut guarded: Vec<usize> = which(|v| matches!(v, Verdict::Protected(p) if !p.is_meant));
         if is_kept {
             guarded.retain(|at| self.reserved[*at].as_ref().is_some_and(|(s, _)| s == name));
@@ -230,8 +240,8 @@ impl<'a> Resolver<'a> {
         let mut disks = Vec::new();
         for at in taken {
             self.owner[*at] = Some(name.to_owned());
-            let reason = match &verdicts[*at] {
-                Verdict::Member(object) => format!("carries {object}"),
+            let reason = match (&verdicts[*at], &self.reserved[*at]) {
+                (Verdict::Member(object), _) | (_, Some((_, object))) => format!("carries {object}"),
                 _ if rest.is_empty() => "matches".to_owned(),
                 _ => format!("matches, pick: {}", explain::pick(pick)),
             };
@@ -265,7 +275,8 @@ impl<'a> Resolver<'a> {
 
     fn verdict(&self, name: &str, set: &DiskSet, rules: &Match, at: usize) -> Verdict {
         let disk = &self.disks()[at];
-        if let Some((_, object)) = self.reserved[at].as_ref().filter(|(s, _)| s == name && self.owner[at].is_none()) {
+        let own = self.is_own(name, at);
+        if let Some((_, object)) = self.reserved[at].as_ref().filter(|_| own && !self.by_name[at]) {
             return match self.protection(set, at, true) {
                 Some(p) => Verdict::Protected(p),
                 None => Verdict::Member(object.clone()),
@@ -288,10 +299,15 @@ impl<'a> Resolver<'a> {
             return Verdict::Taken(other.clone());
         }
         // It is no candidate, so what protects it is no matter here.
-        if let Some((set, object)) = &self.reserved[at] {
+        if let Some((set, object)) = self.reserved[at].as_ref().filter(|_| !own) {
             return Verdict::Reserved(set.clone(), object.clone());
         }
-        self.protection(set, at, false).map_or(Verdict::Fits, Verdict::Protected)
+        self.protection(set, at, own).map_or(Verdict::Fits, Verdict::Protected)
+    }
+
+    /// Whether a free disk carries what this set keeps.
+    fn is_own(&self, set: &str, at: usize) -> bool {
+        self.owner[at].is_none() && self.reserved[at].as_ref().is_some_and(|(s, _)| s == set)
     }
 
     /// Why a disk is not touched for this set. Where the set wipes all, and where a disk was left unfinished, it is taken out

@@ -2,7 +2,7 @@
 
 use super::Signature;
 use super::forms::{Form, Id, Label};
-use crate::layout::ondisk::Fields;
+use crate::layout::ondisk::{Fields, lvm};
 use crate::layout::place::Place;
 use std::io;
 use uuid::Uuid;
@@ -18,6 +18,7 @@ pub(super) fn signature(place: &Place<'_>, form: &Form, offset: u64) -> io::Resu
         version: Some(form.version).filter(|v| !v.is_empty()).map(str::to_owned),
         label: near.label(form.label)?,
         uuid: near.id(form.id)?,
+        group: None,
         offset,
         copies: Vec::new(),
     };
@@ -28,6 +29,15 @@ pub(super) fn signature(place: &Place<'_>, form: &Form, offset: u64) -> io::Resu
             found.version = version.map(|v| v.to_string());
             // Where LUKS2 has a label, LUKS1 has its cipher.
             found.label = found.label.filter(|_| version == Some(2));
+        }
+        "LVM2_member" => {
+            // What it is a part of stands in the metadata; a damaged one says nothing.
+            let volume = lvm::read(place)?;
+            if let Some(group) = volume.as_ref().and_then(lvm::PhysicalVolume::group) {
+                let plain = |c: char| c.is_ascii_alphanumeric() || "+_.-".contains(c);
+                found.label = Some(group.name.clone()).filter(|n| n.chars().all(plain));
+                found.group = Some(group.uuid.clone());
+            }
         }
         "vfat" => found.label = found.label.filter(|l| l != "NO NAME"),
         _ => {}
@@ -66,7 +76,7 @@ impl Near<'_> {
             }
             Id::LongSerial(distance) => self.bytes(distance, 8)?.map(|b| format!("{:016X}", Fields(&b).u64(0))),
             Id::Text(distance, length) => text(distance, length)?,
-            Id::Lvm(distance) => text(distance, 32)?.map(|id| crate::layout::ondisk::lvm::hyphened(&id)),
+            Id::Lvm(distance) => text(distance, 32)?.map(|id| lvm::hyphened(&id)),
         };
         Ok(found.filter(|t| !t.is_empty()))
     }

@@ -47,7 +47,7 @@ pub(super) fn areas(length: u64) -> Vec<(u64, u64)> {
 }
 
 fn bare(kind: &'static str, offset: u64) -> Signature {
-    Signature { kind, version: None, label: None, uuid: None, offset, copies: Vec::new() }
+    Signature { kind, version: None, label: None, uuid: None, group: None, offset, copies: Vec::new() }
 }
 
 /// The offsets of the four labels.

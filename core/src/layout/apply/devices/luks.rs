@@ -44,6 +44,11 @@ pub(super) fn open(crypt: &PlannedCrypt, device: &Path, secret: &[u8]) -> Call {
     cryptsetup("open").args(["--type", "luks2"]).arg(device).arg(crypt.name()).stdin(secret)
 }
 
+/// The run that says whether a secret opens it, by its header alone.
+pub(super) fn test(header: &Path, secret: &[u8]) -> Call {
+    cryptsetup("open").args(["--test-passphrase", "--type", "luks2"]).arg(header).stdin(secret)
+}
+
 /// The run that closes it.
 pub(super) fn close(crypt: &PlannedCrypt) -> Call {
     Call::new(Program::Cryptsetup).args(["close", &crypt.name()]).env("DM_DISABLE_UDEV", "1")

@@ -80,6 +80,11 @@ impl Lvm {
         self.call("lvchange").args(["-qq", "-y", "-ay", "--activationmode", "complete", &format!("{group}/{volume}")])
     }
 
+    /// The run that tells the UUID of a volume of a group that is there.
+    pub(super) fn uuid(&self, group: &str, volume: &str) -> Call {
+        self.call("lvs").args(["--noheadings", "--options", "lv_uuid", &format!("{group}/{volume}")])
+    }
+
     /// The run that removes a volume of a group that is there.
     pub(super) fn remove(&self, group: &str, volume: &str) -> Call {
         self.call("lvremove").args(["-qq", "-y", &format!("{group}/{volume}")])

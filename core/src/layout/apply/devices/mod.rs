@@ -8,6 +8,7 @@
 //! What used to lie on the disks can come back inside of a new array or volume, at the same place: so each is erased
 //! before anything looks at it.
 
+mod kept;
 mod kernel;
 mod luks;
 mod lvm;
@@ -16,6 +17,7 @@ mod secrets;
 mod start;
 pub mod tpm;
 
+pub use kept::require;
 pub(super) use kernel::Kernel;
 pub use secrets::Secrets;
 
@@ -111,16 +113,19 @@ impl Nodes {
 #[must_use]
 pub fn programs(plan: &Plan) -> Vec<Program> {
     let mut needed = Vec::new();
-    if !plan.arrays().is_empty() {
+    let (arrays, crypts, groups) = (plan.arrays().len(), plan.crypts().len(), plan.groups().len());
+    // What is kept and not started is nobody's to work on.
+    if (0..arrays).any(|i| plan.is_started(Layer::Array(i))) {
         needed.push(Program::Mdadm);
     }
-    if (0..plan.crypts().len()).any(|i| plan.is_started(Layer::Crypt(i))) {
+    if (0..crypts).any(|i| plan.is_started(Layer::Crypt(i))) {
         needed.push(Program::Cryptsetup);
     }
-    if !plan.groups().is_empty() {
+    if (0..groups).any(|i| plan.is_started(Layer::Group(i))) {
         needed.push(Program::Lvm);
     }
-    if plan.crypts().iter().any(|c| c.keys.iter().any(Key::is_tpm2)) {
+    // In what is kept no key is made.
+    if plan.crypts().iter().any(|c| !c.kept && c.keys.iter().any(Key::is_tpm2)) {
         needed.push(Program::SystemdCryptenroll);
     }
     needed
@@ -159,7 +164,7 @@ pub fn preview(plan: &Plan, layer: Layer) -> Vec<Vec<String>> {
             let on = paths(group.pvs.iter().map(|(d, _)| *d).collect());
             let on: Vec<&Path> = on.iter().map(PathBuf::as_path).collect();
             let physical = group.pvs.iter().zip(&on).map(|((_, uuid), path)| lvm.physical(uuid, path));
-            let removed = group.replaced.iter().map(|v| lvm.remove(&group.name, v));
+            let removed = group.replaced.iter().map(|v| lvm.remove(&group.name, &v.name));
             let begin: Vec<_> =
                 if group.kept { removed.collect() } else { physical.chain([lvm.group(group, &on)]).collect() };
             let volumes = group.volumes.iter().map(|v| match v.kept {

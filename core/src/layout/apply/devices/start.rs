@@ -1,7 +1,7 @@
 //! Devices that are there already, because they are kept or an interrupted run made them: they are started, looked at, and
 //! nothing is written to them. What is made on one that is kept is cleaned first, like anything new.
 
-use super::{Nodes, Running, Secrets, Started, luks, md, number_of};
+use super::{Nodes, Running, Secrets, Started, kept, luks, md, number_of};
 use crate::error::{Error, Result};
 use crate::layout::plan::{Device, Layer, PlannedArray, PlannedCrypt, PlannedGroup};
 use crate::layout::spec::{Key, Resync, VolumeKind};
@@ -58,8 +58,7 @@ impl Running<'_> {
     ) -> Result<()> {
         let on = nodes.path(crypt.on)?;
         let names = crypt.keys.iter().filter_map(|key| if let Key::Secret(name) = key { Some(name) } else { None });
-        let mut opened = Err(Error::unsupported(format!("luks/{} has no key but the TPM", crypt.id))
-            .hint("give it a secret besides, for recovery"));
+        let mut opened = Err(kept::no_secret(crypt));
         for name in names {
             opened = luks::open(crypt, on, secrets.get(name)?).run(self.stop).map(drop);
             if opened.is_ok() {
@@ -78,7 +77,10 @@ impl Running<'_> {
         }
         self.started.push(Started::Group(index));
         for volume in group.replaced.iter().filter(|_| !made) {
-            self.lvm.remove(&group.name, volume).run(self.stop)?;
+            // The name alone would not tell it from one that somebody made in its place.
+            let is = self.lvm.uuid(&group.name, &volume.name).run(self.stop)?.stdout;
+            kept::same_volume(&group.name, &volume.name, &volume.uuid, String::from_utf8_lossy(&is).trim())?;
+            self.lvm.remove(&group.name, &volume.name).run(self.stop)?;
         }
         for (n, volume) in group.volumes.iter().enumerate() {
             if !(made || volume.kept) {

@@ -4,7 +4,7 @@
 //! one, some of them (7 does not, with the same keys of Secure Boot) will be others then, and somebody is asked.
 
 use crate::error::{Error, Result};
-use crate::layout::plan::{Plan, PlannedDisk};
+use crate::layout::plan::{Plan, PlannedCrypt, PlannedDisk};
 use crate::layout::spec::Key;
 use crate::sys::program::{Call, Program};
 use std::path::Path;
@@ -20,7 +20,9 @@ const LIMIT: Duration = Duration::from_secs(600);
 /// # Errors
 /// `Refused` (F231) when there is none, or when it would be that of another machine than the disks are for.
 pub fn require(plan: &Plan, given: Option<&str>) -> Result<()> {
-    let Some(crypt) = plan.crypts().iter().find(|c| c.keys.iter().any(Key::is_tpm2)) else { return Ok(()) };
+    // In what is kept no key is made.
+    let wants = |c: &&PlannedCrypt| !c.kept && c.keys.iter().any(Key::is_tpm2);
+    let Some(crypt) = plan.crypts().iter().find(wants) else { return Ok(()) };
     if given.is_some() {
         return Ok(());
     }
