@@ -137,7 +137,8 @@ impl<'a> Run<'a> {
         let prepared = self.install(devices, stop)?;
         self.copy(devices)?;
         self.log.step("verify", || Ok(()), || self.verify(devices))?;
-        self.log.step("commit", || Ok(()), || self.commit(prepared.as_ref().map(|p| &p.sector)))?;
+        let commit = || devices.commit().and_then(|()| self.commit(prepared.as_ref().map(|p| &p.sector)));
+        self.log.step("commit", || Ok(()), commit)?;
         if let Some(prepared) = &prepared {
             self.register(prepared, stop);
             prepared.warnings.iter().for_each(|w| self.task.warn(w.to_string()));

@@ -338,6 +338,16 @@ impl<'a> Running<'a> {
         self.erase(device, nodes)
     }
 
+    /// Takes the mark off the volumes that were made in groups that are kept.
+    ///
+    /// # Errors
+    /// What the program says.
+    pub fn commit(&self) -> Result<()> {
+        let groups = self.plan.groups().iter().filter(|g| g.kept);
+        let made = groups.flat_map(|g| g.volumes.iter().filter(|v| !v.kept).map(move |v| (g, v)));
+        made.into_iter().try_for_each(|(g, v)| self.lvm.finished(&g.name, &v.name).run(self.stop).map(drop))
+    }
+
     /// Lets arrays copy at full speed, for those who go on using them.
     pub fn release(&self) {
         for started in &self.started {
