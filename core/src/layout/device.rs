@@ -431,7 +431,7 @@ mod tests {
             Contents { table, signatures }
         };
         let member = (0, signature(MEMBER, "a", "1.2"));
-        let is = contents(&[member.clone()]);
+        let is = contents(std::slice::from_ref(&member));
         assert_eq!(is.outline(), contents(&[member.clone(), (0, signature("ext4", "x", "1"))]).outline());
         for other in [
             contents(&[]),
