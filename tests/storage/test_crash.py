@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
-"""test_crash.py [kills|replay]: applies that end in their middle, with a real kernel: arrays, LVM, LUKS, filesystems.
+"""test_crash.py [kills|kept|replay]: applies that end in their middle, with a real kernel: arrays, LVM, LUKS, filesystems.
 
   kills    User-Mode Linux dies at a random moment of an apply that installs a small image. It boots again with the same
            disks: with a journal it resumes, else the apply begins anew. Then everything is started with the distribution's
            tools, checked and compared with the image, and the plan made again is empty.
+  kept     The same with a second application beside something kept: a new array and a new volume in a kept group. What is
+           kept is compared by its bytes, also where the journal is gone.
   replay   dm-log-writes records an apply of RAID1 and LVM: two disks, and a third with the journal. Each state that the
            disks were in at a flush is made again from the log, and resumed or begun anew; a kill never shows a flush that
            is missing, this does.
-Tier 1 has 3 kills and 4 flushes; FULL=1 has 20 kills and every flush. SEED=N repeats a run.
+Tier 1 has 3 kills, 2 beside something kept, and 4 flushes; FULL=1 has 20 kills, 8, and every flush. SEED=N repeats a run.
 Needs: root, tests/beds/uml.sh, CVCTL.    Time: 8 s a kill, 2 s a flush.
 """
 from __future__ import annotations
@@ -68,6 +70,28 @@ filesystems:
   r: {on: lvm/v/r, type: ext4}
   w: {on: lvm/v/w, type: swap}
 """
+KEPT = """\
+schema: cv.layout/v1
+name: kept
+disks: {d: {count: 2, preserve: if-exists}}
+partitions:
+  d/x: {type: linux-raid, size: 20MiB}
+  d/m: {type: linux-raid, size: rest, preserve: if-exists}
+raid:
+  x: {level: 1, members: [d/x], metadata: "1.0", bitmap: none}
+  a: {level: 1, members: [d/m], preserve: if-exists}
+lvm:
+  v:
+    pvs: [raid/a]
+    preserve: if-exists
+    lvs: {data: {size: 40MiB, preserve: if-exists}, home: {size: 32MiB, preserve: if-exists}}
+filesystems:
+  x: {on: raid/x, type: ext4, label: TWO}
+  data: {on: lvm/v/data, type: ext4, label: DATA, preserve: if-exists}
+  home: {on: lvm/v/home, type: ext4, label: HOME, preserve: if-exists}
+"""
+FIRST = KEPT.replace("TWO", "ONE").replace(", home: {size: 32MiB, preserve: if-exists}", "").replace(
+    "  home: {on: lvm/v/home, type: ext4, label: HOME, preserve: if-exists}\n", "")
 
 
 def run(*words: str, data: bytes | None = None) -> str:
@@ -149,6 +173,58 @@ def check() -> None:
         if name.startswith("md"):
             with open(f"/sys/block/{name}/md/degraded", encoding="ascii") as f:
                 expect(f"members missing of {name}", f.read().strip(), "0")
+
+
+# Beside something kept: data is there, and a second application makes an array and a volume.
+
+def apply_kept(file: str, *more: str) -> None:
+    run("/mnt/cvctl", "-q", "layout", "apply", f"/mnt/{file}.yaml", *given(DISKS), "--yes", *more)
+
+
+def kept_digest() -> str:
+    """Of all bytes of the volume that is kept, from the medium."""
+    os.sync()
+    with open("/dev/v/data", "rb", buffering=0) as f:
+        os.posix_fadvise(f.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        return hashlib.file_digest(f, "blake2b").hexdigest()
+
+
+def beside() -> None:
+    apply_kept("first", "--journal", "/run/journal")
+    os.makedirs("/run/m")
+    run("mount", "/dev/v/data", "/run/m")
+    for n in range(20):
+        with open(f"/run/m/file{n}", "wb") as f:
+            f.write(os.urandom(100_000))
+    run("umount", "/run/m")
+    with open("/mnt/kept.json", "w", encoding="utf-8") as f:
+        json.dump(kept_digest(), f)
+    print("@apply", flush=True)
+    apply_kept("kept", "--journal", "/mnt/journal")
+    print("@applied", flush=True)
+
+
+def beside_again(resume: bool) -> None:
+    def start() -> None:
+        # 1 when nothing is left to start.
+        subprocess.run(["mdadm", "--assemble", "--scan", "--run", "--config", "partitions"], capture_output=True, check=False)
+        subprocess.run(["vgchange", "-qq", "-ay", "v"], capture_output=True, check=False)
+
+    start()
+    with open("/mnt/kept.json", encoding="utf-8") as f:
+        wanted = json.load(f)
+    expect("what is kept, after the cut", kept_digest(), wanted)
+    apply_kept("kept", "--journal", "/mnt/journal", *(["--resume"] if resume else []))
+    start()
+    expect("what is kept, in the end", kept_digest(), wanted)
+    plan = json.loads(run("/mnt/cvctl", "-q", "-o", "json", "layout", "plan", "/mnt/kept.yaml", *given(DISKS)))
+    expect("differences", plan["differences"], [])
+    expect("what is kept", len([v for g in plan["groups"] for v in g["volumes"] if v["kept"]]), 2)
+    expect("tags", run("lvs", "--noheadings", "-o", "lv_tags", "v").split(), [])
+    for device in ("/dev/v/data", "/dev/v/home", run("blkid", "-o", "device", "-t", "LABEL=TWO").split()[-1]):
+        run("e2fsck", "-fn", device)
+    for disk in DISKS:
+        expect(f"marks on {disk}", "~cv" in run("sgdisk", "-p", disk), False)
 
 
 # The record: /dev/ubda is cut into two disks and a place for the journal; /dev/ubdb takes the log.
@@ -376,6 +452,30 @@ def kill(work: str, when: float | str) -> str:
     return how
 
 
+def kept(work: str, rng: random.Random) -> None:
+    for name, document in (("first", FIRST), ("kept", KEPT)):
+        with open(f"{work}/{name}.yaml", "w", encoding="utf-8") as f:
+            f.write(document)
+    # Where a volume was made and nothing tells that it is empty; where one disk may be finished and the other one not.
+    moments = ['"begin","step":"mkfs:x"', '"begin","step":"commit"', '"end","step":"table:d#0"', '"begin","step":"mkfs:home"'] if FULL else [
+        '"begin","step":"mkfs:x"', '"begin","step":"commit"']
+    resumes = [False, True]
+    for moment, resume in [(m, r) for m in moments for r in resumes] if FULL else zip(moments, rng.sample(resumes, 2)):
+        images = blank(work, 2, SIZE)
+        for name in ("journal", "journal.old"):
+            if os.path.exists(f"{work}/{name}"):
+                os.unlink(f"{work}/{name}")
+        process = guest(work, images, "beside")
+        until(process, "@apply")
+        while moment not in noted(work) and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        how = "resumed" if resume else "begun anew"
+        finish(guest(work, images, "resumed" if resume else "anew"), f"killed at {moment}, {how}")
+        print(f"ok: killed beside something kept at {moment}: {how}", flush=True)
+
+
 def noted(work: str) -> str:
     return read(f"{work}/journal") if os.path.exists(f"{work}/journal") else ""
 
@@ -426,7 +526,8 @@ def main() -> None:
             with open("/mnt/chosen.json", encoding="utf-8") as f:
                 replay(json.load(f))
             return
-        {"apply": apply, "again": again, "check": check, "record": record}[args[1]]()
+        {"apply": apply, "again": again, "check": check, "record": record, "beside": beside,
+         "resumed": lambda: beside_again(True), "anew": lambda: beside_again(False)}[args[1]]()
         return
     if os.geteuid():
         print("run it as root")
@@ -434,13 +535,13 @@ def main() -> None:
     seed = int(os.environ.get("SEED") or random.randrange(1 << 32))
     print(f"SEED={seed}", flush=True)
     rng = random.Random(seed)
-    for name in args or ["kills", "replay"]:
+    for name in args or ["kills", "kept", "replay"]:
         work = tempfile.mkdtemp(prefix="libcv-crash.", dir="/dev/shm")
         try:
             shutil.copy(os.environ["CVCTL"], f"{work}/cvctl")
             with open(f"{work}/small.yaml", "w", encoding="utf-8") as f:
                 f.write(SMALL)
-            {"kills": kills, "replay": replays}[name](work, rng)
+            {"kills": kills, "kept": kept, "replay": replays}[name](work, rng)
         finally:
             shutil.rmtree(work)
     print("PASS")

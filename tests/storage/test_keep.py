@@ -4,8 +4,9 @@
 Each case is a line of CASES: a layout is applied, files are written into what it keeps, everything is started as a running
 machine has it, and the layout is applied once more with one change beside what is kept. Then every kept device, and every
 byte of the kept partitions that nobody but the kernel may write, is what it was; identities stay; a third plan is empty.
-CLASHES are layouts that must be refused before a byte is written; HELD is about disks that somebody else's arrays hold.
-The others are about what changes between plan and application, what lies on other disks, and what is not the layout's.
+CLASHES are layouts that must be refused before a byte is written; HELD is about disks that somebody else's arrays hold,
+HALF about a volume that an interrupted application left in a group that is kept. The others are about what changes between
+plan and application, what lies on other disks, and what is not the layout's.
 Needs: root, tests/beds/uml.sh, CVCTL.    Time: one guest a case, 4 to 8 s.
 """
 from __future__ import annotations
@@ -19,7 +20,7 @@ import sys
 import tempfile
 from typing import Any, Callable, NamedTuple
 
-from test_stacks import HERE, MIB, SECRETS, expect, run
+from test_stacks import HERE, MIB, SECRETS, expect, in_turn, run
 
 M = "d/m: {type: linux-raid, size: 200MiB, preserve: if-exists}"
 X = "d/x: {type: linux, size: 60MiB}"
@@ -296,7 +297,15 @@ def held(_: Case | None) -> None:
     run("bash", "-c", "mkdir -p /run/m; mount /dev/mapper/inner /run/m")
     refused(write("all", WIPE % (3, "all")), given(3), "F204")
     run("umount", "/run/m")
-    made = apply("/run/all.yaml", given(3))
+    # What can be refused is refused before anything is stopped.
+    done = subprocess.run([*CALL, "apply", "/run/all.yaml", *given(3), "--yes", "--journal", "/nowhere/journal"], capture_output=True, check=False)
+    expect("whether it is refused", done.returncode != 0, True)
+    expect("whether all of it runs on", os.path.exists("/dev/mapper/inner"), True)
+    # The array is written between the plan and its confirmation: its superblocks change, and what one member copies.
+    made = plan("/run/all.yaml", given(3))
+    run("bash", "-c", "mount /dev/mapper/inner /run/m; echo x > /run/m/x; umount /run/m; echo repair > /sys/block/md7/md/sync_action; "
+        "mdadm --wait /dev/md7; blockdev --flushbufs /dev/ubda /dev/ubdb /dev/ubdc; true")
+    run(*CALL, "apply", "/run/all.yaml", *given(3), "--confirm", made["token"])
     expect("the first step", made["steps"][0]["id"], "stop")
     expect("what is stopped", len(made["steps"][0]["commands"]), 3)
     expect("what is there now", plan("/run/all.yaml", given(3))["steps"], [])
@@ -458,8 +467,37 @@ def subvolumes(_: Case | None) -> None:
     expect("whether it is kept", made["filesystems"][1]["kept"], True)
 
 
+# A volume that an interrupted application left in a group that is kept.
+
+GROUP = ("schema: cv.layout/v1\nname: half\ndisks: {d: {preserve: if-exists}}\npartitions: {d/l: {type: linux-lvm, size: rest, preserve: if-exists}}\n"
+         "lvm: {v: {pvs: [d/l], preserve: if-exists, lvs: {data: {size: 120MiB, preserve: if-exists}, home: {size: 80MiB, preserve: if-exists}}}}\n"
+         "filesystems:\n  data: {on: lvm/v/data, type: ext4, label: KEPT, preserve: if-exists}\n"
+         "  home: {on: lvm/v/home, type: ext4, label: HOME, preserve: if-exists}\n")
+
+
+def half(_: Case | None) -> None:
+    with open("/run/half.yaml", "w", encoding="utf-8") as f:
+        f.write(GROUP)
+    apply("/run/half.yaml", given(1))
+
+    def state() -> list[str]:
+        return [run("blkid", "-o", "value", "-s", "UUID", f"/dev/v/{name}").strip() for name in ("data", "home")]
+
+    data, home = state()
+    expect("tags", run("lvs", "--noheadings", "-o", "lv_tags", "v").split(), [])
+    expect("what is left to do", plan("/run/half.yaml", given(1))["steps"], [])
+    run("lvchange", "-qq", "--addtag", "cv-unfinished", "v/home")
+    made = apply("/run/half.yaml", given(1))
+    expect("what is lost", [line for step in made["steps"] for line in step["lost"]], ["volume v/home"])
+    expect("tags", run("lvs", "--noheadings", "-o", "lv_tags", "v").split(), [])
+    expect("what is kept", state()[0], data)
+    expect("whether the other one is new", state()[1] != home, True)
+    run("e2fsck", "-fn", "/dev/v/home")
+    expect("what is left to do", plan("/run/half.yaml", given(1))["steps"], [])
+
+
 OTHERS: dict[str, tuple[int, Callable[[Case | None], None]]] = {
-    "clash": (2, clash), "held": (3, held), "swapped": (1, swapped), "secret": (1, secret), "elsewhere": (2, elsewhere),
+    "clash": (2, clash), "held": (3, held), "half": (1, half), "swapped": (1, swapped), "secret": (1, secret), "elsewhere": (2, elsewhere),
     "strangers": (1, strangers), "subvolumes": (1, subvolumes),
 }
 
@@ -477,34 +515,37 @@ def guest(work: str, name: str, count: int) -> None:
 
 def main() -> None:
     args = sys.argv[1:]
-    cases = {c.name: c for c in CASES}
     if args[:1] == ["--guest"]:
         if args[1] in OTHERS:
             OTHERS[args[1]][1](None)
         else:
-            keep(cases[args[1]])
+            keep(next(c for c in CASES if c.name == args[1]))
         return
     if os.geteuid():
         print("run it as root")
         sys.exit(77)
     full = os.environ.get("FULL") == "1"
-    for name in args or [c.name for c in CASES if full or not c.full] + list(OTHERS):
-        count = OTHERS[name][0] if name in OTHERS else 1 + cases[name].disks
-        work = tempfile.mkdtemp(prefix="libcv-keep.", dir="/dev/shm")
-        try:
-            shutil.copy(os.environ["CVCTL"], f"{work}/cvctl")
-            for n in range(count):
-                with open(f"{work}/{n}.img", "wb") as f:
-                    f.truncate(450 * MIB)
-            if name in cases:
-                for file, beside in (("one", False), ("two", True)):
-                    with open(f"{work}/{file}.yaml", "w", encoding="utf-8") as f:
-                        f.write(document(cases[name], beside))
-            guest(work, name, count)
-            print(f"ok: {name}", flush=True)
-        finally:
-            shutil.rmtree(work)
+    in_turn(args or [c.name for c in CASES if full or not c.full] + list(OTHERS), one)
     print("PASS")
+
+
+def one(name: str) -> None:
+    cases = {c.name: c for c in CASES}
+    count = OTHERS[name][0] if name in OTHERS else 1 + cases[name].disks
+    work = tempfile.mkdtemp(prefix="libcv-keep.", dir="/dev/shm")
+    try:
+        shutil.copy(os.environ["CVCTL"], f"{work}/cvctl")
+        for n in range(count):
+            with open(f"{work}/{n}.img", "wb") as f:
+                f.truncate(450 * MIB)
+        if name in cases:
+            for file, beside in (("one", False), ("two", True)):
+                with open(f"{work}/{file}.yaml", "w", encoding="utf-8") as f:
+                    f.write(document(cases[name], beside))
+        guest(work, name, count)
+        print(f"ok: {name}", flush=True)
+    finally:
+        shutil.rmtree(work)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 //! Disks as they are: something to read from, and the facts that tell one from another. Opened for reading only.
 
 use super::gpt::{self, Fault, Mbr};
-use super::inventory::Inventory;
+use super::inventory::{Content, Inventory};
 use super::ranges::Ranges;
 use super::signature::{self, Signature};
 use crate::error::{Error, Result};
@@ -24,6 +24,8 @@ const SHARED_TYPES: [(u128, &str); 3] = [
     (0xaa31_e02a_400f_11db_9590_000c_2911_d1b8, "a partition of VMware VMFS"),
     (0x381c_fccc_7288_11e0_92ee_000c_2911_d0b2, "a partition of VMware vSAN"),
 ];
+/// A member of an array, as `blkid` calls it.
+const MEMBER: &str = "linux_raid_member";
 /// How much of the begin and the end of a disk its fingerprint covers.
 const FINGERPRINT: u64 = 1 << 20;
 
@@ -160,8 +162,10 @@ pub struct Facts {
     pub wwid: Option<String>,
     /// What it carries.
     pub contents: Contents,
-    /// A hash over begin, end and signatures.
+    /// A hash over begin, end and signatures; where it is `held`, its [`Contents::outline`].
     pub fingerprint: String,
+    /// Whether the kernel has made something of it that may write to it at any time: an array, say.
+    pub held: bool,
     /// When the file was last changed, in nanoseconds; 0 of a device.
     pub changed: i128,
 }
@@ -227,6 +231,7 @@ impl Facts {
             wwid: None,
             contents,
             fingerprint,
+            held: false,
             changed: i128::from(meta.ctime()) * 1_000_000_000 + i128::from(meta.ctime_nsec()),
         })
     }
@@ -241,6 +246,8 @@ impl Facts {
                 .hint("sectors of 512 and 4096 bytes are supported"));
         }
         let read_only = block::is_read_only(fd).map_err(failed)?;
+        // Arrays write past what the kernel has cached of the whole disk: what it has is read anew.
+        let _ = rustix::fs::fadvise(fd, 0, None, rustix::fs::Advice::DontNeed);
         let disk = OpenDisk { file, size: size / u64::from(sector) * u64::from(sector) };
         let (contents, fingerprint) =
             Contents::look(&disk, sector).map_err(|e| Error::io("read", path.display(), e))?;
@@ -258,8 +265,16 @@ impl Facts {
             wwid,
             contents,
             fingerprint,
+            held: false,
             changed: 0,
         })
+    }
+
+    /// The same disk, with something on it that runs and writes to it: superblocks, bitmaps, what one member copies to
+    /// another.
+    #[must_use]
+    pub fn held(self) -> Self {
+        Self { fingerprint: self.contents.outline(), held: true, ..self }
     }
 
     /// What identifies the disk: part of what the token confirms.
@@ -320,6 +335,18 @@ impl Contents {
         }
         let fingerprint = hasher.finalize().to_hex()[..32].to_owned();
         Ok((Self { table, signatures }, fingerprint))
+    }
+
+    /// A hash over what it carries, and not over bytes: over what an array that runs does not change. Of a member of one
+    /// only that it is a member counts: what is in the array comes to it as it is copied.
+    #[must_use]
+    pub fn outline(&self) -> String {
+        let mut content = Content::new(self, "");
+        let members: Vec<(u64, u64)> =
+            content.signatures.iter().filter(|m| m.kind == MEMBER).map(|m| (m.start, m.length)).collect();
+        content.signatures.retain(|m| m.kind == MEMBER || !members.contains(&(m.start, m.length)));
+        let text = serde_json::to_vec(&content).unwrap_or_default();
+        blake3::hash(&text).to_hex()[..32].to_owned()
     }
 
     /// What several machines may be using at once, by its signature or by the type of its partition.
@@ -386,6 +413,36 @@ impl Contents {
 mod tests {
     use super::*;
     use crate::layout::gpt::{Entry, Found, Table};
+
+    /// What an array that runs writes makes no other disk of its member; another array does. An inventory says the same.
+    #[test]
+    fn the_outline_is_what_an_array_does_not_change() {
+        let signature = |kind: &'static str, uuid: &str, version: &str| Signature {
+            kind,
+            version: Some(version.into()),
+            label: None,
+            uuid: Some(uuid.into()),
+            group: None,
+            offset: 4096,
+            copies: Vec::new(),
+        };
+        let contents = |signatures: &[(u64, Signature)]| {
+            let table = Found { primary: Err(Fault::Absent), backup: Err(Fault::Absent), mbr: Mbr::None };
+            let signatures = signatures.iter().map(|(start, s)| (*start, 1 << 30, s.clone())).collect();
+            Contents { table, signatures }
+        };
+        let member = (0, signature(MEMBER, "a", "1.2"));
+        let is = contents(std::slice::from_ref(&member));
+        assert_eq!(is.outline(), contents(&[member.clone(), (0, signature("ext4", "x", "1"))]).outline());
+        for other in [
+            contents(&[]),
+            contents(&[(0, signature(MEMBER, "b", "1.2"))]),
+            contents(&[member.clone(), (1 << 30, signature("ext4", "x", "1"))]),
+        ] {
+            assert_ne!(is.outline(), other.outline());
+        }
+        assert_eq!(Content::new(&is, "f").contents(2 << 30, 512).outline(), is.outline());
+    }
 
     #[test]
     fn shared_storage_is_known_by_its_type() {

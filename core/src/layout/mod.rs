@@ -57,6 +57,8 @@ use std::path::Path;
 
 /// The end of a partition's name while its disk is being made.
 pub const MARKER: &str = "~cv";
+/// The tag of a volume while it is being made in a group that is kept.
+pub const UNFINISHED: &str = "cv-unfinished";
 
 /// A layout document that is right in itself.
 #[derive(Clone, Debug)]

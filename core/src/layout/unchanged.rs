@@ -230,6 +230,9 @@ impl Comparison<'_> {
                 Ok(kind) => kind.name().to_owned(),
                 Err(other) => other.clone(),
             };
+            if v.is_unfinished() {
+                self.differs(format!("{what} was left unfinished"));
+            }
             self.same(&format!("the kind of {what}"), &v.kind, &Ok(volume.kind), kind);
             self.same(&format!("the size of {what}"), &v.size, &volume.size, size_text);
             let wanted = volume.stripes.filter(|(n, _)| *n > 1);

@@ -7,11 +7,13 @@ use rustix::io::Errno;
 use rustix::mount::{FsOpenFlags, MountFlags, UnmountFlags};
 use std::ffi::CString;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-/// How often a busy filesystem is tried again. Another thread of the process may have forked: until its child runs another
-/// program, that has our descriptors open.
-const TRIES: u32 = 40;
-const PAUSE: std::time::Duration = std::time::Duration::from_millis(25);
+/// How long a busy filesystem is tried again. Another thread of the process may have forked, for a second apply, say: until
+/// its child runs another program, that has our descriptors open, and on a machine with much to do the child has to wait
+/// for its turn.
+const PATIENCE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(25);
 
 /// Mounts the block device `source` at `target`; `options` are those of the filesystem, such as `umask=0077`.
 ///
@@ -76,13 +78,13 @@ pub fn system_directories(root: &Path) -> Result<()> {
 /// # Errors
 /// `Io`; `Busy` when something in it is open.
 pub fn unmount(target: &Path) -> Result<()> {
-    let mut tries = TRIES;
+    unmount_until(target, Instant::now() + PATIENCE)
+}
+
+fn unmount_until(target: &Path, end: Instant) -> Result<()> {
     loop {
         match rustix::mount::unmount(target, UnmountFlags::NOFOLLOW) {
-            Err(Errno::BUSY) if tries > 0 => {
-                tries -= 1;
-                std::thread::sleep(PAUSE);
-            }
+            Err(Errno::BUSY) if Instant::now() < end => std::thread::sleep(PAUSE),
             done => return done.map_err(|e| failed("unmount", target, e)),
         }
     }
@@ -96,9 +98,9 @@ pub fn unmount_all(target: &Path) -> Result<()> {
     let text = std::fs::read_to_string("/proc/thread-self/mountinfo")
         .map_err(|e| Error::io("read", "/proc/thread-self/mountinfo", e))?;
     let mounts = super::sysfs::parse_mountinfo(&text);
-    let mut result = Ok(());
+    let (mut result, end) = (Ok(()), Instant::now() + PATIENCE);
     for m in mounts.iter().rev().filter(|m| m.target.starts_with(target)) {
-        let done = unmount(&m.target);
+        let done = unmount_until(&m.target, end);
         if result.is_ok() {
             result = done;
         }
@@ -189,6 +191,28 @@ mod tests {
     fn an_unknown_filesystem_is_unsupported() {
         let e = require_filesystem("no-such-fs").unwrap_err();
         assert!(matches!(e.kind(), ErrorKind::Unsupported | ErrorKind::Denied));
+    }
+
+    /// A child between fork and exec has every descriptor of the process, however long that takes.
+    #[test]
+    fn what_is_open_in_a_mount_for_a_while_is_waited_for() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: what_is_open_in_a_mount_for_a_while_is_waited_for: it needs root");
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        super::super::namespace::in_private_mounts(|| {
+            tmpfs(dir.path(), "mode=0700")?;
+            let open = std::fs::File::create(dir.path().join("file")).unwrap();
+            let holder = std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_millis(1500));
+                drop(open);
+            });
+            let done = unmount_all(dir.path());
+            holder.join().unwrap();
+            done
+        })
+        .unwrap();
     }
 
     #[test]

@@ -224,6 +224,15 @@ impl Kernel {
         all
     }
 
+    /// Whether the filesystem of this number (its `st_dev`) lies on the disk.
+    #[must_use]
+    pub fn carries(&self, disk: DeviceNumber, filesystem: DeviceNumber) -> bool {
+        let stack = self.stack(disk);
+        let source = |m: &Mount| (m.device == filesystem).then(|| node_number(&m.source)).flatten();
+        // btrfs numbers its own; what was mounted tells the device.
+        stack.contains(&filesystem) || self.mounts().iter().filter_map(source).any(|d| stack.contains(&d))
+    }
+
     /// Everything that uses the disk, the worst first.
     #[must_use]
     pub fn uses(&self, disk: DeviceNumber) -> Vec<Use> {

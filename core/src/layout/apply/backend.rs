@@ -61,6 +61,9 @@ pub(super) trait Devices {
     /// Brings to the disks what lies elsewhere until now.
     fn settle(&mut self, gates: &[Gate]) -> Result<()>;
 
+    /// Takes the mark off what was made inside of something kept, where no partition carries one.
+    fn commit(&mut self) -> Result<()>;
+
     /// Whether a device is there to be looked at: what is encrypted and kept may stay closed.
     fn reaches(&self, device: Device) -> bool;
 

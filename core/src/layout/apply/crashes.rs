@@ -15,6 +15,9 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 
+mod erased;
+mod kept;
+
 const MIB: u64 = 1 << 20;
 const SIZE: u64 = 48 * MIB;
 
@@ -85,12 +88,17 @@ fn put(disk: &mut BTreeMap<u64, Vec<u8>>, offset: u64, bytes: &[u8]) {
 struct Bed {
     disks: [Disk; 2],
     dir: tempfile::TempDir,
+    text: String,
+    /// Where identities come from when nothing is resumed.
+    seed: u8,
 }
+
+type Images = [BTreeMap<u64, Vec<u8>>; 2];
 
 impl Bed {
     /// Two disks with what an older apply of another layout left on them.
     fn new() -> Self {
-        let bed = Self { disks: [Disk::new(), Disk::new()], dir: tempfile::tempdir().unwrap() };
+        let bed = Self::blank();
         let old = "schema: cv.layout/v1\nname: old\ndisks: {d: {count: 2}}\npartitions: {d/o: {type: linux-raid, size: rest}}\n\
                    raid: {o: {level: 1, members: [d/o]}}\nfilesystems: {o: {on: raid/o, type: swap}}\n";
         let plan = Layout::parse(old.as_bytes(), "old").unwrap().plan(&bed.named(), &PlanOptions::default()).unwrap();
@@ -108,9 +116,9 @@ impl Bed {
     }
 
     fn plan(&self, resume: bool) -> Result<Plan> {
-        let seed = (!resume).then_some([9; 16]);
+        let seed = (!resume).then_some([self.seed; 16]);
         let options = PlanOptions { seed, resume: resume.then(|| self.journal()), ..PlanOptions::default() };
-        Layout::parse(STACK.as_bytes(), "stack").unwrap().plan(&self.named(), &options)
+        Layout::parse(self.text.as_bytes(), "stack").unwrap().plan(&self.named(), &options)
     }
 
     fn apply(&self, resume: bool) -> Result<Applied> {
@@ -123,11 +131,11 @@ impl Bed {
         self.plan(resume)?.apply_with(&Confirm::Yes, None, &options, &Task::quiet())
     }
 
-    fn images(&self) -> [BTreeMap<u64, Vec<u8>>; 2] {
+    fn images(&self) -> Images {
         [self.disks[0].bytes(), self.disks[1].bytes()]
     }
 
-    fn become_like(&self, images: &[BTreeMap<u64, Vec<u8>>; 2]) {
+    fn become_like(&self, images: &Images) {
         self.disks.iter().zip(images).for_each(|(disk, bytes)| disk.become_like(bytes));
     }
 
@@ -140,14 +148,20 @@ impl Bed {
         self.disks.iter().all(|d| Facts::look(&d.path(), Some(512)).unwrap().contents.table.table().is_some())
     }
 
-    /// Nothing differs from what the layout wants, no mark is left, and each filesystem is sound.
-    fn is_finished(&self, when: &str) {
-        let plan = self.plan(false).unwrap();
+    /// Nothing differs from what the layout wants, and no mark is left.
+    fn is_done(&self, when: &str) -> Plan {
+        let plan = self.plan(false).unwrap_or_else(|e| panic!("{when}: {e:?}"));
         assert!(plan.is_unchanged(), "{when}: {:?}", plan.differences());
         for disk in plan.disks() {
             let found = table::read(&disk.facts_reader(), 512).unwrap();
             assert_eq!((found.primary.as_ref().unwrap(), found.backup.is_ok()), (&disk.table(false), true), "{when}");
         }
+        plan
+    }
+
+    /// The same, made by this apply and no other.
+    fn is_finished(&self, when: &str) {
+        let plan = self.is_done(when);
         let seeded = PlanOptions { seed: Some([9; 16]), ..PlanOptions::default() };
         let wanted = Layout::parse(STACK.as_bytes(), "stack").unwrap().plan(&Bed::blank().named(), &seeded).unwrap();
         // The identities are those of the seed, so what is there was made by this apply.
@@ -156,7 +170,63 @@ impl Bed {
     }
 
     fn blank() -> Self {
-        Self { disks: [Disk::new(), Disk::new()], dir: tempfile::tempdir().unwrap() }
+        let (disks, dir) = ([Disk::new(), Disk::new()], tempfile::tempdir().unwrap());
+        Self { disks, dir, text: STACK.to_owned(), seed: 9 }
+    }
+
+    /// Each state that a cut of the power may leave at the places that are `chosen`, with the journal of then: what is on
+    /// the media for certain, and of what was written since all, nothing, or two of the many subsets between. `every` has
+    /// all four of them, otherwise each place has one.
+    fn cut(
+        &self,
+        before: Images,
+        ops: &[Op],
+        every: bool,
+        chosen: impl Fn(usize) -> bool,
+        mut look: impl FnMut(&str),
+    ) -> usize {
+        const SUBSETS: [u64; 4] = [u64::MAX, 0, 0xaaaa_aaaa_aaaa_aaaa, 0x9e37_79b9_7f4a_7c15];
+        let (mut durable, mut pending, mut journal) = (before, [Vec::new(), Vec::new()], Vec::new());
+        let mut tried = 0;
+        for (n, op) in ops.iter().enumerate() {
+            match op {
+                Op::Write { disk, offset, bytes } => pending[self.index(disk)].push((*offset, bytes)),
+                Op::Sync { disk } => {
+                    let i = self.index(disk);
+                    for (offset, bytes) in pending[i].drain(..) {
+                        put(&mut durable[i], offset, bytes);
+                    }
+                }
+                Op::Note(line) => journal.extend_from_slice(line),
+            }
+            if !chosen(n) {
+                continue;
+            }
+            let subsets = match (pending.iter().any(|p| !p.is_empty()), every) {
+                (false, _) => &SUBSETS[..1],
+                (true, true) => &SUBSETS[..],
+                (true, false) => &SUBSETS[tried % 4..][..1],
+            };
+            for subset in subsets {
+                let state = [0, 1].map(|i| {
+                    let mut state = durable[i].clone();
+                    let chosen = pending[i].iter().enumerate().filter(|(k, _)| subset >> (k % 64) & 1 == 1);
+                    chosen.for_each(|(_, (offset, bytes))| put(&mut state, *offset, bytes));
+                    state
+                });
+                self.become_like(&state);
+                std::fs::write(self.journal(), &journal).unwrap();
+                look(&format!("after {n} of {}, subset {subset:x}", ops.len()));
+                tried += 1;
+            }
+        }
+        tried
+    }
+
+    /// That many of so many places, at equal distances; with `FULL=1` all of them.
+    fn sample(all: usize, sample: usize) -> (bool, usize) {
+        let step = stride(all, sample);
+        (step == 1, step)
     }
 }
 
@@ -210,54 +280,18 @@ fn an_apply_that_was_cut_anywhere_is_resumed() {
     let writes = ops.iter().filter(|op| matches!(op, Op::Write { .. })).count();
     assert!(writes > 60, "{writes}");
 
-    // At each place: what is on the media for certain, what was written since, and the journal.
-    let (mut durable, mut pending, mut journal) = (before, [Vec::new(), Vec::new()], Vec::new());
-    let step = stride(ops.len(), 24);
-    // All of what was not synced, none of it, and two of the many subsets between.
-    let subsets = [u64::MAX, 0, 0xaaaa_aaaa_aaaa_aaaa, 0x9e37_79b9_7f4a_7c15];
-    let mut tried = 0;
-    for (n, op) in ops.iter().enumerate() {
-        match op {
-            Op::Write { disk, offset, bytes } => pending[bed.index(disk)].push((*offset, bytes)),
-            Op::Sync { disk } => {
-                let i = bed.index(disk);
-                for (offset, bytes) in pending[i].drain(..) {
-                    put(&mut durable[i], offset, bytes);
-                }
-            }
-            Op::Note(line) => journal.extend_from_slice(line),
-        }
-        if n % step != 0 {
-            continue;
-        }
-        let several = pending.iter().any(|p| !p.is_empty());
-        let chosen = match (several, step) {
-            (false, _) => &subsets[..1],
-            (true, 1) => &subsets[..],
-            // A sample has one of them at each place.
-            (true, _) => &subsets[n / step % 4..][..1],
-        };
-        for subset in chosen {
-            for (i, disk) in bed.disks.iter().enumerate() {
-                let mut state = durable[i].clone();
-                let chosen = pending[i].iter().enumerate().filter(|(k, _)| subset >> (k % 64) & 1 == 1);
-                chosen.for_each(|(_, (offset, bytes))| put(&mut state, *offset, bytes));
-                disk.become_like(&state);
-            }
-            let when = format!("after {n} of {}, subset {subset:x}", ops.len());
+    let (every, step) = Bed::sample(ops.len(), 24);
+    let tried = bed.cut(
+        before,
+        &ops,
+        every,
+        |n| n % step == 0,
+        |when| {
             assert!(bed.has_tables(), "{when}: no table");
-            std::fs::write(bed.journal(), &journal).unwrap();
-            if journal.is_empty() {
-                assert_eq!(bed.apply(true).unwrap_err().kind(), ErrorKind::Integrity, "{when}");
-                bed.apply(false).map(drop)
-            } else {
-                bed.apply(true).map(drop)
-            }
-            .unwrap_or_else(|e| panic!("{when}: {e}"));
-            bed.is_finished(&when);
-            tried += 1;
-        }
-    }
+            bed.apply(true).unwrap_or_else(|e| panic!("{when}: {e}"));
+            bed.is_finished(when);
+        },
+    );
     assert!(tried >= 20, "{tried}");
 }
 

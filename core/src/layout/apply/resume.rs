@@ -10,12 +10,13 @@
 //! All identities follow from the seed, which is in the journal: "did this apply make it?" is a question of UUIDs.
 
 use super::backend::Devices;
-use super::journal::{Header, Journal, JournalDisk};
+use super::journal::{self, Header, Journal, JournalDisk};
 use super::{ApplyOptions, gpt};
 use crate::error::{Error, Result};
 use crate::layout::MARKER;
+use crate::layout::device::{OpenDisk, ReadAt};
 use crate::layout::gate::Gate;
-use crate::layout::gpt as table;
+use crate::layout::gpt::{self as table, Mbr};
 use crate::layout::ondisk::{luks, lvm, md};
 use crate::layout::place::Place;
 use crate::layout::plan::{Device, Layer, Plan, PlannedDisk, PlannedFilesystem};
@@ -23,15 +24,16 @@ use crate::layout::signature::{self, Signature};
 use crate::layout::spec::{Key, VolumeKind, Wipe};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::fs::File;
 
 /// Whether a journal is of what this plan makes.
 ///
 /// # Errors
 /// `Refused` (A411) with what differs.
-pub(super) fn check(journal: &Journal, plan: &Plan, options: &ApplyOptions, installs: bool) -> Result<()> {
-    let (then, now) = (journal.header(), Header::of(plan, options.backend, installs));
+pub(super) fn check(past: &Journal, plan: &Plan, options: &ApplyOptions, installs: bool) -> Result<()> {
+    let (then, now) = (past.header(), Header::of(plan, options.backend, installs));
     let disks = |h: &Header| -> Value { h.disks.iter().map(identity).collect() };
-    let whole: [(&str, Value, Value); 8] = [
+    let whole: [(&str, Value, Value); 9] = [
         ("the layout", json!(then.layout_hash), json!(now.layout_hash)),
         ("the image", json!(then.image), json!(now.image)),
         ("what is installed", json!(then.installs), json!(now.installs)),
@@ -39,12 +41,13 @@ pub(super) fn check(journal: &Journal, plan: &Plan, options: &ApplyOptions, inst
         ("the backend", json!(then.backend), json!(now.backend)),
         ("the disks", disks(then), disks(&now)),
         ("the seed", json!(then.seed), json!(now.seed)),
+        ("what is kept", json!(then.kept), json!(now.kept)),
         ("what is made", json!(then.result), json!(now.result)),
     ];
     match whole.into_iter().find(|(_, then, now)| then != now) {
         None => Ok(()),
         Some((what, then, now)) => {
-            let text = format!("the journal {} is of another plan: {what} differs", journal.path().display());
+            let text = format!("the journal {} is of another plan: {what} differs", past.path().display());
             Err(Error::refused(text)
                 .hint("resume with the layout, image, host name and disks of then, or apply without resuming")
                 .fact("code", "A411")
@@ -59,31 +62,59 @@ fn identity(disk: &JournalDisk) -> Value {
     json!([disk.set, disk.size, disk.sector, disk.model, disk.serial, disk.wwid])
 }
 
+/// Judges all disks that are written by a look at them, before anything that stands on them is stopped.
+///
+/// # Errors
+/// As [`keeps_table`].
+pub(super) fn judge(past: &Journal, plan: &Plan) -> Result<()> {
+    for (index, disk) in plan.disks().iter().enumerate().filter(|(i, _)| !plan.is_untouched(*i)) {
+        let file = File::open(&disk.facts.path).map_err(|e| Error::io("open", disk.facts.path.display(), e))?;
+        keeps_table(past, plan, index, &OpenDisk { file, size: disk.facts.size })?;
+    }
+    Ok(())
+}
+
 /// Whether the table of a disk is there and stays. Nothing is written.
 ///
 /// # Errors
 /// `Refused` (A412) when the disk is not what the run left.
-pub(super) fn keeps_table(journal: &Journal, plan: &Plan, index: usize, gate: &Gate) -> Result<bool> {
+pub(super) fn keeps_table(past: &Journal, plan: &Plan, index: usize, device: &dyn ReadAt) -> Result<bool> {
     let disk = &plan.disks()[index];
-    let found = table::read(gate, gate.sector()).map_err(|e| Error::io("read", gate.name(), e))?;
+    let (name, sector) = (disk.facts.path.display().to_string(), disk.facts.sector);
+    let failed = |e: std::io::Error| Error::io("read", &name, e);
+    let found = table::read(device, sector).map_err(failed)?;
     let is = found.table();
-    let (step, then) = (disk.id(plan), &journal.header().disks[index]);
-    if journal.has_ended(&format!("table:{step}")) {
+    let (step, then) = (disk.id(plan), &past.header().disks[index]);
+    if past.has_ended(&format!("table:{step}")) {
         return match is {
             Some(t) if is_planned(t, disk) => Ok(true),
-            _ => Err(differs(gate.name(), "its partition table is not the one that was written")),
+            _ => Err(differs(&name, "its partition table is not the one that was written")),
         };
     }
     let guid = is.map(|t| t.disk);
-    let begun = journal.has_begun(&format!("erase:{step}")) || journal.has_begun(&format!("table:{step}"));
-    let known = if begun {
-        // The old table holds until the new one stands, unless everything is erased.
-        let gone = then.had.is_none() || matches!(disk.wipe, Wipe::Discard | Wipe::Zero);
-        guid == then.had || guid == Some(then.gets) || guid.is_none() && gone
-    } else {
-        disk.facts.fingerprint == then.fingerprint
-    };
-    if known { Ok(false) } else { Err(differs(gate.name(), "what is on it is something else than then")) }
+    let begun = past.has_begun(&format!("erase:{step}")) || past.has_begun(&format!("table:{step}"));
+    if !begun {
+        let as_then = if disk.facts.held { &then.outline } else { &then.fingerprint };
+        let known = disk.facts.fingerprint == *as_then;
+        return if known { Ok(false) } else { Err(differs(&name, "what is on it is something else than then")) };
+    }
+    if guid.is_some() {
+        let known = guid == then.had || guid == Some(then.gets);
+        return if known { Ok(false) } else { Err(differs(&name, "it has another partition table")) };
+    }
+    // The first sectors hold what they held until the new table stands, unless everything is erased.
+    let erased = matches!(disk.wipe, Wipe::Discard | Wipe::Zero) && found.mbr == Mbr::None;
+    let as_then = then.had.is_none() && journal::head(device, sector).map_err(failed)? == then.head;
+    if !erased && !as_then {
+        return Err(differs(&name, "its first sectors are neither what was there nor what was written"));
+    }
+    let ours = identities(plan);
+    let now = signature::find(device, 0, device.size()).map_err(failed)?;
+    let strange = |s: &&Signature| !then.had_signature(s) && !s.uuid.as_ref().is_some_and(|u| ours.contains(u));
+    match now.iter().find(strange) {
+        None => Ok(false),
+        Some(s) => Err(differs(&name, &format!("it carries {s}, which was not on it and is not of this apply"))),
+    }
 }
 
 /// Whether a table is that of the plan, with or without the marks.

@@ -4,7 +4,7 @@ use super::backend::{Backend, Devices};
 use super::bootloader::{self, BootSector, Prepared, nvram};
 use super::devices::{Kernel, tpm};
 use super::gpt::{self, BootCode};
-use super::journal::{Header, Journal, Log};
+use super::journal::{Draft, Header, Journal, Log};
 use super::offline::Offline;
 use super::{Applied, ApplyOptions, Payload, erase, mount, resume, teardown};
 use crate::error::{Error, ErrorKind, Result};
@@ -35,7 +35,8 @@ pub(super) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// Opens all disks: every gate is open before the first of them writes. Then the journal begins, or goes on.
+    /// Opens all disks: every gate is open before the first of them writes. Then the journal begins, or goes on. What can
+    /// be refused before is refused before anything is stopped.
     pub(super) fn new(
         plan: &'a Plan,
         source: Option<&'a dyn Payload>,
@@ -44,6 +45,14 @@ impl<'a> Run<'a> {
         task: &'a Task,
     ) -> Result<Self> {
         let offline = options.backend == Backend::Offline;
+        // Both before the workplace, which may hide the directory of the journal.
+        let (log, draft) = match (&past, &options.journal) {
+            (Some(past), _) => {
+                resume::judge(past, plan)?;
+                (Log::go_on(past)?, None)
+            }
+            (None, place) => (Log::default(), place.as_ref().map(|path| Draft::make(path, plan)).transpose()?),
+        };
         let open = if offline { Gate::open_plain } else { Gate::open };
         let stopped = if offline { Vec::new() } else { teardown::stop(plan, task).map_err(in_step("stop"))? };
         let mut gates = Vec::new();
@@ -54,11 +63,13 @@ impl<'a> Run<'a> {
             gate.keep(plan.kept_ranges(index));
             gates.push(gate);
         }
-        // Before the workplace, which may hide the directory of the journal.
-        let log = match (&past, &options.journal) {
-            (Some(past), _) => Log::go_on(past)?,
-            (None, Some(path)) => Log::begin(path, Header::of(plan, options.backend, source.is_some()))?,
-            (None, None) => Log::default(),
+        let log = match draft {
+            Some(draft) => {
+                let mut header = Header::of(plan, options.backend, source.is_some());
+                header.look(&gates)?;
+                draft.begin(header)?
+            }
+            None => log,
         };
         let work = if offline && source.is_none() { None } else { Some(mount::Workplace::make()?) };
         Ok(Self { plan, source, options, task, work, gates, log, past, made: BTreeSet::new() })
@@ -126,7 +137,8 @@ impl<'a> Run<'a> {
         let prepared = self.install(devices, stop)?;
         self.copy(devices)?;
         self.log.step("verify", || Ok(()), || self.verify(devices))?;
-        self.log.step("commit", || Ok(()), || self.commit(prepared.as_ref().map(|p| &p.sector)))?;
+        let commit = || devices.commit().and_then(|()| self.commit(prepared.as_ref().map(|p| &p.sector)));
+        self.log.step("commit", || Ok(()), commit)?;
         if let Some(prepared) = &prepared {
             self.register(prepared, stop);
             prepared.warnings.iter().for_each(|w| self.task.warn(w.to_string()));

@@ -31,7 +31,9 @@ pub(super) fn stop(plan: &Plan, task: &Task) -> Result<Vec<Facts>> {
         return Err(changed(format!("what stands on the disks is not what it was when the plan was made: {list}")));
     }
     for disk in plan.disks() {
-        if look(disk)?.fingerprint != disk.facts.fingerprint {
+        let now = look(disk)?;
+        let now = if disk.facts.held { now.held() } else { now };
+        if now.read_only || now.identity() != disk.facts.identity() {
             let name = disk.facts.path.display();
             return Err(changed(format!("{name} is not as it was when the plan was made")));
         }
@@ -42,7 +44,7 @@ pub(super) fn stop(plan: &Plan, task: &Task) -> Result<Vec<Facts>> {
         .iter()
         .map(|disk| {
             let Facts { fingerprint, contents, .. } = look(disk)?;
-            Ok(Facts { fingerprint, contents, ..disk.facts.clone() })
+            Ok(Facts { fingerprint, contents, held: false, ..disk.facts.clone() })
         })
         .collect()
 }

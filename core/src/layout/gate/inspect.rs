@@ -1,4 +1,4 @@
-//! What speaks against writing to a disk, as far as it can be seen without opening it for that.
+//! What speaks against writing to a disk, as far as facts and the kernel tell: nothing is opened for writing here.
 
 use crate::layout::device::{Facts, Medium};
 use crate::layout::diagnostic::Diagnostic;

@@ -102,3 +102,39 @@ fn happens(op: Op) -> io::Result<bool> {
         }
     })
 }
+
+mod tests {
+    use super::*;
+    use crate::layout::device::{Facts, WriteAt};
+    use crate::layout::gate::Gate;
+
+    /// Everything that changes a disk is written down, also what only tells the device that it may forget.
+    #[test]
+    fn every_way_to_a_disk_is_written_down() {
+        const MIB: u64 = 1 << 20;
+        let tmp = tempfile::tempdir().unwrap();
+        let path = tmp.path().join("disk");
+        std::fs::write(&path, vec![7; 4 << 20]).unwrap();
+        let mut gate = Gate::open_plain(&Facts::look(&path, Some(512)).unwrap()).unwrap();
+        gate.keep([(MIB, MIB)].into_iter().collect());
+        let ((), ops) = record(None, || {
+            gate.discard();
+            gate.zero_range(3 * MIB, MIB, &|| false).unwrap();
+            gate.zero(0, 512).unwrap();
+            gate.write_at(512, &[1; 512]).unwrap();
+        });
+        let places: Vec<(u64, usize)> = ops
+            .iter()
+            .map(|op| if let Op::Write { offset, bytes, .. } = op { (*offset, bytes.len()) } else { panic!("{op:?}") })
+            .collect();
+        assert_eq!(places, [(0, 1 << 20), (2 * MIB, 2 << 20), (3 * MIB, 1 << 20), (0, 512), (512, 512)]);
+        // One after the other they make what the disk is now.
+        let mut disk = vec![7; 4 << 20];
+        for op in &ops {
+            let Op::Write { offset, bytes, .. } = op else { continue };
+            let at = usize::try_from(*offset).unwrap();
+            disk[at..at + bytes.len()].copy_from_slice(bytes);
+        }
+        assert!(std::fs::read(&path).unwrap() == disk);
+    }
+}

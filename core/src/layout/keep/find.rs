@@ -2,8 +2,9 @@
 
 use super::{Kept, Member, Replaced};
 use crate::layout::MARKER;
+use crate::layout::apply::journal::JournalKept;
 use crate::layout::diagnostic::{DIAGNOSTIC_LIMIT, Diagnostic};
-use crate::layout::observed::{Array, Node, Observed, Partition};
+use crate::layout::observed::{Array, Node, Observed, Partition, Volume};
 use crate::layout::select::KeepFacts;
 use crate::layout::spec::{Filesystem, PartitionKey, Preserve, Raid, Ref, Spec};
 use crate::layout::stack::{Object, Stack};
@@ -20,18 +21,31 @@ pub(super) struct Finder<'a> {
     pub(super) found: Vec<Diagnostic>,
     /// What there is for each device of an object that stays: of a partition one on each disk of its set.
     nodes: HashMap<Object, Vec<Option<Node>>>,
+    /// What an interrupted apply kept that is gone on with.
+    then: Option<&'a JournalKept>,
+    /// Partitions on which something was left unfinished, whatever their own names say: of disks that are finished one
+    /// after the other.
+    unfinished: BTreeSet<Node>,
     /// Partitions that are known by what stands on them.
     hints: HashMap<Node, PartitionKey>,
 }
 
 impl<'a> Finder<'a> {
-    pub(super) fn new(spec: &'a Spec, stack: &'a Stack, members: &'a [Member], observed: &'a Observed) -> Self {
-        let (kept, found) = (Kept::default(), Vec::new());
-        Self { spec, stack, members, observed, kept, found, nodes: HashMap::new(), hints: HashMap::new() }
+    pub(super) fn new(
+        spec: &'a Spec,
+        stack: &'a Stack,
+        members: &'a [Member],
+        observed: &'a Observed,
+        then: Option<&'a JournalKept>,
+    ) -> Self {
+        let (kept, found, unfinished) = (Kept::default(), Vec::new(), BTreeSet::new());
+        let (nodes, hints) = (HashMap::new(), HashMap::new());
+        Self { spec, stack, members, observed, kept, found, nodes, then, unfinished, hints }
     }
 
     pub(super) fn run(&mut self) {
         let (spec, stack) = (self.spec, self.stack);
+        self.unfinished();
         self.hints();
         for disk in 0..self.members.len() {
             self.partitions(disk);
@@ -49,12 +63,31 @@ impl<'a> Finder<'a> {
             self.object(object);
         }
         (0..self.members.len()).for_each(|disk| self.others(disk));
-        self.elsewhere();
+        // What an interrupted run has made since is not what its document keeps.
+        if self.then.is_none() {
+            self.elsewhere();
+        }
         self.found.truncate(DIAGNOSTIC_LIMIT);
     }
 
     pub(super) fn refuse(&mut self, code: &'static str, path: impl Into<String>, text: impl Into<String>, hint: &str) {
         self.found.push(Diagnostic::error(code, path, text).hint(hint.to_owned()));
+    }
+
+    /// Looks for what stands on partitions of which one was never finished.
+    fn unfinished(&mut self) {
+        let o = self.observed;
+        let arrays = (0..o.arrays.len()).map(Node::Array);
+        let groups = o.groups.iter().flat_map(|g| g.pvs.iter().filter_map(|p| p.on).collect::<Vec<_>>());
+        // Of a group each of its devices, and with one of them all.
+        let group_of = |node: Node| o.groups.iter().find(|g| g.pvs.iter().any(|p| p.on == Some(node)));
+        let mut found = BTreeSet::new();
+        for node in arrays.chain(groups).filter(|n| self.is_unfinished(*n)) {
+            let beside = group_of(node).into_iter().flat_map(|g| g.pvs.iter().filter_map(|p| p.on));
+            found.extend(beside.chain([node]).flat_map(|n| o.foundation(n)));
+        }
+        found.retain(|n| matches!(n, Node::Partition { .. }));
+        self.unfinished = found;
     }
 
     /// The arrays that are the one of the document by their UUID or name.
@@ -63,7 +96,7 @@ impl<'a> Finder<'a> {
         let arrays = self.observed.arrays.iter().enumerate();
         let fits = |(i, a): &(usize, &Array)| {
             let named = raid.preserve.keeps() && facts.is_array(&a.uuid.to_string(), &a.name);
-            named && !self.is_unfinished(Node::Array(*i))
+            named && self.is_whole(*i)
         };
         arrays.filter(fits).map(|(i, _)| i).collect()
     }
@@ -72,16 +105,24 @@ impl<'a> Finder<'a> {
     fn named_groups(&self, name: &str) -> Vec<usize> {
         let is_it = |i: &usize| {
             let on = self.observed.groups[*i].pvs.iter().filter_map(|p| p.on);
-            self.observed.groups[*i].name == name && !on.into_iter().any(|n| self.is_unfinished(n))
+            let kept = self.then.is_none_or(|t| t.groups.iter().any(|g| g == name));
+            kept && self.observed.groups[*i].name == name && !on.into_iter().any(|n| self.is_unfinished(n))
         };
         (0..self.observed.groups.len()).filter(is_it).collect()
+    }
+
+    /// Whether an array was finished once.
+    fn is_whole(&self, array: usize) -> bool {
+        let uuid = &self.observed.arrays[array].uuid;
+        self.then.is_none_or(|t| t.arrays.contains(uuid)) && !self.is_unfinished(Node::Array(array))
     }
 
     /// Whether a device stands on a partition that was never finished: then it holds nothing that anybody wants.
     pub(super) fn is_unfinished(&self, node: Node) -> bool {
         self.observed.foundation(node).into_iter().any(|n| match n {
             Node::Partition { disk, number } => {
-                self.observed.partition(disk, number).is_some_and(|p| p.name.ends_with(MARKER))
+                let own = self.observed.partition(disk, number);
+                own.is_some_and(|p| p.name.ends_with(MARKER)) || self.unfinished.contains(&n)
             }
             _ => false,
         })
@@ -152,9 +193,13 @@ impl<'a> Finder<'a> {
     fn candidates(&self, disk: usize, key: &PartitionKey) -> Vec<&'a Partition> {
         let wanted = &self.spec.partitions[key];
         let table = self.observed.disks.get(disk).and_then(|d| d.table.as_ref());
-        let all: Vec<&Partition> =
-            table.iter().flat_map(|t| &t.partitions).filter(|p| !p.name.ends_with(MARKER)).collect();
         let node = |p: &Partition| Node::Partition { disk, number: p.number };
+        let is_whole = |p: &&Partition| {
+            !p.name.ends_with(MARKER)
+                && !self.unfinished.contains(&node(p))
+                && self.then.is_none_or(|t| t.partitions.contains(&p.uuid))
+        };
+        let all: Vec<&Partition> = table.iter().flat_map(|t| &t.partitions).filter(is_whole).collect();
         let hinted: Vec<&Partition> = all.iter().filter(|p| self.hints.get(&node(p)) == Some(key)).copied().collect();
         if !hinted.is_empty() {
             return hinted;
@@ -237,7 +282,8 @@ impl<'a> Finder<'a> {
             self.refuse("F226", path, text, "name the disks that have it, or write preserve: if-exists");
             return;
         }
-        for node in below.iter().flatten().copied() {
+        // What an interrupted apply began to make there is looked at when it is gone on with.
+        for node in below.iter().flatten().copied().filter(|_| self.then.is_none()) {
             if let Some(content) = self.content(node) {
                 let text = format!("{path} is kept where it is, but {} carries {content}", self.observed.name(node));
                 self.refuse("F227", path, text, "say in the document what is there, or erase it by hand");
@@ -272,7 +318,8 @@ impl<'a> Finder<'a> {
         if fit.is_empty() && raid.adopt.is_none() {
             // By its members, whatever it is called.
             let own = |a: &Array| a.members.iter().any(|m| there.contains(&m.on));
-            fit = (0..self.observed.arrays.len()).filter(|i| own(&self.observed.arrays[*i])).collect();
+            let is_it = |i: &usize| own(&self.observed.arrays[*i]) && self.is_whole(*i);
+            fit = (0..self.observed.arrays.len()).filter(is_it).collect();
         }
         match fit[..] {
             [] => {
@@ -297,7 +344,12 @@ impl<'a> Finder<'a> {
     fn crypt(&mut self, name: &str, there: &BTreeSet<Node>) -> Option<Node> {
         let object = Object::Luks(name.to_owned());
         let on = there.first().copied();
-        let Some(index) = on.and_then(|on| self.observed.crypts.iter().position(|c| c.on == on)) else {
+        let was_kept = |uuid: &str| {
+            let uuid = uuid.parse().ok();
+            self.then.is_none_or(|t| uuid.is_some_and(|u| t.encrypted.contains(&u)))
+        };
+        let is_it = |on| self.observed.crypts.iter().position(|c| c.on == on && was_kept(&c.header.uuid));
+        let Some(index) = on.and_then(is_it) else {
             self.absent(&object, &[on]);
             return None;
         };
@@ -326,12 +378,21 @@ impl<'a> Finder<'a> {
     /// What of a kept group the document makes anew.
     fn replaced(&mut self, name: &str, index: usize) {
         let mut replaced = Vec::new();
-        for (volume, wanted) in self.spec.lvm[name].lvs.iter().filter(|(_, v)| !v.preserve.keeps()) {
+        for (volume, wanted) in &self.spec.lvm[name].lvs {
             let is = self.observed.groups[index].volumes.iter().find(|v| v.name == *volume);
+            // What is kept and not there is made as well: of that it is said below.
+            if wanted.preserve.keeps() && is.is_none_or(|v| self.is_whole_volume(name, v)) {
+                continue;
+            }
             self.compare_replaced(name, volume, wanted, is);
             replaced.extend(is.map(|is| Replaced { name: is.name.clone(), uuid: is.uuid.clone() }));
         }
         self.kept.replaced.insert(name.to_owned(), replaced);
+    }
+
+    /// Whether a volume of a kept group was finished once.
+    fn is_whole_volume(&self, group: &str, is: &Volume) -> bool {
+        !is.is_unfinished() && self.then.is_none_or(|t| t.has_volume(group, &is.name))
     }
 
     fn volume(&mut self, group: &str, name: &str) -> Option<Node> {
@@ -348,6 +409,10 @@ impl<'a> Finder<'a> {
             self.compare_made(group, name);
             return None;
         };
+        if !self.is_whole_volume(group, &self.observed.groups[index].volumes[place]) {
+            self.absent(&object, &[]);
+            return None;
+        }
         self.compare_volume(group, name, index, place);
         self.kept.volumes.insert((group.to_owned(), name.to_owned()), place);
         Some(Node::Volume { group: index, volume: place })
@@ -370,13 +435,14 @@ impl<'a> Finder<'a> {
     fn filesystem(&mut self, name: &str, below: &[Option<Node>]) {
         let object = Object::Filesystem(name.to_owned());
         let there: Vec<Node> = below.iter().flatten().copied().collect();
-        let is = |node: &Node| self.observed.filesystem_on(*node).is_some();
+        let was_kept = self.then.is_none_or(|t| t.filesystems.iter().any(|f| f == name));
+        let is = |node: &Node| was_kept && self.observed.filesystem_on(*node).is_some();
         if there.is_empty() || !there.iter().any(is) {
             // What is known by its UUID need not be seen.
             let wanted = &self.spec.filesystems[name];
             let known = wanted.uuid.is_some() && wanted.subvolumes.is_empty();
             let closed = matches!(there[..], [Node::Crypt(i)] if self.observed.crypts[i].open.is_none());
-            if closed && known {
+            if closed && known && was_kept {
                 self.kept.filesystems.insert(name.to_owned(), there);
             } else if there.is_empty() && !self.found.is_empty() || self.is_closed(&object) {
                 // Said already.

@@ -15,6 +15,7 @@ mod beside;
 mod compare;
 mod find;
 
+use super::apply::journal::JournalKept;
 use super::diagnostic::Diagnostic;
 use super::observed::{Array, Crypt, Group, Node, Observed, Partition};
 use super::solve;
@@ -73,13 +74,20 @@ pub fn is_wanted(spec: &Spec) -> bool {
     spec.disks.values().any(|d| d.preserve.keeps())
 }
 
-/// Finds what stays; `members` are the disks of `observed`, in its order.
+/// Finds what stays; `members` are the disks of `observed`, in its order. Where an interrupted apply is gone on with, only
+/// what it kept `then` stays: whatever else is there it was making.
 ///
 /// # Errors
 /// All findings: `F220` what is kept lacks members, `F226` it has to be there and is not, `F227` it is not as the document
 /// has it, `F228` it is damaged or cannot be told from another, `F234` it would have to be extended.
-pub fn find(spec: &Spec, stack: &Stack, members: &[Member], observed: Observed) -> Result<Kept, Vec<Diagnostic>> {
-    let mut finder = find::Finder::new(spec, stack, members, &observed);
+pub fn find(
+    spec: &Spec,
+    stack: &Stack,
+    members: &[Member],
+    observed: Observed,
+    then: Option<&JournalKept>,
+) -> Result<Kept, Vec<Diagnostic>> {
+    let mut finder = find::Finder::new(spec, stack, members, &observed, then);
     finder.run();
     let find::Finder { mut kept, found, .. } = finder;
     if !found.is_empty() {

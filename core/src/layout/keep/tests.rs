@@ -58,8 +58,12 @@ fn members() -> Vec<Member> {
 }
 
 fn found(text: &str, there: Observed) -> Result<Kept, Vec<Diagnostic>> {
+    found_then(text, there, None)
+}
+
+fn found_then(text: &str, there: Observed, then: Option<&JournalKept>) -> Result<Kept, Vec<Diagnostic>> {
     let layout = document(text);
-    find(layout.spec(), &Stack::of(layout.spec()).unwrap(), &members(), there)
+    find(layout.spec(), &Stack::of(layout.spec()).unwrap(), &members(), there, then)
 }
 
 fn codes(text: &str, change: impl FnOnce(&mut Observed)) -> Vec<(&'static str, String, String)> {
@@ -69,6 +73,11 @@ fn codes(text: &str, change: impl FnOnce(&mut Observed)) -> Vec<(&'static str, S
         Ok(_) => Vec::new(),
         Err(list) => list.into_iter().map(|d| (d.code, d.path, d.message)).collect(),
     }
+}
+
+/// The names of the volumes that are made anew.
+fn replaced(kept: &Kept) -> Vec<&str> {
+    kept.replaced("v").iter().map(|r| r.name.as_str()).collect()
 }
 
 #[test]
@@ -322,4 +331,79 @@ fn subvolumes_that_the_document_has_are_there() {
     assert!(found[0].2.ends_with("has no subvolume b"), "{found:?}");
     let found = is(Err("it has several devices"));
     assert_eq!((found.len(), found[0].0), (1, "F228"), "{found:?}");
+}
+
+/// A commit takes the mark off one disk after the other: what stands on both is finished with the last one.
+#[test]
+fn what_stands_on_a_disk_that_is_not_finished_is_not_kept() {
+    let mut half = there();
+    half.disks[2].table.as_mut().unwrap().partitions.iter_mut().for_each(|p| p.name += "~cv");
+    let kept = found(DOCUMENT, half).unwrap();
+    assert!(!kept.is_on(1) && !kept.is_on(2) && kept.array("a").is_none() && kept.group("v").is_none());
+    assert!(kept.others.iter().all(Vec::is_empty));
+    // A group over two arrays, of which one is not finished: no device of it is.
+    let text = DOCUMENT
+        .replace("raid:\n", "raid:\n  n: {level: 1, members: [data/n], preserve: if-exists}\n")
+        .replace("  data/c:", "  data/n: {type: linux-raid, size: 300MiB, preserve: if-exists}\n  data/c:")
+        .replace("pvs: [raid/a]", "pvs: [raid/a, raid/n]");
+    let mut half = there();
+    half.disks[1..].iter_mut().enumerate().for_each(|(disk, d)| {
+        let table = d.table.as_mut().unwrap();
+        let more = Partition { number: 9, name: "n~cv".into(), start: 1 << 30, ..table.partitions[1].clone() };
+        table.partitions.push(more);
+        let on = Node::Partition { disk: disk + 1, number: 9 };
+        let member = crate::layout::observed::Member { on, role: md::Role::Active(u16::try_from(disk).unwrap()) };
+        if disk == 0 {
+            let mut array = half.arrays[0].clone();
+            (array.uuid, array.name, array.members) = (uuid::Uuid::from_u128(5), "any:n".into(), vec![member]);
+            half.arrays.push(array);
+        } else {
+            half.arrays.last_mut().unwrap().members.push(member);
+        }
+    });
+    let on = Some(Node::Array(half.arrays.len() - 1));
+    half.groups[0].pvs.push(crate::layout::observed::Physical { uuid: "x".into(), on });
+    let kept = found(&text, half).unwrap();
+    assert!(kept.array("a").is_none() && kept.group("v").is_none() && kept.crypt("l").is_some());
+}
+
+#[test]
+fn a_resume_keeps_what_was_kept_then() {
+    let nothing = found_then(DOCUMENT, there(), Some(&JournalKept::default())).unwrap();
+    assert!((0..3).all(|disk| !nothing.is_on(disk) && nothing.others[disk].is_empty()));
+    let all = there();
+    let then = JournalKept {
+        partitions: all.partitions().map(|(_, p)| p.uuid).collect(),
+        arrays: all.arrays.iter().map(|a| a.uuid).collect(),
+        encrypted: all.crypts.iter().map(|c| c.header.uuid.parse().unwrap()).collect(),
+        groups: vec!["v".into()],
+        volumes: vec!["v/old".into()],
+        filesystems: vec!["old".into(), "home".into()],
+    };
+    let kept = |then: &JournalKept| found_then(DOCUMENT, there(), Some(then)).unwrap();
+    let same = kept(&then);
+    assert!(same.array("b").is_some() && same.volume("v", "old").is_some() && same.filesystem("home").is_some());
+    assert_eq!(replaced(&same), ["new"]);
+    // What was made in it since is made again.
+    let less = kept(&JournalKept { volumes: Vec::new(), filesystems: vec!["home".into()], ..then.clone() });
+    assert!(less.volume("v", "old").is_none() && less.filesystem("old").is_none() && less.group("v").is_some());
+    assert_eq!(replaced(&less), ["new", "old"]);
+    assert_eq!(less.devices().groups["v"].taken, 0);
+    let less = kept(&JournalKept { encrypted: Vec::new(), filesystems: vec!["old".into()], ..then.clone() });
+    assert!(less.crypt("l").is_none() && less.filesystem("home").is_none() && less.array("b").is_some());
+    let less = kept(&JournalKept { groups: Vec::new(), volumes: Vec::new(), filesystems: Vec::new(), ..then });
+    assert!(less.group("v").is_none() && less.array("a").is_some());
+}
+
+#[test]
+fn a_volume_that_was_left_unfinished_is_made_anew() {
+    let mut half = there();
+    let old = half.groups[0].volumes.iter_mut().find(|v| v.name == "old").unwrap();
+    old.tags = vec!["mine".into(), crate::layout::UNFINISHED.into()];
+    let kept = found(DOCUMENT, half.clone()).unwrap();
+    assert!(kept.group("v").is_some() && kept.volume("v", "old").is_none() && kept.filesystem("old").is_none());
+    assert_eq!(replaced(&kept), ["new", "old"]);
+    let required = DOCUMENT.replace("size: 100MiB, preserve: if-exists}\n", "size: 100MiB, preserve: require}\n");
+    assert_ne!(required, DOCUMENT);
+    assert_eq!(found(&required, half).unwrap_err()[0].code, "F226");
 }

@@ -23,10 +23,10 @@ pub use given::Given;
 pub(in crate::layout) use source::Source;
 pub use system::{CryptLine, FstabLine, Mounted, System};
 
-use super::inventory;
 use super::ondisk::{luks, md};
 use super::spec::{PartitionType, VolumeKind};
 use super::stack;
+use super::{UNFINISHED, inventory};
 use crate::sys::sysfs::DeviceNumber;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -264,6 +264,14 @@ pub struct Volume {
     pub tags: Vec<String>,
     /// Its device, where it is active.
     pub active: Option<Running>,
+}
+
+impl Volume {
+    /// Whether an application that made it was interrupted.
+    #[must_use]
+    pub fn is_unfinished(&self) -> bool {
+        self.tags.iter().any(|t| t == UNFINISHED)
+    }
 }
 
 /// A filesystem or swap space.

@@ -46,9 +46,10 @@ impl Plan {
             found.append(&mut in_use);
         }
         refuse(layout, &mut found)?;
-        let seed = seed(layout, options, &facts, recorded)?;
+        let past = options.resume.as_deref().map(Journal::read).transpose()?;
+        let seed = seed(layout, options, &facts, recorded, past.as_ref())?;
         let kept = match recorded {
-            None => what_stays(spec, &stack, &choices, &facts, &mut found)?,
+            None => what_stays(spec, &stack, &choices, &facts, past.as_ref(), &mut found)?,
             Some(_) => {
                 found.extend(recorded::keeps(spec, &choices, &facts));
                 Kept::default()
@@ -130,9 +131,14 @@ fn refuse(layout: &Layout, found: &mut [Diagnostic]) -> Result<()> {
 }
 
 /// Where identities come from: what was given, an interrupted apply, or layout, disks and this boot.
-fn seed(layout: &Layout, options: &PlanOptions, facts: &[Facts], recorded: Option<&Inventory>) -> Result<[u8; 16]> {
-    let past = options.resume.as_deref().map(Journal::read).transpose()?.map(|j| j.seed());
-    match (options.seed, past) {
+fn seed(
+    layout: &Layout,
+    options: &PlanOptions,
+    facts: &[Facts],
+    recorded: Option<&Inventory>,
+    past: Option<&Journal>,
+) -> Result<[u8; 16]> {
+    match (options.seed, past.map(Journal::seed)) {
         (Some(given), Some(past)) if given != past => {
             Err(Error::refused("the seed is not that of the journal").hint("leave the seed out").fact("code", "A411"))
         }
@@ -186,6 +192,7 @@ fn look(
         return Err(Error::invalid(format!("a disk has no sectors of {sector} bytes")).hint("512 or 4096"));
     }
     let facts = Facts::look(&choice.path, wanted.or(options.sector))?;
+    let facts = if is_held { facts.held() } else { facts };
     let (of_writing, of_disk): (Vec<_>, Vec<_>) = gate::inspect(&facts, &path).into_iter().partition(is_of_writing);
     let may_stop = is_held && (set.preserve.keeps() || teardown::is_allowed(set.wipe, &facts));
     let (by_holders, others): (Vec<_>, Vec<_>) = of_writing.into_iter().partition(|d| may_stop && d.code == "F204");
@@ -241,6 +248,7 @@ fn what_stays(
     stack: &Stack,
     choices: &[Choice],
     facts: &[Facts],
+    past: Option<&Journal>,
     found: &mut Vec<Diagnostic>,
 ) -> Result<Kept> {
     if !keep::is_wanted(spec) {
@@ -259,7 +267,8 @@ fn what_stays(
         name: facts.path.display().to_string(),
     };
     let members: Vec<keep::Member> = choices.iter().zip(facts).map(member).collect();
-    let kept = match keep::find(spec, stack, &members, Observed::of_disks(&given, None)?) {
+    let then = past.map(|p| &p.header().kept);
+    let kept = match keep::find(spec, stack, &members, Observed::of_disks(&given, None)?, then) {
         Ok(kept) => kept,
         Err(findings) => {
             found.extend(findings);

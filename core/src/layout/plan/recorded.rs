@@ -30,7 +30,7 @@ pub(super) fn facts(inventory: &Inventory, path: &Path) -> Result<Facts> {
     }
     let Some(content) = &disk.content else { return Err(not_looked_at(disk, &node)) };
     let size = disk.size / u64::from(sector) * u64::from(sector);
-    Ok(Facts {
+    let facts = Facts {
         path: path.to_owned(),
         medium: Medium::Block { major: disk.number.major, minor: disk.number.minor },
         size,
@@ -42,8 +42,10 @@ pub(super) fn facts(inventory: &Inventory, path: &Path) -> Result<Facts> {
         wwid: disk.wwid.clone(),
         contents: content.contents(size, sector),
         fingerprint: content.fingerprint.clone(),
+        held: false,
         changed: 0,
-    })
+    };
+    Ok(if disk.holders.is_empty() { facts } else { facts.held() })
 }
 
 /// What speaks against planning a set from records alone: of what its disks carry it keeps something, and what exactly an

@@ -170,7 +170,7 @@ impl Plan {
         }
         steps.push(Step::harmless("verify", "unmount and read back".to_owned()));
         let title = "take the mark off the partition names".to_owned();
-        steps.push(Step::making("commit".to_owned(), title, Vec::new()));
+        steps.push(Step::making("commit".to_owned(), title, devices::preview_of_commit(self)));
         steps
     }
 

@@ -129,6 +129,10 @@ impl Devices for Kernel<'_> {
         Ok(())
     }
 
+    fn commit(&mut self) -> Result<()> {
+        self.running.commit()
+    }
+
     fn reaches(&self, device: Device) -> bool {
         matches!(device, Device::Partition { .. }) || self.nodes.path(device).is_ok()
     }

@@ -1,5 +1,6 @@
 //! Volume groups with LVM, which sees the devices of the plan and no others.
 
+use crate::layout::UNFINISHED;
 use crate::layout::plan::{PlannedGroup, PlannedVolume};
 use crate::layout::spec::VolumeKind;
 use crate::sys::program::{Call, Program};
@@ -47,6 +48,8 @@ impl Lvm {
         let bytes = |n: u64| format!("{n}b");
         // What lies on it is erased by the gate, which looks for more than LVM does.
         let call = self.call("lvcreate").args(["-qq", "-y", "--name", &volume.name]);
+        // In a new group the partitions below carry the mark.
+        let call = if group.kept { call.args(["--addtag", UNFINISHED]) } else { call };
         match volume.kind {
             VolumeKind::Linear => {
                 let call = call.args(["-Wn", "-Zn", "--type"]);
@@ -83,6 +86,11 @@ impl Lvm {
     /// The run that tells the UUID of a volume of a group that is there.
     pub(super) fn uuid(&self, group: &str, volume: &str) -> Call {
         self.call("lvs").args(["--noheadings", "--options", "lv_uuid", &format!("{group}/{volume}")])
+    }
+
+    /// The run that takes the mark off a volume.
+    pub(super) fn finished(&self, group: &str, volume: &str) -> Call {
+        self.call("lvchange").args(["-qq", "-y", "--deltag", UNFINISHED, &format!("{group}/{volume}")])
     }
 
     /// The run that removes a volume of a group that is there.

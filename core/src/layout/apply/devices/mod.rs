@@ -174,14 +174,29 @@ pub fn preview(plan: &Plan, layer: Layer) -> Vec<Vec<String>> {
             begin.into_iter().chain(volumes).collect()
         }
     };
-    // The configuration is the same each time and tells nobody anything.
-    let shown = |words: Vec<String>| -> Vec<String> {
-        match words.iter().position(|w| w == "--config") {
-            Some(at) => [&words[..at], &words[at + 2..]].concat(),
-            None => words,
-        }
-    };
-    calls.iter().map(|c| shown(c.preview())).collect()
+    calls.iter().map(shown).collect()
+}
+
+/// The runs that end the making of devices, when everything else is done.
+#[must_use]
+pub fn preview_of_commit(plan: &Plan) -> Vec<Vec<String>> {
+    let lvm = Lvm::on(Path::new("/dev"));
+    made_in_kept(plan).map(|(group, volume)| shown(&lvm.finished(group, volume))).collect()
+}
+
+/// Volumes that are made in groups that are kept: group and name.
+fn made_in_kept(plan: &Plan) -> impl Iterator<Item = (&str, &str)> {
+    let groups = plan.groups().iter().filter(|g| g.kept);
+    groups.flat_map(|g| g.volumes.iter().filter(|v| !v.kept).map(|v| (g.name.as_str(), v.name.as_str())))
+}
+
+/// A run for people: the configuration is the same each time and tells nobody anything.
+fn shown(call: &Call) -> Vec<String> {
+    let words = call.preview();
+    match words.iter().position(|w| w == "--config") {
+        Some(at) => [&words[..at], &words[at + 2..]].concat(),
+        None => words,
+    }
 }
 
 /// What has been started.
@@ -341,6 +356,14 @@ impl<'a> Running<'a> {
     fn clean(&self, device: Device, number: DeviceNumber, nodes: &mut Nodes) -> Result<()> {
         self.add(device, number, nodes)?;
         self.erase(device, nodes)
+    }
+
+    /// Takes the mark off the volumes that were made in groups that are kept.
+    ///
+    /// # Errors
+    /// What the program says.
+    pub fn commit(&self) -> Result<()> {
+        made_in_kept(self.plan).try_for_each(|(g, v)| self.lvm.finished(g, v).run(self.stop).map(drop))
     }
 
     /// Lets arrays copy at full speed, for those who go on using them.

@@ -10,22 +10,30 @@
 //! on the disks is saved before the first byte is written: tables, superblocks of arrays, metadata of LVM. Headers of
 //! LUKS are not: they hold what a passphrase can be guessed from, and a journal is copied to other machines.
 
+mod disk;
+mod kept;
 mod read;
 mod record;
 mod saved;
 
+pub(super) use disk::head;
+pub use disk::{JournalDisk, JournalSignature};
+pub use kept::JournalKept;
 pub use read::Journal;
-pub use record::{Failure, Header, JournalDisk, Record, Saved, What, json_schema};
+pub use record::{Failure, Header, Record, Saved, What, json_schema};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::Layout;
+use crate::layout::device::Medium;
 use crate::layout::gate::Gate;
 use crate::layout::plan::Plan;
 use crate::sys::clock;
+use crate::sys::sysfs::{DeviceNumber, Kernel};
 use rustix::fs::{Mode, OFlags};
 use std::cell::Cell;
 use std::fs::File;
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Writes a journal; without a file it writes none.
@@ -36,19 +44,51 @@ pub(super) struct Log {
     next: Cell<u64>,
 }
 
-impl Log {
-    /// Begins a new one. A journal that is there already is kept, as `PATH.old`.
+/// A journal to be: everything that could be refused is known, and nothing is at its place yet.
+#[derive(Debug)]
+pub(super) struct Draft {
+    file: File,
+    path: PathBuf,
+    draft: PathBuf,
+}
+
+impl Draft {
+    /// Makes the file beside its place, as `PATH.new`.
     ///
     /// # Errors
-    /// `Conflict` when something else is at its path; `Io`.
-    pub(super) fn begin(path: &Path, header: Header) -> Result<Self> {
-        set_aside(path)?;
+    /// `Conflict` when something else is at its path or where it is set aside; `Refused` (A416) on a disk that is made;
+    /// `Io`.
+    pub(super) fn make(path: &Path, plan: &Plan) -> Result<Self> {
+        apart(path, plan, &Kernel::default())?;
+        is_free(path, "name another file for the journal")?;
+        let (old, draft) = (beside(path, ".old"), beside(path, ".new"));
+        is_free(&old, "move it away, or name another file for the journal")?;
+        // What a cut of the power left of one.
+        if std::fs::read(&draft).is_ok_and(|text| text.is_empty() || text.starts_with(b"{\"seq\":0,")) {
+            std::fs::remove_file(&draft).map_err(|e| Error::io("remove", draft.display(), e))?;
+        }
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file =
-            rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR).map_err(|e| Error::io("make", path.display(), e))?;
-        let log = Self { file: Some(file.into()), path: path.to_owned(), next: Cell::new(0) };
+        let file = rustix::fs::open(&draft, flags, Mode::RUSR | Mode::WUSR)
+            .map_err(|e| Error::io("make", draft.display(), e))?;
+        Ok(Self { file: file.into(), path: path.to_owned(), draft })
+    }
+
+    /// Begins it. A journal that is there already is kept, as `PATH.old`; with a cut at any moment the file at its place
+    /// is whole.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub(super) fn begin(self, header: Header) -> Result<Log> {
+        let path = self.path.clone();
+        let file = self.file.try_clone().map_err(|e| Error::io("open", self.draft.display(), e))?;
+        let log = Log { file: Some(file), path: path.clone(), next: Cell::new(0) };
         log.write(What::Plan(Box::new(header)))?;
-        let directory = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        match std::fs::rename(&path, beside(&path, ".old")) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("rename", path.display(), e)),
+            _ => {}
+        }
+        std::fs::rename(&self.draft, &path).map_err(|e| Error::io("rename", self.draft.display(), e))?;
+        let directory = directory(&path);
         let synced = File::open(directory).and_then(|d| d.sync_all());
         // Some filesystems sync no directories.
         match synced {
@@ -58,7 +98,16 @@ impl Log {
             _ => Ok(log),
         }
     }
+}
 
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // One that was begun is not there any more.
+        let _ = std::fs::remove_file(&self.draft);
+    }
+}
+
+impl Log {
     /// Goes on with one.
     ///
     /// # Errors
@@ -153,28 +202,49 @@ fn settle_if(wanted: bool, settle: impl FnOnce() -> Result<()>) -> Result<()> {
     if wanted { settle() } else { Ok(()) }
 }
 
-/// Renames a journal that is there. Something else is not touched.
-fn set_aside(path: &Path) -> Result<()> {
+fn directory(path: &Path) -> &Path {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+/// Whether nothing is at a place, or a journal, which may go.
+fn is_free(path: &Path, hint: &str) -> Result<()> {
     match std::fs::symlink_metadata(path) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         Err(e) => return Err(Error::io("look at", path.display(), e)),
         Ok(_) => {}
     }
-    if let Err(e) = Journal::read(path) {
+    Journal::read(path).map(drop).map_err(|e| {
         let text = format!("{} is there already, and is no journal of libcv", path.display());
-        return Err(Error::new(ErrorKind::Conflict, text).hint("name another file for the journal").cause(e));
+        Error::new(ErrorKind::Conflict, text).hint(hint).cause(e)
+    })
+}
+
+/// Refuses a place on a disk that is made: the journal would go with what it tells about.
+fn apart(path: &Path, plan: &Plan, kernel: &Kernel) -> Result<()> {
+    let place = std::fs::metadata(directory(path)).map(|m| DeviceNumber::from_raw(m.dev()));
+    let own = std::fs::metadata(path).map(|m| (m.dev(), m.ino()));
+    let lies_on = |medium: Medium| match medium {
+        Medium::Block { major, minor } => {
+            place.as_ref().is_ok_and(|p| kernel.carries(DeviceNumber { major, minor }, *p))
+        }
+        Medium::File { device, inode } => own.as_ref().is_ok_and(|own| *own == (device, inode)),
+    };
+    match plan.disks().iter().find(|d| lies_on(d.facts.medium)) {
+        None => Ok(()),
+        Some(disk) => {
+            let (journal, disk) = (path.display(), disk.facts.path.display());
+            Err(Error::refused(format!("the journal {journal} would lie on {disk}, which is a disk of the layout"))
+                .hint("name a file on another disk, or on a server")
+                .fact("code", "A416")
+                .fact("path", path.display().to_string()))
+        }
     }
-    let mut old = path.as_os_str().to_owned();
-    old.push(".old");
-    if let Err(e) = Journal::read(Path::new(&old)).map(drop)
-        && std::fs::symlink_metadata(&old).is_ok()
-    {
-        let text = format!("{} is there, and is no journal of libcv", Path::new(&old).display());
-        return Err(Error::new(ErrorKind::Conflict, text)
-            .hint("move it away, or name another file for the journal")
-            .cause(e));
-    }
-    std::fs::rename(path, &old).map_err(|e| Error::io("rename", path.display(), e))
 }
 
 /// Where the journal of a plan is when nobody names a place: in `/run/libcv`, or where the user's own runtime files are.
@@ -197,4 +267,96 @@ pub fn default_place(layout: &Layout, described: &[&str]) -> Option<PathBuf> {
         Err(_) => return None,
     }
     rustix::fs::access(&directory, rustix::fs::Access::WRITE_OK).is_ok().then(|| directory.join(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::apply::Backend;
+    use crate::layout::{Disks, PlanOptions};
+
+    fn plan(disk: &Path) -> Plan {
+        let text = "schema: cv.layout/v1\nname: l\ndisks: {d: {}}\npartitions: {d/s: {type: swap, size: rest}}\n";
+        let disks = Disks::from([("d".to_owned(), vec![disk.to_owned()])]);
+        Layout::parse(text.as_bytes(), "l").unwrap().plan(&disks, &PlanOptions::default()).unwrap()
+    }
+
+    fn header(plan: &Plan, hostname: &str) -> Header {
+        Header { hostname: Some(hostname.into()), ..Header::of(plan, Backend::Offline, false) }
+    }
+
+    fn bed() -> (tempfile::TempDir, Plan) {
+        let tmp = tempfile::tempdir().unwrap();
+        let disk = tmp.path().join("disk");
+        File::create(&disk).unwrap().set_len(64 << 20).unwrap();
+        let plan = plan(&disk);
+        (tmp, plan)
+    }
+
+    #[test]
+    fn the_last_journal_is_set_aside() {
+        let (tmp, plan) = bed();
+        let path = tmp.path().join("j");
+        let hostname = |path: &Path| Journal::read(path).unwrap().header().hostname.clone().unwrap();
+        for name in ["one", "two", "three"] {
+            Draft::make(&path, &plan).unwrap().begin(header(&plan, name)).unwrap();
+            assert_eq!(hostname(&path), name);
+        }
+        assert_eq!(hostname(&tmp.path().join("j.old")), "two");
+        // One that is not begun leaves nothing, and touches nothing.
+        drop(Draft::make(&path, &plan).unwrap());
+        assert_eq!(hostname(&path), "three");
+        let names: Vec<_> = std::fs::read_dir(tmp.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(names.len(), 3, "{names:?}");
+        // What a cut of the power left of one before it had its place.
+        std::fs::write(tmp.path().join("j.new"), "{\"seq\":0,\"ti").unwrap();
+        Draft::make(&path, &plan).unwrap().begin(header(&plan, "four")).unwrap();
+        assert_eq!((hostname(&path), hostname(&tmp.path().join("j.old"))), ("four".into(), "three".into()));
+    }
+
+    #[test]
+    fn what_is_no_journal_is_left_alone() {
+        let (tmp, plan) = bed();
+        let path = tmp.path().join("j");
+        for name in ["j", "j.old", "j.new"] {
+            let other = tmp.path().join(name);
+            std::fs::write(&other, "a letter").unwrap();
+            let e = Draft::make(&path, &plan).unwrap_err();
+            assert!(name == "j.new" || e.kind() == ErrorKind::Conflict, "{name}: {e:?}");
+            assert_eq!(std::fs::read(&other).unwrap(), b"a letter", "{name}");
+            assert!(name == "j.new" || !tmp.path().join("j.new").exists(), "{name}");
+            std::fs::remove_file(&other).unwrap();
+        }
+        assert!(Draft::make(&tmp.path().join("none/j"), &plan).is_err());
+    }
+
+    #[test]
+    fn a_disk_of_the_layout_is_no_place_for_it() {
+        let (tmp, plan) = bed();
+        let code = |e: &Error| e.facts()["code"].as_str().unwrap_or_default().to_owned();
+        let disk = tmp.path().join("disk");
+        let link = tmp.path().join("j");
+        std::fs::hard_link(&disk, &link).unwrap();
+        for path in [&disk, &link] {
+            assert_eq!(code(&Draft::make(path, &plan).unwrap_err()), "A416");
+        }
+        // A filesystem on a volume on a partition of the disk.
+        let sys = tmp.path().join("sys");
+        let write = |path: String, text: String| {
+            let path = sys.join("dev/block").join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        let here = DeviceNumber::from_raw(std::fs::metadata(tmp.path()).unwrap().dev());
+        for (name, text) in [("partition", "1"), ("dev", "8:1"), ("start", "2048"), ("size", "2048")] {
+            write(format!("8:0/sda1/{name}"), text.into());
+        }
+        write("8:1/holders/dm-0/dev".into(), here.to_string());
+        let mut plan = plan;
+        plan.disks[0].facts.medium = Medium::Block { major: 8, minor: 0 };
+        let kernel = Kernel::at(&sys, &sys);
+        assert_eq!(code(&apart(&tmp.path().join("new"), &plan, &kernel).unwrap_err()), "A416");
+        plan.disks[0].facts.medium = Medium::Block { major: 8, minor: 16 };
+        apart(&tmp.path().join("new"), &plan, &kernel).unwrap();
+    }
 }

@@ -182,7 +182,7 @@ impl Journal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layout::apply::journal::record::JournalDisk;
+    use crate::layout::apply::journal::{JournalDisk, JournalKept};
     use proptest::prelude::*;
 
     fn header() -> Header {
@@ -195,6 +195,9 @@ mod tests {
             serial: Some("S1".into()),
             wwid: None,
             fingerprint: "f".into(),
+            outline: "o".into(),
+            head: "h".into(),
+            signatures: Vec::new(),
             had: None,
             gets: uuid::Uuid::from_u128(7),
         };
@@ -209,6 +212,7 @@ mod tests {
             image: None,
             installs: false,
             backend: "kernel".into(),
+            kept: JournalKept::default(),
             result: "r".into(),
             disks: vec![disk],
         }

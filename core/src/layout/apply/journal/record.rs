@@ -1,14 +1,16 @@
 //! The lines of a journal, as they are written and read.
 
-use crate::error::Error;
+use super::disk::JournalDisk;
+use super::kept::JournalKept;
+use crate::error::{Error, Result};
 use crate::layout::apply::Backend;
 use crate::layout::canonical;
-use crate::layout::plan::{Plan, PlannedDisk, hex, partition_list};
+use crate::layout::gate::Gate;
+use crate::layout::plan::{Plan, hex, partition_list};
 use crate::layout::token;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 /// What the first line calls itself.
 pub(super) const SCHEMA: &str = "cv.journal/v1";
@@ -100,37 +102,13 @@ pub struct Header {
     pub installs: bool,
     /// `kernel` or `offline`.
     pub backend: String,
+    /// What was there, whole, and stays.
+    #[serde(default)]
+    pub kept: JournalKept,
     /// A hash of everything that is made, with the identities: partitions, arrays, volumes, filesystems.
     pub result: String,
     /// The disks in the order of the plan.
     pub disks: Vec<JournalDisk>,
-}
-
-/// A disk as it was before anything was written.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct JournalDisk {
-    /// Its set.
-    pub set: String,
-    /// As it was named.
-    pub path: String,
-    /// Its size in bytes.
-    pub size: u64,
-    /// The size of its sectors in bytes.
-    pub sector: u32,
-    /// Its model.
-    pub model: Option<String>,
-    /// Its serial number.
-    pub serial: Option<String>,
-    /// Its world wide name.
-    pub wwid: Option<String>,
-    /// A hash over its begin, its end and its signatures.
-    pub fingerprint: String,
-    /// The GUID of the table that was on it.
-    #[schemars(with = "Option<String>")]
-    pub had: Option<Uuid>,
-    /// The GUID of the table that it gets.
-    #[schemars(with = "String")]
-    pub gets: Uuid,
 }
 
 /// Bytes of a disk as they were.
@@ -162,27 +140,18 @@ impl Header {
             image: plan.image().map(|i| i.to_string()),
             installs,
             backend: backend.name().to_owned(),
+            kept: JournalKept::of(plan),
             result: result(plan),
             disks: plan.disks().iter().map(JournalDisk::of).collect(),
         }
     }
-}
 
-impl JournalDisk {
-    fn of(disk: &PlannedDisk) -> Self {
-        let f = &disk.facts;
-        Self {
-            set: disk.set.clone(),
-            path: f.path.display().to_string(),
-            size: f.size,
-            sector: f.sector,
-            model: f.model.clone(),
-            serial: f.serial.clone(),
-            wwid: f.wwid.clone(),
-            fingerprint: f.fingerprint.clone(),
-            had: f.contents.table.table().map(|t| t.disk),
-            gets: disk.guid,
-        }
+    /// Adds what is on the disks now, behind their gates.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub(in crate::layout::apply) fn look(&mut self, gates: &[Gate]) -> Result<()> {
+        self.disks.iter_mut().zip(gates).try_for_each(|(disk, gate)| disk.look(gate))
     }
 }
 

@@ -260,6 +260,11 @@ impl Devices for Offline<'_> {
         Ok(())
     }
 
+    fn commit(&mut self) -> Result<()> {
+        // In what is kept nothing is made here but filesystems.
+        Ok(())
+    }
+
     fn reaches(&self, device: Device) -> bool {
         self.stack.reaches(device)
     }
