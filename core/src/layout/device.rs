@@ -246,8 +246,7 @@ impl Facts {
                 .hint("sectors of 512 and 4096 bytes are supported"));
         }
         let read_only = block::is_read_only(fd).map_err(failed)?;
-        // Arrays write past what the kernel has cached of the whole disk: what it has is read anew.
-        let _ = rustix::fs::fadvise(fd, 0, None, rustix::fs::Advice::DontNeed);
+        read_anew(&file);
         let disk = OpenDisk { file, size: size / u64::from(sector) * u64::from(sector) };
         let (contents, fingerprint) =
             Contents::look(&disk, sector).map_err(|e| Error::io("read", path.display(), e))?;
@@ -291,6 +290,12 @@ impl Facts {
             "fingerprint": self.fingerprint,
         })
     }
+}
+
+/// Arrays and mounts write past what the kernel has cached of the whole disk: what it has is read anew. Where it does not, it
+/// is no worse than before.
+pub(super) fn read_anew(disk: &File) {
+    let _ = rustix::fs::fadvise(disk, 0, None, rustix::fs::Advice::DontNeed);
 }
 
 /// Model, serial number and world wide name of a device now: the same as in an inventory, so that a plan made from one

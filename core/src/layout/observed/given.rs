@@ -3,7 +3,7 @@
 use super::Disk;
 use super::source::Source;
 use crate::error::{Error, Result};
-use crate::layout::device::OpenDisk;
+use crate::layout::device::{OpenDisk, read_anew};
 use crate::layout::gpt;
 use crate::layout::inventory::Inventory;
 use crate::sys::block;
@@ -49,9 +49,7 @@ pub(super) fn open(given: &Given, machine: &Inventory) -> Result<(Disk, Source)>
             let fd = file.as_fd();
             let size = block::size(fd).map_err(|e| failed(e.into()))?;
             let sector = block::logical_sector(fd).map_err(|e| failed(e.into()))?;
-            // Arrays and mounts write past what the kernel has cached of the whole disk: what it has is read anew. Where
-            // it does not, it is no worse than before.
-            let _ = rustix::fs::fadvise(fd, 0, None, rustix::fs::Advice::DontNeed);
+            read_anew(&file);
             (Some(DeviceNumber::from_raw(meta.rdev())), size, Some(sector))
         }
         kind if kind.is_file() => (None, meta.len(), given.sector),
