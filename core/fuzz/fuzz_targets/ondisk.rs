@@ -2,7 +2,7 @@
 //! lies where the eraser looks, what is nested lies inside, and a group that can be written is read again as it was.
 #![no_main]
 use libcv::layout::ondisk::lvm::export::{Written, export};
-use libcv::layout::ondisk::{luks, lvm, md, nested};
+use libcv::layout::ondisk::{btrfs, luks, lvm, md, nested};
 use libcv::layout::place::Place;
 use libcv::layout::signature;
 use libfuzzer_sys::fuzz_target;
@@ -15,7 +15,7 @@ fuzz_target!(|bytes: &[u8]| {
         return text(bytes);
     }
     let mut disk = vec![0u8; DISK];
-    let at = [0, 0, 4096, 512][usize::from(which % 4)];
+    let at = if which & 0x80 == 0 { [0, 0, 4096, 512][usize::from(which % 4)] } else { 64 << 10 };
     let length = bytes.len().min(DISK - at);
     disk[at..at + length].copy_from_slice(&bytes[..length]);
     match which % 4 {
@@ -35,6 +35,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let _ = md::read_all(&place).expect("memory can be read");
     let _ = luks::read(&place).expect("memory can be read");
+    let _ = btrfs::subvolumes(&place).expect("memory can be read");
     if let Some(volume) = lvm::read(&place).expect("memory can be read")
         && let Some(group) = volume.group()
     {
