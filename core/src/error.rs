@@ -7,6 +7,7 @@
 //! Each stage has its own enum of what can go wrong there (`image::FormatError`, `layout::GateError`, …); it becomes
 //! an [`Error`] by `From`, which is where a fault gets its kind.
 
+use crate::shown;
 use serde_json::{Map, Value, json};
 use std::fmt;
 
@@ -321,7 +322,8 @@ fn describe(e: &std::io::Error) -> String {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.message)
+        // It may name what strangers named.
+        f.write_str(&shown::text(&self.0.message))
     }
 }
 

@@ -14,6 +14,7 @@
 #![forbid(unsafe_op_in_unsafe_fn)]
 
 // The modules stand in the order of dependency, not of the alphabet.
+mod shown;
 pub mod error;
 pub mod units;
 pub mod sys;

@@ -230,6 +230,38 @@ filesystems: {f: {on: raid/a, type: ext4, label: ONE}}
     assert!(before == disks.each_ref().map(|d| std::fs::read(d).unwrap()));
 }
 
+/// What is lost is told of each disk, also where it reads the same, and nothing that lies there steers a terminal.
+#[test]
+fn each_disk_is_named_that_loses_something() {
+    let tmp = tempfile::tempdir().unwrap();
+    let disks = ["a.img", "b.img", "c.img"].map(|n| image(tmp.path(), n, 64 * MIB));
+    let text = "
+schema: cv.layout/v1
+name: lost
+disks: {d: {count: 3}}
+partitions:
+  d/m: {type: linux-raid, size: rest}
+raid: {a: {level: 1, members: [d/m]}}
+filesystems: {f: {on: raid/a, type: ext4, label: ONE}}
+";
+    apply(&plan(text, &disks, 512, 1).unwrap(), Backend::Offline).unwrap();
+    let said = plan(&text.replace("ONE", "TWO"), &disks, 512, 2).unwrap().to_text();
+    let lost = &said[said.find("WHAT IS LOST").unwrap()..said.find("\nSteps").unwrap()];
+    for disk in &disks {
+        assert_eq!(lost.matches(&*disk.display().to_string()).count(), 1, "{lost}");
+    }
+    // A name of 36 characters can erase a line.
+    if !can("each_disk_is_named_that_loses_something", &["sfdisk"]) {
+        return;
+    }
+    let mut sfdisk = Command::new("sfdisk");
+    let named = sfdisk.args(["-q", "--part-label"]).arg(&disks[0]).args(["1", "a\u{1b}[2K\r\u{1b}]0;p\u{7}b"]);
+    assert!(named.status().unwrap().success());
+    let said = plan(text, &disks, 512, 2).unwrap().to_text();
+    assert!(said.contains("a\u{fffd}[2K\u{fffd}\u{fffd}]0;p\u{fffd}b"), "{said}");
+    assert!(!said.contains(|c: char| c.is_control() && c != '\n'), "{said:?}");
+}
+
 /// Partitions of two documents: those that stay, and those around them with other sizes.
 #[derive(Clone, Debug)]
 struct Generated {

@@ -2,6 +2,7 @@
 
 use super::Session;
 use crate::error::{Error, Result};
+use crate::shown;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::ffi::OsString;
@@ -82,12 +83,12 @@ pub(super) fn error(format: Format, e: &Error) -> u8 {
 
 fn error_text(w: &mut dyn Write, e: &Error) -> io::Result<()> {
     writeln!(w, "cvctl: {e}")?;
-    details(e).iter().try_for_each(|line| writeln!(w, "  {line}"))?;
+    details(e).iter().try_for_each(|line| writeln!(w, "  {}", shown::text(line)))?;
     if let Some(undo) = e.failed_undo() {
         writeln!(w, "cvctl: and it could not be undone: {undo}")?;
     }
     match e.hint_text() {
-        Some(hint) => writeln!(w, "hint: {hint}"),
+        Some(hint) => writeln!(w, "hint: {}", shown::text(hint)),
         None => Ok(()),
     }
 }
@@ -128,7 +129,7 @@ fn finding(found: &Value) -> String {
 
 /// A line of talk on stderr.
 pub(super) fn talk(line: &str) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
+    let _ = writeln!(io::stderr().lock(), "{}", shown::text(line));
 }
 
 /// Prints what clap has to say: help on stdout, or a usage error.
@@ -156,7 +157,7 @@ pub(super) fn table<const N: usize>(w: &mut dyn Write, head: [&str; N], rows: &[
         }
     }
     let mut line = |cells: [&str; N]| {
-        let text: Vec<String> = cells.iter().zip(width).map(|(c, n)| format!("{c:<n$}")).collect();
+        let text: Vec<String> = cells.iter().zip(width).map(|(c, n)| format!("{:<n$}", shown::line(c))).collect();
         writeln!(w, "{}", text.join("  ").trim_end())
     };
     line(head)?;

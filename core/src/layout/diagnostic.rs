@@ -7,6 +7,7 @@
 //! reused for something else. The table stands in `core/docs/layout-schema.md`.
 
 use crate::error::{Error, ErrorKind};
+use crate::shown;
 use serde::Serialize;
 use std::fmt;
 
@@ -120,11 +121,12 @@ impl fmt::Display for Diagnostic {
         }
         write!(f, "{} ", self.code)?;
         if !self.path.is_empty() {
-            write!(f, "{}: ", self.path)?;
+            write!(f, "{}: ", shown::line(&self.path))?;
         }
-        f.write_str(&self.message)?;
+        // It may name what strangers named.
+        f.write_str(&shown::text(&self.message))?;
         if let Some(hint) = &self.hint {
-            write!(f, " ({hint})")?;
+            write!(f, " ({})", shown::text(hint))?;
         }
         Ok(())
     }

@@ -84,7 +84,14 @@ impl Merger<'_> {
             self.found.push(Diagnostic::error("L007", "extends", text));
             return None;
         }
-        let Node { value: Value::Map(mut entries), place } = node else { return Some(node) };
+        let Node { value: Value::Map(mut entries), place } = node else {
+            // Of the first document its reader says so. Another one would count for nothing without a word.
+            if number > 0 {
+                let text = format!("{} is not a map", node.value.describe());
+                self.found.push(Diagnostic::error("L101", "", text).at(node.place));
+            }
+            return Some(node);
+        };
         let at = entries.iter().position(|(key, _)| key.name == "extends");
         let bases = at.map(|at| entries.remove(at).1);
         if number > 0 || bases.is_some() {
@@ -297,6 +304,16 @@ mod tests {
                 ("L006", bare, 1)
             ]
         );
+    }
+
+    #[test]
+    fn a_document_that_says_nothing_is_no_base() {
+        for base in ["", "# only a comment\n", "hello world\n", "42\n", "null\n", "- a\n"] {
+            let merged = merged(&[("t", base)], &head("main", "extends: t\n"));
+            assert!(merged.root.is_none(), "{base:?}");
+            let [(code, document, _)] = &codes(&merged)[..] else { panic!("{base:?}: {:?}", merged.found) };
+            assert_eq!((*code, document.as_deref()), ("L101", Some("t")), "{base:?}");
+        }
     }
 
     #[test]

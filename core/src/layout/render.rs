@@ -4,6 +4,7 @@ use super::plan::{
     Danger, Device, Layer, Plan, PlannedArray, PlannedCrypt, PlannedGroup, PlannedMount, PlannedVolume, hex,
     mapper_path, partition_list,
 };
+use crate::shown;
 use crate::units::human;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -41,20 +42,17 @@ impl Plan {
             table(&mut out, &rows);
         }
         self.devices_to_text(&mut out);
-        let lost = self.steps.iter().filter(|s| s.danger == Danger::Data).map(|s| (s.title.as_str(), &s.lost));
-        let mut last: Option<&Vec<String>> = None;
-        let mut begun = false;
-        for (title, lines) in lost {
-            if !begun {
-                let _ = writeln!(out, "\nWHAT IS LOST");
-                begun = true;
+        let lost: Vec<_> = self.steps.iter().filter(|s| s.danger == Danger::Data && !s.lost.is_empty()).collect();
+        if !lost.is_empty() {
+            let _ = writeln!(out, "\nWHAT IS LOST");
+        }
+        for step in &lost {
+            // The table of a disk goes after its signatures, and loses the same.
+            let disk = step.id.strip_prefix("table:");
+            if disk.is_none_or(|d| !lost.iter().any(|s| s.id.strip_prefix("erase:") == Some(d))) {
+                let _ = writeln!(out, "  {}:", step.title);
+                indented(&mut out, "    ", &step.lost);
             }
-            // Two steps at the same disk lose the same.
-            if last != Some(lines) {
-                let _ = writeln!(out, "  {title}:");
-                indented(&mut out, "    ", lines);
-            }
-            last = Some(lines);
         }
         let kept = self.kept_lines();
         if !kept.is_empty() {
@@ -82,7 +80,7 @@ impl Plan {
             let _ = writeln!(out, "\nwarning: {warning}");
         }
         let _ = writeln!(out, "\nNothing is written yet. The token of this plan is {}", self.token);
-        out
+        shown::text(&out)
     }
 
     /// Why something is done, and what.
@@ -305,7 +303,7 @@ fn kept(is: bool) -> &'static str {
 
 fn indented(out: &mut String, indent: &str, lines: &[String]) {
     for line in lines {
-        let _ = writeln!(out, "{indent}{line}");
+        let _ = writeln!(out, "{indent}{}", shown::line(line));
     }
 }
 
@@ -314,7 +312,7 @@ fn table<const N: usize>(out: &mut String, rows: &[[String; N]]) {
     let width = |column: usize| rows.iter().map(|r| r[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..N).map(width).collect();
     for row in rows {
-        let cells = row.iter().zip(&widths).map(|(cell, w)| format!("{cell:w$}"));
+        let cells = row.iter().zip(&widths).map(|(cell, w)| format!("{:w$}", shown::line(cell)));
         let line = cells.collect::<Vec<_>>().join("  ");
         let _ = writeln!(out, "    {}", line.trim_end());
     }

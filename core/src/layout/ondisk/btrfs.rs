@@ -38,11 +38,15 @@ const TOP: u64 = 5;
 /// The first directory of a tree, and the first subvolume.
 const FIRST: u64 = 256;
 
-/// Blocks that are read at most.
-const BLOCK_LIMIT: usize = 1 << 16;
+/// Bytes of blocks that are read at most, which bounds the time.
+const READ_LIMIT: usize = 256 << 20;
 const LEVEL_LIMIT: u8 = 8;
 const DEPTH_LIMIT: usize = 256;
 const SUBVOLUME_LIMIT: usize = 1 << 16;
+const CHUNK_LIMIT: usize = 1 << 16;
+const NAME_LIMIT: usize = 255;
+/// Bytes of all paths together.
+const PATHS_LIMIT: usize = 16 << 20;
 
 /// Why they cannot be told.
 type Why = &'static str;
@@ -63,16 +67,17 @@ pub fn subvolumes(place: &Place<'_>) -> io::Result<Result<BTreeSet<String>, Stri
             match key.1 {
                 ROOT_ITEM if data.len() >= 239 => drop(trees.insert(key.0, (f.u64(176), data[238]))),
                 ROOT_BACKREF if key.0 >= FIRST => {
-                    let name = data.get(18..18 + usize::from(f.u16(16))).ok_or("the name of a subvolume is cut off")?;
-                    named.insert(key.0, (key.2, f.u64(0), String::from_utf8_lossy(name).into_owned()));
+                    named.insert(key.0, (key.2, f.u64(0), name(data, 16)?));
                 }
                 _ => {}
             }
-            if named.len() > SUBVOLUME_LIMIT { Err("it has too many subvolumes") } else { Ok(()) }
+            if named.len().max(trees.len()) > SUBVOLUME_LIMIT { Err("it has too many subvolumes") } else { Ok(()) }
         })?;
-        let mut paths = BTreeSet::new();
+        let (mut paths, mut left) = (BTreeSet::new(), PATHS_LIMIT);
         for subvolume in named.keys().copied() {
-            paths.insert(reader.path(subvolume, &named, &trees)?);
+            let path = reader.path(subvolume, &named, &trees)?;
+            left = left.checked_sub(path.len()).ok_or("the paths of its subvolumes are too long")?;
+            paths.insert(path);
         }
         Ok(paths)
     };
@@ -109,13 +114,38 @@ type Tree = (u64, u8);
 /// A subvolume's parent, its directory there, its name in that.
 type Named = BTreeMap<u64, (u64, u64, String)>;
 
+/// The name whose length stands at `at`.
+fn name(data: &[u8], at: usize) -> Result<String, Why> {
+    let length = data.get(at..at + 2).map(|d| usize::from(Fields(d).u16(0)));
+    let name = length.filter(|n| *n <= NAME_LIMIT).and_then(|n| data.get(at + 2..at + 2 + n));
+    Ok(String::from_utf8_lossy(name.ok_or("a name is cut off, or too long")?).into_owned())
+}
+
+/// Where a chunk lies on a device: its length, and its place there; and how long its description is. None where it is dealt
+/// out over devices: nothing in it can be read.
+fn chunk(data: &[u8], device: u64) -> Result<(Option<(u64, u64)>, usize), Why> {
+    let f = Fields(data);
+    if data.len() < CHUNK {
+        return Err("a chunk is cut off");
+    }
+    let stripes = usize::from(f.u16(44));
+    let used = CHUNK + stripes * STRIPE;
+    if stripes == 0 || data.len() < used {
+        return Err("a chunk is cut off");
+    }
+    let own = (0..stripes).map(|n| CHUNK + n * STRIPE).find(|at| f.u64(*at) == device);
+    let own = own.filter(|_| f.u64(24) & STRIPED == 0 || stripes == 1);
+    Ok((own.map(|at| (f.u64(0), f.u64(at + 8))), used))
+}
+
 struct Reader<'a> {
     place: &'a Place<'a>,
-    device: u64,
     block: usize,
     root: Tree,
     /// By logical address: length, and where that is on the device.
     chunks: BTreeMap<u64, (u64, u64)>,
+    /// What a directory of a tree is called, and in which other one: many subvolumes lie in few.
+    directories: BTreeMap<(u64, u64), (u64, String)>,
     left: usize,
 }
 
@@ -135,45 +165,29 @@ impl<'a> Reader<'a> {
         }
         let root = (f.u64(0x50), bytes[0xc6]);
         let chunk_tree = (f.u64(0x58), bytes[0xc7]);
-        let mut reader = Self { place, device: f.u64(0xc9), block, root, chunks: BTreeMap::new(), left: BLOCK_LIMIT };
+        let (device, left) = (f.u64(0xc9), READ_LIMIT);
+        let mut reader = Self { place, block, root, chunks: BTreeMap::new(), directories: BTreeMap::new(), left };
         let length = (f.u32(0xa0) as usize).min(SYSTEM_CHUNKS.1);
         let mut list = &bytes[SYSTEM_CHUNKS.0..SYSTEM_CHUNKS.0 + length];
         while list.len() > KEY + CHUNK {
             let logical = Fields(list).u64(9);
-            let used = reader.chunk(logical, &list[KEY..])?;
+            let (own, used) = chunk(&list[KEY..], device)?;
+            reader.chunks.extend(own.map(|own| (logical, own)));
             list = list.get(KEY + used..).unwrap_or_default();
         }
         let mut found = Vec::new();
         let all = (FIRST, CHUNK_ITEM, 0)..=(FIRST, CHUNK_ITEM, u64::MAX);
         reader.walk(chunk_tree, all, &mut |key, data| {
-            found.push((key.2, data.to_vec()));
-            Ok(())
+            found.extend(chunk(data, device)?.0.map(|own| (key.2, own)));
+            if found.len() > CHUNK_LIMIT { Err("it has too many chunks") } else { Ok(()) }
         })?;
-        for (logical, data) in found {
-            reader.chunk(logical, &data)?;
-        }
+        reader.chunks.extend(found);
         Ok(reader)
-    }
-
-    /// Notes where a chunk lies; gives how long its description is. One that is dealt out over devices is left out: nothing
-    /// in it can be read.
-    fn chunk(&mut self, logical: u64, data: &[u8]) -> Result<usize, Failure> {
-        let f = Fields(data);
-        let stripes = usize::from(f.u16(44));
-        let used = CHUNK + stripes * STRIPE;
-        if stripes == 0 || data.len() < used {
-            return Err("a chunk is cut off".into());
-        }
-        let own = (0..stripes).map(|n| CHUNK + n * STRIPE).find(|at| f.u64(*at) == self.device);
-        if let Some(at) = own.filter(|_| f.u64(24) & STRIPED == 0 || stripes == 1) {
-            self.chunks.insert(logical, (f.u64(0), f.u64(at + 8)));
-        }
-        Ok(used)
     }
 
     /// The block at a logical address, which must be of this level.
     fn read(&mut self, logical: u64, level: u8) -> Result<Vec<u8>, Failure> {
-        self.left = self.left.checked_sub(1).ok_or("it has too many blocks, or blocks in a circle")?;
+        self.left = self.left.checked_sub(self.block).ok_or("it has too many blocks, or blocks in a circle")?;
         let (start, (length, at)) = self.chunks.range(..=logical).next_back().ok_or("a block lies in no chunk")?;
         let inside = logical - start;
         let physical = at.checked_add(inside).filter(|_| inside < *length).ok_or("a block lies in no chunk")?;
@@ -224,15 +238,7 @@ impl<'a> Reader<'a> {
             parts.push(name.clone());
             let mut directory = *directory;
             while directory != FIRST {
-                let tree = *trees.get(parent).ok_or("the tree of a subvolume is not there")?;
-                let mut found = None;
-                let all = (directory, INODE_REF, 0)..=(directory, INODE_REF, u64::MAX);
-                self.walk(tree, all, &mut |key, data| {
-                    let name = data.get(10..10 + usize::from(Fields(data).u16(8))).ok_or("a name is cut off")?;
-                    found = Some((key.2, String::from_utf8_lossy(name).into_owned()));
-                    Ok(())
-                })?;
-                let (up, name) = found.ok_or("a directory has no name")?;
+                let (up, name) = self.directory(*parent, directory, trees)?;
                 parts.push(name);
                 directory = up;
                 if parts.len() > DEPTH_LIMIT {
@@ -246,6 +252,23 @@ impl<'a> Reader<'a> {
         }
         parts.reverse();
         Ok(parts.join("/"))
+    }
+
+    /// In which directory another one lies, and what it is called there.
+    fn directory(&mut self, tree: u64, directory: u64, trees: &BTreeMap<u64, Tree>) -> Result<(u64, String), Failure> {
+        if let Some(known) = self.directories.get(&(tree, directory)) {
+            return Ok(known.clone());
+        }
+        let mut found = None;
+        let all = (directory, INODE_REF, 0)..=(directory, INODE_REF, u64::MAX);
+        let top = *trees.get(&tree).ok_or("the tree of a subvolume is not there")?;
+        self.walk(top, all, &mut |key, data| {
+            found = Some((key.2, name(data, 8)?));
+            Ok(())
+        })?;
+        let found = found.ok_or("a directory has no name")?;
+        self.directories.insert((tree, directory), found.clone());
+        Ok(found)
     }
 }
 
@@ -366,6 +389,22 @@ mod tests {
     #[test]
     fn subvolumes_have_their_paths() {
         assert_eq!(read(&disk()).unwrap(), ["root", "root/var", "srv/www"]);
+    }
+
+    /// Names that overlap, chunks that do, and long ones ask for no more memory than is allowed.
+    #[test]
+    fn what_hostile_bytes_ask_for_is_bounded() {
+        let long = [&[0; 16][..], &300u16.to_le_bytes(), &[b'x'; 300]].concat();
+        assert!(name(&long, 16).is_err() && name(&long[..17], 16).is_err());
+        assert_eq!(name(&[&[0; 8][..], &2u16.to_le_bytes(), b"ab"].concat(), 8).unwrap(), "ab");
+        assert!(chunk(&[0; CHUNK - 1], 1).is_err() && chunk(&[0; CHUNK + STRIPE], 1).is_err());
+        // Each of so many subvolumes has a path of its parent's length and more.
+        let named: Named =
+            (0..200).map(|n| (FIRST + n, (if n == 0 { TOP } else { FIRST + n - 1 }, FIRST, "n".repeat(255)))).collect();
+        let disk = disk();
+        let place = Place::whole(&disk);
+        let mut reader = Reader::open(&place).ok().unwrap();
+        assert_eq!(reader.path(FIRST + 199, &named, &BTreeMap::new()).ok().unwrap().len(), 200 * 256 - 1);
     }
 
     #[test]
