@@ -496,9 +496,27 @@ def half(_: Case | None) -> None:
     expect("what is left to do", plan("/run/half.yaml", given(1))["steps"], [])
 
 
+RULES = ("schema: cv.layout/v1\nname: rules\ndisks: {d: {match: {transport: ubd}, count: 2, pick: smallest}}\n"
+         "partitions: {d/m: {type: linux-raid, size: rest}}\nraid: {a: {level: 1, members: [d/m]}}\n"
+         "filesystems: {f: {on: raid/a, type: ext4, label: ONE, mount: {at: /f}}}\n")
+
+
+def rules(_: Case | None) -> None:
+    """On the running system the disks that rules mean are in use, and a plan has nothing to do; another one is refused."""
+    one, two = written("one", RULES), written("two", RULES.replace("ONE", "TWO"))
+    apply(one, [])
+    start(plan(one, given(2)))
+    run("bash", "-c", "mkdir -p /run/m; mount LABEL=ONE /run/m")
+    again = plan(one, [])
+    expect("what is left to do", (again["steps"], again["differences"]), ([], []))
+    refused(two, [], "F204")
+    run("umount", "/run/m")
+    expect("what is left to do", plan(one, [])["steps"], [])
+
+
 OTHERS: dict[str, tuple[int, Callable[[Case | None], None]]] = {
     "clash": (2, clash), "held": (3, held), "half": (1, half), "swapped": (1, swapped), "secret": (1, secret), "elsewhere": (2, elsewhere),
-    "strangers": (1, strangers), "subvolumes": (1, subvolumes),
+    "strangers": (1, strangers), "subvolumes": (1, subvolumes), "rules": (2, rules),
 }
 
 

@@ -11,7 +11,7 @@ use crate::layout::gpt::Mbr;
 use crate::layout::inventory::{self, Inventory};
 use crate::layout::keep::{self, Kept};
 use crate::layout::observed::{Given, Observed};
-use crate::layout::select::{self, Choice, Disks};
+use crate::layout::select::{self, Choice, Disks, InUse};
 use crate::layout::solve::{self, DiskSize, Ground, Solved};
 use crate::layout::spec::{Firmware, Preserve, Spec, Wipe};
 use crate::layout::stack::{Object, Stack};
@@ -29,19 +29,43 @@ impl Plan {
         options: &PlanOptions,
         recorded: Option<&Inventory>,
     ) -> Result<Self> {
-        let (spec, positions) = (layout.spec(), layout.positions());
+        let choose = |in_use| select::choose(layout.spec(), layout.positions(), given, recorded, in_use);
+        let refused = match choose(InUse::Refused) {
+            Ok(choices) => return Self::of_choices(layout, &choices, options, recorded),
+            Err(found) => layout.error(&found),
+        };
+        // On the system that runs from them the disks that the rules mean are in use. They are as they should be, or refused.
+        if options.image.is_none()
+            && options.resume.is_none()
+            && recorded.is_none()
+            && let Ok(choices) = choose(InUse::Allowed)
+            && let Ok(plan) = Self::of_choices(layout, &choices, options, None)
+            && plan.is_unchanged()
+        {
+            return Ok(plan);
+        }
+        Err(refused)
+    }
+
+    /// For the disks that were chosen.
+    fn of_choices(
+        layout: &Layout,
+        choices: &[Choice],
+        options: &PlanOptions,
+        recorded: Option<&Inventory>,
+    ) -> Result<Self> {
+        let spec = layout.spec();
         let stack = Stack::of(spec).map_err(|circle| circular(layout, &circle))?;
         let mut found = Vec::new();
-        let choices = select::choose(spec, positions, given, recorded).map_err(|found| layout.error(&found))?;
         let mut facts = Vec::new();
         // What speaks against writing only: a plan that changes nothing may be made of disks in use.
         let mut in_use = Vec::new();
         // In use only by what stands on them, which may be stopped: whether it is is known when the plan is.
         let mut held = Vec::new();
-        for choice in &choices {
+        for choice in choices {
             facts.extend(look(spec, choice, options, recorded, &mut found, &mut in_use, &mut held)?);
         }
-        in_use.extend(foreign::inspect(spec, &choices, &facts, recorded));
+        in_use.extend(foreign::inspect(spec, choices, &facts, recorded));
         if options.image.is_some() {
             found.append(&mut in_use);
         }
@@ -49,9 +73,9 @@ impl Plan {
         let past = options.resume.as_deref().map(Journal::read).transpose()?;
         let seed = seed(layout, options, &facts, recorded, past.as_ref())?;
         let kept = match recorded {
-            None => what_stays(spec, &stack, &choices, &facts, past.as_ref(), &mut found)?,
+            None => what_stays(spec, &stack, choices, &facts, past.as_ref(), &mut found)?,
             Some(_) => {
-                found.extend(recorded::keeps(spec, &choices, &facts));
+                found.extend(recorded::keeps(spec, choices, &facts));
                 Kept::default()
             }
         };
@@ -60,7 +84,7 @@ impl Plan {
         }
         refuse(layout, &mut found)?;
         found.extend(kept.warnings.iter().cloned());
-        let ground = ground(spec, &choices, &facts, &kept, options, recorded);
+        let ground = ground(spec, choices, &facts, &kept, options, recorded);
         let solved = match solve::solve(spec, &stack, &ground) {
             Ok(solved) => solved,
             Err(small) => {
@@ -72,7 +96,7 @@ impl Plan {
             }
         };
         found.extend(solved.warnings.iter().cloned());
-        let disks = place(spec, &choices, facts, &solved, &kept, &seed, &mut found);
+        let disks = place(spec, choices, facts, &solved, &kept, &seed, &mut found);
         let mut plan = Self {
             spec: spec.clone(),
             seed,

@@ -20,7 +20,7 @@ mod resolve;
 mod rules;
 
 pub use keep::{Keep, KeepFacts};
-pub use named::{Choice, Disks, Named, choose};
+pub use named::{Choice, Disks, InUse, Named, choose};
 pub(super) use protect::never_touched;
 
 use super::diagnostic::Diagnostic;

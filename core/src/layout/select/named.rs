@@ -61,6 +61,15 @@ pub struct Choice {
 /// Disks by set, in their order: devices or image files.
 pub type Disks = BTreeMap<String, Vec<PathBuf>>;
 
+/// What becomes of disks in use that rules fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InUse {
+    /// They are an error where they would be taken.
+    Refused,
+    /// They are taken like others: who asks wants to know whether they are as they should be.
+    Allowed,
+}
+
 /// Chooses the disks, in document order: those of the machine that was `recorded`, or of this one. When no set has to be
 /// matched by its rules, this machine is not looked at: who uses a named device is found when the plan looks at it.
 ///
@@ -71,6 +80,7 @@ pub fn choose(
     positions: &Positions,
     given: &Disks,
     recorded: Option<&Inventory>,
+    in_use: InUse,
 ) -> Result<Vec<Choice>, Vec<Diagnostic>> {
     let name = if recorded.is_some() { Named::recorded } else { Named::look };
     let named: Vec<Named> =
@@ -92,7 +102,7 @@ pub fn choose(
     // Of a document with a circle nothing is planned.
     let keep = Stack::of(spec).map(|stack| Keep::of(spec, &stack)).unwrap_or_default();
     // Looked at for the policy alone: who uses them is found when the plan looks at them.
-    let looked_through = matched || recorded.is_some();
+    let looked_through = (matched || recorded.is_some()) && in_use == InUse::Refused;
     let options = if looked_through { Options::default() } else { Options { allow_in_use: true, allow_held: true } };
     let request = Request { spec, inventory, named: &named, keep: &keep, options };
     let placed = |mut found: Vec<Diagnostic>| {
