@@ -60,6 +60,9 @@ impl FromStr for ByteSize {
         let text = text.trim();
         let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
         let (number, unit) = (&text[..digits], text[digits..].trim());
+        if number.is_empty() {
+            return Err(Error::invalid(format!("\"{text}\" is not a size")));
+        }
         let Some(&(_, factor)) = UNITS.iter().find(|(name, _)| *name == unit) else {
             return Err(Error::invalid(format!("sizes need a unit such as GiB or GB: \"{text}\" could mean either"))
                 .fact("code", "L108"));
@@ -139,6 +142,8 @@ mod tests {
         for bad in ["100", "100G", "1k", "GiB", "-1MiB", "1.GiB", "1.3B", "99999999TiB", "1e3MiB"] {
             assert!(bad.parse::<ByteSize>().is_err(), "{bad}");
         }
+        // The unit is there.
+        assert_eq!("-1MiB".parse::<ByteSize>().unwrap_err().message(), "\"-1MiB\" is not a size");
     }
 
     #[test]
