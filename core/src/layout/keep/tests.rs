@@ -3,6 +3,7 @@
 use super::*;
 use crate::layout::observed::{Filesystem, Observed};
 use crate::layout::ondisk::md;
+use crate::layout::ondisk::spread::Spread;
 use crate::layout::spec::PartitionType;
 use crate::layout::{Disks, Layout, Plan, PlanOptions, unchanged};
 use std::collections::BTreeSet;
@@ -277,6 +278,7 @@ fn what_lies_where_nothing_stays_is_not_made_anew() {
                 label: Some("home".into()),
                 uuid: None,
                 subvolumes: Ok(BTreeSet::new()),
+                spread: Spread::default(),
             };
             let mut crypts = std::mem::take(&mut o.crypts);
             crypts[0].on = os;

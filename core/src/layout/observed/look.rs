@@ -18,7 +18,7 @@ use crate::error::Result;
 use crate::layout::inventory::Inventory;
 use crate::layout::ondisk::lvm::text::{self, Mapping};
 use crate::layout::ondisk::lvm::{self, Metadata};
-use crate::layout::ondisk::{btrfs, luks, md};
+use crate::layout::ondisk::{btrfs, luks, md, spread};
 use crate::layout::place::Place;
 use crate::layout::spec::{FsType, PartitionType, VolumeKind};
 use crate::layout::{gpt, signature};
@@ -211,8 +211,9 @@ impl<'k> Looker<'k> {
                 "btrfs" => btrfs::subvolumes(&Place::whole(&**source))?,
                 _ => Ok(BTreeSet::new()),
             };
+            let spread = spread::read(&Place::whole(&**source), first.kind, first.offset)?;
             let (label, uuid) = (first.label, first.uuid);
-            self.found.filesystems.push(Filesystem { on: node, kind, label, uuid, subvolumes });
+            self.found.filesystems.push(Filesystem { on: node, kind, label, uuid, subvolumes, spread });
         }
         Ok(())
     }

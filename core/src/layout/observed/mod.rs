@@ -23,6 +23,7 @@ pub use given::Given;
 pub(in crate::layout) use source::Source;
 pub use system::{CryptLine, FstabLine, Mounted, System};
 
+use super::ondisk::spread::Spread;
 use super::ondisk::{luks, md};
 use super::spec::{PartitionType, VolumeKind};
 use super::stack;
@@ -287,6 +288,8 @@ pub struct Filesystem {
     pub uuid: Option<String>,
     /// Of btrfs: the paths of its subvolumes, or why they cannot be told.
     pub subvolumes: Result<BTreeSet<String>, String>,
+    /// Whether more of it lies elsewhere.
+    pub spread: Spread,
 }
 
 /// Something that this model does not hold.

@@ -2,6 +2,7 @@
 
 use super::LEFT_SYMMETRIC;
 use crate::layout::observed::{self, Node, Observed};
+use crate::layout::ondisk::spread::Spread;
 use crate::layout::ondisk::{luks, md};
 use crate::layout::plan::{Device, Plan};
 use crate::layout::spec::{Bitmap, Level, Metadata};
@@ -121,6 +122,7 @@ pub(in crate::layout) fn applied(plan: &Plan) -> Observed {
             label: f.label.clone(),
             uuid: Some(uuid.to_owned()),
             subvolumes: Ok(f.subvolumes.iter().map(|s| s.name.clone()).collect()),
+            spread: Spread::default(),
         };
         f.places().map(made).collect::<Vec<_>>()
     });
