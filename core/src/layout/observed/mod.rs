@@ -15,6 +15,7 @@ mod geometry;
 mod given;
 mod kernel;
 mod look;
+mod members;
 mod names;
 mod source;
 mod system;
@@ -164,6 +165,8 @@ pub struct Array {
     pub bitmap: bool,
     /// Whether it is changing its shape.
     pub reshaping: bool,
+    /// Whether members went on without each other: nobody knows whose data are right.
+    pub split: bool,
     /// Where it runs.
     pub running: Option<Running>,
 }
@@ -184,10 +187,11 @@ impl Array {
         self.name.split_once(':').map_or(&self.name, |(_, name)| name)
     }
 
-    /// How many members with data are there.
+    /// How many places for data have a member that works. One that is being replaced has its place twice.
     #[must_use]
     pub fn active(&self) -> usize {
-        self.members.iter().filter(|m| matches!(m.role, md::Role::Active(_))).count()
+        let place = |m: &Member| if let md::Role::Active(place) = m.role { Some(place) } else { None };
+        self.members.iter().filter_map(place).collect::<BTreeSet<_>>().len()
     }
 
     /// How many members wait for another to fail.

@@ -309,6 +309,7 @@ mod tests {
             size: 1 << 20,
             bitmap: false,
             reshaping: false,
+            split: false,
             running: None,
         }
     }

@@ -67,6 +67,7 @@ pub(in crate::layout) fn applied(plan: &Plan) -> Observed {
             size: a.size,
             bitmap: a.bitmap == Bitmap::Internal,
             reshaping: false,
+            split: false,
             running: running(),
         }
     });
