@@ -6,7 +6,8 @@ machine has it, and the layout is applied once more with one change beside what 
 byte of the kept partitions that nobody but the kernel may write, is what it was; identities stay; a third plan is empty.
 CLASHES are layouts that must be refused before a byte is written; HELD is about disks that somebody else's arrays hold,
 HALF about a volume that an interrupted application left in a group that is kept. The others are about what changes between
-plan and application, what lies on other disks, and what is not the layout's.
+plan and application, what lies on other disks, and what is not the layout's; TORN about what has its other half there, MIRROR about
+members that failed.
 Needs: root, tests/beds/uml.sh, CVCTL.    Time: one guest a case, 4 to 8 s.
 """
 from __future__ import annotations
@@ -18,6 +19,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from typing import Any, Callable, NamedTuple
 
 from test_stacks import HERE, MIB, SECRETS, expect, in_turn, run
@@ -514,9 +516,133 @@ def rules(_: Case | None) -> None:
     expect("what is left to do", plan(one, [])["steps"], [])
 
 
+# What is kept, or stays beside it, has its other half on a disk that is made anew.
+
+TORN = ("schema: cv.layout/v1\nname: torn\ndisks: {d: {preserve: if-exists}, o: {}}\npartitions:\n"
+        "  d/home: {type: home, size: 310MiB, preserve: if-exists}\n  d/z: {type: linux, size: 60MiB}\n  o/w: {type: linux, size: rest}\n"
+        "filesystems:\n  home: {on: d/home, type: %s, label: KEPT, preserve: if-exists}\n  z: {on: d/z, type: ext4}\n  w: {on: o/w, type: ext4}\n")
+HOME = "933AC7E1-2EB4-4F13-B844-0E14E2AEF915"
+
+
+def torn(_: Case | None) -> None:
+    one, other = disks(2)
+    where = ["--disk", f"d={one}", "--disk", f"o={other}"]
+
+    def begin() -> None:
+        for disk in (one, other):
+            for part in (f"{disk}1", f"{disk}2", disk):
+                if os.path.exists(part):
+                    run("wipefs", "-qa", part)
+        run("sfdisk", "-q", one, data=f"label: gpt\nsize=310MiB,type={HOME},name=home\nsize=40MiB,name=r\n".encode())
+        run("sfdisk", "-q", other, data=b"label: gpt\nsize=200MiB,name=more\nsize=40MiB,name=r\n")
+
+    begin()
+    run("mkfs.btrfs", "-q", "-f", "-d", "single", "-m", "raid1", "-L", "KEPT", f"{one}1", f"{other}1")
+    refused(written("btrfs", TORN % "btrfs"), where, "F228")
+    begin()
+    run("mkfs.xfs", "-q", "-f", "-L", "KEPT", "-l", f"logdev={other}1,size=70m", f"{one}1")
+    refused(written("xfs", TORN % "xfs"), where, "F228")
+    begin()
+    run("mke2fs", "-q", "-F", "-b", "4096", "-O", "journal_dev", f"{other}1")
+    run("mkfs.ext4", "-q", "-F", "-b", "4096", "-L", "KEPT", "-J", f"device={other}1", f"{one}1")
+    refused(written("ext4", TORN % "ext4"), where, "F228")
+    # Beside what is kept, and not in the layout.
+    begin()
+    run("mkfs.ext4", "-q", "-F", "-L", "KEPT", f"{one}1")
+    run("vgcreate", "-qq", "old", f"{one}2", f"{other}2")
+    run("vgchange", "-qq", "-an", "old")
+    refused("/run/ext4.yaml", where, "F229")
+    for part in (f"{one}2", f"{other}2"):
+        run("wipefs", "-qa", part)
+    run("mdadm", "--create", "/dev/md9", "--run", "--level=0", "--raid-devices=2", f"{one}2", f"{other}2")
+    refused("/run/ext4.yaml", where, "F204")
+    run("mdadm", "--stop", "/dev/md9")
+    refused("/run/ext4.yaml", where, "F229")
+    for part in (f"{one}2", f"{other}2"):
+        run("wipefs", "-qa", part)
+    made = apply("/run/ext4.yaml", where)
+    expect("whether it is kept", made["filesystems"][0]["kept"], True)
+
+
+# Members that failed, and halves that went on without each other.
+
+MIRROR = ("schema: cv.layout/v1\nname: mirror\ndisks: {d: {count: 2, preserve: if-exists}}\npartitions:\n  d/x: {type: linux, size: ONEMiB}\n"
+          "  d/m: {type: linux-raid, size: 200MiB, preserve: if-exists}\n"
+          "raid: {a: {level: 1, members: [d/m], adopt: {name: any:a%s}, preserve: if-exists}}\n"
+          "filesystems: {k: {on: raid/a, type: ext4, label: KEPT, preserve: if-exists}}\n")
+
+
+def failed(_: Case | None) -> None:
+    where = given(2)
+    one, two = (f"{disk}2" for disk in disks(2))
+    first = written("one", MIRROR.replace("ONE", "60") % "")
+    second = written("two", MIRROR.replace("ONE", "50") % "")
+    allowed = written("allowed", MIRROR.replace("ONE", "50") % ", degraded: allow")
+
+    def arrays() -> list[str]:
+        with open("/proc/mdstat", encoding="ascii") as f:
+            return ["/dev/" + line.split()[0] for line in f if line.startswith("md")]
+
+    def stop() -> None:
+        for array in arrays():
+            run("mdadm", "--stop", array)
+
+    def begin(*members: str) -> None:
+        run("mdadm", "--assemble", "--run", "/dev/md8", *members)
+        # Until something is written it would tell its members nothing.
+        run("mdadm", "--readwrite", "/dev/md8")
+
+    def whole() -> None:
+        for _ in range(600):
+            with open("/proc/mdstat", encoding="ascii") as f:
+                if "[UU]" in f.read():
+                    return
+            time.sleep(0.1)
+        sys.exit("the array does not become whole")
+
+    apply(first, where)
+    stop()
+    begin(one, two)
+    whole()
+    expect("what is left to do", plan(first, where)["steps"], [])
+    # While it runs, and afterwards.
+    run("mdadm", "/dev/md8", "--fail", one)
+    for file in (first, second):
+        refused(file, where, "F220")
+    stop()
+    for file in (first, second):
+        refused(file, where, "F220")
+    # Where it may lack a member it is started with the other one.
+    begin(two)
+    run("mdadm", "/dev/md8", "--add", one)
+    whole()
+    run("mdadm", "/dev/md8", "--fail", one)
+    apply(allowed, where)
+    stop()
+    # Each half alone.
+    run("mdadm", "--zero-superblock", one)
+    begin(two)
+    run("mdadm", "/dev/md8", "--add", one)
+    whole()
+    stop()
+    os.makedirs("/run/m")
+    for half_of_it in (one, two):
+        begin(half_of_it)
+        run("mount", "/dev/md8", "/run/m")
+        with open("/run/m/alone", "w", encoding="ascii") as f:
+            f.write(half_of_it)
+        run("umount", "/run/m")
+        stop()
+    for file in (first, second, allowed):
+        refused(file, where, "F228")
+    begin(one)
+    refused(second, where, "F228")
+
+
 OTHERS: dict[str, tuple[int, Callable[[Case | None], None]]] = {
     "clash": (2, clash), "held": (3, held), "half": (1, half), "swapped": (1, swapped), "secret": (1, secret), "elsewhere": (2, elsewhere),
     "strangers": (1, strangers), "subvolumes": (1, subvolumes), "rules": (2, rules),
+    "torn": (2, torn), "failed": (2, failed),
 }
 
 

@@ -26,6 +26,7 @@ mod make;
 mod mounts;
 mod recorded;
 mod steps;
+mod torn;
 
 pub use device::{Device, Glance, PlannedArray, PlannedCrypt, PlannedGroup, PlannedVolume, mapper_path};
 pub use mounts::{PlannedMount, PlannedSubvolume};

@@ -99,6 +99,16 @@ impl Finder<'_> {
             let text = format!("{path} is kept, but how big the array \"{}\" is cannot be told", is.name);
             self.refuse("F228", &path, text, "start it: mdadm --assemble --scan");
         }
+        if is.split {
+            let text = format!(
+                "{path} is kept, but members of the array \"{}\" went on without each other, and nobody knows whose data are \
+                 right",
+                is.name
+            );
+            let hint = "look at each alone, and take the other out for good: mdadm --zero-superblock DEVICE";
+            self.refuse("F228", path, text, hint);
+            return;
+        }
         let degraded = raid.adopt.as_ref().map(|a| a.degraded).unwrap_or_default();
         if is.active() < is.raid_disks as usize && degraded == Degraded::Refuse {
             let has = is.active();

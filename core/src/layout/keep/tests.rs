@@ -3,6 +3,7 @@
 use super::*;
 use crate::layout::observed::{Filesystem, Observed};
 use crate::layout::ondisk::md;
+use crate::layout::ondisk::spread::Spread;
 use crate::layout::spec::PartitionType;
 use crate::layout::{Disks, Layout, Plan, PlanOptions, unchanged};
 use std::collections::BTreeSet;
@@ -122,7 +123,7 @@ fn what_is_another_thing_is_refused() {
     fn old(o: &mut Observed) -> &mut crate::layout::observed::Volume {
         o.groups[0].volumes.iter_mut().find(|v| v.name == "old").unwrap()
     }
-    let changes: [(&str, &str, &str, Change); 23] = [
+    let changes: [(&str, &str, &str, Change); 25] = [
         ("F227", "partitions.data/m", "the type of partition 2 of data0", |o| {
             part(o, 1, 2).kind = PartitionType::parse("linux").unwrap();
         }),
@@ -142,6 +143,11 @@ fn what_is_another_thing_is_refused() {
             o.arrays[0].raid_disks = 1;
         }),
         ("F228", "raid.a", "changing its shape", |o| o.arrays[0].reshaping = true),
+        ("F228", "raid.a", "went on without each other", |o| {
+            (o.arrays[0].split, o.arrays[0].members[1].role) = (true, md::Role::Faulty);
+        }),
+        // Two members for one place are one.
+        ("F220", "raid.a", "1 of 2 members", |o| o.arrays[0].members[1].role = o.arrays[0].members[0].role),
         ("F228", "raid.a", "how big", |o| o.arrays[0].size = 0),
         ("F227", "raid.a", "also stands on", |o| {
             let more = crate::layout::observed::Member { on: Node::Disk(0), role: md::Role::Spare };
@@ -197,6 +203,9 @@ fn a_degraded_array_is_kept_where_the_document_allows_it() {
     let allowed =
         DOCUMENT.replace("members: [data/m], ", "members: [data/m], adopt: {name: \"*:a\", degraded: allow}, ");
     assert!(codes(&allowed, |o| o.arrays[0].members[0].role = md::Role::Faulty).is_empty());
+    // Halves of which nobody knows which is right are no array that lacks something.
+    let found = codes(&allowed, |o| (o.arrays[0].split, o.arrays[0].members[0].role) = (true, md::Role::Faulty));
+    assert_eq!((found.len(), found[0].0), (1, "F228"), "{found:?}");
     // By another name it is not this one, and nothing is made over it.
     let renamed = |o: &mut Observed| o.arrays[0].name = "any:other".into();
     let found = codes(&allowed, renamed);
@@ -277,6 +286,7 @@ fn what_lies_where_nothing_stays_is_not_made_anew() {
                 label: Some("home".into()),
                 uuid: None,
                 subvolumes: Ok(BTreeSet::new()),
+                spread: Spread::default(),
             };
             let mut crypts = std::mem::take(&mut o.crypts);
             crypts[0].on = os;

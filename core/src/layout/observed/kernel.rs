@@ -4,6 +4,7 @@
 //! the same name or UUID.
 
 use super::Running;
+use super::members::Use;
 use crate::layout::device::OpenDisk;
 use crate::sys::block;
 use crate::sys::sysfs::{DeviceNumber, Kernel};
@@ -22,6 +23,15 @@ pub(super) fn array(kernel: &Kernel, members: &[DeviceNumber]) -> Option<Running
         // An array that lacks too many members is there and has no size.
         (size(kernel, number)? > 0).then_some(Running { kernel: name, number, mapped: None })
     })
+}
+
+/// What a member does in an array that runs.
+pub(super) fn member(kernel: &Kernel, array: DeviceNumber, member: Option<DeviceNumber>) -> Use {
+    let holds = |m: &DeviceNumber| kernel.holders(*m).iter().any(|(_, holder)| *holder == array);
+    let Some(member) = member.filter(holds) else { return Use::Absent };
+    let state = kernel.name(member).and_then(|name| kernel.attribute(array, &format!("md/dev-{name}/state")));
+    let is_faulty = state.is_some_and(|s| s.split(',').any(|word| word == "faulty"));
+    if is_faulty { Use::Failed } else { Use::Works }
 }
 
 /// The open side of the encrypted device `on`, by the UUID of its header.
@@ -124,6 +134,18 @@ mod tests {
         let number = |major, minor| DeviceNumber { major, minor };
         assert_eq!(array(&kernel, &[number(8, 1)]).unwrap().number, number(9, 0));
         assert_eq!(array(&kernel, &[number(9, 0)]), None);
+        let used = |on| member(&kernel, number(9, 0), on);
+        assert_eq!(
+            [used(Some(number(8, 1))), used(Some(number(8, 2))), used(None)],
+            [Use::Works, Use::Absent, Use::Absent]
+        );
+        let state = tmp.path().join("dev/block/9:0/md/dev-8:1/state");
+        for (text, is) in
+            [("in_sync,write_mostly\n", Use::Works), ("spare\n", Use::Works), ("faulty,write_mostly\n", Use::Failed)]
+        {
+            write(&state, text);
+            assert_eq!(used(Some(number(8, 1))), is);
+        }
         let open = crypt(&kernel, number(9, 0), "01234567-89ab-cdef-0123-456789abcdef").unwrap();
         assert_eq!(open.mapped.as_deref(), Some("home"));
         assert_eq!(crypt(&kernel, number(9, 0), "11234567-89ab-cdef-0123-456789abcdef"), None);

@@ -9,6 +9,7 @@
 //! ```
 
 use super::given::{Given, open};
+use super::members::{Judged, judge};
 use super::source::{Source, Stretch};
 use super::{
     Array, Crypt, Disk, Filesystem, Group, Member, Node, Observed, Oddity, Partition, Physical, Running, System, Table,
@@ -18,7 +19,7 @@ use crate::error::Result;
 use crate::layout::inventory::Inventory;
 use crate::layout::ondisk::lvm::text::{self, Mapping};
 use crate::layout::ondisk::lvm::{self, Metadata};
-use crate::layout::ondisk::{btrfs, luks, md};
+use crate::layout::ondisk::{btrfs, luks, md, spread};
 use crate::layout::place::Place;
 use crate::layout::spec::{FsType, PartitionType, VolumeKind};
 use crate::layout::{gpt, signature};
@@ -211,8 +212,9 @@ impl<'k> Looker<'k> {
                 "btrfs" => btrfs::subvolumes(&Place::whole(&**source))?,
                 _ => Ok(BTreeSet::new()),
             };
+            let spread = spread::read(&Place::whole(&**source), first.kind, first.offset)?;
             let (label, uuid) = (first.label, first.uuid);
-            self.found.filesystems.push(Filesystem { on: node, kind, label, uuid, subvolumes });
+            self.found.filesystems.push(Filesystem { on: node, kind, label, uuid, subvolumes, spread });
         }
         Ok(())
     }
@@ -250,25 +252,20 @@ impl<'k> Looker<'k> {
     }
 
     fn assemble(&mut self, own: &mut Vec<(Node, Source, md::Superblock)>) {
-        let Some(newest) = own.iter().map(|(_, _, s)| s.events).max() else { return };
         let all: Vec<DeviceNumber> = own.iter().filter_map(|(n, _, _)| self.numbers.get(n).copied()).collect();
         let running = kernel::array(self.kernel, &all);
-        // Of a running array the kernel knows best. Without it: members are written one after the other, and those that
-        // wait not every time.
-        let is_held = |node: &Node| {
-            let number = self.numbers.get(node);
-            number
-                .zip(running.as_ref())
-                .is_some_and(|(n, r)| self.kernel.holders(*n).iter().any(|(_, h)| *h == r.number))
+        let used = |node: &Node| {
+            let number = self.numbers.get(node).copied();
+            running.as_ref().map(|r| kernel::member(self.kernel, r.number, number))
         };
-        let is_young = |node: &Node, s: &md::Superblock| {
-            is_held(node) || s.role == md::Role::Spare || s.events.saturating_add(1) >= newest
-        };
-        let (young, old): (Vec<_>, Vec<_>) = std::mem::take(own).into_iter().partition(|(n, _, s)| is_young(n, s));
-        for (node, _, s) in old {
-            self.odd(node, format!("it is an outdated member of the array {}", s.mdadm_uuid()));
+        let Judged { roles, split } = judge(&own.iter().map(|(node, _, s)| (s, used(node))).collect::<Vec<_>>());
+        let mut members = Vec::new();
+        for ((node, source, s), role) in std::mem::take(own).into_iter().zip(roles) {
+            match role {
+                Some(role) => members.push((node, source, md::Superblock { role, ..s })),
+                None => self.odd(node, format!("it is an outdated member of the array {}", s.mdadm_uuid())),
+            }
         }
-        let mut members = young;
         members.sort_by_key(|(node, _, s)| (s.role.number(), *node));
         let Some((_, _, first)) = members.iter().max_by_key(|(_, _, s)| s.events) else { return };
         let first = first.clone();
@@ -306,6 +303,7 @@ impl<'k> Looker<'k> {
             size,
             bitmap: first.bitmap.is_some(),
             reshaping: first.reshaping,
+            split,
             running,
         });
     }

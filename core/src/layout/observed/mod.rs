@@ -15,6 +15,7 @@ mod geometry;
 mod given;
 mod kernel;
 mod look;
+mod members;
 mod names;
 mod source;
 mod system;
@@ -23,6 +24,7 @@ pub use given::Given;
 pub(in crate::layout) use source::Source;
 pub use system::{CryptLine, FstabLine, Mounted, System};
 
+use super::ondisk::spread::Spread;
 use super::ondisk::{luks, md};
 use super::spec::{PartitionType, VolumeKind};
 use super::stack;
@@ -163,6 +165,8 @@ pub struct Array {
     pub bitmap: bool,
     /// Whether it is changing its shape.
     pub reshaping: bool,
+    /// Whether members went on without each other: nobody knows whose data are right.
+    pub split: bool,
     /// Where it runs.
     pub running: Option<Running>,
 }
@@ -183,10 +187,11 @@ impl Array {
         self.name.split_once(':').map_or(&self.name, |(_, name)| name)
     }
 
-    /// How many members with data are there.
+    /// How many places for data have a member that works. One that is being replaced has its place twice.
     #[must_use]
     pub fn active(&self) -> usize {
-        self.members.iter().filter(|m| matches!(m.role, md::Role::Active(_))).count()
+        let place = |m: &Member| if let md::Role::Active(place) = m.role { Some(place) } else { None };
+        self.members.iter().filter_map(place).collect::<BTreeSet<_>>().len()
     }
 
     /// How many members wait for another to fail.
@@ -287,6 +292,8 @@ pub struct Filesystem {
     pub uuid: Option<String>,
     /// Of btrfs: the paths of its subvolumes, or why they cannot be told.
     pub subvolumes: Result<BTreeSet<String>, String>,
+    /// Whether more of it lies elsewhere.
+    pub spread: Spread,
 }
 
 /// Something that this model does not hold.

@@ -5,6 +5,7 @@
 //!       ─ lvm::read ──> PhysicalVolume, VolumeGroup  VolumeGroup ─ write ─> bytes and where they go
 //!       ─ luks::read ─> Header
 //!       ─ btrfs::subvolumes ──> their paths
+//!       ─ spread::read ──> whether a filesystem has more devices than this
 //!       ─ mbr::partitions ──> where partitions were
 //!       ─ nested::places ──> where something may begin inside of all these
 //! ```
@@ -18,6 +19,7 @@ pub mod lvm;
 pub mod mbr;
 pub mod md;
 pub mod nested;
+pub mod spread;
 
 /// Bytes, and where in their place they belong.
 pub type Piece = (u64, Vec<u8>);

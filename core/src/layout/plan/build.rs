@@ -6,7 +6,7 @@ use super::{
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::keep::Kept;
 use crate::layout::observed::Node;
-use crate::layout::ondisk::lvm;
+use crate::layout::ondisk::{lvm, md};
 use crate::layout::profile::{Readers, Series};
 use crate::layout::solve::Solved;
 use crate::layout::spec::{
@@ -118,7 +118,8 @@ impl<'a> Builder<'a> {
         };
         if let Some((node, is)) = self.kept.array(name) {
             // By their places in it, and without those that are missing.
-            array.members = is.members.iter().filter_map(|m| self.there.get(&m.on).copied()).collect();
+            let works = is.members.iter().filter(|m| m.role != md::Role::Faulty);
+            array.members = works.filter_map(|m| self.there.get(&m.on).copied()).collect();
             array.spares = size.spares;
             array.layout = array.layout.and_then(|_| unchanged::raid10_layout(is.layout));
             array.name = is.short_name().to_owned();

@@ -2,7 +2,7 @@
 //! has.
 //!
 //! One that runs is in use, and refused for that. One that nobody has started, as in most environments that install, would
-//! lose a member without a word. What the plan takes as a whole is its own to erase.
+//! lose a member without a word. What the plan erases one half of and keeps the other is not found here, but in `torn`.
 
 use crate::layout::device::{Facts, Medium};
 use crate::layout::diagnostic::Diagnostic;

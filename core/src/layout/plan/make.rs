@@ -2,7 +2,7 @@
 
 use super::build::Builder;
 use super::{Device, Plan, PlanOptions, PlannedBoot, PlannedDisk, PlannedPartition};
-use super::{foreign, recorded};
+use super::{foreign, recorded, torn};
 use crate::error::{Error, Result};
 use crate::layout::apply::{Journal, bootloader};
 use crate::layout::device::Facts;
@@ -122,6 +122,7 @@ impl Plan {
             unchanged::settle(&mut plan);
         }
         plan.check_kept(options.image.is_some(), &mut found, &mut in_use);
+        in_use.extend(torn::inspect(&plan, &kept.observed));
         if !plan.is_unchanged() {
             plan.stop_holders(&Kernel::default(), held, &mut in_use, &mut found);
         }

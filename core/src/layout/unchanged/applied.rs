@@ -2,6 +2,7 @@
 
 use super::LEFT_SYMMETRIC;
 use crate::layout::observed::{self, Node, Observed};
+use crate::layout::ondisk::spread::Spread;
 use crate::layout::ondisk::{luks, md};
 use crate::layout::plan::{Device, Plan};
 use crate::layout::spec::{Bitmap, Level, Metadata};
@@ -66,6 +67,7 @@ pub(in crate::layout) fn applied(plan: &Plan) -> Observed {
             size: a.size,
             bitmap: a.bitmap == Bitmap::Internal,
             reshaping: false,
+            split: false,
             running: running(),
         }
     });
@@ -121,6 +123,7 @@ pub(in crate::layout) fn applied(plan: &Plan) -> Observed {
             label: f.label.clone(),
             uuid: Some(uuid.to_owned()),
             subvolumes: Ok(f.subvolumes.iter().map(|s| s.name.clone()).collect()),
+            spread: Spread::default(),
         };
         f.places().map(made).collect::<Vec<_>>()
     });

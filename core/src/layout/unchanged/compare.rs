@@ -92,7 +92,9 @@ impl Comparison<'_> {
     fn array(&mut self, index: usize, array: &PlannedArray) {
         let what = format!("raid/{}", array.id);
         let Some(members) = self.nodes_of(array.members.iter().copied()) else { return };
-        let own = |a: &Array| a.members.iter().map(|m| m.on).collect::<BTreeSet<_>>();
+        // What failed in a kept one is none of those that it is started with.
+        let counts = |m: &&observed::Member| !array.kept || m.role != md::Role::Faulty;
+        let own = |a: &Array| a.members.iter().filter(counts).map(|m| m.on).collect::<BTreeSet<_>>();
         let Some(place) = self.observed.arrays.iter().position(|a| !own(a).is_disjoint(&members)) else {
             self.differs(format!("{what} is not there: its members are in no array"));
             return;
@@ -131,6 +133,9 @@ impl Comparison<'_> {
         }
         if is.active() < is.raid_disks as usize && !array.kept {
             self.differs(format!("{what} is degraded: {} of {} members are there", is.active(), is.raid_disks));
+        }
+        if is.split {
+            self.differs(format!("members of {what} went on without each other"));
         }
         if is.reshaping {
             self.differs(format!("{what} is changing its shape"));

@@ -64,13 +64,23 @@ fn mdadm() -> Call {
     Call::new(Program::Mdadm).env("MDADM_NO_UDEV", "1").env("MDADM_NO_SYSTEMCTL", "1")
 }
 
-/// The array that holds a member.
+/// The array that holds one of these members: which of them works is asked afterwards.
 ///
 /// # Errors
 /// `Io` when the kernel shows none.
-pub(super) fn of_member(member: DeviceNumber, name: &str) -> Result<DeviceNumber> {
-    let held = Kernel::default().holders(member).into_iter().find(|(holder, _)| holder.starts_with("md"));
-    held.map(|(_, number)| number).ok_or_else(|| Error::io("find the array", name, rustix::io::Errno::NODEV))
+pub(super) fn of_members(kernel: &Kernel, members: &[DeviceNumber], name: &str) -> Result<DeviceNumber> {
+    let mut held = members.iter().flat_map(|m| kernel.holders(*m));
+    let found = held.find(|(_, number)| kernel.attribute(*number, "md/level").is_some());
+    found.map(|(_, number)| number).ok_or_else(|| Error::io("find the array", name, rustix::io::Errno::NODEV))
+}
+
+/// The first member, by its place among these, that an array runs without or that failed in it.
+pub(super) fn missing(kernel: &Kernel, array: DeviceNumber, members: &[DeviceNumber]) -> Option<usize> {
+    members.iter().position(|m| {
+        let is_held = kernel.holders(*m).iter().any(|(_, holder)| *holder == array);
+        let state = kernel.name(*m).and_then(|name| kernel.attribute(array, &format!("md/dev-{name}/state")));
+        !is_held || state.is_some_and(|s| s.split(',').any(|word| word == "faulty"))
+    })
 }
 
 /// Keeps the copying between members out of the way while the disks are filled.
@@ -97,5 +107,36 @@ pub(super) fn release(array: &PlannedArray, number: DeviceNumber) {
     if array.level.is_redundant() && array.sync != Resync::FrozenUntilBoot {
         // It only stays slower than it could be.
         let _ = Kernel::default().set(number, "md/sync_speed_max", "system");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An array of 8:1 and 8:2, of which the first failed and the kernel let go; 8:3 is none of it.
+    #[test]
+    fn the_array_is_found_by_any_member_and_all_of_them_are_asked_for() {
+        let tmp = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = tmp.path().join("dev/block").join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        write("9:0/md/level", "raid1");
+        write("8:2/holders/md0/dev", "9:0");
+        write("8:3/holders/dm-0/dev", "253:0");
+        write("253:0/size", "8");
+        let kernel = Kernel::at(tmp.path(), tmp.path());
+        let [one, two, three] = [1, 2, 3].map(|minor| DeviceNumber { major: 8, minor });
+        let array = of_members(&kernel, &[one, two], "a").unwrap();
+        assert_eq!(array, DeviceNumber { major: 9, minor: 0 });
+        assert_eq!(of_members(&kernel, &[one, three], "a").unwrap_err().kind(), crate::ErrorKind::Io);
+        assert_eq!(missing(&kernel, array, &[one, two]), Some(0));
+        assert_eq!(missing(&kernel, array, &[two]), None);
+        write("8:1/holders/md0/dev", "9:0");
+        assert_eq!(missing(&kernel, array, &[one, two]), None);
+        write("9:0/md/dev-8:2/state", "faulty");
+        assert_eq!(missing(&kernel, array, &[one, two]), Some(1));
     }
 }

@@ -30,7 +30,7 @@ use crate::layout::spec::{FsType, Key, Resync, VolumeKind};
 use crate::sys::loopdev::make_node;
 use crate::sys::mount;
 use crate::sys::program::{Call, Program};
-use crate::sys::sysfs::{DeviceNumber, node_number};
+use crate::sys::sysfs::{self, DeviceNumber, node_number};
 use lvm::Lvm;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -251,8 +251,8 @@ impl<'a> Running<'a> {
             }
         }
         md::create(array, &members, &device).run(self.stop)?;
-        let (path, member) = nodes.entry(array.members[0])?;
-        let number = md::of_member(*member, &path.display().to_string())?;
+        let numbers = array.members.iter().map(|m| nodes.entry(*m).map(|(_, n)| *n)).collect::<Result<Vec<_>>>()?;
+        let number = md::of_members(&sysfs::Kernel::default(), &numbers, &format!("raid/{}", array.id))?;
         self.started.push(Started::Array(index, device, number));
         md::calm(array, number)?;
         self.clean(Device::Array(index), number, nodes)

@@ -34,13 +34,19 @@ impl Running<'_> {
         let members = array.members.iter().map(|m| nodes.path(*m)).collect::<Result<Vec<_>>>()?;
         let device = PathBuf::from(format!("/dev/md/{}", array.uuid.simple()));
         md::assemble(array, &members, &device).run(self.stop)?;
-        let (path, member) = nodes.entry(array.members[0])?;
-        let number = md::of_member(*member, &path.display().to_string())?;
+        let (kernel, reference) = (Kernel::default(), format!("raid/{}", array.id));
+        let members = array.members.iter().map(|m| nodes.entry(*m).map(|(_, n)| *n)).collect::<Result<Vec<_>>>()?;
+        let number = md::of_members(&kernel, &members, &reference)?;
         self.started.push(Started::Array(index, device, number));
         // Its UUID says that it is this one, whoever was first to start it.
-        let uuid = Kernel::default().attribute(number, "md/uuid");
+        let uuid = kernel.attribute(number, "md/uuid");
         if uuid.is_some_and(|u| u.parse::<uuid::Uuid>().is_ok_and(|u| u != array.uuid)) {
-            return Err(other(&format!("raid/{}", array.id), "another array has its members"));
+            return Err(other(&reference, "another array has its members"));
+        }
+        // Of what was whole mdadm starts one half as well.
+        if let Some(n) = md::missing(&kernel, number, &members) {
+            let name = self.plan.glance(array.members[n]).path;
+            return Err(other(&reference, &format!("it runs without its member {name}")));
         }
         if made || array.sync != Resync::FrozenUntilBoot {
             md::calm(array, number)?;
