@@ -29,6 +29,7 @@ use super::stack;
 use super::{UNFINISHED, inventory};
 use crate::sys::sysfs::DeviceNumber;
 use std::collections::BTreeSet;
+use std::fmt;
 use std::path::PathBuf;
 use uuid::Uuid;
 
@@ -287,6 +288,13 @@ pub struct Filesystem {
     pub uuid: Option<String>,
     /// Of btrfs: the paths of its subvolumes, or why they cannot be told.
     pub subvolumes: Result<BTreeSet<String>, String>,
+}
+
+impl fmt::Display for Filesystem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.kind)?;
+        self.label.as_ref().map_or(Ok(()), |label| write!(f, " \"{label}\""))
+    }
 }
 
 /// Something that this model does not hold.
