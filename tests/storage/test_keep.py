@@ -555,7 +555,8 @@ def twice(_: Case | None) -> None:
             return f.read()
 
     words = [written("twice", TWICE), *given(2), "--yes"]
-    with subprocess.Popen([*CALL, "apply", *words, "--journal", "/run/j"], stdout=subprocess.DEVNULL) as first:
+    first = subprocess.Popen([*CALL, "apply", *words, "--journal", "/run/j"], stdout=subprocess.DEVNULL)
+    try:
         while b'"end","step":"raid:two"' not in noted():
             expect("whether it goes on", first.poll(), None)
             time.sleep(0.005)
@@ -572,6 +573,8 @@ def twice(_: Case | None) -> None:
         expect("journals of what was refused", sorted(n for n in os.listdir("/run") if n.startswith(("j.", "other"))), [])
         first.send_signal(signal.SIGCONT)
         expect("the first one", first.wait(), 0)
+    finally:
+        first.kill()
     expect("whether it is done", b'"state":"done"' in noted(), True)
     expect("what is left to do", plan(words[0], given(2))["steps"], [])
 
