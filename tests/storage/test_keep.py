@@ -5,9 +5,9 @@ Each case is a line of CASES: a layout is applied, files are written into what i
 machine has it, and the layout is applied once more with one change beside what is kept. Then every kept device, and every
 byte of the kept partitions that nobody but the kernel may write, is what it was; identities stay; a third plan is empty.
 CLASHES are layouts that must be refused before a byte is written; HELD is about disks that somebody else's arrays hold,
-HALF about a volume that an interrupted application left in a group that is kept. The others are about what changes between
-plan and application, what lies on other disks, and what is not the layout's; TORN about what has its other half there, MIRROR about
-members that failed.
+HALF about a volume that an interrupted application left in a group that is kept, LEFT about partitions that it left, TWICE about
+two applications at a time, TORN about what has its other half on disks that are erased, MIRROR about members that failed. The
+others are about what changes between plan and application, what lies on other disks, and what is not the layout's.
 Needs: root, tests/beds/uml.sh, CVCTL.    Time: one guest a case, 4 to 8 s.
 """
 from __future__ import annotations
@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -490,7 +491,8 @@ def half(_: Case | None) -> None:
     expect("what is left to do", plan("/run/half.yaml", given(1))["steps"], [])
     run("lvchange", "-qq", "--addtag", "cv-unfinished", "v/home")
     made = apply("/run/half.yaml", given(1))
-    expect("what is lost", [line for step in made["steps"] for line in step["lost"]], ["volume v/home"])
+    expect("what is lost", [line for step in made["steps"] for line in step["lost"]],
+           ["volume v/home", 'ext4 "HOME" on volume v/home, left unfinished'])
     expect("tags", run("lvs", "--noheadings", "-o", "lv_tags", "v").split(), [])
     expect("what is kept", state()[0], data)
     expect("whether the other one is new", state()[1] != home, True)
@@ -639,10 +641,90 @@ def failed(_: Case | None) -> None:
     refused(second, where, "F228")
 
 
+LEFT = ("schema: cv.layout/v1\nname: left\ndisks: {d: {count: 2, preserve: if-exists}}\n"
+        "partitions: {d/x: {type: linux, size: 50MiB}, d/m: {type: linux-raid, size: 100MiB, preserve: if-exists}}\n"
+        "raid: {a: {level: 1, members: [d/m], preserve: if-exists}}\n"
+        "filesystems: {a: {on: raid/a, type: ext4, label: KEPT, preserve: if-exists}}\n")
+
+
+def left(_: Case | None) -> None:
+    """What the last moment of an application left may be whole: before it is made anew that is said, and how it stays."""
+    where, file = given(2), written("left", LEFT)
+    apply(file, where)
+    os.makedirs("/run/m")
+
+    def mounted() -> list[str]:
+        # 1 when all of it runs already.
+        subprocess.run(["mdadm", "--assemble", "--scan", "--run", "--config", "partitions"], capture_output=True, check=False)
+        run("mount", run("blkid", "-o", "device", "-t", "LABEL=KEPT").split()[-1], "/run/m")
+        return sorted(os.listdir("/run/m"))
+
+    mounted()
+    with open("/run/m/work", "w", encoding="utf-8") as f:
+        f.write("a year of it")
+    run("umount", "/run/m")
+    run("mdadm", "--stop", "--scan")
+    number = next(p["number"] for p in plan(file, where)["disks"][1]["partitions"] if p["key"] == "d/m")
+    # One disk was finished, the other one was not.
+    run("sgdisk", "-c", f"{number}:m~cv", "/dev/ubdb")
+    made = plan(file, where)
+    told = [w for w in made["warnings"] if w["code"] == "F241"]
+    expect("what is told", [w["path"] for w in told], ["filesystems.a"])
+    expect("whether it is lost", [line for s in made["steps"] if s["id"] == "mkfs:a" for line in s["lost"]], ['ext4 "KEPT" on array a, left unfinished'])
+    error = refused(written("required", LEFT.replace("100MiB, preserve: if-exists", "100MiB, preserve: require")), where, "F226")
+    expect(f"{error}: a hint that loses it", "if-exists" in error["hint"], False)
+    # What the hint says is done.
+    mark = f"sgdisk -c {number}:m /dev/ubdb"
+    expect(f"{told[0]['hint']} has {mark}", told[0]["hint"].endswith(mark) and error["hint"].endswith(mark), True)
+    run(*mark.split())
+    expect("what is left to do", plan(file, where)["steps"], [])
+    expect("what is there", mounted(), ["lost+found", "work"])
+
+
+TWICE = ("schema: cv.layout/v1\nname: twice\ndisks: {d: {count: 2}}\n"
+         "partitions: {d/m: {type: linux-raid, size: 100MiB}, d/n: {type: linux-raid, size: 100MiB}}\n"
+         "raid: {one: {level: 1, members: [d/m]}, two: {level: 1, members: [d/n]}}\n"
+         "filesystems: {a: {on: raid/one, type: ext4}, b: {on: raid/two, type: ext4}}\n")
+
+
+def twice(_: Case | None) -> None:
+    """While disks are made a second application of them stops nothing, and leaves the journal of the first alone."""
+    def noted() -> bytes:
+        if not os.path.exists("/run/j"):
+            return b""
+        with open("/run/j", "rb") as f:
+            return f.read()
+
+    words = [written("twice", TWICE), *given(2), "--yes"]
+    first = subprocess.Popen([*CALL, "apply", *words, "--journal", "/run/j"], stdout=subprocess.DEVNULL)
+    try:
+        while b'"end","step":"raid:two"' not in noted():
+            expect("whether it goes on", first.poll(), None)
+            time.sleep(0.005)
+        first.send_signal(signal.SIGSTOP)
+        os.waitpid(first.pid, os.WUNTRACED)
+        before = noted()
+        expect("whether it is in its middle", b'"state":"done"' in before, False)
+        for journal in (["--journal", "/run/other"], ["--journal", "/run/j"], ["--journal", "/run/j", "--resume"]):
+            done = subprocess.run([*CALL, "apply", *words, *journal], capture_output=True, check=False)
+            error = json.loads(done.stderr.splitlines()[-1])["error"]
+            expect(f"{error}", (error["detail"]["code"], error["message"].endswith("another program has locked it")), ("F204", True))
+            expect("arrays that run", run("cat", "/proc/mdstat").count("active raid1"), 2)
+            expect("the journal", noted() == before, True)
+        expect("journals of what was refused", sorted(n for n in os.listdir("/run") if n.startswith(("j.", "other"))), [])
+        first.send_signal(signal.SIGCONT)
+        expect("the first one", first.wait(), 0)
+    finally:
+        first.kill()
+    expect("whether it is done", b'"state":"done"' in noted(), True)
+    expect("what is left to do", plan(words[0], given(2))["steps"], [])
+
+
 OTHERS: dict[str, tuple[int, Callable[[Case | None], None]]] = {
     "clash": (2, clash), "held": (3, held), "half": (1, half), "swapped": (1, swapped), "secret": (1, secret), "elsewhere": (2, elsewhere),
     "strangers": (1, strangers), "subvolumes": (1, subvolumes), "rules": (2, rules),
     "torn": (2, torn), "failed": (2, failed),
+    "left": (2, left), "twice": (2, twice),
 }
 
 

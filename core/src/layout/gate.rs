@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! Facts ── inspect ──> findings (plan)          what is refused, before anybody asks to write
-//! Facts ── Gate::open ── same disk? in use? ──> Gate ── share ──> Gate
+//! Facts ── Claim::take ── locked, before anything is stopped for it
+//! Claim ── Gate::open ── same disk? in use? ──> Gate ── share ──> Gate
 //!                        nothing written yet     exclusive         partitions can be formatted and mounted
 //! ```
 //!
@@ -32,6 +33,7 @@ mod open;
 pub(in crate::layout) mod tap;
 
 pub use inspect::{inspect, inspect_device, inspect_recorded};
+pub use open::Claim;
 
 /// A disk that may be written.
 #[derive(Debug)]

@@ -5,6 +5,7 @@
 use super::device::{Facts, Medium};
 use super::diagnostic::Diagnostic;
 use super::gpt::{Entry, Table};
+use super::keep::Unfinished;
 use super::observed::Partition;
 use super::profile::Readers;
 use super::spec::{Firmware, FsType, Key, Loader, Mount, Nvram, PartitionKey, PartitionType, SecureBoot, Spec, Wipe};
@@ -83,6 +84,8 @@ pub struct Plan {
     /// What the kernel has made of the disks and is stopped first.
     pub(super) stopped: Vec<Held>,
     pub(super) warnings: Vec<Diagnostic>,
+    /// What an apply left unfinished and would be kept else: it is made anew.
+    pub(super) unfinished: Vec<Unfinished>,
     /// What of the disks differs from the plan; none when that does not matter, because an image goes on them.
     pub(super) differences: Option<Vec<String>>,
     /// Whether it was made from an inventory, without its disks.
@@ -356,6 +359,9 @@ impl Plan {
         let replaced: Vec<_> = self.groups.iter().flat_map(|g| &g.replaced).collect();
         if !replaced.is_empty() {
             described["lost"] = json!([lost, replaced]);
+        }
+        if !self.unfinished.is_empty() {
+            described["unfinished"] = json!(self.unfinished);
         }
         described
     }

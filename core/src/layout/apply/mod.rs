@@ -7,7 +7,7 @@
 //! byte
 //! ```
 //!
-//! A disk does not look bootable until its content was read back: the boot code of the first sector is written last.
+//! A disk does not look bootable to BIOS until its content was read back: the boot code of the first sector is written last.
 //! When a step fails, mounts and loop devices are gone, and the partition names still carry the mark. There is no way
 //! back to what was on the disk; the next run goes on by the journal, or begins anew, and completes.
 
@@ -182,7 +182,9 @@ impl Plan {
                 None => {
                     if let Some(past) = past.filter(|p| !p.is_done()) {
                         resume::check(&past, self, options, false)?;
-                        Log::go_on(&past)?.done()?;
+                        let log = Log::go_on(&past)?;
+                        log.resume(&past)?;
+                        log.done()?;
                     }
                     Ok(Applied {
                         journal: options.journal.clone().filter(|_| options.resume),
@@ -214,17 +216,15 @@ impl Plan {
         if source.is_some() && !offline {
             mount::require(self)?;
         }
-        let run = || Run::new(self, source, options, past, task)?.finish();
+        let begun = past.is_some();
+        let run = || {
+            let new = Run::new(self, source, options, past, task);
+            // Before the first run of a journal has begun there is nothing to go on with.
+            let new = new.map_err(|e| if begun { resumable(e, options) } else { e })?;
+            new.finish().map_err(|e| resumable(e, options))
+        };
         // Everything that mounts is in there, and so is what opens the disks: its end closes both.
-        let done = if offline && source.is_none() { run() } else { in_private_mounts(run) };
-        done.map_err(|e| match &options.journal {
-            // What was refused by a guard is not gone on with.
-            Some(path) if !e.facts().contains_key("code") => {
-                let e = e.fact("journal", path.display().to_string());
-                if e.hint_text().is_some() { e } else { e.hint("apply with --resume to go on where it stopped") }
-            }
-            _ => e,
-        })
+        if offline && source.is_none() { run() } else { in_private_mounts(run) }
     }
 
     fn require_programs(&self, offline: bool) -> Result<()> {
@@ -255,5 +255,46 @@ impl Plan {
             warnings: task.warnings(),
             journal: None,
         }
+    }
+}
+
+/// Says how to go on after an error that left the disks half-made.
+fn resumable(e: Error, options: &ApplyOptions) -> Error {
+    match &options.journal {
+        // What was refused by a guard is not gone on with.
+        Some(path) if !e.facts().contains_key("code") => {
+            let e = e.fact("journal", path.display().to_string());
+            if e.hint_text().is_some() { e } else { e.hint("apply with --resume to go on where it stopped") }
+        }
+        _ => e,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::{Disks, Layout, PlanOptions};
+
+    /// An apply that a journal to be, or a disk that another apply has, stops before anything began.
+    #[test]
+    fn what_was_not_begun_is_not_gone_on_with() {
+        let tmp = tempfile::tempdir().unwrap();
+        let disk = tmp.path().join("disk");
+        std::fs::File::create(&disk).unwrap().set_len(64 << 20).unwrap();
+        let text = "schema: cv.layout/v1\nname: l\ndisks: {d: {}}\npartitions: {d/s: {type: linux, size: rest}}\n";
+        let disks = Disks::from([("d".to_owned(), vec![disk.clone()])]);
+        let plan = Layout::parse(text.as_bytes(), "l").unwrap().plan(&disks, &PlanOptions::default()).unwrap();
+        let apply = |journal: &str| {
+            let journal = Some(tmp.path().join(journal));
+            let options = ApplyOptions { backend: Backend::Offline, journal, ..ApplyOptions::default() };
+            plan.apply_with(&Confirm::Yes, None, &options, &Task::quiet())
+        };
+        let e = apply("none/j").unwrap_err();
+        assert_eq!((e.kind(), e.hint_text(), e.facts().get("journal")), (ErrorKind::Io, None, None), "{e:?}");
+        let lock = crate::sys::lock::Lock::take(std::fs::File::open(&disk).unwrap()).unwrap().unwrap();
+        assert_eq!(apply("j").unwrap_err().facts()["code"], "F204");
+        assert_eq!(std::fs::read_dir(tmp.path()).unwrap().count(), 1, "a journal was begun");
+        drop(lock);
+        apply("j").unwrap();
     }
 }

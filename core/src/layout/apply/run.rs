@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::Unit;
 use crate::job::Task;
 use crate::layout::device::WriteAt;
-use crate::layout::gate::Gate;
+use crate::layout::gate::{Claim, Gate};
 use crate::layout::plan::{Device, Layer, Plan, PlannedFilesystem};
 use crate::layout::spec::Wipe;
 use crate::sys::mount as sys_mount;
@@ -45,6 +45,8 @@ impl<'a> Run<'a> {
         task: &'a Task,
     ) -> Result<Self> {
         let offline = options.backend == Backend::Offline;
+        // Another apply of these disks has started what would be stopped here.
+        let claims = plan.disks.iter().map(|d| Claim::take(&d.facts)).collect::<Result<Vec<_>>>()?;
         // Both before the workplace, which may hide the directory of the journal.
         let (log, draft) = match (&past, &options.journal) {
             (Some(past), _) => {
@@ -56,10 +58,10 @@ impl<'a> Run<'a> {
         let open = if offline { Gate::open_plain } else { Gate::open };
         let stopped = if offline { Vec::new() } else { teardown::stop(plan, task).map_err(in_step("stop"))? };
         let mut gates = Vec::new();
-        for (index, disk) in plan.disks.iter().enumerate() {
+        for ((index, disk), claim) in plan.disks.iter().enumerate().zip(claims) {
             // What was stopped has noted that in its superblocks.
             let facts = stopped.get(index).unwrap_or(&disk.facts);
-            let mut gate = open(facts)?;
+            let mut gate = open(facts, claim)?;
             gate.keep(plan.kept_ranges(index));
             gates.push(gate);
         }
@@ -69,7 +71,10 @@ impl<'a> Run<'a> {
                 header.look(&gates)?;
                 draft.begin(header)?
             }
-            None => log,
+            None => {
+                past.iter().try_for_each(|past| log.resume(past))?;
+                log
+            }
         };
         let work = if offline && source.is_none() { None } else { Some(mount::Workplace::make()?) };
         Ok(Self { plan, source, options, task, work, gates, log, past, made: BTreeSet::new() })

@@ -1,10 +1,13 @@
 //! Opening a disk for writing: it is free, nobody else can get it, and it is the one that the facts describe.
 //!
 //! ```text
-//! a device      O_EXCL ─ same number? ─ lock ┐
-//! a made device O_EXCL ─ same number? ─ lock ├─ same size, sectors, names, content? ──> Gate
-//! an image file lock ─ loop device ─ O_EXCL  ┘
+//!                  Claim
+//! a device      same number? ─ lock │ O_EXCL ─ same number? ┐
+//! an image file same inode? ─ lock  │ loop device ─ O_EXCL  ├─ same size, sectors, names, content? ──> Gate
+//! a made device                       O_EXCL ─ lock         ┘
 //! ```
+//!
+//! The lock comes first, and before what stands on a disk is stopped: another apply may be making it just now.
 
 use super::{Gate, inspect};
 use crate::error::{Error, ErrorKind, Result};
@@ -27,20 +30,46 @@ const UDEV_PATIENCE: (u32, Duration) = (10, Duration::from_millis(300));
 /// Without udev: who looks for a free loop device claims ours for a moment.
 const PATIENCE: (u32, Duration) = (5, Duration::from_millis(30));
 
+/// The lock of a disk whose gate is not open yet: nobody else who asks for it works on the disk.
+#[derive(Debug)]
+pub struct Claim(Lock);
+
+impl Claim {
+    /// Locks the disk that these facts describe, whatever stands on it. Nothing is opened for writing but image files.
+    ///
+    /// # Errors
+    /// `Refused`: F204 when another program has the lock, A401 when something else is at its path; what speaks against
+    /// writing to an image file.
+    pub fn take(facts: &Facts) -> Result<Self> {
+        let (major, minor) = match facts.medium {
+            Medium::Block { major, minor } => (major, minor),
+            Medium::File { device, inode } => {
+                inspect(facts, "").first().map_or(Ok(()), |d| Err(refused(d, facts.into())))?;
+                return lock_file(facts, device, inode).map(Self);
+            }
+        };
+        // Closing a descriptor that could write makes udev look at the disk anew.
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let fd = rustix::fs::open(&facts.path, flags, Mode::empty()).map_err(|e| not_opened(facts.into(), e))?;
+        same_device(&fd, facts, DeviceNumber { major, minor })?;
+        take_lock(fd, facts.into()).map(Self)
+    }
+}
+
 impl Gate {
     /// Opens the disk that these facts describe, and nobody else's.
     ///
     /// # Errors
     /// `Refused` with a code when it is another disk now, in use, read-only or shared; `Denied` without privilege;
     /// `Unsupported` when an image file needs a loop device and there is none.
-    pub fn open(facts: &Facts) -> Result<Self> {
+    pub fn open(facts: &Facts, Claim(lock): Claim) -> Result<Self> {
         let found = inspect(facts, "");
         if let Some(first) = found.into_iter().next() {
             return Err(refused(&first, facts.into()));
         }
         match facts.medium {
-            Medium::Block { major, minor } => Self::open_device(facts, DeviceNumber { major, minor }),
-            Medium::File { device, inode } => Self::open_file(facts, device, inode),
+            Medium::Block { major, minor } => Self::open_device(facts, DeviceNumber { major, minor }, lock),
+            Medium::File { .. } => Self::open_file(facts, lock),
         }
     }
 
@@ -70,15 +99,9 @@ impl Gate {
         Ok(Self { disk, loop_device: None, is_plain: false, lock, number, name, size: found, sector, kept })
     }
 
-    fn open_device(facts: &Facts, number: DeviceNumber) -> Result<Self> {
+    fn open_device(facts: &Facts, number: DeviceNumber, lock: Lock) -> Result<Self> {
         let fd = open_exclusive(&facts.path, facts.into())?;
-        let stat = rustix::fs::fstat(&fd).map_err(|e| Error::io("ask", facts.path.display(), e))?;
-        let block = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_block_device();
-        if !block || DeviceNumber::from_raw(stat.st_rdev) != number {
-            return Err(changed(facts.into(), "another device is at its path"));
-        }
-        let lock = reopen(fd.as_fd()).map_err(|e| Error::io("open", facts.path.display(), e))?;
-        let lock = take_lock(lock, facts.into())?;
+        same_device(&fd, facts, number)?;
         Self::new(facts, number, fd, None, lock).verified(facts)
     }
 
@@ -87,21 +110,19 @@ impl Gate {
     ///
     /// # Errors
     /// As [`Gate::open`]; `Unsupported` for a device.
-    pub fn open_plain(facts: &Facts) -> Result<Self> {
+    pub fn open_plain(facts: &Facts, Claim(lock): Claim) -> Result<Self> {
         if let Some(first) = inspect(facts, "").into_iter().next() {
             return Err(refused(&first, facts.into()));
         }
-        let Medium::File { device, inode } = facts.medium else {
+        let Medium::File { .. } = facts.medium else {
             return Err(Error::unsupported(format!("{} is no image file", facts.path.display())).fact("code", "F230"));
         };
-        let lock = lock_file(facts, device, inode)?;
         let file = reopen(lock.as_fd()).map_err(|e| not_opened(facts.into(), e))?;
         let number = DeviceNumber { major: 0, minor: 0 };
         Self { is_plain: true, ..Self::new(facts, number, file, None, lock) }.verified(facts)
     }
 
-    fn open_file(facts: &Facts, device: u64, inode: u64) -> Result<Self> {
-        let lock = lock_file(facts, device, inode)?;
+    fn open_file(facts: &Facts, lock: Lock) -> Result<Self> {
         let attached = LoopDevice::attach(lock.as_fd(), facts.sector)?;
         let stat = rustix::fs::fstat(&attached).map_err(|e| Error::io("ask", attached.path().display(), e))?;
         let number = DeviceNumber::from_raw(stat.st_rdev);
@@ -149,6 +170,16 @@ impl Gate {
 pub(super) fn reopen(fd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
     rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// Whether a descriptor is of this device.
+fn same_device(fd: &OwnedFd, facts: &Facts, number: DeviceNumber) -> Result<()> {
+    let stat = rustix::fs::fstat(fd).map_err(|e| Error::io("ask", facts.path.display(), e))?;
+    let is_block = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_block_device();
+    if is_block && DeviceNumber::from_raw(stat.st_rdev) == number {
+        return Ok(());
+    }
+    Err(changed(facts.into(), "another device is at its path"))
 }
 
 /// Opens the image file that these facts describe, and locks it.

@@ -106,7 +106,7 @@ fn happens(op: Op) -> io::Result<bool> {
 mod tests {
     use super::*;
     use crate::layout::device::{Facts, WriteAt};
-    use crate::layout::gate::Gate;
+    use crate::layout::gate::{Claim, Gate};
 
     /// Everything that changes a disk is written down, also what only tells the device that it may forget.
     #[test]
@@ -115,7 +115,10 @@ mod tests {
         let tmp = tempfile::tempdir().unwrap();
         let path = tmp.path().join("disk");
         std::fs::write(&path, vec![7; 4 << 20]).unwrap();
-        let mut gate = Gate::open_plain(&Facts::look(&path, Some(512)).unwrap()).unwrap();
+        let mut gate = {
+            let facts = Facts::look(&path, Some(512)).unwrap();
+            Gate::open_plain(&facts, Claim::take(&facts).unwrap()).unwrap()
+        };
         gate.keep([(MIB, MIB)].into_iter().collect());
         let ((), ops) = record(None, || {
             gate.discard();

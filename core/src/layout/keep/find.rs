@@ -66,6 +66,7 @@ impl<'a> Finder<'a> {
         // What an interrupted run has made since is not what its document keeps.
         if self.then.is_none() {
             self.elsewhere();
+            self.left();
         }
         self.found.truncate(DIAGNOSTIC_LIMIT);
     }
@@ -168,9 +169,18 @@ impl<'a> Finder<'a> {
             fit.retain(|p| kept.values().all(|k: &Partition| k.number != p.number));
             match &fit[..] {
                 [] if spec.partitions[key].preserve == Preserve::Require => {
-                    let text = format!("{path} has to be there, and is not on {}", member.name);
-                    let hint = "name the disk that has it, or let it be made where it is not: preserve: if-exists";
-                    self.refuse("F226", path, text, hint);
+                    let left = self.left_partition(disk, key).map(|p| p.number);
+                    let (what, hint) = match (left, self.left_of(&Object::Partition(key.clone()))) {
+                        (Some(number), Some(hint)) => (
+                            format!("partition {number} of {} was left by an apply that did not finish", member.name),
+                            hint,
+                        ),
+                        _ => (
+                            format!("is not on {}", member.name),
+                            "name the disk that has it, or let it be made where it is not: preserve: if-exists".into(),
+                        ),
+                    };
+                    self.refuse("F226", path.clone(), format!("{path} has to be there, and {what}"), &hint);
                 }
                 [] => {}
                 [one] => {
@@ -278,6 +288,12 @@ impl<'a> Finder<'a> {
     pub(super) fn absent(&mut self, object: &Object, below: &[Option<Node>]) {
         let path = object.path();
         if object.preserve(self.spec) == Preserve::Require {
+            if let Some(hint) = self.left_of(object) {
+                let text =
+                    format!("{path} has to be there, and what is there was left by an apply that did not finish");
+                self.refuse("F226", path, text, &hint);
+                return;
+            }
             let text = format!("{path} has to be there, and is not");
             self.refuse("F226", path, text, "name the disks that have it, or write preserve: if-exists");
             return;
@@ -298,10 +314,7 @@ impl<'a> Finder<'a> {
         let array = o.arrays.iter().find(|a| a.members.iter().any(|m| m.on == node));
         let group = o.groups.iter().find(|g| g.pvs.iter().any(|p| p.on == Some(node)));
         let crypt = o.crypts.iter().any(|c| c.on == node);
-        let fs = o.filesystem_on(node).map(|f| match &f.label {
-            Some(label) => format!("{} \"{label}\"", f.kind),
-            None => f.kind.clone(),
-        });
+        let fs = o.filesystem_on(node).map(ToString::to_string);
         let odd = o.oddities.iter().find(|odd| odd.on == Some(node)).map(|odd| format!("something: {}", odd.text));
         array
             .map(|a| format!("the array \"{}\"", a.name))

@@ -14,6 +14,7 @@
 mod beside;
 mod compare;
 mod find;
+mod left;
 
 use super::apply::journal::JournalKept;
 use super::diagnostic::Diagnostic;
@@ -44,8 +45,19 @@ pub struct Kept {
     replaced: HashMap<String, Vec<Replaced>>,
     /// Where filesystems are, in the order of their devices.
     filesystems: HashMap<String, Vec<Node>>,
+    /// What was left unfinished, and would be kept if it had not been.
+    pub unfinished: Vec<Unfinished>,
     /// What somebody should read.
     pub warnings: Vec<Diagnostic>,
+}
+
+/// What an apply left unfinished where the document keeps: it is made anew, and may be whole all the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Unfinished {
+    /// What it would be in the document, such as `filesystems.home`.
+    pub path: String,
+    /// What it is, for people.
+    pub what: String,
 }
 
 /// A volume of a group that stays, which is there and is made anew.

@@ -417,3 +417,74 @@ fn a_volume_that_was_left_unfinished_is_made_anew() {
     assert_ne!(required, DOCUMENT);
     assert_eq!(found(&required, half).unwrap_err()[0].code, "F226");
 }
+
+/// What carries the mark may be whole and in use: the plan says so, and how it stays.
+#[test]
+fn what_was_left_unfinished_and_carries_something_is_told() {
+    fn mark(o: &mut Observed, disk: usize, number: u32) {
+        let table = o.disks[disk].table.as_mut().unwrap();
+        table.partitions.iter_mut().find(|p| p.number == number).unwrap().name.push_str(crate::layout::MARKER);
+    }
+    let told = |o: Observed| {
+        let kept = found(DOCUMENT, o).unwrap();
+        let told = kept.warnings.iter().filter(|d| d.code == "F241").cloned().collect::<Vec<_>>();
+        assert_eq!(told.len(), kept.unfinished.len());
+        told
+    };
+    assert!(told(there()).is_empty());
+    let number = |name: &str| {
+        let kept = found(DOCUMENT, there()).unwrap();
+        kept.partitions[2].iter().find(|(key, _)| key.to_string() == name).unwrap().1.number
+    };
+    // Of two disks one is finished: the volume that is kept is on both.
+    let mut half = there();
+    mark(&mut half, 2, number("data/m"));
+    let list = told(half.clone());
+    let [one] = &list[..] else { panic!("{list:?}") };
+    assert_eq!(one.path, "filesystems.old");
+    assert!(one.message.contains("ext4 \"old\" on volume v/old was left by an apply that did not finish"), "{one}");
+    let hint = one.hint.clone().unwrap();
+    assert!(hint.contains("--resume") && hint.contains(&format!("sgdisk -c {}:m ", number("data/m"))), "{hint}");
+    assert!(hint.ends_with("data1"), "only the disk with the mark: {hint}");
+    // What is made anew in any case is not told of.
+    let mut scratch = there();
+    let table = scratch.disks[1].table.as_mut().unwrap();
+    table.partitions.iter_mut().find(|p| p.name == "scratch").unwrap().name.push_str(crate::layout::MARKER);
+    assert!(told(scratch).is_empty());
+    // One that goes on with that apply is making it.
+    let resumed = found_then(DOCUMENT, half.clone(), Some(&JournalKept::default())).unwrap();
+    assert!(resumed.warnings.iter().all(|d| d.code != "F241"));
+    // Without a filesystem there is nothing to say.
+    half.filesystems.clear();
+    assert!(told(half).is_empty());
+    let mut tagged = there();
+    let old = tagged.groups[0].volumes.iter_mut().find(|v| v.name == "old").unwrap();
+    old.tags = vec![crate::layout::UNFINISHED.into()];
+    let hint = told(tagged)[0].hint.clone().unwrap();
+    assert!(hint.contains("lvchange --deltag cv-unfinished v/old"), "{hint}");
+    // What is encrypted and closed may hold anything.
+    let mut closed = there();
+    mark(&mut closed, 1, number("data/c"));
+    closed.crypts.iter_mut().for_each(|c| c.open = None);
+    closed.filesystems.retain(|f| !matches!(f.on, crate::layout::observed::Node::Crypt(_)));
+    assert_eq!(told(closed)[0].path, "luks.l");
+}
+
+/// To write `if-exists` would lose it: what has to be there and is there unfinished has another hint.
+#[test]
+fn what_has_to_be_there_and_was_left_unfinished_is_told_how_to_keep() {
+    let required = DOCUMENT.replace("500MiB, preserve: if-exists", "500MiB, preserve: require");
+    let mark = |o: &mut Observed| {
+        for disk in [1, 2] {
+            let table = o.disks[disk].table.as_mut().unwrap();
+            table.partitions.iter_mut().for_each(|p| p.name.push_str(crate::layout::MARKER));
+        }
+    };
+    let mut there = there();
+    mark(&mut there);
+    let list = found(&required, there).unwrap_err();
+    let hint = |d: &Diagnostic| d.hint.clone().unwrap();
+    assert_eq!((list[0].code, list[0].path.as_str()), ("F226", "partitions.data/m"));
+    assert!(list[0].message.contains("of data0 was left by an apply that did not finish"), "{}", list[0]);
+    assert!(hint(&list[0]).contains("sgdisk -c") && !hint(&list[0]).contains("if-exists"), "{}", list[0]);
+}

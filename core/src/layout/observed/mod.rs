@@ -31,6 +31,7 @@ use super::stack;
 use super::{UNFINISHED, inventory};
 use crate::sys::sysfs::DeviceNumber;
 use std::collections::BTreeSet;
+use std::fmt;
 use std::path::PathBuf;
 use uuid::Uuid;
 
@@ -294,6 +295,13 @@ pub struct Filesystem {
     pub subvolumes: Result<BTreeSet<String>, String>,
     /// Whether more of it lies elsewhere.
     pub spread: Spread,
+}
+
+impl fmt::Display for Filesystem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.kind)?;
+        self.label.as_ref().map_or(Ok(()), |label| write!(f, " \"{label}\""))
+    }
 }
 
 /// Something that this model does not hold.

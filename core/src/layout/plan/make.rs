@@ -112,6 +112,7 @@ impl Plan {
             steps: Vec::new(),
             stopped: Vec::new(),
             warnings: Vec::new(),
+            unfinished: kept.unfinished.clone(),
             differences: None,
             recorded: recorded.is_some(),
             token: String::new(),
@@ -304,9 +305,11 @@ fn what_stays(
         if spec.disks[&member.set].preserve == Preserve::Require && !kept.is_on(disk) {
             let (path, text) =
                 (format!("disks.{}", member.set), format!("{} carries nothing that is kept", member.name));
-            found.push(
-                Diagnostic::error("F226", path, text).hint("name the disk that does, or write preserve: if-exists"),
-            );
+            let hint = match &kept.warnings.iter().find(|d| d.code == "F241") {
+                Some(left) => left.hint.clone().unwrap_or_default(),
+                None => "name the disk that does, or write preserve: if-exists".to_owned(),
+            };
+            found.push(Diagnostic::error("F226", path, text).hint(hint));
         }
     }
     Ok(kept)

@@ -73,6 +73,13 @@ impl Plan {
         devices.into_iter().filter(kept).map(|d| format!("what is in {}", self.glance(d).reference)).collect()
     }
 
+    /// What an apply left unfinished where the document keeps this object.
+    fn left_of(&self, kind: &str, id: &str) -> impl Iterator<Item = String> + '_ {
+        let path = format!("{kind}.{id}");
+        let left = self.unfinished.iter().filter(move |u| u.path == path);
+        left.map(|u| format!("{}, left unfinished", u.what))
+    }
+
     fn layer_title(&self, layer: Layer) -> String {
         match layer {
             Layer::Array(i) if self.arrays[i].kept => {
@@ -131,6 +138,9 @@ impl Plan {
                 }
                 Layer::Array(_) | Layer::Crypt(_) => Vec::new(),
             };
+            if let Layer::Crypt(i) = *layer {
+                step.lost.extend(self.left_of("luks", &self.crypts[i].id));
+            }
             if !self.is_layer_kept(*layer) {
                 step.lost.extend(self.lost_in(self.layer_below(*layer)));
             }
@@ -148,6 +158,7 @@ impl Plan {
             let made = subvolumes::calls(fs, Path::new("/")).into_iter().map(|call| call.preview());
             let mut step = Step::making(format!("mkfs:{}", fs.id), title, fs.places().map(call).chain(made).collect());
             step.lost = self.lost_in(fs.places().map(|(d, _)| d));
+            step.lost.extend(self.left_of("filesystems", &fs.id));
             steps.push(step.with_danger());
         }
         let mounts = self.mounts();

@@ -1,10 +1,12 @@
 //! Reading a journal: what was begun, what was done. The bytes come from a file that anybody may have written.
 
+use super::file;
 use super::record::{Header, Record, SCHEMA, Saved, What};
 use crate::error::{Error, Result};
+use rustix::fs::OFlags;
 use serde_json::{Value, json};
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// A journal of a plan with a thousand steps has less.
@@ -30,13 +32,24 @@ impl Journal {
     /// # Errors
     /// `NotFound` (A410) when it is not there; `Integrity` (A413) when it is no journal; `Io`.
     pub fn read(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(|e| match e.kind() {
-            std::io::ErrorKind::NotFound => Error::not_found(format!("there is no journal at {}", path.display()))
+        let file = file::open(path, OFlags::RDONLY).map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => Error::not_found(format!("there is no journal at {}", path.display()))
                 .hint("apply without resuming: that begins anew, also on half-made disks")
                 .fact("code", "A410")
                 .fact("path", path.display().to_string()),
+            io::ErrorKind::InvalidInput => {
+                Error::integrity(format!("{} is not a journal of libcv: {e}", path.display()))
+                    .hint("name the file that the interrupted apply named")
+                    .fact("code", "A413")
+                    .fact("path", path.display().to_string())
+            }
             _ => Error::io("open", path.display(), e),
         })?;
+        Self::read_from(&file, path)
+    }
+
+    /// Reads one from the open file at `path`.
+    pub(super) fn read_from(file: &File, path: &Path) -> Result<Self> {
         let mut bytes = Vec::new();
         let read = file.take(LIMIT + 1).read_to_end(&mut bytes);
         read.map_err(|e| Error::io("read", path.display(), e))?;
