@@ -8,7 +8,7 @@ mod common;
 use common::{can, image, noise};
 use libcv::job::Task;
 use libcv::layout::device::{OpenDisk, WriteAt};
-use libcv::layout::gate::Gate;
+use libcv::layout::gate::{Claim, Gate};
 use libcv::layout::{ApplyOptions, Backend, Confirm, Disks, Layout, Plan, PlanOptions, gpt};
 use libcv::{Error, ErrorKind, Result};
 use proptest::prelude::*;
@@ -138,7 +138,7 @@ fn the_gate_writes_nothing_that_is_kept() {
     let content = noise(64 << 20, 9);
     std::fs::write(&path, &content).unwrap();
     let facts = libcv::layout::device::Facts::look(&path, Some(512)).unwrap();
-    let mut gate = Gate::open(&facts).unwrap();
+    let mut gate = Gate::open(&facts, Claim::take(&facts).unwrap()).unwrap();
     gate.keep([(10 * MIB, 4 * MIB), (30 * MIB, 512)].into_iter().collect());
     for (at, length) in [(10 * MIB, 512), (14 * MIB - 512, 1024), (9 * MIB, 2 * MIB), (30 * MIB, 512), (0, 64 * MIB)] {
         let refused = gate.write_at(at, &vec![0; usize::try_from(length).unwrap()]).unwrap_err();

@@ -8,7 +8,7 @@ mod common;
 use common::{can, image};
 use libcv::job::Task;
 use libcv::layout::device::Facts;
-use libcv::layout::gate::Gate;
+use libcv::layout::gate::{Claim, Gate};
 use libcv::layout::{Confirm, Disks, Layout, Payload, Plan, PlanOptions};
 use libcv::sys::block;
 use libcv::sys::loopdev::{self, LoopDevice};
@@ -377,12 +377,12 @@ fn a_disk_of_another_name_is_refused() {
     let file = File::options().read(true).write(true).open(&disk).unwrap();
     let device = LoopDevice::attach(file.as_fd(), 512).unwrap();
     let facts = Facts::look(device.path(), None).unwrap();
-    drop(Gate::open(&facts).unwrap());
+    drop(Gate::open(&facts, Claim::take(&facts).unwrap()).unwrap());
     for other in [
         Facts { serial: Some("of another".to_owned()), ..facts.clone() },
         Facts { wwid: Some("naa.5000c50094f7a123".to_owned()), ..facts.clone() },
     ] {
-        let e = Gate::open(&other).unwrap_err();
+        let e = Claim::take(&other).and_then(|claim| Gate::open(&other, claim)).unwrap_err();
         assert_eq!((e.kind(), &e.facts()["code"]), (ErrorKind::Refused, &"A401".into()));
     }
 }
