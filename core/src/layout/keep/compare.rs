@@ -92,13 +92,7 @@ impl Finder<'_> {
             let word = |there: bool| if there { "internal" } else { "none" };
             self.differs(&path, &of("bitmap"), word(is.bitmap), word(wanted == Bitmap::Internal));
         }
-        if is.reshaping {
-            let text = format!("{path} is kept, but the array \"{}\" is changing its shape", is.name);
-            self.refuse("F228", &path, text, "wait until it is done: cat /proc/mdstat");
-        } else if is.size == 0 {
-            let text = format!("{path} is kept, but how big the array \"{}\" is cannot be told", is.name);
-            self.refuse("F228", &path, text, "start it: mdadm --assemble --scan");
-        }
+        // To start such a one, as is said below, would only choose a half.
         if is.split {
             let text = format!(
                 "{path} is kept, but members of the array \"{}\" went on without each other, and nobody knows whose data are \
@@ -108,6 +102,13 @@ impl Finder<'_> {
             let hint = "look at each alone, and take the other out for good: mdadm --zero-superblock DEVICE";
             self.refuse("F228", path, text, hint);
             return;
+        }
+        if is.reshaping {
+            let text = format!("{path} is kept, but the array \"{}\" is changing its shape", is.name);
+            self.refuse("F228", &path, text, "wait until it is done: cat /proc/mdstat");
+        } else if is.size == 0 {
+            let text = format!("{path} is kept, but how big the array \"{}\" is cannot be told", is.name);
+            self.refuse("F228", &path, text, "start it: mdadm --assemble --scan");
         }
         let degraded = raid.adopt.as_ref().map(|a| a.degraded).unwrap_or_default();
         if is.active() < is.raid_disks as usize && degraded == Degraded::Refuse {

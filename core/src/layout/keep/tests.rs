@@ -145,6 +145,7 @@ fn what_is_another_thing_is_refused() {
         ("F228", "raid.a", "changing its shape", |o| o.arrays[0].reshaping = true),
         ("F228", "raid.a", "went on without each other", |o| {
             (o.arrays[0].split, o.arrays[0].members[1].role) = (true, md::Role::Faulty);
+            o.arrays[0].size = 0;
         }),
         // Two members for one place are one.
         ("F220", "raid.a", "1 of 2 members", |o| o.arrays[0].members[1].role = o.arrays[0].members[0].role),
