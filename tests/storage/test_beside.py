@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from typing import Any, Callable
+from typing import Callable
 
 from test_keep import CALL, apply, digest, disks, given, guest, plan, refused, start
 from test_stacks import expect, in_turn, run
