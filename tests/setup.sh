@@ -29,18 +29,17 @@ declare -A NEEDS=(
   [bench]="python3 mmdebstrap zstd unsquashfs restic rsync strace mkfs.ext4 mkfs.xfs setfattr openssl umoci skopeo borg"
   [quickstart]="python3 mmdebstrap zstd qemu-system-x86_64 mkfs.ext4 mkfs.xfs mkfs.vfat sfdisk"
 )
+# A program that is not named here is in the package of its name.
 declare -A PACKAGE=(
-  [mmdebstrap]=mmdebstrap [mkfs.ext4]=e2fsprogs [mkfs.xfs]=xfsprogs [mkfs.btrfs]=btrfs-progs [mkfs.vfat]=dosfstools
-  [sgdisk]=gdisk [sfdisk]=fdisk [setfattr]=attr [setfacl]=acl [zstd]=zstd [strace]=strace [linux.uml]=user-mode-linux
-  [mdadm]=mdadm [lvm]=lvm2 [cryptsetup]=cryptsetup-bin [qemu-system-x86_64]=qemu-system-x86
-  [/usr/share/OVMF/OVMF_CODE_4M.fd]=ovmf [nft]=nftables [ip]=iproute2 [unsquashfs]=squashfs-tools [restic]=restic [borg]=borgbackup
-  [cc]="gcc libc6-dev" [g++]=g++ [objdump]=binutils [pkg-config]=pkg-config [busybox]=busybox-static [cpio]=cpio
-  [mcopy]=mtools [umoci]=umoci [skopeo]=skopeo [tar2sqfs]=squashfs-tools-ng
-  [mkfs.exfat]=exfatprogs [mkfs.ntfs]=ntfs-3g [mkfs.reiserfs]=reiserfsprogs [mkfs.jfs]=jfsutils [mkfs.nilfs2]=nilfs-tools
-  [mkfs.f2fs]=f2fs-tools [mkfs.gfs2]=gfs2-utils [mkfs.ocfs2]=ocfs2-tools [make-bcache]=bcache-tools [mkudffs]=udftools
-  [genisoimage]=genisoimage [mksquashfs]=squashfs-tools [mkfs.erofs]=erofs-utils
-  [swtpm]="swtpm libtss2-tcti-swtpm0 tpm2-tools" [systemd-cryptenroll]=systemd
-  [modprobe]=kmod [openssl]=openssl [jq]=jq [python3]="python3 python3-venv"
+  [mkfs.ext4]=e2fsprogs [mkfs.xfs]=xfsprogs [mkfs.btrfs]=btrfs-progs [mkfs.vfat]=dosfstools [sgdisk]=gdisk
+  [sfdisk]=fdisk [setfattr]=attr [setfacl]=acl [linux.uml]=user-mode-linux [lvm]=lvm2 [cryptsetup]=cryptsetup-bin
+  [qemu-system-x86_64]=qemu-system-x86 [/usr/share/OVMF/OVMF_CODE_4M.fd]=ovmf [nft]=nftables [ip]=iproute2
+  [unsquashfs]=squashfs-tools [borg]=borgbackup [cc]="gcc libc6-dev" [objdump]=binutils [busybox]=busybox-static
+  [mcopy]=mtools [tar2sqfs]=squashfs-tools-ng [mkfs.exfat]=exfatprogs [mkfs.ntfs]=ntfs-3g
+  [mkfs.reiserfs]=reiserfsprogs [mkfs.jfs]=jfsutils [mkfs.nilfs2]=nilfs-tools [mkfs.f2fs]=f2fs-tools
+  [mkfs.gfs2]=gfs2-utils [mkfs.ocfs2]=ocfs2-tools [make-bcache]=bcache-tools [mkudffs]=udftools
+  [mksquashfs]=squashfs-tools [mkfs.erofs]=erofs-utils [swtpm]="swtpm libtss2-tcti-swtpm0 tpm2-tools"
+  [systemd-cryptenroll]=systemd [modprobe]=kmod [python3]="python3 python3-venv"
 )
 
 there() { case $1 in /*) [ -e "$1" ];; *) command -v "$1" >/dev/null;; esac; }
@@ -105,7 +104,7 @@ for group in "$@"; do
   for what in ${NEEDS[$group]:-}; do
     there "$what" && continue
     missing+=("${what##*/}")
-    read -ra names <<<"${PACKAGE[$what]}"
+    read -ra names <<<"${PACKAGE[$what]:-$what}"
     packages+=("${names[@]}")
   done
 done
