@@ -427,12 +427,17 @@ def undisturbed(work: str, document: str) -> float:
     return takes
 
 
-def kill(work: str, when: float | str) -> str:
-    """Kills an apply after so many seconds, or as soon as its journal says this, and goes on with it; gives how."""
-    images = blank(work, 2, SIZE)
+def fresh(work: str) -> list[str]:
+    """Two blank disks, and no journal."""
     for name in ("journal", "journal.old"):
         if os.path.exists(f"{work}/{name}"):
             os.unlink(f"{work}/{name}")
+    return blank(work, 2, SIZE)
+
+
+def kill(work: str, when: float | str) -> str:
+    """Kills an apply after so many seconds, or as soon as its journal says this, and goes on with it; gives how."""
+    images = fresh(work)
     process = guest(work, images, "apply")
     until(process, "@apply")
     begin = time.monotonic()
@@ -461,10 +466,7 @@ def kept(work: str, rng: random.Random) -> None:
         '"begin","step":"mkfs:x"', '"begin","step":"commit"']
     resumes = [False, True]
     for moment, resume in [(m, r) for m in moments for r in resumes] if FULL else zip(moments, rng.sample(resumes, 2)):
-        images = blank(work, 2, SIZE)
-        for name in ("journal", "journal.old"):
-            if os.path.exists(f"{work}/{name}"):
-                os.unlink(f"{work}/{name}")
+        images = fresh(work)
         process = guest(work, images, "beside")
         until(process, "@apply")
         while moment not in noted(work) and process.poll() is None:

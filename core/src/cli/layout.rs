@@ -264,7 +264,7 @@ fn capture(
         captured.notes().iter().try_for_each(|n| writeln!(w, "note: {n}"))?;
         captured.unsupported().iter().try_for_each(|u| writeln!(w, "not in the document: {u}"))?;
         match output {
-            Some(path) => writeln!(w, "{}: {} sets of disks", path.display(), captured.spec().disks.len()),
+            Some(path) => writeln!(w, "{}: sets of disks: {}", path.display(), captured.spec().disks.len()),
             None => writeln!(w, "no disk has a layout yet"),
         }
     })

@@ -400,7 +400,8 @@ impl Contents {
             (Some(t), _) => {
                 let broken = if self.table.primary.is_err() { " (its first copy is broken)" } else { "" };
                 let hybrid = if self.table.mbr == Mbr::Hybrid { ", and an MBR that has some of them too" } else { "" };
-                lines.push(format!("a GPT with {} partitions{broken}{hybrid}", t.entries.len()));
+                let several = if t.entries.len() == 1 { "" } else { "s" };
+                lines.push(format!("a GPT with {} partition{several}{broken}{hybrid}", t.entries.len()));
                 lines.extend(t.entries.iter().map(|(number, e)| self.describe_entry(*number, e)));
             }
             (None, _) if self.table.is_broken() => lines.push("a GPT of which both copies are damaged".to_owned()),

@@ -204,8 +204,8 @@ impl Call {
                     (None, signal) => format!("signal {}", signal.unwrap_or(0)),
                 };
                 let text = String::from_utf8_lossy(&std::mem::take(&mut output.stderr)).trim().to_owned();
-                let last = text.lines().last().unwrap_or("it said nothing").to_owned();
-                let e = Error::new(ErrorKind::Io, format!("{} failed ({how}): {last}", self.program.name()));
+                let why = complaint(&text);
+                let e = Error::new(ErrorKind::Io, format!("{} failed ({how}): {why}", self.program.name()));
                 Err(self.failed(e).fact("status", status.code()).fact("stderr", text))
             }
             Ended::TimedOut => {
@@ -391,6 +391,13 @@ fn drain(fd: Option<&OwnedFd>, kept: &mut Vec<u8>, keep: impl Fn(&mut Vec<u8>, &
     }
 }
 
+/// What a program says went wrong: its last line before it explains its usage, as mkfs does after a bad option.
+fn complaint(stderr: &str) -> &str {
+    let is_usage = |line: &&str| line.trim_start().get(..6).is_some_and(|start| start.eq_ignore_ascii_case("usage:"));
+    let last = stderr.lines().take_while(|line| !is_usage(line)).filter(|line| !line.trim().is_empty()).last();
+    last.or_else(|| stderr.lines().last()).map_or("it said nothing", str::trim)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -421,6 +428,15 @@ mod tests {
             Ended::TimedOut => Err(Error::new(ErrorKind::Timeout, "late")),
             Ended::Stopped => Err(Error::cancelled()),
         }
+    }
+
+    #[test]
+    fn usage_is_no_complaint() {
+        let xfs = "unknown option -z\nUsage: mkfs.xfs\n/* size */\t[-b size=num]\n<devicename> is required\n";
+        assert_eq!(complaint(xfs), "unknown option -z");
+        assert_eq!(complaint("mke2fs 1.47.0\n\nmke2fs: No such device\n\n"), "mke2fs: No such device");
+        assert_eq!(complaint("usage: x\n"), "usage: x");
+        assert_eq!(complaint(""), "it said nothing");
     }
 
     #[test]

@@ -73,7 +73,7 @@ fn a_captured_document_is_right_and_changes_nothing() {
     let call = ["layout", "capture", "--disk", &disk, "--name", "captured"];
     let shown = bed.ok(&call);
     let said = bed.ok(&[&call[..], &["--output", &out, "--inventory-out", &inventory]].concat());
-    assert!(said.ends_with(&format!("{out}: 1 sets of disks\n")), "{said}");
+    assert!(said.ends_with(&format!("{out}: sets of disks: 1\n")), "{said}");
     assert_eq!(std::fs::read_to_string(&out).unwrap(), shown);
     bed.ok(&["layout", "check", &out]);
     let recorded: Value = serde_json::from_slice(&std::fs::read(&inventory).unwrap()).unwrap();

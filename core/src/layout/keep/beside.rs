@@ -5,6 +5,7 @@ use super::find::Finder;
 use crate::layout::MARKER;
 use crate::layout::diagnostic::Diagnostic;
 use crate::layout::observed::{Node, Partition};
+use crate::layout::spec::Preserve;
 use crate::layout::stack::Object;
 
 impl Finder<'_> {
@@ -78,6 +79,35 @@ impl Finder<'_> {
                 "name its disk for its set, say in the document where it is, or erase it by hand",
             );
         }
+    }
+
+    /// Tells of disks that might hold what the document keeps where it is found: it was found nowhere on them, and other
+    /// filesystems are there. A name that was misspelt looks like that.
+    pub(super) fn nothing(&mut self) {
+        let o = self.observed;
+        let keeping = |set: &str| self.spec.disks.get(set).is_some_and(|d| d.preserve == Preserve::IfExists);
+        let mut found = Vec::new();
+        for (disk, member) in self.members.iter().enumerate().filter(|(_, m)| keeping(&m.set)) {
+            let is_here = |node: Node| !self.is_unfinished(node) && o.foundation(node).contains(&Node::Disk(disk));
+            if self.kept.is_on(disk) {
+                continue;
+            }
+            let filesystems = o.filesystems.iter().filter(|f| f.kind != "swap").map(|f| (f.on, f.to_string()));
+            let closed = o.crypts.iter().filter(|c| c.open.is_none()).map(|c| (c.on, "something encrypted".to_owned()));
+            let there: Vec<String> = filesystems
+                .chain(closed)
+                .filter(|(on, _)| is_here(*on))
+                .map(|(on, what)| format!("{what} on {}", o.name(on)))
+                .collect();
+            let Some((first, more)) = there.split_first() else { continue };
+            let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+            let text =
+                format!("nothing that set {} keeps is on {}, and {first}{more} would be lost", member.set, member.name);
+            let hint =
+                "compare names, labels and UUIDs with those of the document; with preserve: require it is refused";
+            found.push(Diagnostic::warning("F242", format!("disks.{}", member.set), text).hint(hint));
+        }
+        self.kept.warnings.extend(found);
     }
 
     /// Whether nothing of what a device stands on stays. What was left unfinished is nothing that anybody wants.

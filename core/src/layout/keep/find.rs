@@ -67,6 +67,7 @@ impl<'a> Finder<'a> {
         if self.then.is_none() {
             self.elsewhere();
             self.left();
+            self.nothing();
         }
         self.found.truncate(DIAGNOSTIC_LIMIT);
     }

@@ -489,3 +489,30 @@ fn what_has_to_be_there_and_was_left_unfinished_is_told_how_to_keep() {
     assert!(list[0].message.contains("of data0 was left by an apply that did not finish"), "{}", list[0]);
     assert!(hint(&list[0]).contains("sgdisk -c") && !hint(&list[0]).contains("if-exists"), "{}", list[0]);
 }
+
+/// A name that was misspelt: what the document keeps is found nowhere, and what is there would be lost.
+#[test]
+fn a_disk_of_which_nothing_stays_although_something_is_there_is_told() {
+    const HOME: &str = "schema: cv.layout/v1\nname: x\ndisks: {d: {preserve: if-exists}}\npartitions:\n  \
+        d/swap: {type: swap, size: 64MiB}\n  d/home: {type: home, size: rest, preserve: if-exists}\nfilesystems:\n  \
+        swap: {on: d/swap, type: swap}\n  home: {on: d/home, type: ext4, label: home, preserve: if-exists}\n";
+    let tmp = tempfile::NamedTempFile::new().unwrap();
+    tmp.as_file().set_len(1 << 30).unwrap();
+    let layout = document(HOME);
+    let disks = Disks::from([("d".into(), vec![tmp.path().to_owned()])]);
+    let there = unchanged::applied(&layout.plan(&disks, &PlanOptions::default()).unwrap());
+    let member = [Member { set: "d".into(), index: 0, name: "sdz".into() }];
+    let warnings = |text: &str, there: Observed, then: Option<&JournalKept>| {
+        let layout = document(text);
+        find(layout.spec(), &Stack::of(layout.spec()).unwrap(), &member, there, then).unwrap().warnings
+    };
+    assert!(warnings(HOME, there.clone(), None).is_empty());
+    let house = HOME.replace("d/home", "d/house").replace("label: home", "label: house");
+    let [told] = &warnings(&house, there.clone(), None)[..] else { panic!("not told once") };
+    assert_eq!((told.code, told.path.as_str()), ("F242", "disks.d"));
+    assert!(told.message.starts_with("nothing that set d keeps is on sdz, and ext4 \"home\" on "), "{told}");
+    assert!(told.message.ends_with(" would be lost"), "swap is nothing that anybody misses: {told}");
+    assert!(warnings(&house, there.clone(), Some(&JournalKept::default())).is_empty(), "it made that itself");
+    let blank = Observed { disks: there.disks, ..Observed::default() };
+    assert!(warnings(&house, blank, None).is_empty());
+}

@@ -50,8 +50,7 @@ pub(super) fn inspect(
         let other = others.iter().find(|d| carries(d, whole))?;
         let (path, what) = (facts.path.display(), whole.0);
         let text = format!("{path} is part of {what} that has another member on {}", other.node());
-        let d = Diagnostic::error("F229", format!("disks.{}", choice.set), text);
-        Some(d.hint(format!("name all disks of {what}, or write wipe: all when it may lose this one")))
+        Some(elsewhere(choice, text, what))
     });
     let mut found: Vec<Diagnostic> = found.collect();
     // Of several members on one disk one says it.
@@ -86,10 +85,15 @@ fn through(there: &Observed, careful: &[(DeviceNumber, &Choice)], planned: &[Dev
         })?;
         let name = |disk: usize| there.disks[disk].path.display();
         let text = format!("{} is part of {what} that has another member on {}", name(own), name(*other));
-        let d = Diagnostic::error("F229", format!("disks.{}", choice.set), text);
-        Some(d.hint(format!("name all disks of {what}, or write wipe: all when it may lose this one")))
+        Some(elsewhere(choice, text, &what))
     });
     found.collect()
+}
+
+/// Says that a disk is part of something that others have a part of as well.
+fn elsewhere(choice: &Choice, text: String, what: &str) -> Diagnostic {
+    let d = Diagnostic::error("F229", format!("disks.{}", choice.set), text);
+    d.hint(format!("name all disks of {what}, or write wipe: all, without preserve, when it may lose this one"))
 }
 
 fn pvs(group: &Group) -> Vec<Node> {

@@ -66,13 +66,9 @@ fn kept_bytes(bed: &Bed, plan: &Plan) -> Vec<Vec<u8>> {
     plan.disks().iter().enumerate().flat_map(own).collect()
 }
 
-#[test]
-fn a_first_application_of_what_may_be_kept_is_resumed_or_begun_anew() {
-    if !has_programs() {
-        return;
-    }
-    let mut bed = Bed::keeping("ONE");
-    let before = bed.images();
+/// Applies the document, and gives what the disks and the journal were like when it was cut off: at each write from the
+/// commit on, and at some before.
+fn states_of_an_apply(bed: &Bed, before: Images) -> Vec<(String, Images, Vec<u8>)> {
     let (_, ops) = tap::record(None, || bed.apply(false).unwrap());
     let (commit, (every, step)) = (commit_of(&ops), Bed::sample(ops.len(), 10));
     let mut states = Vec::new();
@@ -81,12 +77,20 @@ fn a_first_application_of_what_may_be_kept_is_resumed_or_begun_anew() {
         &ops,
         every,
         |n| n >= commit || n % step == 0,
-        |when| {
-            states.push((when.to_owned(), bed.images(), std::fs::read(bed.journal()).unwrap()));
-        },
+        |when| states.push((when.to_owned(), bed.images(), std::fs::read(bed.journal()).unwrap())),
     );
     assert!(states.len() > 15, "{}", states.len());
-    for (when, images, journal) in states {
+    states
+}
+
+#[test]
+fn a_first_application_of_what_may_be_kept_is_resumed_or_begun_anew() {
+    if !has_programs() {
+        return;
+    }
+    let mut bed = Bed::keeping("ONE");
+    let before = bed.images();
+    for (when, images, journal) in states_of_an_apply(&bed, before) {
         bed.become_like(&images);
         std::fs::write(bed.journal(), journal).unwrap();
         bed.both_ways(&when, |_, _| {});
@@ -113,23 +117,10 @@ fn what_is_kept_is_the_same_in_every_state() {
     let again = bed.plan(false).unwrap();
     assert!(!again.is_unchanged() && again.kept_lines().len() > 8, "{:?}", again.kept_lines());
     assert_eq!(entries(&again), entries(&first));
-    let (_, ops) = tap::record(None, || bed.apply(false).unwrap());
-    let (commit, (every, step)) = (commit_of(&ops), Bed::sample(ops.len(), 10));
-    let mut states = Vec::new();
-    bed.cut(
-        before,
-        &ops,
-        every,
-        |n| n >= commit || n % step == 0,
-        |when| {
-            assert!(bed.has_tables(), "{when}: no table");
-            states.push((when.to_owned(), bed.images(), std::fs::read(bed.journal()).unwrap()));
-        },
-    );
-    assert!(states.len() > 15, "{}", states.len());
-    for (when, images, journal) in states {
+    for (when, images, journal) in states_of_an_apply(&bed, before) {
         bed.become_like(&images);
         std::fs::write(bed.journal(), journal).unwrap();
+        assert!(bed.has_tables(), "{when}: no table");
         assert!(kept_bytes(&bed, &first) == wanted, "{when}: a kept byte is another one");
         for (disk, planned) in bed.disks.iter().zip(first.disks()) {
             let facts = Facts::look(&disk.path(), Some(512)).unwrap();
