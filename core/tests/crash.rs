@@ -18,7 +18,7 @@ use libcv::store::{Store, SyncOptions};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -468,7 +468,14 @@ fn a_repair_that_crashes_is_repeated() {
 #[test]
 fn any_life_survives_every_crash() {
     let lives = if std::env::var_os("FULL").is_some_and(|f| f == "1") { 300 } else { 30 };
-    let states: usize = (0..lives).map(|seed| life(seed, 220).crash()).sum();
+    // Beside each other: this one takes longer than all other tests of the library.
+    let next = AtomicU64::new(0);
+    let work = || std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed)).take_while(|seed| *seed < lives);
+    let some = || work().map(|seed| life(seed, 220).crash()).sum::<usize>();
+    let states: usize = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..2).map(|_| scope.spawn(some)).collect();
+        threads.into_iter().map(|t| t.join().unwrap()).sum()
+    });
     println!("{states} states");
     assert!(states > 340 * lives as usize, "{states}");
 }
