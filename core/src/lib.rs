@@ -20,6 +20,7 @@ pub mod units;
 pub mod sys;
 pub mod event;
 pub mod job;
+pub mod document;
 
 pub mod image;
 pub mod sign;

@@ -88,7 +88,7 @@ impl Diagnostic {
 
     /// Gives the document its name, out of those of all documents.
     #[must_use]
-    pub(super) fn within(mut self, documents: &[String]) -> Self {
+    pub(crate) fn within(mut self, documents: &[String]) -> Self {
         if self.source > 0 {
             self.document = documents.get(usize::from(self.source)).map(|name| name.as_str().into());
         }
@@ -96,7 +96,7 @@ impl Diagnostic {
     }
 
     /// Orders findings as somebody reads: document after document, from the top.
-    pub(super) fn order(&self) -> (u16, u32, u32) {
+    pub(crate) fn order(&self) -> (u16, u32, u32) {
         (self.source, self.line, self.column)
     }
 
