@@ -31,6 +31,7 @@ pub mod convert;
 pub mod layout;
 pub mod capture;
 pub mod config;
+pub mod role;
 pub mod deploy;
 
 #[cfg(feature = "cli")]

@@ -45,6 +45,8 @@ pub fn is_name(text: &str) -> bool {
 pub(crate) struct Opened<'a> {
     /// Its number in positions.
     pub(crate) number: u16,
+    /// Its name in messages; the same document has the same name each time.
+    pub(crate) name: &'a str,
     /// Whether it extends others.
     pub(crate) extends: bool,
     /// Where it lies.
@@ -124,13 +126,14 @@ impl<J: Join> Merger<'_, J> {
                 let text = format!("{} is not a map", node.value.describe());
                 self.found.push(Diagnostic::error(self.form.codes.value, "", text).at(node.place));
             }
-            let document = Opened { number, extends: false, directory };
+            let document = Opened { number, name: &name, extends: false, directory };
             return self.join.own(node, &document, &mut self.found);
         };
         let at = entries.iter().position(|(key, _)| key.name == "extends");
         let bases = at.map(|at| entries.remove(at).1);
         let node = Node { value: Value::Map(entries), place };
-        let own = self.join.own(node, &Opened { number, extends: bases.is_some(), directory }, &mut self.found);
+        let own =
+            self.join.own(node, &Opened { number, name: &name, extends: bases.is_some(), directory }, &mut self.found);
         let Some(bases) = bases else { return own };
         self.open.push(name);
         let mut below: Option<J::Part> = None;
