@@ -150,7 +150,13 @@ impl Layer {
 
     /// What is said of a thing by whoever says it of the fewest systems, to which the given ones belong.
     pub(super) fn of(&self, key: &Key, system: Selector) -> Option<&Said> {
-        nearest(self.said.get(key)?, system)
+        let all = self.said.get(key)?;
+        let mut said = nearest(all, system)?;
+        // Where it is said of more as well, that is where it has its place in the order.
+        while let Some(above) = wider(all, said).filter(|above| above.what == said.what) {
+            said = above;
+        }
+        Some(said)
     }
 
     /// All that is said of a system, in order: what is said of more systems first.
@@ -170,10 +176,8 @@ impl Layer {
 
     /// Whether what is said of more systems says the same already.
     pub(super) fn is_said_above(&self, key: &Key, said: &Said) -> bool {
-        let wider = self.said.get(key).into_iter().flatten();
-        let wider = wider.filter(|s| s.selector != said.selector && s.selector.covers(said.selector));
-        let nearest = wider.max_by_key(|s| s.selector.depth());
-        nearest.and_then(|s| s.what.as_ref()) == said.what.as_ref()
+        let above = self.said.get(key).and_then(|all| wider(all, said));
+        above.and_then(|s| s.what.as_ref()) == said.what.as_ref()
     }
 
     /// What two parents say.
@@ -228,6 +232,12 @@ fn nearest(all: &[Said], system: Selector) -> Option<&Said> {
     all.iter().filter(|s| s.selector.covers(system)).max_by_key(|s| s.selector.depth())
 }
 
+/// What would hold without this: what is said of the next larger group of systems.
+fn wider<'a>(all: &'a [Said], said: &Said) -> Option<&'a Said> {
+    let wider = all.iter().filter(|s| s.selector != said.selector && s.selector.covers(said.selector));
+    wider.max_by_key(|s| s.selector.depth())
+}
+
 /// What two parents say of one thing, for whomever either says something of: from all systems to single ones.
 fn join(ours: &[Said], theirs: &[Said]) -> Vec<Said> {
     let systems: BTreeSet<(usize, Selector)> =
@@ -276,6 +286,9 @@ fn nothing_to_take_away(key: &Key, said: &Said) -> Diagnostic {
         .at(said.origin)
 }
 
+const SAY_WHAT: &str = "say in the document what it is to be";
+const SAY_WHAT_OR_NONE: &str = "say in the document what it is to be, or -NAME for none";
+
 fn conflict(key: &Key, said: &Said, other: Origin, documents: &[String]) -> Diagnostic {
     let name = |at: Origin| {
         let document = documents.get(usize::from(at.document)).map_or("", String::as_str);
@@ -284,6 +297,6 @@ fn conflict(key: &Key, said: &Said, other: Origin, documents: &[String]) -> Diag
     let what = if key.1.is_empty() { key.0.path() } else { &key.1 };
     let text = format!("two roles that it extends disagree on \"{what}\": {} and {}", name(said.origin), name(other));
     Diagnostic::error("R012", path(key, said.selector), text)
-        .hint("say in the document what it is to be, or -NAME for none")
+        .hint(if key.1.is_empty() { SAY_WHAT } else { SAY_WHAT_OR_NONE })
         .at(said.origin)
 }

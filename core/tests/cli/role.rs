@@ -66,7 +66,7 @@ fn everything_that_is_wrong_is_said_at_once() {
     let lines: Vec<&str> = said.lines().collect();
     assert_eq!(lines.len(), 2, "{said}");
     assert!(lines[0].starts_with(&format!("{file}:5:12: R045 packages: ")), "{said}");
-    assert!(lines[1].starts_with(&format!("{file}:7:34: R014 files./etc/motd.source: ")), "{said}");
+    assert!(lines[1].starts_with(&format!("{file}:7:35: R014 files./etc/motd.source: ")), "{said}");
     let e = bed.fails(2, &["role", "check", &file]);
     assert_eq!(e["detail"]["diagnostics"].as_array().unwrap().len(), 2);
     bed.fails(10, &["role", "check", &bed.text("none.yaml")]);
