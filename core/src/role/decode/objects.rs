@@ -195,7 +195,7 @@ impl Decoder<'_> {
         keys.sort_unstable();
         keys.dedup();
         let user = User { name: name?, uid, gid, groups, comment, home, shell, system, keys };
-        Some((user.key().to_owned(), Thing::User(user)))
+        Some((user.id().to_owned(), Thing::User(user)))
     }
 
     /// Public keys. What stands there instead may be a private one: it is not repeated.

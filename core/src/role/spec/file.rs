@@ -53,7 +53,7 @@ impl File {
 }
 
 impl Keyed for File {
-    fn key(&self) -> &str {
+    fn id(&self) -> &str {
         &self.path
     }
 }

@@ -7,11 +7,11 @@ use std::borrow::Cow;
 /// What has a name in a list.
 pub trait Keyed {
     /// The name: of a file its path, of a text the text itself.
-    fn key(&self) -> &str;
+    fn id(&self) -> &str;
 }
 
 impl Keyed for String {
-    fn key(&self) -> &str {
+    fn id(&self) -> &str {
         self
     }
 }
@@ -56,20 +56,20 @@ impl<T: Keyed> List<T> {
     /// What there is of this name.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&T> {
-        self.iter().find(|item| item.key() == key)
+        self.iter().find(|item| item.id() == key)
     }
 
     /// By name, for lists whose order means nothing.
     pub(crate) fn sort(&mut self) {
-        self.0.sort_by(|a, b| a.key().cmp(b.key()));
+        self.0.sort_by(|a, b| a.id().cmp(b.id()));
     }
 }
 
 impl<T: Keyed> Item<T> {
     /// The name.
-    pub fn key(&self) -> &str {
+    pub fn id(&self) -> &str {
         match self {
-            Self::Is(value) => value.key(),
+            Self::Is(value) => value.id(),
             Self::Not(name) => name,
         }
     }

@@ -40,7 +40,7 @@ impl Module {
 }
 
 impl Keyed for Module {
-    fn key(&self) -> &str {
+    fn id(&self) -> &str {
         &self.name
     }
 }

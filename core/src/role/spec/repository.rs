@@ -29,7 +29,7 @@ pub struct Repository {
 }
 
 impl Keyed for Repository {
-    fn key(&self) -> &str {
+    fn id(&self) -> &str {
         &self.name
     }
 }

@@ -26,7 +26,7 @@ pub struct Script {
 }
 
 impl Keyed for Script {
-    fn key(&self) -> &str {
+    fn id(&self) -> &str {
         &self.name
     }
 }

@@ -38,7 +38,7 @@ pub struct User {
 }
 
 impl Keyed for User {
-    fn key(&self) -> &str {
+    fn id(&self) -> &str {
         &self.name
     }
 }
