@@ -20,6 +20,7 @@ pub mod units;
 pub mod sys;
 pub mod event;
 pub mod job;
+pub mod document;
 
 pub mod image;
 pub mod sign;
@@ -30,6 +31,7 @@ pub mod convert;
 pub mod layout;
 pub mod capture;
 pub mod config;
+pub mod role;
 pub mod deploy;
 
 #[cfg(feature = "cli")]

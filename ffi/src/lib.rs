@@ -47,5 +47,7 @@ pub mod plan;
 
 pub mod config;
 
+pub mod role;
+
 mod guard;
 mod handle;

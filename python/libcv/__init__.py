@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from ._native import Change, Image, Job, Layout, Plan, Row, Rows, Store, __version__, configure, generate_key
+from ._native import Change, Image, Job, Layout, Plan, Role, Row, Rows, Store, __version__, configure, generate_key
 from .errors import (
     Bug,
     Busy,
@@ -56,6 +56,7 @@ __all__ = [
     "Plan",
     "PluginError",
     "Refused",
+    "Role",
     "Row",
     "Rows",
     "Stale",

@@ -642,6 +642,49 @@ class Layout:
         """
 
 @final
+class Role:
+    """A role that is right in itself, with all that it extends: what is in an image."""
+
+    @staticmethod
+    def load(path: _StrPath, *, search: Sequence[_StrPath] = ...) -> Role:
+        """Reads a role from a file. What it extends, and files that it names, lie beside it.
+
+        Roles are then looked for in the directories of `search`, then among those that come with libcv. Raises `Invalid`
+        with everything that is wrong in `detail["diagnostics"]`.
+        """
+    @staticmethod
+    def find(name: str, *, search: Sequence[_StrPath] = ...) -> Role:
+        """Reads a role by its name, such as `node`, or from a file: what has a `/` or an ending in it is one."""
+    @staticmethod
+    def parse(document: Union[str, bytes], name: str = "role") -> Role:
+        """Reads a role in YAML or JSON; `name` stands for it in messages."""
+    @staticmethod
+    def check(document: Union[str, bytes], name: str = "role") -> list[Diagnostic]:
+        """Everything that is wrong with a role; empty when nothing is."""
+    @staticmethod
+    def check_file(path: _StrPath, *, search: Sequence[_StrPath] = ...) -> list[Diagnostic]:
+        """Everything that is wrong with a role in a file and with what it extends, as `load` finds it.
+
+        A mistake in another document than this one has its `document`.
+        """
+    @staticmethod
+    def schema() -> dict[str, Any]:
+        """The JSON Schema of roles."""
+    @property
+    def name(self) -> str:
+        """The name of the role."""
+    @property
+    def digest(self) -> str:
+        """What stands for the meaning of the role, 64 hex digits: the same however it is written."""
+    def to_dict(self, system: Optional[str] = None) -> dict[str, Any]:
+        """The role with all that it extends, which `parse` reads again as JSON.
+
+        With `system`, such as `el9`, `debian12`, `ubuntu24.04`, only what it says of that.
+        """
+    def to_yaml(self) -> str:
+        """The same as YAML, as a person would write it."""
+
+@final
 class Plan:
     """What a layout means for these disks. `print(plan)` shows it: each disk now and after, what is lost.
 

@@ -21,7 +21,7 @@ pub(crate) struct Layout(Arc<libcv::layout::Layout>);
 
 /// A document as text or bytes.
 #[derive(FromPyObject)]
-enum Document {
+pub(crate) enum Document {
     #[pyo3(transparent)]
     Text(String),
     #[pyo3(transparent)]
@@ -29,7 +29,7 @@ enum Document {
 }
 
 impl Document {
-    fn into_bytes(self) -> Vec<u8> {
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
         match self {
             Self::Text(t) => t.into_bytes(),
             Self::Bytes(b) => b,

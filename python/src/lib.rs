@@ -16,6 +16,7 @@ mod job;
 mod layout;
 mod options;
 mod plan;
+mod role;
 mod sign;
 mod store;
 mod wait;
@@ -33,6 +34,8 @@ mod _native {
     use crate::layout::Layout;
     #[pymodule_export]
     use crate::plan::Plan;
+    #[pymodule_export]
+    use crate::role::Role;
     #[pymodule_export]
     use crate::sign::generate_key;
     #[pymodule_export]

@@ -13,6 +13,7 @@ mod key;
 mod layout;
 mod output;
 mod progress;
+mod role;
 mod store;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -69,6 +70,9 @@ enum Noun {
     /// Check, plan and apply disk layouts
     #[command(subcommand)]
     Layout(layout::Verb),
+    /// Check and show roles: what is in an image
+    #[command(subcommand)]
+    Role(role::Verb),
     /// Make keys to sign with
     #[command(subcommand)]
     Key(key::Verb),
@@ -183,6 +187,7 @@ fn dispatch(noun: Noun, session: &Session) -> Result<()> {
         Noun::Store(verb) => store::run(verb, session),
         Noun::Image(verb) => image::run(verb, session),
         Noun::Layout(verb) => layout::run(verb, session),
+        Noun::Role(verb) => role::run(verb, session),
         Noun::Key(verb) => key::run(verb, session),
         Noun::Completion(c) => completion::completion(&c, session),
         Noun::Man(m) => completion::man(&m, session),

@@ -89,9 +89,10 @@ fn sort<T: Ord>(list: &mut Vec<T>) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::FORM;
     use super::super::Layout;
-    use super::super::document::{self, Key, Node, Value};
     use super::super::spec::arbitrary;
+    use crate::document::{Key, Node, Value, node};
     use proptest::prelude::*;
 
     const ONE: &str = "
@@ -193,7 +194,7 @@ boot: {loader: grub2, install-on: a}
             };
             prop_assert_eq!(&layout.to_json(), &json);
             prop_assert_eq!(layout.spec(), &spec);
-            let there = turned(&document::read(json.as_bytes()).unwrap(), false);
+            let there = turned(&node::read(json.as_bytes(), &FORM.codes).unwrap(), false);
             prop_assert_eq!(hash(&there), layout.hash());
         }
     }

@@ -1,4 +1,4 @@
-//! Documents that build on others.
+//! Layouts that build on others.
 //!
 //! ```text
 //! first base ─ overlaid by ─> next base ─ overlaid by ─> … ─ overlaid by ─> the document that names them
@@ -6,198 +6,57 @@
 //! ```
 //!
 //! A key that was there keeps its place in the order, a new one comes last: order means something for sets, partitions
-//! and volumes. Every node keeps the place that it was written at, in whichever document. Whatever is merged counts
-//! against the limits of one document, each time that it is read.
-//!
-//! Nothing is read from a disk here: the caller has a [`Find`] for that (`library.rs`).
+//! and volumes.
 
-use super::diagnostic::{DIAGNOSTIC_LIMIT, Diagnostic, Position};
-use super::document::{self, Key, NODE_LIMIT, Node, TEXT_LIMIT, Value};
+use super::FORM;
+use super::diagnostic::Diagnostic;
+use crate::document::extends::{self, Find, Join, Merged, Opened};
+use crate::document::{Key, Node, Position, Value};
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-
-/// Documents may build on each other so many deep.
-pub const DEPTH_LIMIT: usize = 8;
-
-/// A document that was found by its name.
-#[derive(Clone, Debug)]
-pub struct Found {
-    /// Its name in messages, such as its path; the same document has the same name each time.
-    pub name: String,
-    /// The directory that it lies in, where it comes from a file.
-    pub directory: Option<PathBuf>,
-    /// Its text.
-    pub bytes: Vec<u8>,
-}
-
-/// Looks for a document by its name, first in the directory of the one that names it. Says why it could not be read.
-pub type Find<'a> = dyn Fn(&str, Option<&Path>) -> Result<Option<Found>, String> + 'a;
-
-/// Whether documents can have this name: that of a file without its ending, never a path.
-#[must_use]
-pub fn is_name(text: &str) -> bool {
-    text.len() <= 64
-        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
-}
-
-/// A document with what it extends, merged.
-#[derive(Debug)]
-pub struct Merged {
-    /// The whole, unless something could not be read.
-    pub root: Option<Node>,
-    /// The names of all documents, by their numbers in positions.
-    pub documents: Vec<String>,
-    /// What is wrong.
-    pub found: Vec<Diagnostic>,
-}
+use std::path::Path;
 
 /// Reads a document and all that it extends.
-#[must_use]
-pub fn read(bytes: &[u8], name: &str, directory: Option<&Path>, find: &Find<'_>) -> Merged {
-    let mut merger = Merger { find, documents: Vec::new(), found: Vec::new(), open: Vec::new(), bytes: 0, nodes: 0 };
-    let root = merger.document(bytes, name.to_owned(), directory);
-    let root = root.filter(|_| merger.found.is_empty());
-    Merged { root, documents: merger.documents, found: merger.found }
+pub(super) fn read(bytes: &[u8], name: &str, directory: Option<&Path>, find: &Find<'_>) -> Merged {
+    extends::read(&FORM, &mut Overlay, bytes, name, directory, find)
 }
 
-struct Merger<'a> {
-    find: &'a Find<'a>,
-    documents: Vec<String>,
-    found: Vec<Diagnostic>,
-    /// The documents that are being read, each named by the one before.
-    open: Vec<String>,
-    bytes: usize,
-    nodes: usize,
-}
+struct Overlay;
 
-impl Merger<'_> {
-    /// One document with what it extends; `None` when nothing can be made of it.
-    fn document(&mut self, bytes: &[u8], name: String, directory: Option<&Path>) -> Option<Node> {
-        let number = u16::try_from(self.documents.len()).ok()?;
-        self.documents.push(name.clone());
-        self.bytes = self.bytes.saturating_add(bytes.len());
-        let node = document::read_as(bytes, number).map_err(|d| self.found.push(d)).ok()?;
-        self.nodes = self.nodes.saturating_add(node.count());
-        if number > 0 && (self.bytes > TEXT_LIMIT || self.nodes > NODE_LIMIT) {
-            let text = "with what it extends the document is over 1 MiB long, or has over 40,000 nodes";
-            self.found.push(Diagnostic::error("L007", "extends", text));
-            return None;
-        }
-        let Node { value: Value::Map(mut entries), place } = node else {
-            // Of the first document its reader says so. Another one would count for nothing without a word.
-            if number > 0 {
-                let text = format!("{} is not a map", node.value.describe());
-                self.found.push(Diagnostic::error("L101", "", text).at(node.place));
-            }
-            return Some(node);
-        };
-        let at = entries.iter().position(|(key, _)| key.name == "extends");
-        let bases = at.map(|at| entries.remove(at).1);
-        if number > 0 || bases.is_some() {
-            self.header(&entries, place);
-        }
-        let own = Node { value: Value::Map(entries), place };
-        let Some(bases) = bases else { return Some(own) };
-        self.open.push(name);
-        let mut below: Option<Node> = None;
-        for (base, place) in self.names(&bases) {
-            if self.found.len() >= DIAGNOSTIC_LIMIT || self.is_over() {
-                break;
-            }
-            let Some(base) = self.base(&base, place, directory) else { continue };
-            below = Some(match below {
-                Some(below) => overlay(below, base),
-                None => base,
-            });
-        }
-        self.open.pop();
-        Some(match below {
-            Some(below) => overlay(below, own),
-            None => own,
-        })
-    }
+impl Join for Overlay {
+    type Part = Node;
 
-    /// What each document says of itself; another that it is merged with cannot say it instead.
-    fn header(&mut self, entries: &[(Key, Node)], place: Position) {
-        for key in ["schema", "name"] {
-            if !entries.iter().any(|(k, _)| k.name == key) {
-                self.found.push(Diagnostic::error("L004", key, format!("the key \"{key}\" is missing")).at(place));
-            }
-        }
-        let schema = entries.iter().find(|(k, _)| k.name == "schema").map(|(_, node)| node);
-        if let Some(Node { value: Value::Text(text), place }) = schema
-            && text != "cv.layout/v1"
+    fn own(&mut self, node: Node, document: &Opened<'_>, found: &mut Vec<Diagnostic>) -> Option<Node> {
+        if let Value::Map(entries) = &node.value
+            && (document.number > 0 || document.extends)
         {
-            let text: String = text.chars().take(60).collect();
-            let d = Diagnostic::error("L006", "schema", format!("\"{text}\" is not a schema that this version reads"));
-            self.found.push(d.hint("write: schema: cv.layout/v1").at(*place));
+            header(entries, node.place, found);
         }
+        Some(node)
     }
 
-    /// The names in `extends`.
-    fn names(&mut self, node: &Node) -> Vec<(String, Position)> {
-        let items = match &node.value {
-            Value::List(items) => items.as_slice(),
-            _ => std::slice::from_ref(node),
-        };
-        let mut names = Vec::new();
-        for item in items.iter().take(DIAGNOSTIC_LIMIT) {
-            match &item.value {
-                Value::Text(name) | Value::Number(name) if is_name(name) => names.push((name.clone(), item.place)),
-                Value::Text(_) | Value::Number(_) => {
-                    let text = format!("{} is not the name of a document", item.value.describe());
-                    let d = Diagnostic::error("L116", "extends", text).at(item.place);
-                    self.found
-                        .push(d.hint("write the name of its file without folder and ending, such as single-sata"));
-                }
-                other => {
-                    let d = Diagnostic::error("L101", "extends", format!("{} is not a text", other.describe()));
-                    self.found.push(d.at(item.place));
-                }
-            }
-        }
-        if let Some(item) = items.get(DIAGNOSTIC_LIMIT) {
-            let text = format!("a document extends at most {DIAGNOSTIC_LIMIT} others");
-            self.found.push(Diagnostic::error("L007", "extends", text).at(item.place));
-        }
-        names
+    fn beside(&mut self, first: Node, second: Node) -> Node {
+        overlay(first, second)
     }
 
-    /// A document by its name.
-    fn base(&mut self, name: &str, place: Position, beside: Option<&Path>) -> Option<Node> {
-        if self.open.len() > DEPTH_LIMIT {
-            let text = format!("documents extend each other more than {DEPTH_LIMIT} deep");
-            self.found.push(Diagnostic::error("L009", "extends", text).at(place));
-            return None;
-        }
-        let base = match (self.find)(name, beside) {
-            Ok(Some(base)) => base,
-            Ok(None) => {
-                let d = Diagnostic::error("L008", "extends", format!("there is no document \"{name}\"")).at(place);
-                self.found.push(d.hint(
-                    "it is looked for as NAME.yaml, NAME.yml and NAME.json beside the document, then in the \
-                     directories of --layout-path",
-                ));
-                return None;
-            }
-            Err(why) => {
-                let text = format!("the document \"{name}\" cannot be read: {why}");
-                self.found.push(Diagnostic::error("L008", "extends", text).at(place));
-                return None;
-            }
-        };
-        if let Some(first) = self.open.iter().position(|name| *name == base.name) {
-            let circle: Vec<&str> = self.open[first..].iter().chain([&base.name]).map(String::as_str).collect();
-            let text = format!("{}: documents extend each other in a circle", circle.join(" → "));
-            self.found.push(Diagnostic::error("L009", "extends", text).at(place));
-            return None;
-        }
-        self.document(&base.bytes, base.name, base.directory.as_deref())
+    fn over(&mut self, below: Node, own: Node, _: &mut Vec<Diagnostic>) -> Node {
+        overlay(below, own)
     }
+}
 
-    fn is_over(&self) -> bool {
-        self.bytes > TEXT_LIMIT || self.nodes > NODE_LIMIT
+/// What each document says of itself; another that it is merged with cannot say it instead.
+fn header(entries: &[(Key, Node)], place: Position, found: &mut Vec<Diagnostic>) {
+    for key in ["schema", "name"] {
+        if !entries.iter().any(|(k, _)| k.name == key) {
+            found.push(Diagnostic::error("L004", key, format!("the key \"{key}\" is missing")).at(place));
+        }
+    }
+    let schema = entries.iter().find(|(k, _)| k.name == "schema").map(|(_, node)| node);
+    if let Some(Node { value: Value::Text(text), place }) = schema
+        && text != FORM.schema
+    {
+        let text: String = text.chars().take(60).collect();
+        let d = Diagnostic::error("L006", "schema", format!("\"{text}\" is not a schema that this version reads"));
+        found.push(d.hint("write: schema: cv.layout/v1").at(*place));
     }
 }
 
@@ -227,6 +86,7 @@ fn overlay_maps(below: Vec<(Key, Node)>, above: Vec<(Key, Node)>) -> Vec<(Key, N
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::document::extends::Found;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 

@@ -15,9 +15,7 @@ mod canonical;
 pub mod capture;
 pub mod decode;
 pub mod device;
-pub mod diagnostic;
-pub mod document;
-pub mod extends;
+mod extends;
 mod foreign;
 pub mod gate;
 pub mod gpt;
@@ -43,18 +41,41 @@ pub mod token;
 mod unchanged;
 pub mod validate;
 
+pub use crate::document::diagnostic;
+
 pub use apply::{Applied, ApplyOptions, Backend, Confirm, Journal, Payload, Secrets};
 pub use diagnostic::{Diagnostic, Severity, to_error};
 pub use library::LayoutOptions;
 pub use plan::{Plan, PlanOptions, PlannedImage};
 pub use select::Disks;
 
+use crate::document::extends::Merged;
+use crate::document::library::read_document;
+use crate::document::{Codes, Form};
 use crate::error::{Error, Result};
 use decode::Positions;
 use inventory::Inventory;
 use spec::Spec;
 use std::path::Path;
 
+/// What a layout is called, and under which codes its mistakes go.
+pub(crate) static FORM: Form = Form {
+    schema: "cv.layout/v1",
+    example: "single-sata",
+    places: "the directories of --layout-path",
+    codes: Codes {
+        text: "L001",
+        twice: "L002",
+        unknown: "L003",
+        missing: "L004",
+        schema: "L006",
+        limit: "L007",
+        value: "L101",
+        name: "L116",
+        base: "L008",
+        circle: "L009",
+    },
+};
 /// The end of a partition's name while its disk is being made.
 pub const MARKER: &str = "~cv";
 /// The tag of a volume while it is being made in a group that is kept.
@@ -202,13 +223,13 @@ struct Examined {
 
 impl Examined {
     fn file(path: &Path, options: &LayoutOptions) -> Result<Self> {
-        let bytes = library::read_document(path)?;
+        let bytes = read_document(path, "layout")?;
         Ok(Self::new(&bytes, &path.display().to_string(), path.parent(), options))
     }
 
     fn new(bytes: &[u8], name: &str, directory: Option<&Path>, options: &LayoutOptions) -> Self {
         let find = |name: &str, beside: Option<&Path>| options.find(name, beside);
-        let extends::Merged { root, documents, mut found } = extends::read(bytes, name, directory, &find);
+        let Merged { root, documents, mut found } = extends::read(bytes, name, directory, &find);
         let mut spec = None;
         if let Some(root) = root {
             let (decoded, mut positions, wrong) = decode::decode(&root);

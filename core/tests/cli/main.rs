@@ -10,6 +10,7 @@ mod image;
 mod layout;
 mod output;
 mod recorded;
+mod role;
 mod schema;
 mod sign;
 mod store;

@@ -83,6 +83,7 @@ int main(int argc, char **argv) {
     convert_functions(store, image, dir);
     layout_functions(image, dir);
     config_functions(tree);
+    role_functions();
 
     /* Handles: wrong type, closed, none at all, twice at once. */
     IS(-CV_E_MISUSE, cv_store_uuid((cv_store *)image, &s));

@@ -1,12 +1,12 @@
 //! What is made out of partitions: arrays, encrypted devices, volume groups.
 
 use super::super::diagnostic::Diagnostic;
-use super::super::document::{Node, Value};
 use super::super::size::Percent;
 use super::super::spec::{
     Adopt, Bitmap, Degraded, Key, Level, Luks, Metadata, Raid, Raid10Layout, Resync, Volume, VolumeGroup, VolumeKind,
 };
 use super::{Keys, Reader};
+use crate::document::{Node, Value};
 
 pub(super) const RAID: Keys =
     &["level", "members", "spares", "metadata", "layout", "chunk", "bitmap", "sync", "name", "adopt", "preserve"];

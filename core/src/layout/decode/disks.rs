@@ -1,9 +1,9 @@
 //! Sets of disks and the rules that choose them.
 
-use super::super::document::{Node, Value};
 use super::super::size::Percent;
 use super::super::spec::{Count, DiskSet, End, Has, Match, Pick, Require, Same, SizeRange, Transport, Wipe};
 use super::{Fields, Keys, Reader};
+use crate::document::{Node, Value};
 
 pub(super) const DISK_SET: Keys =
     &["match", "count", "pick", "exclude", "require", "wipe", "preserve", "optional", "per-disk", "sector"];

@@ -1,8 +1,8 @@
 //! Filesystems and where they are mounted.
 
-use super::super::document::Node;
 use super::super::spec::{Filesystem, FsType, Mirror, Mount, Profile, Subvolume};
 use super::{Fields, Keys, Reader};
+use crate::document::Node;
 
 pub(super) const FILESYSTEM: Keys =
     &["on", "type", "label", "uuid", "mkfs", "profile", "mount", "mirror", "subvolumes", "preserve"];

@@ -1,9 +1,9 @@
 //! Partitions, and sizes of whatever has one.
 
-use super::super::document::{Node, Value};
 use super::super::size::{Base, SHARE_LIMIT, Size, WEIGHT_LIMIT};
 use super::super::spec::{Attribute, Partition, PartitionType, Side};
 use super::{Keys, Reader};
+use crate::document::{Node, Value};
 use uuid::Uuid;
 
 pub(super) const PARTITION: Keys =

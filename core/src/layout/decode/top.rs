@@ -1,11 +1,11 @@
 //! The whole document, and how it starts.
 
 use super::super::diagnostic::Diagnostic;
-use super::super::document::{Node, Value};
 use super::super::spec::{
     Boot, Firmware, Loader, NeverTouch, Nvram, PartitionKey, Policy, Ref, SchemaId, SecureBoot, Spec,
 };
 use super::{Keys, Reader, join};
+use crate::document::{Node, Value};
 
 pub(super) const TOP: Keys = &[
     "schema",

@@ -1,6 +1,7 @@
 //! The JSON Schema of the document, out of the types, and the forms that a type alone does not give.
 
 use super::Spec;
+use crate::document::schema::without_null;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema as json};
 use serde_json::Value;
 
@@ -45,32 +46,6 @@ pub(super) fn preserve(_: &mut SchemaGenerator) -> Schema {
         "description": "Whether what is there already is kept; `true` is `require`.",
         "anyOf": [{"type": "boolean"}, {"enum": words}]
     })
-}
-
-/// A key may be missing, but nothing is no value: `Option` stands for the first only.
-fn without_null(schema: &mut Value) {
-    match schema {
-        Value::Object(map) => {
-            if let Some(Value::Array(types)) = map.get_mut("type") {
-                types.retain(|t| t != "null");
-                if let [only] = &types[..] {
-                    let only = only.clone();
-                    map.insert("type".to_owned(), only);
-                }
-            }
-            if let Some(Value::Array(choices)) = map.get_mut("anyOf") {
-                choices.retain(|c| c["type"] != "null");
-                if let [Value::Object(only)] = &choices[..] {
-                    let only = only.clone();
-                    map.remove("anyOf");
-                    map.extend(only);
-                }
-            }
-            map.values_mut().for_each(without_null);
-        }
-        Value::Array(items) => items.iter_mut().for_each(without_null),
-        _ => {}
-    }
 }
 
 #[cfg(test)]

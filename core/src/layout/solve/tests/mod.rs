@@ -7,10 +7,11 @@ mod speed;
 mod stacks;
 
 use super::{DiskSize, Ground, KeptPartition, Solved, solve};
+use crate::document::node;
 use crate::layout::diagnostic::Diagnostic;
 use crate::layout::spec::{PartitionKey, Spec};
 use crate::layout::stack::{Object, Stack};
-use crate::layout::{decode, document};
+use crate::layout::{FORM, decode};
 
 pub(super) const MIB: u64 = 1 << 20;
 pub(super) const GIB: u64 = 1 << 30;
@@ -18,7 +19,7 @@ pub(super) const GIB: u64 = 1 << 30;
 /// The types of a document, which is right.
 pub(super) fn spec(text: &str) -> Spec {
     let head = if text.contains("schema:") { "" } else { "schema: cv.layout/v1\nname: test\n" };
-    let node = document::read(format!("{head}{text}").as_bytes()).unwrap();
+    let node = node::read(format!("{head}{text}").as_bytes(), &FORM.codes).unwrap();
     let (spec, _, found) = decode::decode(&node);
     assert!(found.is_empty(), "{found:#?}");
     spec.unwrap()

@@ -2,9 +2,10 @@
 //!
 //! A place is in the document that was asked for, or in one that it extends; then the finding names that one.
 //!
-//! Codes: `L0xx` the text itself, `L1xx` the meaning of the text, `F2xx` the text on this machine, `B5xx` the boot
-//! loader, where `W5xx` is a warning and `E505` a lack of the image. They are part of the interface: a code is never
-//! reused for something else. The table stands in `core/docs/layout-schema.md`.
+//! Codes of layouts: `L0xx` the text itself, `L1xx` the meaning of the text, `F2xx` the text on this machine, `B5xx` the
+//! boot loader, where `W5xx` is a warning and `E505` a lack of the image. Codes of roles: `R0xx`. They are part of the
+//! interface: a code is never reused for something else. The tables stand in `core/docs/layout-schema.md` and
+//! `role-schema.md`.
 
 use crate::error::{Error, ErrorKind};
 use crate::shown;
@@ -88,7 +89,7 @@ impl Diagnostic {
 
     /// Gives the document its name, out of those of all documents.
     #[must_use]
-    pub(super) fn within(mut self, documents: &[String]) -> Self {
+    pub(crate) fn within(mut self, documents: &[String]) -> Self {
         if self.source > 0 {
             self.document = documents.get(usize::from(self.source)).map(|name| name.as_str().into());
         }
@@ -96,7 +97,7 @@ impl Diagnostic {
     }
 
     /// Orders findings as somebody reads: document after document, from the top.
-    pub(super) fn order(&self) -> (u16, u32, u32) {
+    pub(crate) fn order(&self) -> (u16, u32, u32) {
         (self.source, self.line, self.column)
     }
 
@@ -105,7 +106,8 @@ impl Diagnostic {
     pub fn kind(&self) -> ErrorKind {
         match self.code {
             "L005" | "F230" | "E505" => ErrorKind::Unsupported,
-            "L007" => ErrorKind::Limit,
+            "L007" | "R007" => ErrorKind::Limit,
+            "R020" | "R021" | "R022" => ErrorKind::NotFound,
             "F201" | "F202" | "F203" | "F209" => ErrorKind::Invalid,
             code if code.starts_with('F') => ErrorKind::Refused,
             code if code.starts_with('B') => ErrorKind::Integrity,

@@ -1,11 +1,12 @@
 //! YAML or JSON as a tree of nodes that know their place in the text.
 //!
-//! The tree is typed by [`super::decode`] afterwards, so that one reading finds every mistake and not only the first.
+//! The tree is typed by a [`super::reader`] afterwards, so that one reading finds every mistake and not only the first.
 //! Scalars keep their text: `0755`, `1.0` and `no` are what was written, whatever YAML takes them for.
 //!
 //! Limits: a text of 1 MiB, 32 levels (each is a call in a call, on whatever stack the caller has),
 //! 40,000 nodes, and as many copied by aliases.
 
+use super::Codes;
 use super::diagnostic::{Diagnostic, Position};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Error as YamlError, Location, Spanned};
@@ -82,33 +83,32 @@ impl Node {
 /// Reads one document.
 ///
 /// # Errors
-/// One diagnostic: `L001` for a text that is neither YAML nor JSON, `L002` for a key that stands twice, `L007` over a
-/// limit.
-pub fn read(bytes: &[u8]) -> Result<Node, Diagnostic> {
-    read_as(bytes, 0)
+/// One diagnostic, of the codes `text`, `twice` or `limit`.
+pub fn read(bytes: &[u8], codes: &Codes) -> Result<Node, Diagnostic> {
+    read_as(bytes, 0, codes)
 }
 
 /// Reads one document, whose places are in the document of this number.
 ///
 /// # Errors
 /// As [`read`].
-pub fn read_as(bytes: &[u8], document: u16) -> Result<Node, Diagnostic> {
-    parse(bytes, document).map_err(|d| {
+pub fn read_as(bytes: &[u8], document: u16, codes: &Codes) -> Result<Node, Diagnostic> {
+    parse(bytes, document, codes).map_err(|d| {
         let (line, column) = (d.line, d.column);
         d.at(Position { document, line, column })
     })
 }
 
-fn parse(bytes: &[u8], document: u16) -> Result<Node, Diagnostic> {
+fn parse(bytes: &[u8], document: u16, codes: &Codes) -> Result<Node, Diagnostic> {
     if bytes.len() > TEXT_LIMIT {
         let text = "the document is over 1 MiB long";
-        return Err(Diagnostic::error("L007", "", text));
+        return Err(Diagnostic::error(codes.limit, "", text));
     }
     let text = std::str::from_utf8(bytes).map_err(|e| {
         let before = &bytes[..e.valid_up_to()];
         let line = 1 + before.iter().filter(|c| **c == b'\n').count();
         let place = Position { document, line: u32::try_from(line).unwrap_or(u32::MAX), column: 1 };
-        Diagnostic::error("L001", "", "the document is not UTF-8 text").at(place)
+        Diagnostic::error(codes.text, "", "the document is not UTF-8 text").at(place)
     })?;
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
@@ -128,11 +128,11 @@ fn parse(bytes: &[u8], document: u16) -> Result<Node, Diagnostic> {
         strict_booleans: true,
         with_snippet: false,
     };
-    let raw: Raw = serde_saphyr::from_str_with_options(text, options).map_err(|e| explain(&e))?;
+    let raw: Raw = serde_saphyr::from_str_with_options(text, options).map_err(|e| explain(&e, codes))?;
     Ok(raw.into_node(text, document))
 }
 
-fn explain(error: &YamlError) -> Diagnostic {
+fn explain(error: &YamlError, codes: &Codes) -> Diagnostic {
     let mut inner = error.without_snippet();
     while let YamlError::AliasError { error, .. } = inner {
         inner = error.without_snippet();
@@ -141,7 +141,7 @@ fn explain(error: &YamlError) -> Diagnostic {
     let found = match inner {
         YamlError::DuplicateMappingKey { key, .. } => {
             let key = key.as_deref().unwrap_or("?");
-            Diagnostic::error("L002", "", format!("the key \"{key}\" stands here a second time"))
+            Diagnostic::error(codes.twice, "", format!("the key \"{key}\" stands here a second time"))
                 .hint("remove one of them, or give it another name")
         }
         YamlError::Budget { .. }
@@ -149,14 +149,18 @@ fn explain(error: &YamlError) -> Diagnostic {
         | YamlError::AliasExpansionLimitExceeded { .. }
         | YamlError::AliasReplayStackDepthExceeded { .. }
         | YamlError::AliasReplayCounterOverflow { .. } => {
-            Diagnostic::error("L007", "", "the document is too deep, or its aliases stand for too much")
+            Diagnostic::error(codes.limit, "", "the document is too deep, or its aliases stand for too much")
         }
         other => {
             let text = other.to_string();
             let first = text.lines().next().unwrap_or_default();
             // Its own texts end in " at line L, column C", which stands in the diagnostic already.
             let first = first.split(" at line ").next().unwrap_or(first);
-            Diagnostic::error("L001", "", format!("this is not YAML: {}", first.chars().take(200).collect::<String>()))
+            Diagnostic::error(
+                codes.text,
+                "",
+                format!("this is not YAML: {}", first.chars().take(200).collect::<String>()),
+            )
         }
     };
     found.at(place)
@@ -282,6 +286,7 @@ impl<'de> Visitor<'de> for RawVisitor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layout::FORM;
     use std::time::{Duration, Instant};
 
     fn map(node: &Node) -> &[(Key, Node)] {
@@ -293,7 +298,7 @@ mod tests {
 
     #[test]
     fn scalars_keep_their_text_and_places() {
-        let doc = read(b"a: 0755\nb:\n  c: 1.0\n  d: no\ne: [true, \"7\"]\n").unwrap();
+        let doc = read(b"a: 0755\nb:\n  c: 1.0\n  d: no\ne: [true, \"7\"]\n", &FORM.codes).unwrap();
         let m = map(&doc);
         assert_eq!(m[0].1.value, Value::Number("0755".into()));
         let inner = map(&m[1].1);
@@ -307,21 +312,21 @@ mod tests {
 
     #[test]
     fn json_is_read_too() {
-        let doc = read(br#"{"a": {"b": [1, null]}}"#).unwrap();
+        let doc = read(br#"{"a": {"b": [1, null]}}"#, &FORM.codes).unwrap();
         let Value::List(l) = &map(&map(&doc)[0].1)[0].1.value else { panic!() };
         assert_eq!((&l[0].value, &l[1].value), (&Value::Number("1".into()), &Value::Null));
     }
 
     #[test]
     fn bad_texts_have_codes_and_places() {
-        let e = read(b"a: 1\nb: 2\na: 3\n").unwrap_err();
+        let e = read(b"a: 1\nb: 2\na: 3\n", &FORM.codes).unwrap_err();
         assert_eq!((e.code, e.line), ("L002", 3));
-        let e = read(b"a: [1, 2\nb: }\n").unwrap_err();
+        let e = read(b"a: [1, 2\nb: }\n", &FORM.codes).unwrap_err();
         assert_eq!(e.code, "L001");
         assert!(e.line > 0);
-        assert_eq!(read(b"a: \xff\n").unwrap_err().code, "L001");
-        assert_eq!(read(&vec![b' '; TEXT_LIMIT + 1]).unwrap_err().code, "L007");
-        assert_eq!(read(b"a: 1\n---\nb: 2\n").unwrap_err().code, "L001");
+        assert_eq!(read(b"a: \xff\n", &FORM.codes).unwrap_err().code, "L001");
+        assert_eq!(read(&vec![b' '; TEXT_LIMIT + 1], &FORM.codes).unwrap_err().code, "L007");
+        assert_eq!(read(b"a: 1\n---\nb: 2\n", &FORM.codes).unwrap_err().code, "L001");
     }
 
     #[test]
@@ -334,9 +339,9 @@ mod tests {
         let deep = "[".repeat(100_000);
         let keys: String = (0..15_000).map(|i| format!("k{i}: {i}\n")).collect();
         let begun = Instant::now();
-        assert_eq!(read(laughs.as_bytes()).unwrap_err().code, "L007");
-        assert!(matches!(read(deep.as_bytes()).unwrap_err().code, "L001" | "L007"));
-        assert_eq!(map(&read(keys.as_bytes()).unwrap()).len(), 15_000);
+        assert_eq!(read(laughs.as_bytes(), &FORM.codes).unwrap_err().code, "L007");
+        assert!(matches!(read(deep.as_bytes(), &FORM.codes).unwrap_err().code, "L001" | "L007"));
+        assert_eq!(map(&read(keys.as_bytes(), &FORM.codes).unwrap()).len(), 15_000);
         assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     }
 }
