@@ -116,7 +116,8 @@ impl Addition<'_> {
                 Ok((builder, built))
             });
             pace.end(stored.is_ok());
-            let swept = sweeping.map(|t| t.join().unwrap_or_else(|_| Err(Error::new(ErrorKind::Bug, "a thread panicked"))));
+            let swept =
+                sweeping.map(|t| t.join().unwrap_or_else(|_| Err(Error::new(ErrorKind::Bug, "a thread panicked"))));
             (stored, swept.transpose())
         });
         let (builder, built) = stored?;

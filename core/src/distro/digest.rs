@@ -1,8 +1,8 @@
 //! Digests as metadata name them: an algorithm and hex digits.
 
 use super::mediasum::hex;
-use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use std::fmt;
 
 /// An algorithm that counts. MD5 and SHA-1 do not: others can be made that have the same.

@@ -9,6 +9,8 @@
 //! 10 GB, a node takes half of one.
 
 use super::Distro;
+#[cfg(doc)]
+use super::Repository;
 use super::files::join;
 use super::stored::Stored;
 use crate::error::{Error, ErrorKind, Result};
@@ -32,7 +34,7 @@ const RUN: usize = 16;
 pub enum Selection {
     /// `repodata` of each repository, and the keys.
     Metadata,
-    /// These files, by their paths in the tree: [`LaidOut::place_of`] a package.
+    /// These files, by their paths in the tree: [`Repository::place_of`] a package.
     Files(Vec<String>),
     /// All of it.
     All,
@@ -49,14 +51,6 @@ pub struct LaidOut {
     pub files: u64,
     /// Bytes of them.
     pub bytes: u64,
-}
-
-impl LaidOut {
-    /// Path in the tree of a file of a repository.
-    #[must_use]
-    pub fn place_of(repository: &str, location: &str) -> String {
-        join(repository, location)
-    }
 }
 
 impl Distro {
@@ -174,9 +168,9 @@ fn write(root: &Root, stored: &Stored, path: &[u8], content: &Content, task: &Ta
     });
     if done.is_err() {
         // A part of a file must not be taken for it by the next call.
-        let gone = root.parent(&full, Links::Refuse).and_then(|(dir, name)| {
-            rustix::fs::unlinkat(&dir, name, rustix::fs::AtFlags::empty())
-        });
+        let gone = root
+            .parent(&full, Links::Refuse)
+            .and_then(|(dir, name)| rustix::fs::unlinkat(&dir, name, rustix::fs::AtFlags::empty()));
         let gone = gone.map_err(|e| Error::io("remove", root.name_of(&full), e));
         return done.map_err(|e| e.with_failed_undo(gone));
     }

@@ -206,7 +206,9 @@ fn settle(claim: Claim, repositories: Vec<Repository>, mut notes: Vec<String>) -
             version = version.split('.').next().filter(|v| !v.is_empty()).unwrap_or(&r.version).to_owned();
             version.truncate(version.find('.').unwrap_or(version.len()));
         }
-        Some(r) if version.is_empty() || r.version.starts_with(&format!("{version}.")) => version.clone_from(&r.version),
+        Some(r) if version.is_empty() || r.version.starts_with(&format!("{version}.")) => {
+            version.clone_from(&r.version)
+        }
         Some(r) if r.version != version => {
             notes.push(format!("the tree says {version}, its package {} says {}", r.name, r.version));
         }
@@ -224,7 +226,17 @@ fn settle(claim: Claim, repositories: Vec<Repository>, mut notes: Vec<String>) -
         notes.push(format!("{id} {version} is not among the distributions that are known: Enterprise Linux 8 to 10"));
     }
     let title = [claim.name, claim.short, id.clone()].into_iter().find(|t| !t.is_empty()).unwrap_or_default();
-    Ok(Recognised { id, title, version, major, arch, timestamp: claim.timestamp, repositories, digests: Vec::new(), notes })
+    Ok(Recognised {
+        id,
+        title,
+        version,
+        major,
+        arch,
+        timestamp: claim.timestamp,
+        repositories,
+        digests: Vec::new(),
+        notes,
+    })
 }
 
 /// The package of the release: that of BaseOS before others.

@@ -36,7 +36,8 @@ impl Signatures {
             let file = out.dir.join(format!("{n}.asc"));
             std::fs::write(&file, &key.text).map_err(|e| Error::io("write", file.display(), e))?;
             let call = out.call().arg("--import").arg(&file);
-            let refused = |e: Error| Error::integrity(format!("rpm does not take the key {}", key.info.fingerprint)).cause(e);
+            let refused =
+                |e: Error| Error::integrity(format!("rpm does not take the key {}", key.info.fingerprint)).cause(e);
             call.run(&|| task.check().is_err()).map_err(|e| if task.check().is_err() { e } else { refused(e) })?;
         }
         Ok(out)

@@ -47,7 +47,8 @@ impl Source {
             return Err(Error::invalid(format!("{} is neither a file nor a directory", place.display())));
         }
         let medium = MediumFile::open(place)?;
-        let Listing { volume, files } = Listing::read(&medium, task).map_err(|e| e.fact("path", place.display().to_string()))?;
+        let Listing { volume, files } =
+            Listing::read(&medium, task).map_err(|e| e.fact("path", place.display().to_string()))?;
         Ok(Self { place: Place::Medium(medium, volume), files })
     }
 
@@ -190,7 +191,12 @@ fn directory(root: &Root, task: &Task) -> Result<BTreeMap<Vec<u8>, IsoFile>> {
                     return Err(Error::unsafe_input(format!("{} is a symbolic link", root.name_of(&path)))
                         .hint("copy what it leads to, for example with cp -rL"));
                 }
-                _ => return Err(Error::unsafe_input(format!("{} is neither a file nor a directory", root.name_of(&path)))),
+                _ => {
+                    return Err(Error::unsafe_input(format!(
+                        "{} is neither a file nor a directory",
+                        root.name_of(&path)
+                    )));
+                }
             }
         }
     }

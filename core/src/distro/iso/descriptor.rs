@@ -67,7 +67,8 @@ impl Volume {
     }
 
     fn primary(sector: &[u8], offset: u64, length: u64) -> Result<Self> {
-        let number = |at: usize| u64::from(u32::from_le_bytes([sector[at], sector[at + 1], sector[at + 2], sector[at + 3]]));
+        let number =
+            |at: usize| u64::from(u32::from_le_bytes([sector[at], sector[at + 1], sector[at + 2], sector[at + 3]]));
         let size = number(80) * SECTOR;
         let (table, at) = (number(132), number(140) * SECTOR);
         if table > PATH_TABLE_LIMIT {
@@ -89,8 +90,7 @@ fn none() -> Error {
 /// Something reaches beyond the end of the file: because the end was cut off, or because it lies.
 pub(super) fn outside(what: &str, length: u64, volume: u64) -> Error {
     let e = if length < volume {
-        Error::integrity(format!("the medium is truncated: {what} is beyond its end"))
-            .hint("copy or download it again")
+        Error::integrity(format!("the medium is truncated: {what} is beyond its end")).hint("copy or download it again")
     } else {
         Error::unsafe_input(format!("{what} lies outside of the medium"))
     };

@@ -134,7 +134,8 @@ impl Walk<'_> {
             path.push(b'/');
         }
         path.extend(&name);
-        let refused = |why: &str| Err(Error::unsafe_input(format!("/{} {why}", show(&path))).fact("entry", show(&path)));
+        let refused =
+            |why: &str| Err(Error::unsafe_input(format!("/{} {why}", show(&path))).fact("entry", show(&path)));
         if matches!(name.as_slice(), b"" | b"." | b"..") || name.iter().any(|c| matches!(c, b'/' | 0)) {
             return refused("is a name that leaves its directory");
         }

@@ -48,13 +48,25 @@ pub struct Repository {
 }
 
 impl Repository {
+    /// Path in the tree of a package's file.
+    #[must_use]
+    pub fn place_of(&self, package: &Package) -> String {
+        join(&self.path, &package.location)
+    }
+
     /// Reads the metadata of the repository at `path`, all of which have to fit what names them; `expected` is what
     /// `repomd.xml` has to give.
     ///
     /// # Errors
     /// `Integrity` when metadata are missing or do not fit, with the path; `UnsafeInput` when they lead out of the repository;
     /// `Limit`; `Cancelled`.
-    pub(super) fn read(files: &dyn Files, id: &str, path: &str, expected: Option<&Digest>, task: &Task) -> Result<Self> {
+    pub(super) fn read(
+        files: &dyn Files,
+        id: &str,
+        path: &str,
+        expected: Option<&Digest>,
+        task: &Task,
+    ) -> Result<Self> {
         let place = join(path, REPOMD);
         let missing = |e: Error| match e.kind() {
             ErrorKind::NotFound => Error::integrity(format!("repository {id}: {}", e.message())).fact("repository", id),

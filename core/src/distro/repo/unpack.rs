@@ -83,7 +83,10 @@ impl BufRead for Text<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.left == 0 || self.event == 0 {
             let what = if self.left == 0 { "in all" } else { "in one piece" };
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("a metadata file has too much text {what}")));
+            return Err(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                format!("a metadata file has too much text {what}"),
+            ));
         }
         self.inner.fill_buf()
     }
