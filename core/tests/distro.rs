@@ -191,6 +191,16 @@ fn trees_say_in_many_ways_what_they_are() {
     std::fs::remove_file(tree.join(".discinfo")).unwrap();
     let by_package = bed.add(&tree, Some("by-package"), &[]).unwrap().distribution;
     assert_eq!((by_package.version.as_str(), by_package.arch.as_str()), ("9.4", "x86_64"));
+    // A mirror has no description of the whole.
+    let mirror = bed.dir.path().join("mirror");
+    for id in ["AppStream", "BaseOS"] {
+        std::fs::create_dir_all(mirror.join(id).join("x86_64")).unwrap();
+        let to = mirror.join(id).join("x86_64/os");
+        common::run("cp", &["-a", tree.join(id).to_str().unwrap(), to.to_str().unwrap()]);
+    }
+    let mirror = bed.add(&mirror, Some("mirror"), &[]).unwrap().distribution;
+    let ids: Vec<_> = mirror.repositories.iter().map(|r| (r.id.as_str(), r.path.as_str())).collect();
+    assert_eq!(ids, [("AppStream", "AppStream/x86_64/os"), ("BaseOS", "BaseOS/x86_64/os")]);
     // Trees for kickstart refer to each other: fine in a directory that holds both, and not in one of them.
     let both = bed.dir.path().join("both");
     std::fs::create_dir(&both).unwrap();

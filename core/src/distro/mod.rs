@@ -95,7 +95,12 @@ impl Distro {
     /// # Errors
     /// `Integrity` when one is damaged.
     pub fn list(store: &Store) -> Result<Vec<Listed>> {
-        names(store)?.iter().map(|name| Self::open(store, name).map(|d| d.listed())).collect()
+        let open = |name: &String| match Self::open(store, name) {
+            // Removed meanwhile, or an image that somebody gave such a name.
+            Err(e) if e.kind() == ErrorKind::NotFound => None,
+            done => Some(done.map(|d| d.listed())),
+        };
+        names(store)?.iter().filter_map(open).collect()
     }
 
     /// Removes a distribution. What only it needs stays until it is collected.

@@ -24,6 +24,9 @@ const KNOWN: [(&str, &[&str], &str); 5] = [
 ];
 const MAJORS: std::ops::RangeInclusive<u32> = 8..=10;
 
+/// Directories that say nothing about the repository in them.
+const COMMON: [&str; 8] = ["", "os", "kickstart", "tree", "x86_64", "aarch64", "ppc64le", "s390x"];
+
 /// What a tree was recognised as.
 pub(super) struct Recognised {
     pub(super) id: String,
@@ -75,11 +78,7 @@ pub(super) fn recognise(files: &dyn Files, task: &Task) -> Result<Recognised> {
                     timestamp: None,
                 },
             };
-            let read = |path: &String| {
-                let id = path.rsplit('/').next().filter(|id| !id.is_empty()).unwrap_or("main");
-                Repository::read(files, id, path, None, task)
-            };
-            (claim, places.iter().take(REPOSITORIES_LIMIT).map(read).collect::<Result<_>>()?, BTreeMap::new())
+            (claim, every(files, &places, task)?, BTreeMap::new())
         }
     };
     if repositories.iter().all(|r: &Repository| r.packages.is_empty()) {
@@ -171,9 +170,34 @@ fn of_tree(
             continue;
         }
         let digest = digests.get(&join(&path, REPOMD));
-        out.push(Repository::read(files, &variant.id, &path, digest, task)?);
+        out.push(Repository::read(files, &identifier(&variant.id), &path, digest, task)?);
+    }
+    // A tree that names none of the repositories that it has.
+    if out.is_empty() {
+        return every(files, places, task);
     }
     Ok(out)
+}
+
+/// The repositories that there are. Mirrors have `BaseOS/x86_64/os`, which is BaseOS.
+fn every(files: &dyn Files, places: &[String], task: &Task) -> Result<Vec<Repository>> {
+    let mut out = Vec::<Repository>::new();
+    for path in places.iter().take(REPOSITORIES_LIMIT) {
+        let words: Vec<&str> = path.split('/').filter(|w| !COMMON.contains(w)).collect();
+        let short = identifier(&words.join("-"));
+        let taken = out.iter().any(|r| r.id == short);
+        let id = if taken { identifier(path) } else { short };
+        out.push(Repository::read(files, &id, path, None, task)?);
+    }
+    Ok(out)
+}
+
+/// What names a repository to programs: it stands in files of theirs.
+fn identifier(text: &str) -> String {
+    let good = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_') { c } else { '-' };
+    let out: String = text.chars().take(64).map(good).collect();
+    let out = out.trim_matches('-');
+    if out.is_empty() { "main".to_owned() } else { out.to_owned() }
 }
 
 /// `Rocky Linux 9.4` is a name and a version.

@@ -1,8 +1,8 @@
 //! The sums of a whole medium, beside the storing of its files.
 //!
 //! ```text
-//!  storing ── position ──> Pace ──> MD5     each reads the medium for itself; what is a few MiB ahead or behind
-//!                             └───> SHA-256  is still in memory
+//!  storing ── position ──> Pace ──> SHA-256 ── parts ──> MD5     reads the medium once more: what is a few MiB ahead or
+//!                                                                behind is still in memory
 //! ```
 
 use super::digest::Sum;
@@ -10,12 +10,15 @@ use super::iso::{MediumFile, ReadAt, Volume};
 use super::mediasum::Summing;
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::Task;
+use crossbeam_channel::bounded;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How far a sum may be ahead of the storing, in bytes.
 const AHEAD: u64 = 64 << 20;
 const STEP: usize = 1 << 20;
+/// Parts between the two sums: MD5 is the slower one.
+const BUFFERS: usize = 4;
 const WAIT: Duration = Duration::from_millis(1);
 
 /// How far the storing is.
@@ -68,27 +71,46 @@ pub(super) fn sweep(medium: &MediumFile, volume: &Volume, pace: &Pace, task: &Ta
     let undamaged = summing.is_some();
     std::thread::scope(|s| {
         let md5 = summing.map(|mut summing| {
-            s.spawn(move || {
-                read(medium, pace, task, |bytes| summing.add(bytes))?;
-                summing.finish()
-            })
+            let (parts, full) = bounded::<Vec<u8>>(BUFFERS);
+            let (empty, again) = bounded(BUFFERS);
+            let thread = s.spawn(move || {
+                for part in full {
+                    summing.add(&part);
+                    // Nobody wants it at the end.
+                    let _ = empty.try_send(part);
+                }
+                summing
+            });
+            (thread, parts, again)
         });
-        let done = read(medium, pace, task, |bytes| sha256.add(bytes));
-        let panicked = || Error::new(ErrorKind::Bug, "a thread panicked");
-        let checked = md5.map_or(Ok(()), |t| t.join().unwrap_or_else(|_| Err(panicked())));
-        done.and(checked)
+        let done = read(medium, pace, task, |part| {
+            sha256.add(part);
+            let Some((_, parts, again)) = &md5 else { return };
+            let next = again.try_recv().unwrap_or_default();
+            // It ends before us only when it panicked, which is told below.
+            let _ = parts.send(std::mem::replace(part, next));
+        });
+        let summing = md5.map(|(thread, parts, _)| {
+            drop(parts);
+            thread.join().map_err(|_| Error::new(ErrorKind::Bug, "a thread panicked"))
+        });
+        done?;
+        summing.map_or(Ok(()), |summing| summing?.finish())
     })?;
     Ok(Swept { sha256: sha256.finish(), undamaged })
 }
 
-fn read(medium: &MediumFile, pace: &Pace, task: &Task, mut each: impl FnMut(&[u8])) -> Result<()> {
-    let (mut buffer, mut at) = (vec![0; STEP], 0);
+/// Tells `each` what the medium has, part by part; it may keep the part and leave another buffer.
+fn read(medium: &MediumFile, pace: &Pace, task: &Task, mut each: impl FnMut(&mut Vec<u8>)) -> Result<()> {
+    let (mut buffer, mut at) = (Vec::new(), 0);
     loop {
         pace.wait(at, task)?;
+        buffer.resize(STEP, 0);
         match medium.read_at(&mut buffer, at) {
             Ok(0) => return Ok(()),
             Ok(n) => {
-                each(&buffer[..n]);
+                buffer.truncate(n);
+                each(&mut buffer);
                 at += n as u64;
             }
             Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}

@@ -91,7 +91,8 @@ impl Distro {
             let of = move |p: super::Package| Named {
                 path: join(&r.path, &p.location),
                 size: Some(p.size),
-                package: Some((p.nevra(), p.header_end.min(FRONT_LIMIT))),
+                // Where nobody says how long its header is, as much as it may have.
+                package: Some((p.nevra(), if p.header_end == 0 { FRONT_LIMIT } else { p.header_end.min(FRONT_LIMIT) })),
                 digest: p.digest,
             };
             r.packages.into_iter().map(of)
