@@ -231,7 +231,7 @@ fn settle(claim: Claim, repositories: Vec<Repository>, mut notes: Vec<String>) -
             version.truncate(version.find('.').unwrap_or(version.len()));
         }
         Some(r) if version.is_empty() || r.version.starts_with(&format!("{version}.")) => {
-            version.clone_from(&r.version)
+            version.clone_from(&r.version);
         }
         Some(r) if r.version != version => {
             notes.push(format!("the tree says {version}, its package {} says {}", r.name, r.version));

@@ -25,7 +25,7 @@ fn record(name: &[u8], sector: usize, bytes: u32, flags: u8, rock_ridge: Option<
         use_area.extend([b'N', b'M', 5 + name.len() as u8, 1, 0]);
         use_area.extend(name);
     }
-    let pad = usize::from(name.len() % 2 == 0);
+    let pad = usize::from(name.len().is_multiple_of(2));
     let length = 33 + name.len() + pad + use_area.len();
     let length = length + length % 2;
     let mut out = vec![length as u8, 0];

@@ -42,7 +42,7 @@ pub(super) fn read(what: &'static str, bytes: &[u8], mut each: impl FnMut(Step<'
     loop {
         buf.clear();
         reader.get_mut().event();
-        let event = reader.read_event_into(&mut buf).map_err(|e| malformed(what, e))?;
+        let event = reader.read_event_into(&mut buf).map_err(|e| malformed(what, &e))?;
         match event {
             Event::Start(start) => {
                 any = true;
@@ -93,8 +93,8 @@ fn name(what: &'static str, name: &[u8]) -> Result<String> {
     good.map(str::to_owned).ok_or_else(|| Error::integrity(format!("{what} has an element that cannot be read")))
 }
 
-fn malformed(what: &'static str, e: quick_xml::Error) -> Error {
-    match &e {
+fn malformed(what: &'static str, e: &quick_xml::Error) -> Error {
+    match e {
         quick_xml::Error::Io(io) if io.kind() == io::ErrorKind::FileTooLarge => Error::limit(format!("{what}: {io}")),
         quick_xml::Error::Io(io) => Error::integrity(format!("{what} cannot be decompressed: {io}")),
         other => Error::integrity(format!("{what} is not well-formed: {other}")),
