@@ -28,6 +28,7 @@ pub mod store;
 pub mod tree;
 pub mod secrets;
 pub mod convert;
+pub mod distro;
 pub mod layout;
 pub mod capture;
 pub mod config;

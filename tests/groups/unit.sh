@@ -20,7 +20,7 @@ if [ "$FULL" = 1 ]; then
   run "matcher and planning, 100,000 inputs" 3600 env PROPTEST_CASES=100000 "${large[@]}" --test machines -- --show-output --test-threads=1
   run "every cut of an apply" 3600 "${large[@]}" --lib crashes -- --show-output
   run "300 layouts" 3600 "${large[@]}" --test generated -- --show-output
-  run "stores, large numbers" 5400 "${large[@]}" --test copies --test crash --test update -- --show-output
+  run "stores, large numbers" 5400 "${large[@]}" --test copies --test crash --test distro --test update -- --show-output
 fi
 
 if command -v cargo-deny >/dev/null; then

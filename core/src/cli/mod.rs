@@ -8,6 +8,7 @@
 //! stdout is data, stderr is talk. The exit code is the code of the error ([`crate::ErrorKind`]).
 
 mod completion;
+mod distro;
 mod image;
 mod key;
 mod layout;
@@ -67,6 +68,9 @@ enum Noun {
     /// Capture, look at, name and extract images
     #[command(subcommand)]
     Image(image::Verb),
+    /// Keep the distributions that images are made from
+    #[command(subcommand)]
+    Distro(distro::Verb),
     /// Check, plan and apply disk layouts
     #[command(subcommand)]
     Layout(layout::Verb),
@@ -186,6 +190,7 @@ fn dispatch(noun: Noun, session: &Session) -> Result<()> {
     match noun {
         Noun::Store(verb) => store::run(verb, session),
         Noun::Image(verb) => image::run(verb, session),
+        Noun::Distro(verb) => distro::run(verb, session),
         Noun::Layout(verb) => layout::run(verb, session),
         Noun::Role(verb) => role::run(verb, session),
         Noun::Key(verb) => key::run(verb, session),

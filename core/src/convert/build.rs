@@ -46,21 +46,21 @@ impl Ord for Key {
 }
 
 /// An entry without its names.
-pub(super) struct Node {
+pub(crate) struct Node {
     /// `st_mode` with the kind.
-    pub(super) mode: u32,
-    pub(super) uid: u32,
-    pub(super) gid: u32,
-    pub(super) mtime: (i64, u32),
-    pub(super) xattrs: Xattrs,
-    pub(super) inode_flags: u32,
-    pub(super) kind: Kind,
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) mtime: (i64, u32),
+    pub(crate) xattrs: Xattrs,
+    pub(crate) inode_flags: u32,
+    pub(crate) kind: Kind,
     /// Bytes of the chunks of a file.
-    pub(super) data: u64,
+    pub(crate) data: u64,
     /// Secrets in the content of a file.
-    pub(super) secrets: Vec<Hit>,
+    pub(crate) secrets: Vec<Hit>,
     /// A directory that no entry described so far.
-    pub(super) implied: bool,
+    pub(crate) implied: bool,
 }
 
 impl Node {
@@ -85,14 +85,14 @@ impl Node {
 }
 
 /// What a manifest says beside the tree.
-pub(super) struct About {
-    pub(super) policy: serde_json::Value,
+pub(crate) struct About {
+    pub(crate) policy: serde_json::Value,
     /// A fact that the tree itself does not tell.
-    pub(super) fact: Option<(&'static str, serde_json::Value)>,
+    pub(crate) fact: Option<(&'static str, serde_json::Value)>,
 }
 
 /// A tree that is built.
-pub(super) struct Builder {
+pub(crate) struct Builder {
     nodes: Vec<Node>,
     /// Names of the layer that is built; without layers, of the tree.
     names: BTreeMap<Key, usize>,
@@ -104,12 +104,12 @@ pub(super) struct Builder {
     exact: bool,
     scan: Scan,
     /// Directories that no entry describes.
-    pub(super) implied: u64,
+    pub(crate) implied: u64,
     /// Entries that took the place of earlier ones.
-    pub(super) replaced: u64,
+    pub(crate) replaced: u64,
     /// Entries of a layer that a later one removed.
-    pub(super) removed: u64,
-    pub(super) notes: Vec<String>,
+    pub(crate) removed: u64,
+    pub(crate) notes: Vec<String>,
 }
 
 /// What a layer hides of the layers before it.
@@ -120,9 +120,9 @@ struct Hidden {
 }
 
 /// The rows of a finished tree.
-pub(super) struct Built {
-    pub(super) pages: Vec<PageRef>,
-    pub(super) totals: Totals,
+pub(crate) struct Built {
+    pub(crate) pages: Vec<PageRef>,
+    pub(crate) totals: Totals,
     users: BTreeSet<u32>,
     groups: BTreeSet<u32>,
 }
@@ -133,7 +133,7 @@ fn unsafe_entry(path: &[u8], rule: &'static str) -> Error {
 
 impl Builder {
     /// An empty tree. `exact` keeps attributes that are bound to a machine.
-    pub(super) fn new(exact: bool) -> Self {
+    pub(crate) fn new(exact: bool) -> Self {
         Self {
             nodes: Vec::new(),
             names: BTreeMap::new(),
@@ -156,7 +156,7 @@ impl Builder {
 
     /// Adds an entry; one of the same name gives way. `charge` is asked for the directories above it that have to be
     /// made, with their number and the bytes of their paths, before they are: a short name may be very deep.
-    pub(super) fn add(&mut self, path: &[u8], node: Node, charge: impl FnOnce(u64, u64) -> Result<()>) -> Result<()> {
+    pub(crate) fn add(&mut self, path: &[u8], node: Node, charge: impl FnOnce(u64, u64) -> Result<()>) -> Result<()> {
         path::check(path)?;
         if path.is_empty() && !node.is_directory() {
             return Err(unsafe_entry(path, "the root is a directory"));
@@ -177,7 +177,7 @@ impl Builder {
     }
 
     /// Gives the entry at `target` another name; `charge` as for [`Builder::add`].
-    pub(super) fn link(
+    pub(crate) fn link(
         &mut self,
         path: &[u8],
         target: &[u8],
@@ -237,19 +237,19 @@ impl Builder {
     }
 
     /// Begins a layer over what there is so far.
-    pub(super) fn begin_layer(&mut self) {
+    pub(crate) fn begin_layer(&mut self) {
         self.lower = std::mem::take(&mut self.names);
     }
 
     /// The layer hides what stands at `path` in the layers before it; with `inside` only what is in that directory.
-    pub(super) fn hide(&mut self, path: Vec<u8>, inside: bool) -> Result<()> {
+    pub(crate) fn hide(&mut self, path: Vec<u8>, inside: bool) -> Result<()> {
         path::check(&path)?;
         self.hidden.push(Hidden { path, inside });
         Ok(())
     }
 
     /// Lays the layer over those before it.
-    pub(super) fn end_layer(&mut self) -> Result<()> {
+    pub(crate) fn end_layer(&mut self) -> Result<()> {
         let (upper, mut tree) = (std::mem::take(&mut self.names), std::mem::take(&mut self.lower));
         for Hidden { path, inside } in std::mem::take(&mut self.hidden) {
             self.removed += remove(&mut tree, &path, !inside);
@@ -276,12 +276,12 @@ impl Builder {
     }
 
     /// Whether the tree has an entry of this path.
-    pub(super) fn has(&self, path: &[u8]) -> bool {
+    pub(crate) fn has(&self, path: &[u8]) -> bool {
         self.node(path).is_some()
     }
 
     /// The attributes of an entry; those that would act or belong elsewhere are left out, and noted.
-    pub(super) fn xattrs(
+    pub(crate) fn xattrs(
         &mut self,
         path: &[u8],
         list: Vec<(Vec<u8>, Vec<u8>)>,
@@ -313,19 +313,19 @@ impl Builder {
         Ok(set)
     }
 
-    pub(super) fn note(&mut self, note: String) {
+    pub(crate) fn note(&mut self, note: String) {
         if self.notes.len() < NOTE_LIMIT {
             self.notes.push(note);
         }
     }
 
     /// What looks at each file while it is read.
-    pub(super) fn scan_mut(&mut self) -> &mut Scan {
+    pub(crate) fn scan_mut(&mut self) -> &mut Scan {
         &mut self.scan
     }
 
     /// The files in which secrets were found, in the order of their first names.
-    pub(super) fn secrets(&self) -> Vec<(&[u8], &[Hit])> {
+    pub(crate) fn secrets(&self) -> Vec<(&[u8], &[Hit])> {
         let mut told = HashSet::new();
         let named = self.names.iter().map(|(key, &n)| (key.0.as_slice(), n));
         let found = named.filter(|(_, n)| !self.nodes[*n].secrets.is_empty());
@@ -333,12 +333,12 @@ impl Builder {
     }
 
     /// Number of entries.
-    pub(super) fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         self.names.len() as u64
     }
 
     /// Ends the tree: rows become pages.
-    pub(super) fn rows(&mut self, pool: &mut ChunkPool<'_>, task: &Task) -> Result<Built> {
+    pub(crate) fn rows(&mut self, pool: &mut ChunkPool<'_>, task: &Task) -> Result<Built> {
         if !self.names.contains_key(&Key(Vec::new())) {
             self.parents(b"x", |_, _| Ok(()))?;
         }
@@ -387,7 +387,7 @@ impl Builder {
     }
 
     /// Publishes the tree, whose chunks must be durable, unless it equals the newest generation. True when it did not.
-    pub(super) fn publish(
+    pub(crate) fn publish(
         &self,
         session: &Session<'_>,
         name: &str,

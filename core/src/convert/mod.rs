@@ -13,7 +13,7 @@
 
 mod aside;
 mod bring;
-mod build;
+pub(crate) mod build;
 mod cpio;
 mod derive;
 mod erofs;

@@ -36,14 +36,14 @@ pub struct Logged {
 }
 
 impl Store {
-    /// The names that have an image, sorted.
+    /// The names that have an image, sorted; distributions have a list of their own.
     ///
     /// # Errors
     /// `Integrity` when a release is damaged.
     pub fn images(&self) -> Result<Vec<NameInfo>> {
         let refs = self.refs();
         let mut out = Vec::new();
-        for name in refs.names()? {
+        for name in refs.names()?.into_iter().filter(|n| !n.starts_with(super::DISTRO_PREFIX)) {
             let Some(generation) = refs.head(&name)? else { continue };
             let release = refs.release(&name, generation)?;
             if let (Some(image), Some(tree)) = (release.image, release.tree) {

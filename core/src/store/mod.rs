@@ -85,6 +85,9 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+/// What stands before the names of images that are distributions (`core/docs/distro.md`); they are not listed among others.
+pub(crate) const DISTRO_PREFIX: &str = "distro.";
+
 const STORE_FILE: &str = "store.json";
 const FORMAT: u32 = 1;
 /// So many bytes are kept free for a session: a disk that it has filled has no room to say what goes.

@@ -123,6 +123,19 @@ impl Call {
         self.verdict(output, &ended)
     }
 
+    /// As [`Call::run`], of a program whose exit status says nothing.
+    ///
+    /// # Errors
+    /// As [`Call::run`], but for failure.
+    pub fn run_whatever(&self, stop: &dyn Fn() -> bool) -> Result<Output> {
+        let path = self.program.find()?;
+        let mut child = self.command(&path)?.spawn().map_err(|e| self.failed(Error::io("run", path.display(), e)))?;
+        match self.attend(&mut child, stop)? {
+            (output, Ended::Exited(_)) => Ok(output),
+            (output, ended) => self.verdict(output, &ended),
+        }
+    }
+
     /// Runs it and lets `work` write to its stdin, in a thread beside it; gives what `work` gives.
     ///
     /// # Errors

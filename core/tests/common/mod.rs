@@ -1,6 +1,7 @@
 //! What the integration tests share: a tree with every oddity, made for real.
 #![allow(dead_code, missing_docs, unreachable_pub)]
 
+pub mod miniature;
 pub mod watched;
 
 use std::os::unix::fs::{PermissionsExt, symlink};

@@ -49,6 +49,8 @@ pub enum Program {
     Tar2sqfs,
     /// Makes an archive of a squashfs.
     Sqfs2tar,
+    /// Checks the signatures of packages.
+    Rpmkeys,
 }
 
 struct Row {
@@ -79,6 +81,7 @@ impl Program {
             Self::Efibootmgr => (&["efibootmgr"], "efibootmgr", "efibootmgr"),
             Self::Tar2sqfs => (&["tar2sqfs"], "squashfs-tools-ng", "squashfs-tools-ng"),
             Self::Sqfs2tar => (&["sqfs2tar"], "squashfs-tools-ng", "squashfs-tools-ng"),
+            Self::Rpmkeys => (&["rpmkeys"], "rpm", "rpm"),
         };
         Row { names, debian, el }
     }

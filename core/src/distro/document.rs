@@ -1,0 +1,152 @@
+//! What the store keeps of a distribution beside its files: a fact of the image that its tree is.
+
+use super::iso::Volume;
+use super::key::KeyInfo;
+use super::repo::Repository;
+use crate::error::{Error, Result};
+use crate::store::Image;
+use serde::{Deserialize, Serialize};
+
+/// The fact of a manifest under which the document stands.
+pub(super) const FACT: &str = "distribution";
+const SCHEMA: &str = "cv.distro/v1";
+
+/// What is known of a distribution.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Document {
+    /// `cv.distro/v1`.
+    pub schema: String,
+    /// `rocky`, `rhel`, `almalinux`, `oracle`, `centos-stream`, or what it calls itself.
+    pub id: String,
+    /// `Rocky Linux`.
+    pub title: String,
+    /// `9.4`; of CentOS Stream `9`.
+    pub version: String,
+    /// `9`.
+    pub major: u32,
+    /// `x86_64`.
+    pub arch: String,
+    /// What modules call it: `platform:el9`.
+    pub platform: String,
+    /// When its tree was made, in seconds since 1970.
+    pub timestamp: Option<i64>,
+    /// Where it came from.
+    pub source: Source,
+    /// Its repositories.
+    pub repositories: Vec<RepositoryInfo>,
+    /// The keys that its packages have to be signed with.
+    pub keys: Vec<Key>,
+}
+
+/// Where a distribution came from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// `iso` or `directory`.
+    pub kind: String,
+    /// Bytes of the medium, or of all files of the directory.
+    pub size: u64,
+    /// Of the whole medium.
+    pub sha256: Option<String>,
+    /// Name of the medium's volume.
+    pub volume: Option<String>,
+    /// What the checksum that the medium carries said: `undamaged`, which says nothing of its origin, or `none`.
+    pub media: String,
+}
+
+impl Source {
+    /// A medium whose bytes were read.
+    pub(super) fn medium(volume: &Volume, size: u64, sha256: String, undamaged: bool) -> Self {
+        let media = if undamaged { "undamaged" } else { "none" }.to_owned();
+        Self { kind: "iso".into(), size, sha256: Some(sha256), volume: Some(volume.name.clone()), media }
+    }
+
+    /// A directory with so many bytes.
+    pub(super) fn directory(size: u64) -> Self {
+        Self { kind: "directory".into(), size, sha256: None, volume: None, media: "none".into() }
+    }
+}
+
+/// What is known of a repository without reading it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepositoryInfo {
+    /// `BaseOS`.
+    pub id: String,
+    /// Path in the tree.
+    pub path: String,
+    /// Number of packages.
+    pub packages: u64,
+    /// Bytes of their files.
+    pub size: u64,
+    /// Ids of its groups, sorted.
+    pub groups: Vec<String>,
+    /// Ids of its environments, sorted.
+    pub environments: Vec<String>,
+    /// Names of its modules, sorted.
+    pub modules: Vec<String>,
+}
+
+impl RepositoryInfo {
+    pub(super) fn of(r: &Repository) -> Self {
+        let sorted = |mut names: Vec<String>| {
+            names.sort();
+            names
+        };
+        Self {
+            id: r.id.clone(),
+            path: r.path.clone(),
+            packages: r.packages.len() as u64,
+            size: r.packages.iter().map(|p| p.size).fold(0, u64::saturating_add),
+            groups: sorted(r.groups.iter().map(|g| g.id.clone()).collect()),
+            environments: sorted(r.environments.iter().map(|e| e.id.clone()).collect()),
+            modules: sorted(r.modules.iter().map(|m| m.name.clone()).collect()),
+        }
+    }
+}
+
+/// A key of a distribution.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Key {
+    /// Which it is.
+    #[serde(flatten)]
+    pub info: KeyInfo,
+    /// Where it stands in the tree; `None` when only the operator gave it.
+    pub file: Option<String>,
+    /// Whether the operator said that it is the right one.
+    pub pinned: bool,
+    /// The file, as text.
+    pub text: String,
+}
+
+impl Document {
+    /// Whether it may stand for another of the same files: it says the same, from whatever source, and knows its keys.
+    pub(super) fn is_as_good_as(&self, other: &Self) -> bool {
+        let keys = |d: &Self| d.keys.iter().map(|k| (k.info.fingerprint.clone(), k.pinned)).collect::<Vec<_>>();
+        let rest = |d: &Self| Self { keys: Vec::new(), source: Source::directory(0), ..d.clone() };
+        rest(self) == rest(other) && keys(self) == keys(other)
+    }
+
+    /// The schema that this version writes.
+    pub(super) fn schema() -> String {
+        SCHEMA.to_owned()
+    }
+
+    /// The document of an image that is a distribution.
+    ///
+    /// # Errors
+    /// `NotFound` when it is none; `Unsupported` for one of a later version.
+    pub(super) fn of(image: &Image, name: &str) -> Result<Self> {
+        let none = || Error::not_found(format!("\"{name}\" is an image and not a distribution"));
+        let value = image.manifest().facts.as_ref().and_then(|f| f.get(FACT)).ok_or_else(none)?;
+        if value["schema"] != SCHEMA {
+            return Err(Error::unsupported(format!("{name} has the schema {}", value["schema"])));
+        }
+        serde_json::from_value(value.clone())
+            .map_err(|e| Error::integrity(format!("the document of {name} cannot be read")).cause(e))
+    }
+
+    /// The name that it gets when nobody gives another: `rocky-9.4`.
+    pub(super) fn default_name(&self) -> String {
+        let arch = if self.arch == "x86_64" { String::new() } else { format!("-{}", self.arch) };
+        format!("{}-{}{arch}", self.id, self.version)
+    }
+}
