@@ -30,6 +30,7 @@ pub mod convert;
 pub mod layout;
 pub mod capture;
 pub mod config;
+pub mod build;
 pub mod deploy;
 
 #[cfg(feature = "cli")]
