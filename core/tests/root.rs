@@ -26,7 +26,7 @@ fn bed(parent: &Path) -> (Scratch, Confined) {
     let (target, place) = (scratch.path().join("target"), scratch.path().join("root"));
     [&target, &place].iter().for_each(|d| std::fs::create_dir(d).unwrap());
     let conf = vec![("note".to_owned(), b"from the caller\n".to_vec())];
-    let root = Confined { target, place, dist: Vec::new(), conf, net: false };
+    let root = Confined { target, place, dist: Vec::new(), conf, work: None, net: false };
     (scratch, root)
 }
 
@@ -237,6 +237,21 @@ fn a_target_whose_directories_are_links_is_refused() {
     std::os::unix::fs::symlink("/etc", root.target.join("run")).unwrap();
     let e = root.run(&sh("true"), &Task::quiet(), &mut |_| {}).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::UnsafeInput);
+}
+
+#[test]
+fn the_network_is_there_for_those_who_ask() {
+    if !may_run("the_network_is_there_for_those_who_ask") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (_scratch, root) = bed(dir.path());
+    let root = Confined { net: true, ..root };
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let script = format!("import socket, os; socket.create_connection(('127.0.0.1', {port}), 2); print(os.path.exists('/etc/hosts'), os.path.exists('/etc/ssl/private'))");
+    let (status, lines) = run(&root, &Call::new(["/usr/bin/python3", "-c", &script]));
+    assert_eq!((status, lines[0].text.as_str()), (0, "True False"));
 }
 
 /// Not a test of its own: the process that the next one kills.

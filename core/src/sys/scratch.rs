@@ -11,8 +11,10 @@
 use super::clock;
 use super::lock::Lock;
 use crate::error::{Error, Result};
-use rustix::fs::{Mode, OFlags};
-use std::os::fd::AsFd;
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 const LOCK: &str = ".lock";
@@ -106,11 +108,60 @@ fn beside(path: &Path) -> PathBuf {
 
 /// The directory first, then the file of the lock, which is held.
 fn remove(path: &Path) -> Result<()> {
-    match std::fs::remove_dir_all(path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("remove", path.display(), e)),
-        _ => {}
+    let failed = |e| Error::io("remove", path.display(), e);
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(top) => {
+            empty(&top).map_err(failed)?;
+            rustix::fs::rmdir(path).map_err(failed)?;
+        }
+        Err(Errno::NOENT) => {}
+        Err(e) => return Err(failed(e)),
     }
     std::fs::remove_file(beside(path)).map_err(|e| Error::io("remove", beside(path).display(), e))
+}
+
+/// Empties a directory, however deep it is: programs of packages may have made directories by the thousand in each other, for
+/// which neither descriptors nor the stack would do. So each that is not empty is first brought up to the top.
+fn empty(top: &OwnedFd) -> Result<(), Errno> {
+    let mut todo: Vec<CString> = names(top)?;
+    while let Some(name) = todo.pop() {
+        match rustix::fs::unlinkat(top, &name, AtFlags::empty()) {
+            Err(Errno::ISDIR) => {}
+            Ok(()) | Err(Errno::NOENT) => continue,
+            Err(e) => return Err(e),
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let dir = rustix::fs::openat(top, &name, flags, Mode::empty())?;
+        for inner in names(&dir)? {
+            match rustix::fs::unlinkat(&dir, &inner, AtFlags::empty()) {
+                Err(Errno::ISDIR) => {}
+                Ok(()) => continue,
+                Err(e) => return Err(e),
+            }
+            match rustix::fs::unlinkat(&dir, &inner, AtFlags::REMOVEDIR) {
+                Err(Errno::NOTEMPTY) => {
+                    let up = CString::new(format!(".up-{:016x}", clock::random_u64())).unwrap_or_default();
+                    rustix::fs::renameat(&dir, &inner, top, &up)?;
+                    todo.push(up);
+                }
+                done => done?,
+            }
+        }
+        rustix::fs::unlinkat(top, &name, AtFlags::REMOVEDIR)?;
+    }
+    Ok(())
+}
+
+fn names(dir: &OwnedFd) -> Result<Vec<CString>, Errno> {
+    let mut out = Vec::new();
+    for entry in rustix::fs::Dir::read_from(dir)? {
+        let name = entry?.file_name().to_owned();
+        if name.as_bytes() != b"." && name.as_bytes() != b".." {
+            out.push(name);
+        }
+    }
+    Ok(out)
 }
 
 #[cfg(test)]
@@ -139,11 +190,17 @@ mod tests {
     }
 
     #[test]
-    fn a_link_in_it_is_not_followed() {
+    fn a_link_in_it_is_not_followed_and_no_depth_is_too_deep() {
         let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         std::fs::write(other.path().join("kept"), "x").unwrap();
         let scratch = Scratch::new(dir.path(), "build").unwrap();
         std::os::unix::fs::symlink(other.path(), scratch.path().join("link")).unwrap();
+        // Deeper than there are descriptors.
+        let mut at = rustix::fs::open(scratch.path(), OFlags::PATH, Mode::empty()).unwrap();
+        for _ in 0..3000 {
+            rustix::fs::mkdirat(&at, "d", Mode::RWXU).unwrap();
+            at = rustix::fs::openat(&at, "d", OFlags::PATH, Mode::empty()).unwrap();
+        }
         drop(scratch);
         assert!(other.path().join("kept").exists());
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);

@@ -92,10 +92,13 @@ echo de >usr/share/locale/de/beacon.mo
 echo extra >usr/share/beacon/extra
 %pre
 echo 'beacon:x:990:990::/:/sbin/nologin' >>/etc/passwd
-echo "beacon:!:$(($(date +%%s) / 86400))::::::" >>/etc/shadow
+# DAYS: a test pretends that it is another day.
+echo "beacon:!:$(($(date +%%s) / 86400 + ${DAYS:-0}))::::::" >>/etc/shadow
 %post
 head -c 16 /dev/urandom | od -An -tx1 >/var/lib/beacon.seed
 date >/var/log/beacon.log
+echo kept >/var/lib/beacon.kept
+touch -d @$(($(date +%%s) + ${DAYS:-0} * 86400)) /var/lib/beacon.kept
 mkdir -p /etc/ssh /var/lib/systemd /var/lib/dbus /var/cache/ldconfig
 head -c 16 /dev/urandom | od -An -tx1 | tr -d ' ' >/etc/machine-id
 cp /etc/machine-id /var/lib/dbus/machine-id

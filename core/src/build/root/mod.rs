@@ -38,6 +38,8 @@ pub struct Confined {
     pub dist: Vec<(String, PathBuf)>,
     /// Files to be found, read-only, at `/conf/NAME`.
     pub conf: Vec<(String, Vec<u8>)>,
+    /// A directory to be found at `/run/cv-build` of the target, which stays from one run to the next: caches and logs.
+    pub work: Option<PathBuf>,
     /// Whether programs reach the host's network.
     pub net: bool,
 }

@@ -21,6 +21,10 @@ const LINKS: [(&str, &str); 5] = [
 ];
 /// What of the host's `/etc` its programs need to start.
 const SETTINGS: [&str; 3] = ["ld.so.cache", "alternatives", "crypto-policies"];
+/// What else they need to reach and to trust others. Certificates only: beside them are keys.
+const NETWORK: [&str; 6] = ["resolv.conf", "hosts", "nsswitch.conf", "ssl/certs", "pki/ca-trust", "pki/tls/certs"];
+/// Directories that these are in.
+const WITHIN: [&str; 3] = ["ssl", "pki", "pki/tls"];
 /// Beside `/usr`; links into it, or directories on a host that keeps them apart.
 const SYSTEM: [&str; 7] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32", "libexec"];
 /// Of the target, with the modes that they have below the mounts: packages change those of the mount, and not of the directory.
@@ -60,6 +64,7 @@ pub(super) enum Found {
 pub(super) struct Host {
     pub(super) system: Vec<(&'static str, Found)>,
     pub(super) settings: Vec<&'static str>,
+    pub(super) network: Vec<&'static str>,
     pub(super) devices: Vec<&'static str>,
 }
 
@@ -76,6 +81,7 @@ impl Host {
         Self {
             system: SYSTEM.iter().filter_map(kind).collect(),
             settings: SETTINGS.into_iter().filter(there("/etc")).collect(),
+            network: NETWORK.into_iter().filter(there("/etc")).collect(),
             devices: DEVICES.into_iter().filter(there("/dev")).collect(),
         }
     }
@@ -97,7 +103,11 @@ pub(super) fn plan(root: &Confined, host: &Host) -> Vec<Step> {
     out.push(directory("etc", 0o755));
     out.push(Step::File(path("etc/passwd"), b"root:x:0:0:root:/conf:/bin/sh\n".to_vec()));
     out.push(Step::File(path("etc/group"), b"root:x:0:\n".to_vec()));
-    for name in &host.settings {
+    if root.net {
+        out.extend(WITHIN.iter().map(|name| Step::Directory(Path::new("etc").join(name), 0o755)));
+    }
+    let network = host.network.iter().filter(|_| root.net);
+    for name in host.settings.iter().chain(network) {
         out.push(Step::Bind(Path::new("/etc").join(name), Path::new("etc").join(name), read_only));
     }
     for (name, mode) in [("proc", 0o555), ("sys", 0o555), ("run", 0o755), ("tmp", 0o1777), ("root", 0o700)] {
@@ -129,6 +139,9 @@ pub(super) fn plan(root: &Confined, host: &Host) -> Vec<Step> {
     out.push(Step::Again(path("dev"), path("target/dev")));
     out.push(Step::Tmpfs(path("target/run"), 0o755));
     out.push(Step::Tmpfs(path("target/tmp"), 0o1777));
+    if let Some(work) = &root.work {
+        out.push(Step::Bind(work.clone(), path("target/run/cv-build"), HARDENED));
+    }
     out
 }
 
@@ -265,11 +278,13 @@ mod tests {
             place: "/scratch/root".into(),
             dist: vec![("BaseOS".into(), "/store/BaseOS".into())],
             conf: vec![("dnf.conf".into(), b"[main]\n".to_vec())],
+            work: Some("/scratch/work".into()),
             net: false,
         };
         let host = Host {
             system: vec![("bin", Found::Link("usr/bin".into())), ("lib", Found::Directory)],
             settings: vec!["ld.so.cache"],
+            network: vec!["resolv.conf", "ssl/certs"],
             devices: DEVICES.into(),
         };
         let steps = plan(&root, &host);
@@ -277,9 +292,13 @@ mod tests {
             if let Step::Bind(source, path, flags) = step {
                 let device = source.starts_with("/dev");
                 assert!(device || flags.contains(HARDENED), "{source:?}");
-                assert!(device || path == Path::new("target") || flags.contains(MountFlags::RDONLY), "{source:?}");
+                let ours = path.starts_with("target");
+                assert!(device || ours || flags.contains(MountFlags::RDONLY), "{source:?}");
             }
         }
         insta::assert_snapshot!(shown(&steps));
+        let with = plan(&Confined { net: true, ..root }, &host);
+        let more: Vec<_> = with.into_iter().filter(|step| !steps.contains(step)).collect();
+        insta::assert_snapshot!("with the network", shown(&more));
     }
 }

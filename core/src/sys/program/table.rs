@@ -49,6 +49,10 @@ pub enum Program {
     Tar2sqfs,
     /// Makes an archive of a squashfs.
     Sqfs2tar,
+    /// Installs packages into a new root.
+    Dnf,
+    /// Tells of packages; its library is what dnf installs them with.
+    Rpm,
 }
 
 struct Row {
@@ -79,6 +83,8 @@ impl Program {
             Self::Efibootmgr => (&["efibootmgr"], "efibootmgr", "efibootmgr"),
             Self::Tar2sqfs => (&["tar2sqfs"], "squashfs-tools-ng", "squashfs-tools-ng"),
             Self::Sqfs2tar => (&["sqfs2tar"], "squashfs-tools-ng", "squashfs-tools-ng"),
+            Self::Dnf => (&["dnf"], "dnf", "dnf"),
+            Self::Rpm => (&["rpm"], "rpm", "rpm"),
         };
         Row { names, debian, el }
     }
