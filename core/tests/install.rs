@@ -108,13 +108,20 @@ fn what_is_resolved_is_installed_and_listed() {
     assert_eq!((base.license.as_deref(), base.vendor.as_deref()), (Some("MIT AND GPL-2.0-only"), Some("Mini")));
     assert!(base.source.as_deref() == Some("base-2.5-3.el9.src.rpm") && base.header_sha256.is_some());
     let target = &bed.install.target;
-    assert!(!target.join("usr/share/doc/beacon/README").exists() && !target.join("usr/share/locale/de/beacon.mo").exists());
+    assert!(
+        !target.join("usr/share/doc/beacon/README").exists() && !target.join("usr/share/locale/de/beacon.mo").exists()
+    );
     // Its scriptlets ran, with a /dev; and its capability is there.
     assert_eq!(std::fs::metadata(target.join("var/lib/systemd/random-seed")).unwrap().len(), 512);
     let mut value = [0; 64];
     assert!(rustix::fs::lgetxattr(target.join("usr/bin/beacon"), "security.capability", &mut value).is_ok());
     // rpm itself believes in the database as we left it.
-    let rpm = Command::new("rpm").arg("--root").arg(target).args(["--dbpath", "/var/lib/rpm", "-qa", "--qf", "%{NAME} %{INSTALLTIME}\n"]).output().unwrap();
+    let rpm = Command::new("rpm")
+        .arg("--root")
+        .arg(target)
+        .args(["--dbpath", "/var/lib/rpm", "-qa", "--qf", "%{NAME} %{INSTALLTIME}\n"])
+        .output()
+        .unwrap();
     let text = String::from_utf8(rpm.stdout).unwrap();
     assert!(text.contains(&format!("base {EPOCH}")) && text.contains("beacon"), "{text}");
     assert!(std::fs::read_dir(target.join("var/lib/rpm")).unwrap().all(|e| e.unwrap().file_name() == "rpmdb.sqlite"));

@@ -104,13 +104,17 @@ fn a_hostile_script_gets_none_of_the_host() {
     root.dist.push(("data".into(), data.clone()));
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    let name = <std::os::unix::net::SocketAddr as std::os::linux::net::SocketAddrExt>::from_abstract_name(format!("libcv-test-{port}")).unwrap();
+    let name = <std::os::unix::net::SocketAddr as std::os::linux::net::SocketAddrExt>::from_abstract_name(format!(
+        "libcv-test-{port}"
+    ))
+    .unwrap();
     let _abstract = std::os::unix::net::UnixListener::bind_addr(&name).unwrap();
     // An open file of the host that is not close-on-exec.
     let leak = std::fs::File::open("/etc/passwd").unwrap();
     rustix::io::fcntl_setfd(&leak, rustix::io::FdFlags::empty()).unwrap();
     let daemon = format!("{}.5", 86_400 + u64::from(std::process::id()));
-    let host = (mounts(), rustix::system::uname().nodename().to_owned(), rustix::system::uname().domainname().to_owned());
+    let host =
+        (mounts(), rustix::system::uname().nodename().to_owned(), rustix::system::uname().domainname().to_owned());
     let script = HOSTILE.replace("PORT", &port.to_string()).replace("DAEMON", &daemon);
     let (status, lines) = run(&root, &sh(&script));
     assert_eq!(status, 0, "{lines:?}");
@@ -118,7 +122,8 @@ fn a_hostile_script_gets_none_of_the_host() {
     let may: Vec<_> = found.iter().filter(|(_, v)| **v == "yes").map(|(k, _)| *k).collect();
     assert_eq!(may, ["devices", "mknod", "read-conf", "read-dist", "write-target"], "{lines:?}");
     assert_eq!(found.len(), HOSTILE.lines().filter(|l| l.starts_with("try ")).count());
-    let after = (mounts(), rustix::system::uname().nodename().to_owned(), rustix::system::uname().domainname().to_owned());
+    let after =
+        (mounts(), rustix::system::uname().nodename().to_owned(), rustix::system::uname().domainname().to_owned());
     assert_eq!(host, after);
     assert!(processes(&daemon).is_empty());
     assert!(root.target.join("written").exists() && !data.join("escaped").exists());
@@ -138,10 +143,13 @@ fn the_hostile_script_could_do_it_elsewhere() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
     let probes = ["network", "host-root", "sysfs", "other-processes", "keyring"];
-    let lines: Vec<_> = HOSTILE.lines().filter(|l| {
-        let name = l.strip_prefix("try ").and_then(|l| l.split(' ').next());
-        name.is_none_or(|n| probes.contains(&n)) && !l.starts_with("setsid")
-    }).collect();
+    let lines: Vec<_> = HOSTILE
+        .lines()
+        .filter(|l| {
+            let name = l.strip_prefix("try ").and_then(|l| l.split(' ').next());
+            name.is_none_or(|n| probes.contains(&n)) && !l.starts_with("setsid")
+        })
+        .collect();
     let out = std::process::Command::new("sh").arg("-c").arg(lines.join("\n").replace("PORT", &port)).output().unwrap();
     let text = String::from_utf8(out.stdout).unwrap();
     assert_eq!(text.matches(" yes").count(), probes.len(), "{text}");
@@ -155,7 +163,8 @@ fn programs_of_the_target_see_the_target() {
     let dir = tempfile::tempdir().unwrap();
     let (_scratch, root) = bed(dir.path());
     // The host's shell and what it needs, by the loader's own list.
-    let copy = "for f in /bin/sh $(ldd /bin/sh | grep -o '/[^ ]*'); do mkdir -p /target/${f%/*}; cp -L $f /target/$f; done";
+    let copy =
+        "for f in /bin/sh $(ldd /bin/sh | grep -o '/[^ ]*'); do mkdir -p /target/${f%/*}; cp -L $f /target/$f; done";
     assert_eq!(run(&root, &sh(copy)).0, 0);
     let script = "echo $HOME; cd /; echo *; read x < /proc/1/comm; echo $x; [ -d /proc/self ] && [ -c /dev/null ] && [ -d /proc/1/root/work ]; echo $?";
     let (status, lines) = run(&root, &sh(script).in_target());
@@ -207,10 +216,17 @@ fn what_takes_too_long_is_ended_with_all_that_it_started() {
     let (_scratch, root) = bed(dir.path());
     let marker = format!("{}.25", 86_400 + u64::from(std::process::id()));
     let script = format!("trap '' TERM INT HUP; setsid sleep {marker} & echo begun; while :; do sleep {marker}; done");
-    let call = |limit, silence| Call { limit: Duration::from_millis(limit), silence: Duration::from_millis(silence), ..sh(&script) };
+    let call = |limit, silence| Call {
+        limit: Duration::from_millis(limit),
+        silence: Duration::from_millis(silence),
+        ..sh(&script)
+    };
     let begun = Instant::now();
     let e = root.run(&call(700, 60_000), &Task::quiet(), &mut |_| {}).unwrap_err();
-    assert_eq!((e.kind(), &e.facts()["seconds"], &e.facts()["tail"][0]), (ErrorKind::Limit, &0.7.into(), &"begun".into()));
+    assert_eq!(
+        (e.kind(), &e.facts()["seconds"], &e.facts()["tail"][0]),
+        (ErrorKind::Limit, &0.7.into(), &"begun".into())
+    );
     assert!(e.message().contains("did not end"), "{e}");
     let e = root.run(&call(60_000, 700), &Task::quiet(), &mut |_| {}).unwrap_err();
     assert!(e.kind() == ErrorKind::Limit && e.message().contains("said nothing"), "{e}");
@@ -249,7 +265,9 @@ fn the_network_is_there_for_those_who_ask() {
     let root = Confined { net: true, ..root };
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    let script = format!("import socket, os; socket.create_connection(('127.0.0.1', {port}), 2); print(os.path.exists('/etc/hosts'), os.path.exists('/etc/ssl/private'))");
+    let script = format!(
+        "import socket, os; socket.create_connection(('127.0.0.1', {port}), 2); print(os.path.exists('/etc/hosts'), os.path.exists('/etc/ssl/private'))"
+    );
     let (status, lines) = run(&root, &Call::new(["/usr/bin/python3", "-c", &script]));
     assert_eq!((status, lines[0].text.as_str()), (0, "True False"));
 }

@@ -53,7 +53,8 @@ impl Paragraph {
         if self.line == 0 {
             self.line = number;
         }
-        let Some(colon) = memchr::memchr(b':', line).filter(|_| !line.starts_with(b" ") && !line.starts_with(b"\t")) else {
+        let Some(colon) = memchr::memchr(b':', line).filter(|_| !line.starts_with(b" ") && !line.starts_with(b"\t"))
+        else {
             return;
         };
         let known = FIELDS.iter().position(|f| f.as_bytes().eq_ignore_ascii_case(&line[..colon]));

@@ -208,10 +208,12 @@ mod tests {
         let mut old = old.to_vec();
         old[4].header_sha256 = Some("00".into());
         rebuilt.header_sha256 = Some("11".into());
-        let new = [rpm("a", "2"), rpm("c", "1"), rpm("kernel", "2"), rpm("kernel", "3"), rpm("kernel", "4"), rebuilt.clone()];
+        let new =
+            [rpm("a", "2"), rpm("c", "1"), rpm("kernel", "2"), rpm("kernel", "3"), rpm("kernel", "4"), rebuilt.clone()];
         let d = Difference::between(&old, &new);
         assert_eq!((d.added, d.removed), (vec![rpm("c", "1"), rpm("kernel", "4")], vec![rpm("b", "1")]));
-        let changed = [(rpm("a", "1"), rpm("a", "2")), (rpm("kernel", "1"), rpm("kernel", "3")), (old[4].clone(), rebuilt)];
+        let changed =
+            [(rpm("a", "1"), rpm("a", "2")), (rpm("kernel", "1"), rpm("kernel", "3")), (old[4].clone(), rebuilt)];
         assert_eq!(d.changed, changed);
         assert!(Difference::between(&old, &old).is_empty());
     }

@@ -126,8 +126,9 @@ impl Setup {
     /// # Errors
     /// `Invalid` when a name would be an option, or is none.
     pub fn arguments(&self, command: Command, names: &[String]) -> Result<Vec<String>> {
-        let mut out: Vec<String> =
-            ["/usr/bin/dnf", "--config=/conf/dnf.conf", "--installroot=/target", "--noplugins"].map(str::to_owned).into();
+        let mut out: Vec<String> = ["/usr/bin/dnf", "--config=/conf/dnf.conf", "--installroot=/target", "--noplugins"]
+            .map(str::to_owned)
+            .into();
         out.push(format!("--releasever={}", word("releasever", &self.release.version)?));
         out.push(format!("--forcearch={}", word("arch", &self.release.arch)?));
         let (answer, words): (&str, &[&str]) = match command {
@@ -148,7 +149,8 @@ impl Setup {
     }
 
     fn main(&self) -> Result<String> {
-        let mut out = String::from("[main]\ngpgcheck=1\nlocalpkg_gpgcheck=1\nplugins=0\nreposdir=/conf\nvarsdir=/conf/vars\n");
+        let mut out =
+            String::from("[main]\ngpgcheck=1\nlocalpkg_gpgcheck=1\nplugins=0\nreposdir=/conf\nvarsdir=/conf/vars\n");
         let _ = writeln!(out, "cachedir={WORK}/cache\nlogdir={WORK}/log\npersistdir=/var/lib/dnf");
         let _ = writeln!(out, "install_weak_deps={}", u8::from(self.weak_deps));
         if !self.docs {

@@ -40,11 +40,8 @@ const FILES: u64 = 4096;
 /// # Errors
 /// `Unsupported` (21) without the privilege to do so.
 pub fn leave(net: bool) -> Result<()> {
-    let mut flags = UnshareFlags::FS
-        | UnshareFlags::NEWNS
-        | UnshareFlags::NEWPID
-        | UnshareFlags::NEWIPC
-        | UnshareFlags::NEWUTS;
+    let mut flags =
+        UnshareFlags::FS | UnshareFlags::NEWNS | UnshareFlags::NEWPID | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
     if !net {
         flags |= UnshareFlags::NEWNET;
     }
@@ -67,7 +64,9 @@ pub fn leave(net: bool) -> Result<()> {
 /// `Io` with the errno; `Unsupported` where the machine's root is that of an initramfs, which cannot be left.
 pub fn enter(root: &Path) -> Result<()> {
     let failed = |e: Errno| match e {
-        Errno::INVAL => Error::unsupported("the root of this machine is an initramfs, which pivot_root cannot leave").cause(e),
+        Errno::INVAL => {
+            Error::unsupported("the root of this machine is an initramfs, which pivot_root cannot leave").cause(e)
+        }
         e => Error::io("enter", root.display(), e),
     };
     rustix::process::chdir(root).map_err(failed)?;

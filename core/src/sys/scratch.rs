@@ -84,7 +84,9 @@ pub fn clean(parent: &Path, prefix: &str) -> usize {
     let mut removed = 0;
     for entry in entries.flatten() {
         let name = entry.file_name();
-        let Some(name) = name.to_str().and_then(|n| n.strip_suffix(LOCK)).filter(|n| is_scratch(n, prefix)) else { continue };
+        let Some(name) = name.to_str().and_then(|n| n.strip_suffix(LOCK)).filter(|n| is_scratch(n, prefix)) else {
+            continue;
+        };
         let path = parent.join(name);
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let Ok(file) = rustix::fs::open(beside(&path), flags, Mode::empty()) else { continue };

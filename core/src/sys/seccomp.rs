@@ -187,7 +187,8 @@ mod tests {
         let native = &TABLES[0];
         let wanted = [libc::SYS_setns, libc::SYS_bpf, libc::SYS_perf_event_open, libc::SYS_userfaultfd];
         assert_eq!(wanted.map(|n| n as u32), native.never);
-        let wanted = [libc::SYS_add_key, libc::SYS_request_key, libc::SYS_keyctl, libc::SYS_clone3, libc::SYS_io_uring_setup];
+        let wanted =
+            [libc::SYS_add_key, libc::SYS_request_key, libc::SYS_keyctl, libc::SYS_clone3, libc::SYS_io_uring_setup];
         assert_eq!(wanted.map(|n| n as u32), native.absent);
         assert_eq!([libc::SYS_clone, libc::SYS_unshare].map(|n| n as u32), native.clone);
     }

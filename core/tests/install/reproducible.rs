@@ -45,7 +45,8 @@ fn differences(one: &BTreeMap<String, String>, other: &BTreeMap<String, String>)
 fn built(packages: &Path, days: i64) -> Bed {
     let mut bed = bed(packages);
     if days != 0 {
-        let pairs = [("LD_PRELOAD", FAKETIME.to_owned()), ("FAKETIME", format!("{days:+}d")), ("DAYS", days.to_string())];
+        let pairs =
+            [("LD_PRELOAD", FAKETIME.to_owned()), ("FAKETIME", format!("{days:+}d")), ("DAYS", days.to_string())];
         bed.install.environment = pairs.map(|(k, v)| (k.to_owned(), v)).into();
     }
     install(&bed, &["beacon"]).unwrap();
@@ -63,10 +64,18 @@ fn two_builds_on_different_days_are_the_same() {
     let [one, other] = [&beds[0].install.target, &beds[1].install.target];
     // Before, they differ: the days were others indeed.
     let before = differences(&tree(one), &tree(other));
-    for path in ["etc/shadow", "etc/machine-id", "var/lib/beacon.kept", "etc/ssh/ssh_host_rsa_key", "var/lib/systemd/random-seed"] {
+    for path in [
+        "etc/shadow",
+        "etc/machine-id",
+        "var/lib/beacon.kept",
+        "etc/ssh/ssh_host_rsa_key",
+        "var/lib/systemd/random-seed",
+    ] {
         assert!(before.iter().any(|p| p == path), "{path}: {before:?}");
     }
-    let day = |root: &Path| std::fs::read_to_string(root.join("etc/shadow")).unwrap().split(':').nth(10).unwrap().parse::<i64>().unwrap();
+    let day = |root: &Path| {
+        std::fs::read_to_string(root.join("etc/shadow")).unwrap().split(':').nth(10).unwrap().parse::<i64>().unwrap()
+    };
     assert_eq!(day(other) - day(one), 40);
     // The database needs nothing but to be one file.
     let database = |root: &Path| std::fs::read(root.join("var/lib/rpm/rpmdb.sqlite")).unwrap();

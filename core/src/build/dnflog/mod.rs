@@ -144,7 +144,9 @@ impl Log {
         }
         if status != 0 && self.scriptlets.is_empty() {
             let text = self.errors.first().map_or("it did not say why", String::as_str);
-            return Err(Error::new(ErrorKind::Io, format!("dnf failed (exit status {status}): {text}")).fact("status", status));
+            return Err(
+                Error::new(ErrorKind::Io, format!("dnf failed (exit status {status}): {text}")).fact("status", status)
+            );
         }
         Ok(())
     }
@@ -242,12 +244,15 @@ impl Scriptlet {
     fn error(&self) -> Error {
         let how = if self.how.is_empty() { "failed" } else { &self.how };
         let last = self.said.last().map_or(String::new(), |l| format!(": {l}"));
-        Error::new(ErrorKind::Plugin, format!("%{} of the package {} failed ({how}){last}", self.scriptlet, self.package))
-            .hint(format!("a role can allow it: allow_scriptlet_failures: [{}]", self.package))
-            .fact("package", self.package.clone())
-            .fact("scriptlet", self.scriptlet.clone())
-            .fact("how", how)
-            .fact("tail", self.said.clone())
+        Error::new(
+            ErrorKind::Plugin,
+            format!("%{} of the package {} failed ({how}){last}", self.scriptlet, self.package),
+        )
+        .hint(format!("a role can allow it: allow_scriptlet_failures: [{}]", self.package))
+        .fact("package", self.package.clone())
+        .fact("scriptlet", self.scriptlet.clone())
+        .fact("how", how)
+        .fact("tail", self.said.clone())
     }
 }
 
@@ -256,11 +261,11 @@ impl Fault {
         match self {
             Self::NoMatch(names) => {
                 let verb = if names.len() == 1 { "is no package" } else { "are no packages" };
-                Error::not_found(format!("{} {verb} of the repositories", names.join(", "))).fact("packages", names.clone())
+                Error::not_found(format!("{} {verb} of the repositories", names.join(", ")))
+                    .fact("packages", names.clone())
             }
-            Self::NoGroup(name) => {
-                Error::not_found(format!("{name} is no group and no module of the repositories")).fact("group", name.clone())
-            }
+            Self::NoGroup(name) => Error::not_found(format!("{name} is no group and no module of the repositories"))
+                .fact("group", name.clone()),
             Self::Unresolvable { problems, missing } => {
                 let conflict = |text: String| Error::new(ErrorKind::Conflict, text).fact("problems", problems.clone());
                 match missing {
@@ -274,11 +279,12 @@ impl Fault {
                     }
                 }
             }
-            Self::FileConflict { path, packages: [one, other] } => {
-                Error::new(ErrorKind::Conflict, format!("{one} and {other} both have the file {path}, with other content"))
-                    .fact("path", path.clone())
-                    .fact("packages", vec![one.clone(), other.clone()])
-            }
+            Self::FileConflict { path, packages: [one, other] } => Error::new(
+                ErrorKind::Conflict,
+                format!("{one} and {other} both have the file {path}, with other content"),
+            )
+            .fact("path", path.clone())
+            .fact("packages", vec![one.clone(), other.clone()]),
             Self::Unsigned(package) => {
                 Error::integrity(format!("the package {package} is not signed")).fact("package", package.clone())
             }
@@ -290,9 +296,8 @@ impl Fault {
                 Error::integrity(format!("the package {package} is damaged: its sum is not that of the metadata"))
                     .fact("package", package.clone())
             }
-            Self::DamagedMetadata(id) => {
-                Error::integrity(format!("the metadata of the repository {id} are damaged")).fact("repository", id.clone())
-            }
+            Self::DamagedMetadata(id) => Error::integrity(format!("the metadata of the repository {id} are damaged"))
+                .fact("repository", id.clone()),
             Self::NoMetadata(id) => {
                 Error::not_found(format!("the repository {id} has no metadata")).fact("repository", id.clone())
             }
@@ -315,19 +320,24 @@ fn fault(text: &str) -> Option<Fault> {
     if let Some((_, package)) = text.split_once("Failing package is: ") {
         return Some(Fault::Forged(package.trim().to_owned()));
     }
-    if let Some(package) = between(text, "Package \"", "\" from local repository").filter(|_| text.contains("checksum")) {
+    if let Some(package) = between(text, "Package \"", "\" from local repository").filter(|_| text.contains("checksum"))
+    {
         return Some(Fault::Damaged(package.to_owned()));
     }
-    if let Some((path, packages)) = text.trim_start().strip_prefix("file ").and_then(|t| t.split_once(" conflicts between attempted installs of ")) {
+    if let Some((path, packages)) =
+        text.trim_start().strip_prefix("file ").and_then(|t| t.split_once(" conflicts between attempted installs of "))
+    {
         let (one, other) = packages.split_once(" and ")?;
         return Some(Fault::FileConflict { path: path.to_owned(), packages: [one.to_owned(), other.to_owned()] });
     }
-    if let Some((path, rest)) = text.trim_start().strip_prefix("file ").and_then(|t| t.split_once(" from install of ")) {
+    if let Some((path, rest)) = text.trim_start().strip_prefix("file ").and_then(|t| t.split_once(" from install of "))
+    {
         let (one, other) = rest.split_once(" conflicts with file from package ")?;
         return Some(Fault::FileConflict { path: path.to_owned(), packages: [one.to_owned(), other.to_owned()] });
     }
     let needs = text.trim_start();
-    (needs.starts_with("installing package ") && needs.contains(" more space on the ")).then(|| Fault::Full(needs.to_owned()))
+    (needs.starts_with("installing package ") && needs.contains(" more space on the "))
+        .then(|| Fault::Full(needs.to_owned()))
 }
 
 /// `warning: %post(NEVRA) scriptlet failed, exit status 3`, or the like of Lua.
@@ -353,7 +363,12 @@ fn called(text: &str) -> Option<(String, String)> {
 /// `Error in POSTIN scriptlet in rpm package NAME`.
 fn from_dnf(text: &str) -> Option<Scriptlet> {
     let (scriptlet, package) = text.strip_prefix("Error in ")?.split_once(" scriptlet in rpm package ")?;
-    Some(Scriptlet { package: package.trim().to_owned(), scriptlet: plain(scriptlet), how: String::new(), said: Vec::new() })
+    Some(Scriptlet {
+        package: package.trim().to_owned(),
+        scriptlet: plain(scriptlet),
+        how: String::new(),
+        said: Vec::new(),
+    })
 }
 
 /// One word for what rpm and dnf call `%prein` and `PREIN`.

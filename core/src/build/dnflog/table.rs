@@ -50,8 +50,12 @@ impl Table {
         let Some(action) = self.section else { return };
         match (self.wide.take(), words.as_slice()) {
             (None, [name]) => self.wide = Some((*name).to_owned()),
-            (Some(name), [arch, evr, repository, size @ ..]) if is_size(size) => self.row(action, &name, arch, evr, repository),
-            (None, [name, arch, evr, repository, size @ ..]) if is_size(size) => self.row(action, name, arch, evr, repository),
+            (Some(name), [arch, evr, repository, size @ ..]) if is_size(size) => {
+                self.row(action, &name, arch, evr, repository)
+            }
+            (None, [name, arch, evr, repository, size @ ..]) if is_size(size) => {
+                self.row(action, name, arch, evr, repository)
+            }
             _ => {}
         }
     }

@@ -17,16 +17,46 @@ macro_rules! recorded {
 
 /// Name and exit status of each run.
 const FAILED: [&str; 15] = [
-    "resolved", "fail-pretrans", "fail-pre", "unsigned", "forged", "damaged", "needs-missing", "clash", "missing", "group",
-    "stream", "excluded", "damaged-metadata", "no-metadata", "full",
+    "resolved",
+    "fail-pretrans",
+    "fail-pre",
+    "unsigned",
+    "forged",
+    "damaged",
+    "needs-missing",
+    "clash",
+    "missing",
+    "group",
+    "stream",
+    "excluded",
+    "damaged-metadata",
+    "no-metadata",
+    "full",
 ];
 
 #[test]
 fn what_dnf_said_and_what_it_means() {
     let runs = recorded!(
-        "resolved", "good", "weak", "fail-pretrans", "fail-pre", "fail-post", "fail-posttrans", "killed-post", "unsigned",
-        "forged", "damaged", "needs-missing", "clash", "missing", "group", "stream", "excluded", "damaged-metadata",
-        "no-metadata", "full"
+        "resolved",
+        "good",
+        "weak",
+        "fail-pretrans",
+        "fail-pre",
+        "fail-post",
+        "fail-posttrans",
+        "killed-post",
+        "unsigned",
+        "forged",
+        "damaged",
+        "needs-missing",
+        "clash",
+        "missing",
+        "group",
+        "stream",
+        "excluded",
+        "damaged-metadata",
+        "no-metadata",
+        "full"
     );
     let mut out = String::new();
     for (name, text) in runs {
@@ -38,7 +68,9 @@ fn what_dnf_said_and_what_it_means() {
         }
         match log.verdict(status, &[]) {
             Ok(()) => out.push_str("  good\n"),
-            Err(e) => out.push_str(&format!("  {} {e}\n  {}\n", e.kind().code(), serde_json::Value::from(e.facts().clone()))),
+            Err(e) => {
+                out.push_str(&format!("  {} {e}\n  {}\n", e.kind().code(), serde_json::Value::from(e.facts().clone())))
+            }
         }
     }
     insta::assert_snapshot!(out);

@@ -25,7 +25,8 @@ mod tests {
     #[test]
     fn only_later_days_are_changed() {
         let text = b"root:*:19000:0:99999:7:::\nnew:!:20700::::::\nnone:!:::::::\n\xff:!:20701:0:\nodd\nlast:!:20702::";
-        let wanted = b"root:*:19000:0:99999:7:::\nnew:!:19844::::::\nnone:!:::::::\n\xff:!:19844:0:\nodd\nlast:!:19844::";
+        let wanted =
+            b"root:*:19000:0:99999:7:::\nnew:!:19844::::::\nnone:!:::::::\n\xff:!:19844:0:\nodd\nlast:!:19844::";
         assert_eq!(clamp_days(text, 19844), wanted);
         assert_eq!(clamp_days(b"", 1), b"");
     }

@@ -101,7 +101,9 @@ pub fn generalise(path: &Path, rules: &Rules, task: &Task) -> Result<Report> {
 
 /// The path of a rule, relative to the root.
 fn inside(path: &str) -> Result<&str> {
-    let parts = path.strip_prefix('/').filter(|p| !p.is_empty() && !p.split('/').any(|c| c.is_empty() || c == "." || c == ".."));
+    let parts = path
+        .strip_prefix('/')
+        .filter(|p| !p.is_empty() && !p.split('/').any(|c| c.is_empty() || c == "." || c == ".."));
     parts.ok_or_else(|| Error::invalid(format!("generalise: {path:?} is not the path of something in the image")))
 }
 
@@ -147,7 +149,8 @@ impl Work<'_> {
             Ok(()) => {}
             Err(Errno::ISDIR) => {
                 let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                let below = rustix::fs::openat(dir, name, flags, Mode::empty()).map_err(|e| self.failed("open", path, e))?;
+                let below =
+                    rustix::fs::openat(dir, name, flags, Mode::empty()).map_err(|e| self.failed("open", path, e))?;
                 let below = Root::from_fd(below).one_filesystem();
                 walk::each(&below, b"", &mut |dir, name, state, inside| {
                     let directory = FileType::from_raw_mode(state.st_mode).is_dir();
@@ -165,7 +168,8 @@ impl Work<'_> {
 
     /// Empties a regular file; others stay.
     fn empty(&mut self, dir: &OwnedFd, name: &CString, path: &[u8]) -> Result<()> {
-        let state = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|e| self.failed("look at", path, e))?;
+        let state =
+            rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|e| self.failed("look at", path, e))?;
         if !FileType::from_raw_mode(state.st_mode).is_file() || state.st_size == 0 {
             return Ok(());
         }
@@ -204,13 +208,14 @@ impl Work<'_> {
     }
 
     fn shadow(&mut self, path: &str, day: i64) -> Result<()> {
-        let file = match self.root.open_at(path.as_bytes(), OFlags::RDWR | OFlags::NOFOLLOW, Mode::empty(), Links::InRoot) {
-            Err(Errno::NOENT) => return Ok(()),
-            Err(Errno::LOOP | Errno::ISDIR) => {
-                return Err(Error::unsafe_input(format!("/{path} of the new root is not a file")));
-            }
-            file => file.map_err(|e| self.failed("open", path.as_bytes(), e))?,
-        };
+        let file =
+            match self.root.open_at(path.as_bytes(), OFlags::RDWR | OFlags::NOFOLLOW, Mode::empty(), Links::InRoot) {
+                Err(Errno::NOENT) => return Ok(()),
+                Err(Errno::LOOP | Errno::ISDIR) => {
+                    return Err(Error::unsafe_input(format!("/{path} of the new root is not a file")));
+                }
+                file => file.map_err(|e| self.failed("open", path.as_bytes(), e))?,
+            };
         if !rustix::fs::fstat(&file).is_ok_and(|st| FileType::from_raw_mode(st.st_mode).is_file()) {
             return Err(Error::unsafe_input(format!("/{path} of the new root is not a file")));
         }
@@ -317,8 +322,14 @@ mod tests {
         };
         let report = run(&dir, &rules).unwrap();
         let removed = [
-            "/etc/ssh/ssh_host_rsa_key", "/etc/ssh/ssh_host_rsa_key.pub", "/var/cache/dnf/x", "/var/log/journal/0123",
-            "/tmp/left", "/etc/hostname", "/var/lib/app/seed", "/var/lib/dbus/machine-id",
+            "/etc/ssh/ssh_host_rsa_key",
+            "/etc/ssh/ssh_host_rsa_key.pub",
+            "/var/cache/dnf/x",
+            "/var/log/journal/0123",
+            "/tmp/left",
+            "/etc/hostname",
+            "/var/lib/app/seed",
+            "/var/lib/dbus/machine-id",
         ];
         assert_eq!(report.removed, removed);
         let emptied = ["/var/lib/app/notes", "/var/log/a.log", "/var/log/deep/er/b.log", "/etc/machine-id"];

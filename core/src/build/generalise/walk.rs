@@ -14,14 +14,19 @@ const DEPTH: usize = 256;
 ///
 /// # Errors
 /// What `visit` returns; `Limit` for directories that are too deep; `Io`.
-pub(super) fn each(root: &Root, path: &[u8], visit: &mut dyn FnMut(&OwnedFd, &CString, &Stat, &[u8]) -> Result<()>) -> Result<()> {
+pub(super) fn each(
+    root: &Root,
+    path: &[u8],
+    visit: &mut dyn FnMut(&OwnedFd, &CString, &Stat, &[u8]) -> Result<()>,
+) -> Result<()> {
     // Paths, and whether what is in them was visited already.
     let mut todo = vec![(path.to_vec(), 0, false)];
     while let Some((path, depth, visited)) = todo.pop() {
         if visited {
             let (dir, name) = root.parent(&path, Links::Refuse).map_err(|e| failed(root, &path, e))?;
             let name = CString::new(name).map_err(|_| failed(root, &path, Errno::INVAL))?;
-            let state = rustix::fs::statat(&dir, &name, AtFlags::SYMLINK_NOFOLLOW).map_err(|e| failed(root, &path, e))?;
+            let state =
+                rustix::fs::statat(&dir, &name, AtFlags::SYMLINK_NOFOLLOW).map_err(|e| failed(root, &path, e))?;
             visit(&dir, &name, &state, &path)?;
             continue;
         }
@@ -34,7 +39,8 @@ pub(super) fn each(root: &Root, path: &[u8], visit: &mut dyn FnMut(&OwnedFd, &CS
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
         let dir = root.open_at(&path, flags, Mode::empty(), Links::Refuse).map_err(|e| failed(root, &path, e))?;
         for name in names(&dir).map_err(|e| failed(root, &path, e))? {
-            let state = rustix::fs::statat(&dir, &name, AtFlags::SYMLINK_NOFOLLOW).map_err(|e| failed(root, &path, e))?;
+            let state =
+                rustix::fs::statat(&dir, &name, AtFlags::SYMLINK_NOFOLLOW).map_err(|e| failed(root, &path, e))?;
             let mut below = path.clone();
             if !below.is_empty() {
                 below.push(b'/');

@@ -113,7 +113,9 @@ pub(super) fn plan(root: &Confined, host: &Host) -> Vec<Step> {
     for (name, mode) in [("proc", 0o555), ("sys", 0o555), ("run", 0o755), ("tmp", 0o1777), ("root", 0o700)] {
         out.push(directory(name, mode));
     }
-    for (name, mode) in [("var", 0o755), ("var/tmp", 0o1777), ("var/cache", 0o755), ("var/lib", 0o755), ("var/log", 0o755)] {
+    for (name, mode) in
+        [("var", 0o755), ("var/tmp", 0o1777), ("var/cache", 0o755), ("var/lib", 0o755), ("var/log", 0o755)]
+    {
         out.push(directory(name, mode));
     }
     out.push(Step::Link(path("../run"), path("var/run")));
@@ -240,7 +242,8 @@ fn point(at: &Path, is_directory: bool) -> Result<()> {
 /// Makes a directory whose mode is not the matter of the process's umask.
 fn directory(path: &Path, mode: u32) -> Result<()> {
     rustix::fs::mkdir(path, Mode::from_raw_mode(mode)).map_err(|e| Error::io("make", path.display(), e))?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(|e| Error::io("make", path.display(), e))
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+        .map_err(|e| Error::io("make", path.display(), e))
 }
 
 fn failed(at: &Path, e: Errno) -> Error {

@@ -161,7 +161,10 @@ mod tests {
     fn a_package_is_read_and_a_key_is_none() {
         let bytes = header(&[&BASE[..], &[(tag::LICENSE, "MIT"), (tag::MODULE, "")]].concat(), &[(tag::EPOCH, 1)]);
         let p = Header::parse(&bytes).unwrap().package().unwrap().unwrap();
-        assert_eq!((p.to_string(), p.license.as_deref(), p.module), ("base-1:2.5-3.el9.x86_64".into(), Some("MIT"), None));
+        assert_eq!(
+            (p.to_string(), p.license.as_deref(), p.module),
+            ("base-1:2.5-3.el9.x86_64".into(), Some("MIT"), None)
+        );
         let mut key = BASE;
         key[0].1 = "gpg-pubkey";
         assert_eq!(Header::parse(&header(&key, &[])).unwrap().package().unwrap(), None);

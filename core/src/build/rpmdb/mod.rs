@@ -126,9 +126,11 @@ fn locate(root: &Root) -> Result<Option<OwnedFd>> {
     }
     match other {
         None => Ok(None),
-        Some(kind) => Err(Error::unsupported(format!("the package database is of the kind {kind}, which libcv cannot read"))
-            .hint("convert it with the rpm of the image: rpmdb --rebuilddb with _db_backend sqlite")
-            .fact("database", kind)),
+        Some(kind) => {
+            Err(Error::unsupported(format!("the package database is of the kind {kind}, which libcv cannot read"))
+                .hint("convert it with the rpm of the image: rpmdb --rebuilddb with _db_backend sqlite")
+                .fact("database", kind))
+        }
     }
 }
 

@@ -55,7 +55,8 @@ pub fn write(format: Format, subject: &Subject, packages: &[Package]) -> Result<
 
 fn text(document: &impl Serialize) -> Result<Vec<u8>> {
     let written = serde_json::to_vec_pretty(document);
-    let mut bytes = written.map_err(|e| Error::new(ErrorKind::Bug, "a bill of materials cannot be written").cause(e))?;
+    let mut bytes =
+        written.map_err(|e| Error::new(ErrorKind::Bug, "a bill of materials cannot be written").cause(e))?;
     bytes.push(b'\n');
     Ok(bytes)
 }
@@ -99,7 +100,11 @@ mod tests {
             module: (name == "nginx").then(|| "nginx:1.24:9040:c0ffee".into()),
             ..Package::new(Kind::Rpm, name)
         };
-        [package("libstdc++", None), package("nginx", Some(1)), Package { license: None, vendor: None, ..package("plain", None) }]
+        [
+            package("libstdc++", None),
+            package("nginx", Some(1)),
+            Package { license: None, vendor: None, ..package("plain", None) },
+        ]
     }
 
     fn subject() -> Subject {

@@ -77,7 +77,8 @@ struct Relationship {
 pub(super) fn document(subject: &Subject, packages: &[Package]) -> Document {
     let namespace = namespace(subject, packages);
     // Packages write licences in words of their own: each text is a licence of the document.
-    let mut texts: BTreeMap<&str, String> = packages.iter().filter_map(|p| Some((p.license.as_deref()?, String::new()))).collect();
+    let mut texts: BTreeMap<&str, String> =
+        packages.iter().filter_map(|p| Some((p.license.as_deref()?, String::new()))).collect();
     texts.values_mut().enumerate().for_each(|(n, id)| *id = format!("LicenseRef-{}", n + 1));
     let image = Entry {
         id: IMAGE.to_owned(),
@@ -90,7 +91,11 @@ pub(super) fn document(subject: &Subject, packages: &[Package]) -> Document {
         id: id(n),
         name: package.name.clone(),
         version_info: package.evr(),
-        license_declared: package.license.as_deref().and_then(|l| texts.get(l)).map_or(UNKNOWN.to_owned(), Clone::clone),
+        license_declared: package
+            .license
+            .as_deref()
+            .and_then(|l| texts.get(l))
+            .map_or(UNKNOWN.to_owned(), Clone::clone),
         supplier: package.vendor.as_ref().map_or(UNKNOWN.to_owned(), |v| format!("Organization: {v}")),
         source_info: package.source.as_ref().map(|s| format!("built from {s}")),
         external_refs: vec![Reference {
@@ -118,7 +123,8 @@ pub(super) fn document(subject: &Subject, packages: &[Package]) -> Document {
         },
         packages: std::iter::once(image).chain(packages.iter().enumerate().map(entry)).collect(),
         has_extracted_licensing_infos: {
-            let license = |(text, id): (&&str, &String)| License { license_id: id.clone(), extracted_text: (*text).to_owned() };
+            let license =
+                |(text, id): (&&str, &String)| License { license_id: id.clone(), extracted_text: (*text).to_owned() };
             texts.iter().map(license).collect()
         },
         relationships: std::iter::once(relationship(DOCUMENT, "DESCRIBES", IMAGE)).chain(contained).collect(),
