@@ -33,6 +33,7 @@ pub mod layout;
 pub mod capture;
 pub mod config;
 pub mod role;
+pub mod build;
 pub mod deploy;
 
 #[cfg(feature = "cli")]

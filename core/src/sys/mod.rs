@@ -2,6 +2,7 @@
 
 pub mod block;
 pub mod clock;
+pub mod confine;
 pub mod confined;
 pub mod cwd;
 pub mod descriptor;
@@ -14,6 +15,8 @@ pub mod mount;
 pub mod namespace;
 pub mod process;
 pub mod program;
+pub mod scratch;
+pub mod seccomp;
 pub mod state;
 pub mod sysfs;
 #[cfg(feature = "cli")]

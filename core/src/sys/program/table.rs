@@ -51,6 +51,10 @@ pub enum Program {
     Sqfs2tar,
     /// Checks the signatures of packages.
     Rpmkeys,
+    /// Installs packages into a new root.
+    Dnf,
+    /// Tells of packages; its library is what dnf installs them with.
+    Rpm,
 }
 
 struct Row {
@@ -82,6 +86,8 @@ impl Program {
             Self::Tar2sqfs => (&["tar2sqfs"], "squashfs-tools-ng", "squashfs-tools-ng"),
             Self::Sqfs2tar => (&["sqfs2tar"], "squashfs-tools-ng", "squashfs-tools-ng"),
             Self::Rpmkeys => (&["rpmkeys"], "rpm", "rpm"),
+            Self::Dnf => (&["dnf"], "dnf", "dnf"),
+            Self::Rpm => (&["rpm"], "rpm", "rpm"),
         };
         Row { names, debian, el }
     }

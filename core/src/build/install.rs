@@ -1,0 +1,186 @@
+//! Packages of rpm into a root: dnf in the confined root, and whether what is there afterwards is what was resolved.
+//!
+//! ```text
+//!  resolve: dnf --assumeno ──> the resolved set ──┐
+//!  install: dnf            ──> facts ── verdict ──┼─> the same? ──> the packages
+//!                 rpmdb, normalised ──────────────┘
+//! ```
+
+use super::dnflog::{Action, Log, Resolved, Scriptlet};
+use super::packages::Package;
+use super::root::{Call, Confined};
+use super::rpm::{Command, Setup};
+use super::rpmdb;
+use crate::error::{Error, ErrorKind, Result};
+use crate::job::Task;
+use crate::sys::program::{self, Program};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The first rpm whose clock can be set, so that the times of installation are the same each time.
+const SETTABLE: (u32, u32) = (4, 18);
+
+/// A root and what goes into it.
+#[derive(Clone, Debug)]
+pub struct Install {
+    /// What dnf is told.
+    pub setup: Setup,
+    /// The new root; it may have packages already.
+    pub target: PathBuf,
+    /// An empty directory to mount at.
+    pub place: PathBuf,
+    /// A directory for caches and logs: metadata that were read once are not read again.
+    pub work: PathBuf,
+    /// Scriptlets of these packages may fail.
+    pub allowed: Vec<String>,
+    /// The clock of the packages, in seconds since 1970.
+    pub epoch: i64,
+    /// Further variables for dnf and scriptlets.
+    pub environment: Vec<(String, String)>,
+    /// It is killed after that.
+    pub limit: Duration,
+    /// It is killed when it, and each scriptlet, has said nothing for so long.
+    pub silence: Duration,
+}
+
+/// What was installed.
+#[derive(Clone, Debug)]
+pub struct Installed {
+    /// All packages of the root.
+    pub packages: Vec<Package>,
+    /// Scriptlets that failed although they were allowed to.
+    pub failed: Vec<Scriptlet>,
+}
+
+impl Install {
+    /// What an installation of these names would do, without doing it.
+    ///
+    /// # Errors
+    /// As [`Install::install`]; nothing is changed but caches.
+    pub fn resolve(&self, names: &[String], task: &Task) -> Result<Vec<Resolved>> {
+        let (log, status) = self.run(Command::Resolve, names, task)?;
+        if log.aborted && log.faults.is_empty() {
+            return Ok(log.resolved().to_vec());
+        }
+        log.verdict(status, &[])?;
+        Ok(log.resolved().to_vec())
+    }
+
+    /// Enables streams of modules, `name:stream`.
+    ///
+    /// # Errors
+    /// `NotFound` for one that is not there, `Conflict` for two of one module.
+    pub fn enable(&self, streams: &[String], task: &Task) -> Result<()> {
+        if streams.is_empty() {
+            return Ok(());
+        }
+        let (log, status) = self.run(Command::EnableModules, streams, task)?;
+        log.verdict(status, &[])
+    }
+
+    /// Installs packages and `@groups`.
+    ///
+    /// # Errors
+    /// `Unsupported` without dnf or root; `NotFound`, `Conflict`, `Integrity`, `Plugin` for a scriptlet, `Limit` for time and
+    /// space, as [`Log::verdict`]; `Failed` when what is installed is not what was resolved. Then the root is of no use.
+    pub fn install(&self, names: &[String], task: &Task) -> Result<Installed> {
+        self.change(Command::Install, names, task)
+    }
+
+    /// Runs any command that changes the root, and checks it as [`Install::install`] does.
+    ///
+    /// # Errors
+    /// As [`Install::install`].
+    pub fn change(&self, command: Command, names: &[String], task: &Task) -> Result<Installed> {
+        let (log, status) = self.run(command, names, task)?;
+        log.verdict(status, &self.allowed)?;
+        rpmdb::normalise(&self.target)?;
+        let packages = rpmdb::read(&self.target)?.unwrap_or_default();
+        check(log.resolved(), &packages)?;
+        let failed = log.scriptlets.iter().map(|s| format!("%{} of {}", s.scriptlet, s.package));
+        failed.for_each(|s| task.warn(format!("{s} failed, as the role allows")));
+        Ok(Installed { packages, failed: log.scriptlets })
+    }
+
+    fn run(&self, command: Command, names: &[String], task: &Task) -> Result<(Log, i32)> {
+        Program::Dnf.find()?;
+        if !settable(task)? {
+            task.warn("rpm before 4.18: the times of installation will differ from build to build");
+        }
+        let root = Confined {
+            target: self.target.clone(),
+            place: self.place.clone(),
+            dist: self.setup.directories(),
+            conf: self.setup.files()?,
+            work: Some(self.work.clone()),
+            net: self.setup.needs_network(),
+        };
+        let mut call = Call::new(self.setup.arguments(command, names)?)
+            .env("SOURCE_DATE_EPOCH", self.epoch.to_string())
+            .env("SYSTEMD_OFFLINE", "1");
+        for (name, value) in &self.environment {
+            call = call.env(name, value);
+        }
+        (call.limit, call.silence) = (self.limit, self.silence);
+        let mut log = Log::default();
+        let ended = root.run(&call, task, &mut |line| log.hear(line))?;
+        Ok((log, ended.status))
+    }
+}
+
+/// Whether the host's rpm takes its clock from `SOURCE_DATE_EPOCH`.
+fn settable(task: &Task) -> Result<bool> {
+    let said = program::Call::new(Program::Rpm).arg("--version").run(&|| task.check().is_err())?;
+    let text = String::from_utf8_lossy(&said.stdout);
+    Ok(version(&text).is_none_or(|v| v >= SETTABLE))
+}
+
+/// The first two numbers of `RPM version 4.18.0`.
+fn version(text: &str) -> Option<(u32, u32)> {
+    let mut numbers = text.split_whitespace().last()?.split('.').map(|n| n.parse().ok());
+    Some((numbers.next()??, numbers.next()??))
+}
+
+/// Whether all that was to be installed is there, and nothing that was to be removed.
+fn check(resolved: &[Resolved], packages: &[Package]) -> Result<()> {
+    let there: BTreeSet<_> = packages.iter().map(|p| (p.name.clone(), p.evr(), p.arch.clone())).collect();
+    let of = |r: &Resolved| (r.name.clone(), r.evr.clone(), r.arch.clone());
+    let wrong: Vec<_> = resolved.iter().filter(|r| there.contains(&of(r)) != (r.action == Action::Install)).collect();
+    let Some(first) = wrong.first() else { return Ok(()) };
+    let names: Vec<_> = wrong.iter().take(50).map(|r| format!("{}-{}.{}", r.name, r.evr, r.arch)).collect();
+    let what = if first.action == Action::Install { "not installed" } else { "still there" };
+    Err(Error::new(ErrorKind::Failed, format!("{} is {what}, although dnf said nothing of it", names[0]))
+        .fact("packages", names))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::build::packages::Kind;
+
+    #[test]
+    fn versions_are_compared_as_numbers() {
+        assert_eq!(version("RPM version 4.18.0\n"), Some((4, 18)));
+        assert!(version("RPM version 4.9.1").unwrap() < SETTABLE);
+    }
+
+    #[test]
+    fn what_was_resolved_is_what_is_there() {
+        let resolved = |evr: &str, action| Resolved {
+            name: "a".into(),
+            evr: evr.into(),
+            arch: "noarch".into(),
+            repository: "r".into(),
+            action,
+        };
+        let mut package = Package::new(Kind::Rpm, "a");
+        (package.epoch, package.version, package.arch) = (Some(1), "2".into(), "noarch".into());
+        package.release = Some("3".into());
+        let there = [package];
+        assert!(check(&[resolved("1:2-3", Action::Install), resolved("1:2-2", Action::Remove)], &there).is_ok());
+        let e = check(&[resolved("1:2-4", Action::Install)], &there).unwrap_err();
+        assert!(e.message().starts_with("a-1:2-4.noarch is not installed"), "{e}");
+        assert!(check(&[resolved("1:2-3", Action::Remove)], &there).is_err());
+    }
+}

@@ -1,0 +1,226 @@
+//! The database of rpm in a root: which packages there are, and a form that is the same for the same packages.
+//!
+//! ```text
+//!  /var/lib/rpm            up to EL9      rpmdb.sqlite: Packages(hnum, blob), and an index for each of 18 tags
+//!  /usr/lib/sysimage/rpm   later                 ├ -wal, -shm   what is not in it yet: normalise brings it there
+//!                                                └ .rpm.lock
+//! ```
+//!
+//! The root is not trusted: the file is looked for inside it, by descriptors, and the database is read within limits, without
+//! anything that could be run by it.
+
+pub mod header;
+
+use super::packages::{self, Package};
+use crate::error::{Error, ErrorKind, Result};
+use crate::sys::confined::{Links, Root};
+use header::Header;
+use rusqlite::config::DbConfig;
+use rusqlite::limits::Limit;
+use rusqlite::{Connection, OpenFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::io::Errno;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+const PLACES: [&str; 2] = ["usr/lib/sysimage/rpm", "var/lib/rpm"];
+const FILE: &str = "rpmdb.sqlite";
+/// What it leaves beside the file, and locks.
+const LEFT: [&str; 3] = ["rpmdb.sqlite-wal", "rpmdb.sqlite-shm", ".rpm.lock"];
+/// Databases of other kinds.
+const OTHERS: [(&str, &str); 2] = [("Packages", "bdb"), ("Packages.db", "ndb")];
+/// The largest header, and the most packages.
+const BLOB_LIMIT: i32 = 64 << 20;
+const PACKAGE_LIMIT: usize = 200_000;
+/// How long a query may take: that of a whole distribution takes less than a second.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The packages that are installed in the root at `path`, sorted; `None` where there is no database of rpm. The database must
+/// be normalised: what is only in its log is not seen.
+///
+/// # Errors
+/// `Integrity` when the database is damaged, `Unsupported` when it is of another kind, `Limit`, `Io`.
+pub fn read(path: &Path) -> Result<Option<Vec<Package>>> {
+    let root = Root::open(path).map_err(|e| Error::io("open", path.display(), e))?;
+    let Some(dir) = locate(&root)? else { return Ok(None) };
+    let database = open(&dir, "immutable=1", OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    let mut out = Vec::new();
+    let mut query = database.prepare("SELECT blob FROM Packages ORDER BY hnum").map_err(failed)?;
+    let mut rows = query.query([]).map_err(failed)?;
+    while let Some(row) = rows.next().map_err(failed)? {
+        let value = row.get_ref(0).map_err(failed)?;
+        let blob = value.as_blob().map_err(|_| Error::integrity("a row of the package database is no header"))?;
+        if out.len() == PACKAGE_LIMIT {
+            return Err(Error::limit(format!("the package database has more than {PACKAGE_LIMIT} packages")));
+        }
+        out.extend(Header::parse(blob)?.package()?);
+    }
+    packages::sort(&mut out);
+    Ok(Some(out))
+}
+
+/// When the newest of the installed packages was built, in seconds since 1970.
+///
+/// # Errors
+/// As [`read`].
+pub fn newest(path: &Path) -> Result<Option<i64>> {
+    let root = Root::open(path).map_err(|e| Error::io("open", path.display(), e))?;
+    let Some(dir) = locate(&root)? else { return Ok(None) };
+    let database = open(&dir, "immutable=1", OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    let mut query = database.prepare("SELECT blob FROM Packages").map_err(failed)?;
+    let mut rows = query.query([]).map_err(failed)?;
+    let mut newest = None;
+    while let Some(row) = rows.next().map_err(failed)? {
+        let value = row.get_ref(0).map_err(failed)?;
+        let blob = value.as_blob().map_err(|_| Error::integrity("a row of the package database is no header"))?;
+        newest = newest.max(Header::parse(blob)?.number(header::tag::BUILD_TIME).map(i64::from));
+    }
+    Ok(newest)
+}
+
+/// Brings everything into the one file, in the order that only its content gives, and removes what is beside it. Nothing may
+/// have the database open. False where there is none.
+///
+/// # Errors
+/// As [`read`].
+pub fn normalise(path: &Path) -> Result<bool> {
+    let root = Root::open(path).map_err(|e| Error::io("open", path.display(), e))?;
+    let Some(dir) = locate(&root)? else { return Ok(false) };
+    for name in LEFT {
+        // What SQLite opens beside the file must be what it made itself.
+        regular(&dir, name)?;
+    }
+    let database = open(&dir, "mode=rw", OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    database
+        .execute_batch("PRAGMA temp_store=MEMORY; PRAGMA wal_checkpoint(TRUNCATE); PRAGMA journal_mode=DELETE; VACUUM;")
+        .map_err(failed)?;
+    database.close().map_err(|(_, e)| failed(e))?;
+    for name in LEFT {
+        match rustix::fs::unlinkat(&dir, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(e) => return Err(Error::io("remove", name, e)),
+        }
+    }
+    Ok(true)
+}
+
+/// The directory of the database. Links are those of the root: `/var/lib/rpm` is one in new releases.
+fn locate(root: &Root) -> Result<Option<OwnedFd>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+    let mut other = None;
+    for place in PLACES {
+        let dir = match root.open_at(place.as_bytes(), flags, Mode::empty(), Links::InRoot) {
+            Ok(dir) => dir,
+            Err(Errno::NOENT | Errno::NOTDIR) => continue,
+            Err(e) => return Err(Error::io("open", root.name_of(place.as_bytes()), e)),
+        };
+        if regular(&dir, FILE)? {
+            return Ok(Some(dir));
+        }
+        for (name, kind) in OTHERS {
+            if regular(&dir, name)? {
+                other = Some(kind);
+            }
+        }
+    }
+    match other {
+        None => Ok(None),
+        Some(kind) => {
+            Err(Error::unsupported(format!("the package database is of the kind {kind}, which libcv cannot read"))
+                .hint("convert it with the rpm of the image: rpmdb --rebuilddb with _db_backend sqlite")
+                .fact("database", kind))
+        }
+    }
+}
+
+/// Whether there is a file of this name; anything else of it is refused.
+fn regular(dir: &OwnedFd, name: &str) -> Result<bool> {
+    match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(st) if FileType::from_raw_mode(st.st_mode).is_file() => Ok(true),
+        Ok(_) => Err(Error::unsafe_input(format!("{name} of the package database is not a file"))),
+        Err(Errno::NOENT) => Ok(false),
+        Err(e) => Err(Error::io("look at", name, e)),
+    }
+}
+
+/// Opens the file in this directory: SQLite knows paths only, and this one leads through the descriptor.
+fn open(dir: &OwnedFd, option: &str, flags: OpenFlags) -> Result<Connection> {
+    let uri = format!("file:/proc/self/fd/{}/{FILE}?{option}", dir.as_raw_fd());
+    let flags = flags | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut database = Connection::open_with_flags(uri, flags).map_err(failed)?;
+    let guard = |database: &mut Connection| {
+        database.set_limit(Limit::SQLITE_LIMIT_LENGTH, BLOB_LIMIT)?;
+        database.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+        database.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
+        database.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false)?;
+        database.execute_batch("PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON; PRAGMA mmap_size=0;")?;
+        let end = Instant::now() + PATIENCE;
+        database.progress_handler(10_000, Some(move || Instant::now() > end))
+    };
+    guard(&mut database).map_err(failed)?;
+    Ok(database)
+}
+
+fn failed(e: rusqlite::Error) -> Error {
+    use rusqlite::ErrorCode as Code;
+    let text = e.to_string();
+    let kind = match e.sqlite_error_code() {
+        Some(Code::DiskFull | Code::TooBig | Code::OperationInterrupted | Code::OutOfMemory) => ErrorKind::Limit,
+        Some(Code::PermissionDenied | Code::ReadOnly) => ErrorKind::Denied,
+        Some(Code::SystemIoFailure | Code::CannotOpen) => ErrorKind::Io,
+        Some(Code::DatabaseBusy | Code::DatabaseLocked) => ErrorKind::Busy,
+        _ => ErrorKind::Integrity,
+    };
+    Error::new(kind, format!("the package database cannot be read: {text}")).cause(e)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bed(place: &str) -> (tempfile::TempDir, std::path::PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(place);
+        std::fs::create_dir_all(&path).unwrap();
+        let file = path.join(FILE);
+        (dir, file)
+    }
+
+    #[test]
+    fn what_is_no_database_is_said_so() {
+        let (root, file) = bed("var/lib/rpm");
+        assert_eq!(read(root.path()).unwrap(), None);
+        assert!(!normalise(root.path()).unwrap());
+        std::fs::write(&file, [b'x'; 8192]).unwrap();
+        assert_eq!(read(root.path()).unwrap_err().kind(), ErrorKind::Integrity);
+        assert_eq!(normalise(root.path()).unwrap_err().kind(), ErrorKind::Integrity);
+        std::fs::remove_file(&file).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", &file).unwrap();
+        assert_eq!(read(root.path()).unwrap_err().kind(), ErrorKind::UnsafeInput);
+        std::fs::remove_file(&file).unwrap();
+        std::fs::write(file.with_file_name("Packages"), "x").unwrap();
+        assert_eq!(read(root.path()).unwrap_err().kind(), ErrorKind::Unsupported);
+    }
+
+    #[test]
+    fn a_schema_that_works_for_itself_gets_nothing() {
+        for schema in [
+            "CREATE VIEW Packages AS WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM r) SELECT n AS hnum, n AS blob FROM r",
+            "CREATE TABLE Packages(hnum INTEGER, blob AS (zeroblob(1000000000))); INSERT INTO Packages(hnum) VALUES (1)",
+            "CREATE TABLE Packages(hnum INTEGER, blob TEXT); INSERT INTO Packages VALUES (1, 'x')",
+            "CREATE TABLE Packages(hnum INTEGER, blob BLOB); INSERT INTO Packages VALUES (1, x'0000000100000000')",
+            "CREATE TABLE Other(x)",
+        ] {
+            let (root, file) = bed("usr/lib/sysimage/rpm");
+            // The link of new releases, as an absolute one that would lead out.
+            std::fs::create_dir_all(root.path().join("var/lib")).unwrap();
+            std::os::unix::fs::symlink("/usr/lib/sysimage/rpm", root.path().join("var/lib/rpm")).unwrap();
+            Connection::open(&file).unwrap().execute_batch(schema).unwrap();
+            let begun = Instant::now();
+            let e = read(root.path()).unwrap_err();
+            assert!(matches!(e.kind(), ErrorKind::Integrity | ErrorKind::Limit), "{schema}: {e:?}");
+            assert!(begun.elapsed() < Duration::from_secs(5));
+        }
+    }
+}
