@@ -21,7 +21,7 @@ step() { [ -z "$NAME" ] || printf '   %s: %d s\n' "$NAME" $((SECONDS - STEP)); N
 step "install what is missing"
 tests/setup.sh quickstart
 step "build cvctl"
-cargo build -q --release -p libcv --features cli --bin cvctl
+cargo build -q --release -p libcv --features cli,build --bin cvctl
 cv=$(realpath "${CARGO_TARGET_DIR:-target}/release/cvctl")
 step "make a Debian root with a kernel"
 TREE=$(tests/beds/make-root.sh | tail -n 1)

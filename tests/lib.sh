@@ -65,7 +65,7 @@ need_cvctl() {
   else
     CVCTL=$(realpath -m "${CARGO_TARGET_DIR:-target}/release/cvctl")
     local before=$FAILED
-    run "build cvctl" 1500 cargo build --release -p libcv --features cli,s3 --bin cvctl
+    run "build cvctl" 1500 cargo build --release -p libcv --features cli,s3,build --bin cvctl
     [ "$FAILED" = "$before" ] || return 1
   fi
   export CVCTL

@@ -28,11 +28,14 @@ pub mod store;
 pub mod tree;
 pub mod secrets;
 pub mod convert;
+#[cfg(feature = "build")]
 pub mod distro;
 pub mod layout;
 pub mod capture;
 pub mod config;
+#[cfg(feature = "build")]
 pub mod role;
+#[cfg(feature = "build")]
 pub mod build;
 pub mod deploy;
 

@@ -8,12 +8,14 @@
 //! stdout is data, stderr is talk. The exit code is the code of the error ([`crate::ErrorKind`]).
 
 mod completion;
+#[cfg(feature = "build")]
 mod distro;
 mod image;
 mod key;
 mod layout;
 mod output;
 mod progress;
+#[cfg(feature = "build")]
 mod role;
 mod store;
 
@@ -70,12 +72,14 @@ enum Noun {
     Image(image::Verb),
     /// Keep the distributions that images are made from
     #[command(subcommand)]
+    #[cfg(feature = "build")]
     Distro(distro::Verb),
     /// Check, plan and apply disk layouts
     #[command(subcommand)]
     Layout(layout::Verb),
     /// Check and show roles: what is in an image
     #[command(subcommand)]
+    #[cfg(feature = "build")]
     Role(role::Verb),
     /// Make keys to sign with
     #[command(subcommand)]
@@ -190,8 +194,10 @@ fn dispatch(noun: Noun, session: &Session) -> Result<()> {
     match noun {
         Noun::Store(verb) => store::run(verb, session),
         Noun::Image(verb) => image::run(verb, session),
+        #[cfg(feature = "build")]
         Noun::Distro(verb) => distro::run(verb, session),
         Noun::Layout(verb) => layout::run(verb, session),
+        #[cfg(feature = "build")]
         Noun::Role(verb) => role::run(verb, session),
         Noun::Key(verb) => key::run(verb, session),
         Noun::Completion(c) => completion::completion(&c, session),

@@ -2,6 +2,7 @@
 
 pub mod block;
 pub mod clock;
+#[cfg(feature = "build")]
 pub mod confine;
 pub mod confined;
 pub mod cwd;
@@ -15,7 +16,9 @@ pub mod mount;
 pub mod namespace;
 pub mod process;
 pub mod program;
+#[cfg(feature = "build")]
 pub mod scratch;
+#[cfg(feature = "build")]
 pub mod seccomp;
 pub mod state;
 pub mod sysfs;
