@@ -216,6 +216,11 @@ typedef struct cv_layout cv_layout;
 typedef struct cv_plan cv_plan;
 
 /**
+ * A role that is right in itself, with all that it extends.
+ */
+typedef struct cv_role cv_role;
+
+/**
  * A store of images.
  */
 typedef struct cv_store cv_store;
@@ -1392,6 +1397,74 @@ int32_t cv_config_apply(const char *root,
  * Starts what `cv_config_apply` does; the result is the same array.
  */
 int32_t cv_config_apply_start(const char *root, const char *actions_json, cv_job **job);
+
+/**
+ * Reads a role in YAML or JSON; `name` stands for it in messages. It may extend the roles that come with libcv. When
+ * something is wrong, the error has all of it in `detail.diagnostics`, with line and column.
+ */
+int32_t cv_role_parse(const char *document,
+                      const char *name,
+                      cv_role **role);
+
+/**
+ * Reads a role from a file, or by its name: what has a `/` or an ending in it is a file. What a file extends, and files that
+ * it names, lie beside it; roles are then looked for in the `count` directories of `search`, then among those that come
+ * with libcv: minimal, node, login, storage, head.
+ */
+int32_t cv_role_find(const char *name_or_file,
+                     const char *const *search,
+                     size_t count,
+                     cv_role **role);
+
+/**
+ * Everything that is wrong with a role: a JSON array of `{code, severity, path, line, column, message, hint}`, empty when
+ * nothing is; where the mistake is in a role that it extends, it has `document` besides.
+ */
+int32_t cv_role_check(const char *document,
+                      const char *name,
+                      char **diagnostics_json);
+
+/**
+ * Everything that is wrong with a role in a file, as `cv_role_check` gives it. What it extends is found as by
+ * `cv_role_find`.
+ */
+int32_t cv_role_check_file(const char *file,
+                           const char *const *search,
+                           size_t count,
+                           char **diagnostics_json);
+
+/**
+ * The JSON Schema of roles.
+ */
+int32_t cv_role_schema(char **schema_json);
+
+/**
+ * Frees a role. NULL is fine.
+ */
+int32_t cv_role_free(cv_role *role);
+
+/**
+ * The name of a role.
+ */
+int32_t cv_role_name(const cv_role *role, char **name);
+
+/**
+ * A role, with all that it extends, as a JSON document, which `cv_role_parse` reads again; or only what it says of one
+ * system, such as `el9`, `debian12`, `ubuntu24.04`. `system` may be NULL.
+ */
+int32_t cv_role_json(const cv_role *role,
+                     const char *system,
+                     char **document_json);
+
+/**
+ * A role, with all that it extends, as a YAML document, as a person would write it.
+ */
+int32_t cv_role_yaml(const cv_role *role, char **document);
+
+/**
+ * What stands for the meaning of a role, 64 hex digits: the same however it is written.
+ */
+int32_t cv_role_digest(const cv_role *role, char **digest);
 
 #ifdef __cplusplus
 }  // extern "C"
