@@ -6,9 +6,9 @@
 mod common;
 
 use common::{can, image};
+use libcv::layout::Layout;
 use libcv::layout::solve::{DiskSize, Ground, Solved, solve};
 use libcv::layout::stack::Stack;
-use libcv::layout::{decode, document};
 use libcv::sys::loopdev::LoopDevice;
 use std::fs::OpenOptions;
 use std::os::fd::AsFd;
@@ -41,10 +41,11 @@ lvm:
 
 fn planned(extent: &str, reserve: &str, sizes: [u64; 2]) -> Solved {
     let text = LAYOUT.replace("EXTENT", extent).replace("RESERVE", reserve);
-    let spec = decode::decode(&document::read(text.as_bytes()).unwrap()).0.unwrap();
+    let layout = Layout::parse(text.as_bytes(), "extents").unwrap();
+    let spec = layout.spec();
     let disks = sizes.map(|size| DiskSize { name: "disk".into(), size, sector: 512, ..DiskSize::default() });
     let ground = Ground { sets: [("os".to_owned(), disks.to_vec())].into_iter().collect(), ..Ground::default() };
-    solve(&spec, &Stack::of(&spec).unwrap(), &ground).unwrap()
+    solve(spec, &Stack::of(spec).unwrap(), &ground).unwrap()
 }
 
 /// Runs a program of LVM that sees these devices only.

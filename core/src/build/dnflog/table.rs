@@ -51,10 +51,10 @@ impl Table {
         match (self.wide.take(), words.as_slice()) {
             (None, [name]) => self.wide = Some((*name).to_owned()),
             (Some(name), [arch, evr, repository, size @ ..]) if is_size(size) => {
-                self.row(action, &name, arch, evr, repository)
+                self.row(action, &name, arch, evr, repository);
             }
             (None, [name, arch, evr, repository, size @ ..]) if is_size(size) => {
-                self.row(action, name, arch, evr, repository)
+                self.row(action, name, arch, evr, repository);
             }
             _ => {}
         }

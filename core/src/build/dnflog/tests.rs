@@ -69,7 +69,7 @@ fn what_dnf_said_and_what_it_means() {
         match log.verdict(status, &[]) {
             Ok(()) => out.push_str("  good\n"),
             Err(e) => {
-                out.push_str(&format!("  {} {e}\n  {}\n", e.kind().code(), serde_json::Value::from(e.facts().clone())))
+                out.push_str(&format!("  {} {e}\n  {}\n", e.kind().code(), serde_json::Value::from(e.facts().clone())));
             }
         }
     }

@@ -10,15 +10,14 @@ use std::os::fd::OwnedFd;
 /// Deeper directories no distribution has; each costs its way from the root.
 const DEPTH: usize = 256;
 
+/// What is done with the directory, name, state and path of an entry.
+type Visit<'a> = dyn FnMut(&OwnedFd, &CString, &Stat, &[u8]) -> Result<()> + 'a;
+
 /// Calls `visit` with the directory, name and state of each entry below `path`, the contents of a directory before itself.
 ///
 /// # Errors
 /// What `visit` returns; `Limit` for directories that are too deep; `Io`.
-pub(super) fn each(
-    root: &Root,
-    path: &[u8],
-    visit: &mut dyn FnMut(&OwnedFd, &CString, &Stat, &[u8]) -> Result<()>,
-) -> Result<()> {
+pub(super) fn each(root: &Root, path: &[u8], visit: &mut Visit<'_>) -> Result<()> {
     // Paths, and whether what is in them was visited already.
     let mut todo = vec![(path.to_vec(), 0, false)];
     while let Some((path, depth, visited)) = todo.pop() {

@@ -163,7 +163,9 @@ fn attend(child: &mut Child, call: &Call, send: &impl Fn(&mut VecDeque<Line>), s
     loop {
         let full = lines.len() >= AHEAD;
         wait(&pipes, full);
-        if !full && pipes.iter_mut().fold(false, |any, pipe| pipe.read(&mut lines) || any) {
+        // Of both pipes, whatever the first one says.
+        let read = if full { 0 } else { pipes.iter_mut().map(|pipe| usize::from(pipe.read(&mut lines))).sum() };
+        if read > 0 {
             heard = Instant::now();
         }
         send(&mut lines);
