@@ -37,7 +37,7 @@ class _HasFileno(Protocol):
 
 _File = Union[int, _HasFileno, _StrPath]
 
-__all__ = ["Change", "Image", "Job", "Layout", "Plan", "Row", "Rows", "Store", "__version__", "configure", "error_kinds", "generate_key", "main"]
+__all__ = ["Change", "Image", "Job", "Layout", "Plan", "Role", "Row", "Rows", "Store", "__version__", "configure", "error_kinds", "generate_key", "main"]
 
 __version__: str
 """The version of the library."""
