@@ -1,6 +1,7 @@
 //! `cvctl layout`: documents are checked, planned, applied. What destroys shows its plan and wants its token, or `--yes`.
 
 use super::Session;
+use super::checked;
 use super::key::TrustArgs;
 use super::output::{self, Format};
 use crate::deploy::{self, DeployOptions};
@@ -10,11 +11,9 @@ use crate::layout::capture::LayoutCaptureOptions;
 use crate::layout::inventory::Inventory;
 use crate::layout::{
     self, ApplyOptions, Backend, Confirm, Diagnostic, Disks, Layout, LayoutOptions, Plan, PlanOptions, Secrets,
-    Severity,
 };
 use crate::store::Image;
 use clap::{Args, Subcommand, ValueEnum};
-use serde_json::json;
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
@@ -336,21 +335,7 @@ impl Target {
 fn check(files: &[PathBuf], options: &LayoutOptions, session: &Session) -> Result<()> {
     let look = |file: &PathBuf| Ok((file.display().to_string(), layout::check_file(file, options)?));
     let seen: Vec<(String, Vec<Diagnostic>)> = files.iter().map(look).collect::<Result<_>>()?;
-    let listed: Vec<_> = seen.iter().map(|(name, found)| json!({ "file": name, "diagnostics": found })).collect();
-    session.print(&json!({ "files": listed }), |w| {
-        for (name, found) in &seen {
-            found.iter().try_for_each(|d| writeln!(w, "{}:{d}", d.document.as_deref().unwrap_or(name)))?;
-            if found.is_empty() {
-                writeln!(w, "{name}: good")?;
-            }
-        }
-        Ok(())
-    })?;
-    let wrong = seen.iter().find(|(_, found)| found.iter().any(|d| d.severity == Severity::Error));
-    let Some((name, found)) = wrong else { return Ok(()) };
-    let error = layout::to_error(name, found);
-    // What was found is printed already.
-    Err(if session.format == Format::Text { Error::new(error.kind(), error.message()) } else { error })
+    checked::print(&seen, session)
 }
 
 /// Shows the plan and asks for its token. Without somebody to ask, nothing is destroyed.

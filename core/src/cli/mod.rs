@@ -7,6 +7,7 @@
 //!
 //! stdout is data, stderr is talk. The exit code is the code of the error ([`crate::ErrorKind`]).
 
+mod checked;
 mod completion;
 #[cfg(feature = "build")]
 mod distro;

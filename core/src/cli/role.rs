@@ -1,9 +1,9 @@
 //! `cvctl role`: roles are checked and shown; nothing is made here.
 
 use super::Session;
-use super::output::Format;
-use crate::error::{Error, Result};
-use crate::role::{self, Diagnostic, Part, Role, RoleOptions, Selector, Severity};
+use super::checked;
+use crate::error::Result;
+use crate::role::{self, Diagnostic, Part, Role, RoleOptions, Selector};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -69,28 +69,14 @@ fn check(files: &[PathBuf], options: &RoleOptions, system: Option<Selector>, ses
     let look = |file: &PathBuf| {
         let mut found = role::check_file(file, options)?;
         if let Some(system) = system
-            && !found.iter().any(|d| d.severity == Severity::Error)
+            && !checked::is_wrong(&found)
         {
             found.extend(Role::load_with(file, options)?.without_meaning(system));
         }
         Ok((file.display().to_string(), found))
     };
     let seen: Vec<(String, Vec<Diagnostic>)> = files.iter().map(look).collect::<Result<_>>()?;
-    let listed: Vec<_> = seen.iter().map(|(name, found)| json!({ "file": name, "diagnostics": found })).collect();
-    session.print(&json!({ "files": listed }), |w| {
-        for (name, found) in &seen {
-            found.iter().try_for_each(|d| writeln!(w, "{}:{d}", d.document.as_deref().unwrap_or(name)))?;
-            if found.is_empty() {
-                writeln!(w, "{name}: good")?;
-            }
-        }
-        Ok(())
-    })?;
-    let wrong = seen.iter().find(|(_, found)| found.iter().any(|d| d.severity == Severity::Error));
-    let Some((name, found)) = wrong else { return Ok(()) };
-    let error = role::to_error(name, found);
-    // What was found is printed already.
-    Err(if session.format == Format::Text { Error::new(error.kind(), error.message()) } else { error })
+    checked::print(&seen, session)
 }
 
 fn show(name: &str, options: &RoleOptions, system: Option<Selector>, session: &Session) -> Result<()> {

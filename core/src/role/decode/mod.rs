@@ -24,11 +24,13 @@ use crate::document::{Node, Value};
 /// Reads a file beside the document by its name; says why it cannot be.
 pub(super) type Source<'a> = dyn Fn(&str) -> Result<Vec<u8>, String> + 'a;
 
+/// The keys of a document: first what is said of itself, then what is said of systems.
 pub(super) const TOP: Keys = &[
     "schema",
     "name",
     "description",
     "extends",
+    "for",
     "packages",
     "groups",
     "environment",
@@ -49,31 +51,9 @@ pub(super) const TOP: Keys = &[
     "generalise",
     "epoch",
     "allow_scriptlet_failures",
-    "for",
 ];
 /// The keys of `for.SELECTOR` are those of the document but for what is said of the document itself.
-pub(super) const PART: Keys = &[
-    "packages",
-    "groups",
-    "environment",
-    "modules",
-    "exclude",
-    "weak_deps",
-    "docs",
-    "languages",
-    "repositories",
-    "files",
-    "units",
-    "users",
-    "kernel_args",
-    "selinux",
-    "timezone",
-    "locale",
-    "scripts",
-    "generalise",
-    "epoch",
-    "allow_scriptlet_failures",
-];
+pub(super) const PART: Keys = TOP.split_at(5).1;
 
 /// A role is looked at once for each kind of systems that it names.
 const SELECTOR_LIMIT: usize = 32;
