@@ -42,6 +42,8 @@ pub fn is_name(text: &str) -> bool {
 
 /// A document that is being read.
 #[derive(Debug)]
+// A layout asks for the document alone.
+#[cfg_attr(not(feature = "build"), allow(dead_code))]
 pub(crate) struct Opened<'a> {
     /// Its number in positions.
     pub(crate) number: u16,
