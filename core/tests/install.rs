@@ -4,7 +4,7 @@
 use libcv::ErrorKind;
 use libcv::build::dnflog::Resolved;
 use libcv::build::install::{Install, Installed};
-use libcv::build::rpm::{Place, Release, Repository, Setup};
+use libcv::build::rpm::{Command as Dnf, Place, Release, Repository, Setup};
 use libcv::job::Task;
 use libcv::sys::scratch::Scratch;
 use std::path::{Path, PathBuf};
@@ -96,7 +96,7 @@ fn install(bed: &Bed, wanted: &[&str]) -> libcv::Result<Installed> {
 fn what_is_resolved_is_installed_and_listed() {
     let Some(packages) = packages() else { return };
     let mut bed = bed(packages);
-    let resolved = bed.install.resolve(&names(&["beacon"]), &Task::quiet()).unwrap();
+    let resolved = bed.install.resolve(Dnf::Install, &names(&["beacon"]), &Task::quiet()).unwrap();
     let shown = |r: &Resolved| format!("{}-{}.{}", r.name, r.evr, r.arch);
     let wanted = ["beacon-1:1.4-1.el9.x86_64", "base-2.5-3.el9.x86_64"];
     assert_eq!(resolved.iter().map(shown).collect::<Vec<_>>(), wanted);

@@ -9,7 +9,7 @@
 use super::dnflog::{Action, Log, Resolved, Scriptlet};
 use super::packages::Package;
 use super::root::{Call, Confined};
-use super::rpm::{Command, Setup};
+use super::rpm::{Command, Extent, Setup};
 use super::rpmdb;
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::Task;
@@ -54,12 +54,12 @@ pub struct Installed {
 }
 
 impl Install {
-    /// What an installation of these names would do, without doing it.
+    /// What a command would do, without doing it.
     ///
     /// # Errors
     /// As [`Install::install`]; nothing is changed but caches.
-    pub fn resolve(&self, names: &[String], task: &Task) -> Result<Vec<Resolved>> {
-        let (log, status) = self.run(Command::Resolve, names, task)?;
+    pub fn resolve(&self, command: Command, names: &[String], task: &Task) -> Result<Vec<Resolved>> {
+        let (log, status) = self.run(command, Extent::Resolve, names, task)?;
         if log.aborted && log.faults.is_empty() {
             return Ok(log.resolved().to_vec());
         }
@@ -75,7 +75,7 @@ impl Install {
         if streams.is_empty() {
             return Ok(());
         }
-        let (log, status) = self.run(Command::EnableModules, streams, task)?;
+        let (log, status) = self.run(Command::EnableModules, Extent::Perform, streams, task)?;
         log.verdict(status, &[])
     }
 
@@ -93,7 +93,11 @@ impl Install {
     /// # Errors
     /// As [`Install::install`].
     pub fn change(&self, command: Command, names: &[String], task: &Task) -> Result<Installed> {
-        let (log, status) = self.run(command, names, task)?;
+        if self.setup.needs_network() {
+            let (log, status) = self.run(command, Extent::Fetch, names, task)?;
+            log.verdict(status, &[])?;
+        }
+        let (log, status) = self.run(command, Extent::Perform, names, task)?;
         log.verdict(status, &self.allowed)?;
         rpmdb::normalise(&self.target)?;
         let packages = rpmdb::read(&self.target)?.unwrap_or_default();
@@ -103,7 +107,7 @@ impl Install {
         Ok(Installed { packages, failed: log.scriptlets })
     }
 
-    fn run(&self, command: Command, names: &[String], task: &Task) -> Result<(Log, i32)> {
+    fn run(&self, command: Command, extent: Extent, names: &[String], task: &Task) -> Result<(Log, i32)> {
         Program::Dnf.find()?;
         if !settable(task)? {
             task.warn("rpm before 4.18: the times of installation will differ from build to build");
@@ -114,9 +118,9 @@ impl Install {
             dist: self.setup.directories(),
             conf: self.setup.files()?,
             work: Some(self.work.clone()),
-            net: self.setup.needs_network(),
+            net: self.setup.reaches(command, extent),
         };
-        let mut call = Call::new(self.setup.arguments(command, names)?)
+        let mut call = Call::new(self.setup.arguments(command, extent, names)?)
             .env("SOURCE_DATE_EPOCH", self.epoch.to_string())
             .env("SYSTEMD_OFFLINE", "1");
         for (name, value) in &self.environment {

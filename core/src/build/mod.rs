@@ -1,19 +1,29 @@
 //! A distribution and a role become a tree.
 //!
 //! ```text
-//!  resolve ─> root ─> install ─> configure ─> initramfs ─> generalise ─> capture
-//!             │       │  rpm: what dnf is told            what is the machine's own goes
-//!             │       │  dnflog: what it answers
-//!             │       └  rpmdb, deb: what is installed ──> packages ──> sbom
-//!             └ namespaces of its own, the host's /usr to read, nothing else of the host
+//!  make: resolve ─> root ─> install ─> configure ─> initramfs ─> generalise ─> capture
+//!                   │       │  rpm: what dnf is told            what is the machine's own goes
+//!                   │       │  dnflog: what it answers
+//!                   │       └  rpmdb, deb: what is installed ──> packages ──> sbom
+//!                   └ namespaces of its own, the host's /usr to read, nothing else of the host
 //! ```
+//!
+//! Where an image came from stands in its manifest: provenance.
 
+mod configure;
 pub mod deb;
 pub mod dnflog;
 pub mod generalise;
+mod initramfs;
 pub mod install;
+mod make;
 pub mod packages;
+pub mod provenance;
 pub mod root;
 pub mod rpm;
 pub mod rpmdb;
 pub mod sbom;
+
+pub(crate) use make::PREFIX;
+pub use make::{Base, Change, Made, MakeOptions, Step, System, build, edit, update};
+pub use provenance::Provenance;

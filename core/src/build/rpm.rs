@@ -72,8 +72,6 @@ pub struct Setup {
 /// What dnf shall do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Says what it would install, and ends with status 1.
-    Resolve,
     /// Installs packages and `@groups`.
     Install,
     /// Enables streams of modules, `name:stream`, before anything is installed.
@@ -82,6 +80,17 @@ pub enum Command {
     Synchronise,
     /// Removes packages.
     Remove,
+}
+
+/// How far dnf goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// It says what it would do, and ends with status 1.
+    Resolve,
+    /// It fetches the packages into its cache.
+    Fetch,
+    /// It does it; packages that are elsewhere were fetched before, for it has no network.
+    Perform,
 }
 
 impl Setup {
@@ -121,24 +130,35 @@ impl Setup {
         self.repositories.iter().any(|r| matches!(r.place, Place::Url(_)))
     }
 
+    /// Whether dnf gets the network for it: where packages or metadata come from elsewhere, and nothing of a package runs.
+    #[must_use]
+    pub fn reaches(&self, command: Command, extent: Extent) -> bool {
+        self.needs_network() && (extent != Extent::Perform || command == Command::EnableModules)
+    }
+
     /// The argument vector; the first is where dnf is.
     ///
     /// # Errors
     /// `Invalid` when a name would be an option, or is none.
-    pub fn arguments(&self, command: Command, names: &[String]) -> Result<Vec<String>> {
+    pub fn arguments(&self, command: Command, extent: Extent, names: &[String]) -> Result<Vec<String>> {
         let mut out: Vec<String> = ["/usr/bin/dnf", "--config=/conf/dnf.conf", "--installroot=/target", "--noplugins"]
             .map(str::to_owned)
             .into();
         out.push(format!("--releasever={}", word("releasever", &self.release.version)?));
         out.push(format!("--forcearch={}", word("arch", &self.release.arch)?));
-        let (answer, words): (&str, &[&str]) = match command {
-            Command::Resolve => ("--assumeno", &["install"]),
-            Command::Install => ("--assumeyes", &["install"]),
-            Command::EnableModules => ("--assumeyes", &["module", "enable"]),
-            Command::Synchronise => ("--assumeyes", &["distro-sync"]),
-            Command::Remove => ("--assumeyes", &["remove"]),
+        let answers: &[&str] = match extent {
+            Extent::Resolve => &["--assumeno"],
+            Extent::Fetch => &["--assumeyes", "--downloadonly"],
+            Extent::Perform if self.reaches(command, extent) != self.needs_network() => &["--assumeyes", "--cacheonly"],
+            Extent::Perform => &["--assumeyes"],
         };
-        out.push(answer.to_owned());
+        let words: &[&str] = match command {
+            Command::Install => &["install"],
+            Command::EnableModules => &["module", "enable"],
+            Command::Synchronise => &["distro-sync"],
+            Command::Remove => &["remove"],
+        };
+        out.extend(answers.iter().map(|a| (*a).to_owned()));
         out.extend(words.iter().map(|w| (*w).to_owned()));
         for name in names {
             // Kickstart writes environments as `@^name`, which dnf does not know.
@@ -163,7 +183,9 @@ impl Setup {
         if let Some(platform) = &self.release.platform {
             let _ = writeln!(out, "module_platform_id={}", word("platform", platform)?);
         }
-        out.push_str("best=1\nstrict=1\nkeepcache=0\nskip_if_unavailable=0\nmetadata_expire=-1\ninstallonly_limit=0\n");
+        // What was fetched is needed by the next call, which has no network.
+        let _ = writeln!(out, "keepcache={}", u8::from(self.needs_network()));
+        out.push_str("best=1\nstrict=1\nskip_if_unavailable=0\nmetadata_expire=-1\ninstallonly_limit=0\n");
         out.push_str("clean_requirements_on_remove=0\nprotected_packages=\ncolor=never\n");
         Ok(out)
     }
@@ -250,14 +272,14 @@ mod tests {
         let text = |(name, bytes): &(String, Vec<u8>)| format!("# {name}\n{}", String::from_utf8_lossy(bytes));
         insta::assert_snapshot!(files.iter().map(text).collect::<Vec<_>>().join("\n"));
         let names = ["@^minimal-environment", "@core", "webd", "@webd:2/common"].map(str::to_owned);
-        insta::assert_snapshot!(setup().arguments(Command::Install, &names).unwrap().join("\n"));
+        insta::assert_snapshot!(setup().arguments(Command::Install, Extent::Perform, &names).unwrap().join("\n"));
     }
 
     #[test]
     fn nothing_becomes_an_option_or_a_second_line() {
         let odd = ["--nogpgcheck", "", "a b", "a\ngpgcheck=0", "%{lua:x}", "a,b", "$(x)"];
         for text in odd {
-            assert!(setup().arguments(Command::Install, &[text.to_owned()]).is_err(), "{text:?}");
+            assert!(setup().arguments(Command::Install, Extent::Perform, &[text.to_owned()]).is_err(), "{text:?}");
             for change in [
                 |s: &mut Setup, t: &str| s.repositories[0].id = t.to_owned(),
                 |s: &mut Setup, t: &str| s.repositories[0].place = Place::Url(t.to_owned()),

@@ -64,6 +64,8 @@ pub struct CaptureOptions {
     pub secrets: Policy,
     /// A layout document that goes with the image, such as that of the disks that the tree was on.
     pub layout: Option<Vec<u8>>,
+    /// More facts for the manifest, by name: what whoever made the tree knows of it.
+    pub facts: Vec<(String, serde_json::Value)>,
     /// Write what was done into this file as JSON: as [`Captured`], but with every entry that was left out or
     /// generalised and every secret, whatever their number. When nothing is published although the tree was read whole,
     /// such as because of secrets, what is only known then is `null`; else there is no report, and what stands in the
@@ -86,6 +88,7 @@ impl Default for CaptureOptions {
             expect_parent: None,
             secrets: Policy::default(),
             layout: None,
+            facts: Vec::new(),
             report: None,
         }
     }
@@ -265,7 +268,7 @@ fn capture(session: &Session<'_>, path: &Path, name: &str, options: &CaptureOpti
                     "scrubbed_count": done.scrubbed_count,
                     "torn": done.torn,
                 })),
-                facts: Some(facts(&root)),
+                facts: Some(with(facts(&root), &options.facts)),
                 parent: parent.as_ref().map(Image::id),
                 names: Some(id_names(&root, &emitted.users, &emitted.groups)),
                 layout: options.layout.clone(),
@@ -293,6 +296,13 @@ fn capture(session: &Session<'_>, path: &Path, name: &str, options: &CaptureOpti
         done.notes.push(note);
     }
     Ok(done)
+}
+
+fn with(mut facts: serde_json::Value, more: &[(String, serde_json::Value)]) -> serde_json::Value {
+    if let Some(map) = facts.as_object_mut() {
+        map.extend(more.iter().cloned());
+    }
+    facts
 }
 
 impl Captured {

@@ -1,6 +1,8 @@
 //! `cvctl image`: from a tree into the store, what is there, and back.
 
 mod archive;
+#[cfg(feature = "build")]
+mod build;
 mod capture;
 mod look;
 mod update;
@@ -23,6 +25,15 @@ use std::path::PathBuf;
 pub(super) enum Verb {
     /// Capture a tree as the next generation of a name
     Capture(capture::Capture),
+    /// Make an image from a distribution, or from an image, with a role
+    #[cfg(feature = "build")]
+    Build(build::Build),
+    /// Make a new version of an image: newer packages, more packages, another role
+    #[cfg(feature = "build")]
+    Update(build::Update),
+    /// Run a program in an image and keep what it leaves as a new version
+    #[cfg(feature = "build")]
+    Edit(build::Edit),
     /// List the names
     List,
     /// Show an image
@@ -148,6 +159,12 @@ pub(super) struct Extract {
 pub(super) fn run(verb: Verb, session: &Session) -> Result<()> {
     match verb {
         Verb::Capture(args) => capture::capture(&args, session),
+        #[cfg(feature = "build")]
+        Verb::Build(args) => build::build(&args, session),
+        #[cfg(feature = "build")]
+        Verb::Update(args) => build::update(&args, session),
+        #[cfg(feature = "build")]
+        Verb::Edit(args) => build::edit(&args, session),
         Verb::List => look::list(session),
         Verb::Show { image } => look::show(&image, session),
         Verb::Import(args) => archive::import(&args, session),

@@ -44,7 +44,7 @@ pub(super) struct Library {
 }
 
 impl Library {
-    fn options(&self) -> RoleOptions {
+    pub(super) fn options(&self) -> RoleOptions {
         RoleOptions { search: self.search.clone(), ..RoleOptions::default() }
     }
 }

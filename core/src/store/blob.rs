@@ -113,6 +113,11 @@ pub trait BlobStore: Send + Sync {
 
     /// A name for people and errors, such as the directory.
     fn place(&self) -> String;
+
+    /// The directory of a store that lies in one, for work that needs much room near it.
+    fn directory(&self) -> Option<&std::path::Path> {
+        None
+    }
 }
 
 /// An object that is being written. Dropped unfinished, it leaves nothing.

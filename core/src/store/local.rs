@@ -198,6 +198,10 @@ impl BlobStore for LocalDir {
     fn place(&self) -> String {
         self.files.root().display().to_string()
     }
+
+    fn directory(&self) -> Option<&Path> {
+        Some(self.files.root())
+    }
 }
 
 fn meta(m: &std::fs::Metadata) -> Meta {

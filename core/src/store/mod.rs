@@ -195,6 +195,11 @@ impl Store {
         if !is_uuid(&file.store) {
             return Err(Error::integrity(format!("{STORE_FILE} of {} names no uuid", blobs.place())));
         }
+        // What a build that was killed left beside the objects.
+        #[cfg(feature = "build")]
+        if let Some(directory) = blobs.directory() {
+            crate::sys::scratch::clean(&directory.join("tmp"), crate::build::PREFIX);
+        }
         let (index, blocks) = (Mutex::default(), opened::OpenBlocks::default());
         Ok(Self(Arc::new(Inner { blobs, uuid: file.store, adopted, index, blocks }), trust::Standing::default()))
     }

@@ -1,0 +1,104 @@
+//! A program runs in a version of an image, and what it leaves is the next version.
+
+use super::bench::Bench;
+use super::{Made, MakeOptions, capture, check_names};
+use crate::build::generalise::{self, Rules};
+use crate::build::packages::Package;
+use crate::build::provenance::{Entry, How, Provenance};
+use crate::build::root::Call;
+use crate::build::{deb, rpmdb};
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::Unit;
+use crate::job::Task;
+use crate::store::Store;
+use crate::tree::extract::ExtractOptions;
+use std::ffi::OsString;
+use std::path::Path;
+
+/// Runs `command` in the image that `reference` names and makes its tree the next generation of `name`, or of the name in
+/// `reference`. The program runs confined as scriptlets are: as root of the tree, without the network unless `net`.
+///
+/// # Errors
+/// `Plugin` when it ends with another status than 0: nothing is published then. `Invalid` when there is no name to publish
+/// under; as [`super::build`].
+pub fn edit(
+    store: &Store,
+    reference: &str,
+    name: Option<&str>,
+    command: &[OsString],
+    net: bool,
+    options: &MakeOptions,
+    task: &Task,
+) -> Result<Made> {
+    let image = store.image(reference)?;
+    let name = match (name, image.release()) {
+        (Some(name), _) => name.to_owned(),
+        (None, Some(release)) => release.name.clone(),
+        (None, None) => {
+            return Err(Error::invalid("an image that is named by its id has no name for the next version")
+                .hint("say under which name it is kept: --name NAME"));
+        }
+    };
+    check_names(&name, options)?;
+    if command.is_empty() {
+        return Err(Error::invalid("no program to run in the image").hint("cvctl image edit REF -- COMMAND"));
+    }
+    store.expect_generation(&name, options.expect_parent)?;
+    let bench = Bench::new(store, options.work.as_deref())?;
+    task.stage("root", 0, Unit::Steps);
+    let how = ExtractOptions { threads: options.threads, no_sync: true, ..ExtractOptions::default() };
+    image.extract(bench.target(), &how, task)?;
+    let has = |path: &str| image.row(path.as_bytes()).is_ok();
+    let rules = Rules {
+        // What was edited is as young as it is.
+        epoch: i64::MAX,
+        keep_hostname: has("etc/hostname"),
+        keep_resolver: has("etc/resolv.conf"),
+        ..Rules::default()
+    };
+    task.stage("configure", 0, Unit::Steps);
+    let mut call = Call::new(command.iter().cloned()).in_target().env("HOME", "/root");
+    (call.limit, call.silence) = (options.time_limit, options.silence);
+    let ended = bench.confined(net).run(&call, task, &mut |_| {})?;
+    if ended.status != 0 {
+        let program = command[0].display();
+        return Err(Error::new(ErrorKind::Plugin, format!("{program} failed: exit status {}", ended.status))
+            .fact("status", ended.status)
+            .fact("tail", ended.tail));
+    }
+    task.stage("generalise", 0, Unit::Steps);
+    generalise::generalise(&bench.target(), &rules, task)?;
+    let mut provenance = Provenance::of(&image)?.unwrap_or_else(|| Provenance::new(How::Edit));
+    (provenance.how, provenance.base, provenance.epoch) = (How::Edit, Some(image.id()), None);
+    provenance.packages = entries(&provenance.packages, &packages(&bench.target())?);
+    let captured = capture(store, &name, Some(&image), &bench, &provenance, options, task)?;
+    bench.remove()?;
+    Ok(Made {
+        image: Some(captured),
+        transaction: Vec::new(),
+        epoch: None,
+        warnings: Vec::new(),
+        failed: Vec::new(),
+        differs: None,
+    })
+}
+
+fn packages(target: &Path) -> Result<Vec<Package>> {
+    if let Some(packages) = rpmdb::read(target)? {
+        return Ok(packages);
+    }
+    match std::fs::read(target.join("var/lib/dpkg/status")) {
+        Ok(bytes) => deb::parse(&bytes),
+        Err(_) => Ok(Vec::new()),
+    }
+}
+
+/// What is known of the files of packages that are still the same.
+fn entries(old: &[Entry], packages: &[Package]) -> Vec<Entry> {
+    let same = |a: &Entry, b: &Entry| (&a.name, &a.version, &a.arch) == (&b.name, &b.version, &b.arch);
+    let entry = |p: &Package| {
+        let new = Entry::of(p);
+        old.iter().find(|o| same(o, &new)).cloned().unwrap_or(new)
+    };
+    packages.iter().map(entry).collect()
+}

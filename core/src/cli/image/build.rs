@@ -1,0 +1,238 @@
+//! `cvctl image build`, `update` and `edit`: images are made.
+
+use super::{SecretArgs, Session, SignArgs};
+use crate::build::{self, Base, Change, Made, MakeOptions, Step};
+use crate::cli::role::Library;
+use crate::error::{Error, ErrorKind, Result};
+use crate::role::{Role, RoleOptions};
+use crate::units;
+use crate::units::human;
+use clap::Args;
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Packages that are listed for a person after a build.
+const SHOWN: usize = 10;
+
+#[derive(Args)]
+pub(crate) struct Build {
+    /// The distribution that its packages are from
+    #[arg(long, value_name = "NAME", required_unless_present = "from")]
+    distro: Option<String>,
+    /// An image over which the role is laid
+    #[arg(long, value_name = "REF")]
+    from: Option<String>,
+    /// The role: a file, or minimal, node, login, storage, head; several together are one
+    #[arg(long = "role", value_name = "ROLE|FILE", required = true)]
+    roles: Vec<String>,
+    #[command(flatten)]
+    library: Library,
+    /// The name of the image
+    #[arg(long)]
+    name: String,
+    #[command(flatten)]
+    how: How,
+}
+
+#[derive(Args)]
+pub(crate) struct Update {
+    /// The name of the image
+    name: String,
+    /// The distribution that its packages are brought to; else the one that it was built from
+    #[arg(long, value_name = "NAME")]
+    distro: Option<String>,
+    /// Packages to install besides those of the role
+    #[arg(long, value_name = "P,…", value_delimiter = ',')]
+    packages: Vec<String>,
+    /// A role in place of the one that it was built with; several together are one
+    #[arg(long = "role", value_name = "ROLE|FILE")]
+    roles: Vec<String>,
+    #[command(flatten)]
+    library: Library,
+    #[command(flatten)]
+    how: How,
+}
+
+#[derive(Args)]
+pub(crate) struct Edit {
+    /// The image
+    #[arg(value_name = "REF")]
+    image: String,
+    /// The name of the new version, if it is not to be that of the image
+    #[arg(long)]
+    name: Option<String>,
+    /// The program sees the network of this machine
+    #[arg(long)]
+    net: bool,
+    #[command(flatten)]
+    common: Common,
+    /// The program to run as root of the image, and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+/// How something is made of packages.
+#[derive(Args)]
+struct How {
+    #[command(flatten)]
+    common: Common,
+    /// Make the tree once more and name the paths that differ
+    #[arg(long, conflicts_with = "dry_run")]
+    check_reproducible: bool,
+    /// Say what would be installed and removed; make nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Args)]
+struct Common {
+    /// Tag for the new generation
+    #[arg(long, value_name = "TAG")]
+    tag: Option<String>,
+    /// Where the new root lies while it is made; else in the store
+    #[arg(long, value_name = "DIR")]
+    work: Option<PathBuf>,
+    /// The package manager, or the program, is killed after that
+    #[arg(long, value_name = "TIME", default_value = "2h", value_parser = time)]
+    time_limit: Duration,
+    /// It is killed when it has said nothing for so long
+    #[arg(long, value_name = "TIME", default_value = "30min", value_parser = time)]
+    silence: Duration,
+    /// Level of zstd, 1 to 19
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=19))]
+    level: i32,
+    /// Threads; 0 is one for each core
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    threads: usize,
+    /// Fail unless this is the newest generation; 0: the name is new
+    #[arg(long, value_name = "N")]
+    expect_parent: Option<u64>,
+    #[command(flatten)]
+    secrets: SecretArgs,
+    #[command(flatten)]
+    sign: SignArgs,
+}
+
+fn time(text: &str) -> std::result::Result<Duration, String> {
+    units::duration(text).map_err(|e| e.to_string())
+}
+
+impl Common {
+    fn options(&self) -> MakeOptions {
+        MakeOptions {
+            tag: self.tag.clone(),
+            work: self.work.clone(),
+            time_limit: self.time_limit,
+            silence: self.silence,
+            level: self.level,
+            threads: self.threads,
+            secrets: self.secrets.policy(),
+            expect_parent: self.expect_parent,
+            ..MakeOptions::default()
+        }
+    }
+}
+
+impl How {
+    fn options(&self) -> MakeOptions {
+        let (dry_run, check_reproducible) = (self.dry_run, self.check_reproducible);
+        MakeOptions { dry_run, check_reproducible, ..self.common.options() }
+    }
+}
+
+pub(super) fn build(args: &Build, session: &Session) -> Result<()> {
+    let store = args.how.common.sign.store(session)?;
+    let role = role(&args.roles, &args.library.options())?;
+    let base = match (&args.from, &args.distro) {
+        (Some(reference), distro) => Base::Image { reference: reference.clone(), distro: distro.clone() },
+        (None, Some(distro)) => Base::Distro(distro.clone()),
+        (None, None) => return Err(Error::invalid("an image is made from a distribution or from an image")),
+    };
+    let options = args.how.options();
+    let made = session.run("image build", |task| build::build(&store, &args.name, &base, &role, &options, task))?;
+    tell(&made, session)
+}
+
+pub(super) fn update(args: &Update, session: &Session) -> Result<()> {
+    let store = args.how.common.sign.store(session)?;
+    let role = if args.roles.is_empty() { None } else { Some(role(&args.roles, &args.library.options())?) };
+    let change = Change { distro: args.distro.clone(), packages: args.packages.clone(), role };
+    let options = args.how.options();
+    let made = session.run("image update", |task| build::update(&store, &args.name, &change, &options, task))?;
+    tell(&made, session)
+}
+
+pub(super) fn edit(args: &Edit, session: &Session) -> Result<()> {
+    let store = args.common.sign.store(session)?;
+    let (options, name) = (args.common.options(), args.name.as_deref());
+    let made = session.run("image edit", |task| {
+        build::edit(&store, &args.image, name, &args.command, args.net, &options, task)
+    })?;
+    tell(&made, session)
+}
+
+/// One role, or several that one document extends.
+fn role(names: &[String], options: &RoleOptions) -> Result<Role> {
+    if let [one] = names {
+        return Role::find(one, options);
+    }
+    let mut options = options.clone();
+    let mut extends = Vec::new();
+    for name in names {
+        let path = Path::new(name);
+        // A file lies where it lies, and what it names lies beside it.
+        match (path.parent().filter(|_| path.is_file()), path.file_stem().and_then(|s| s.to_str())) {
+            (Some(directory), Some(stem)) => {
+                options.search.insert(0, if directory.as_os_str().is_empty() { ".".into() } else { directory.to_owned() });
+                extends.push(stem.to_owned());
+            }
+            _ => extends.push(name.clone()),
+        }
+    }
+    let mut name = extends.join("-");
+    name.truncate(64);
+    let document = serde_json::json!({"schema": "cv.role/v1", "name": name, "extends": extends}).to_string();
+    Role::parse_with(document.as_bytes(), "--role", &options)
+}
+
+/// The result; that two builds differ is a failure, although the image is there.
+fn tell(made: &Made, session: &Session) -> Result<()> {
+    session.print(made, |w| text(made, w))?;
+    match made.differs.as_deref() {
+        Some([first, rest @ ..]) => {
+            let more = if rest.is_empty() { String::new() } else { format!(" (and {} more)", rest.len()) };
+            Err(Error::new(ErrorKind::Failed, format!("a second build differs in {first}{more}"))
+                .hint("generalise it in the role; the image is in the store")
+                .fact("differs", made.differs.clone().unwrap_or_default()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn text(made: &Made, w: &mut dyn Write) -> io::Result<()> {
+    let line = |s: &Step| {
+        let sign = if s.action == "install" { '+' } else { '-' };
+        format!("{sign} {}-{}.{}", s.name, s.version, s.arch)
+    };
+    let shown = if made.image.is_none() { usize::MAX } else { SHOWN };
+    made.transaction.iter().take(shown).try_for_each(|s| writeln!(w, "{}", line(s)))?;
+    if made.transaction.len() > shown {
+        writeln!(w, "… {} more", made.transaction.len() - shown)?;
+    }
+    made.failed.iter().try_for_each(|f| writeln!(w, "{f} failed, as the role allows"))?;
+    let Some(image) = &made.image else {
+        let count = |action: &str| made.transaction.iter().filter(|s| s.action == action).count();
+        return writeln!(w, "would install {} and remove {}", count("install"), count("remove"));
+    };
+    let state = if image.changed { "" } else { " (unchanged)" };
+    writeln!(w, "{}@{} {}{state}", image.name, image.generation, image.image)?;
+    writeln!(w, "{} entries, {} added to the store", image.entries, human(image.stored_bytes))?;
+    super::tell_secrets(w, &image.secrets, image.secrets_count)?;
+    match &made.differs {
+        None => Ok(()),
+        Some(paths) if paths.is_empty() => writeln!(w, "a second build is the same"),
+        Some(paths) => paths.iter().try_for_each(|p| writeln!(w, "differs: {p}")),
+    }
+}
