@@ -84,7 +84,7 @@ pub(crate) fn capture_options(
         secrets,
         layout: layout.map(String::into_bytes),
         report,
-        facts: Vec::new(),
+        ..CaptureOptions::default()
     }
 }
 

@@ -54,7 +54,8 @@ fn kernels(root: &Root) -> Vec<String> {
     out.sort();
     out.dedup();
     let image = |v: &String| {
-        let places = [format!("lib/modules/{v}/vmlinuz"), format!("usr/lib/modules/{v}/vmlinuz"), format!("boot/vmlinuz-{v}")];
+        let places =
+            [format!("lib/modules/{v}/vmlinuz"), format!("usr/lib/modules/{v}/vmlinuz"), format!("boot/vmlinuz-{v}")];
         places.iter().any(|p| root.exists(p.as_bytes()))
     };
     out.retain(image);
@@ -68,7 +69,9 @@ fn is_version(name: &str) -> bool {
 }
 
 fn maker(root: &Root) -> Option<Maker> {
-    if let Some(path) = ["/usr/bin/dracut", "/usr/sbin/dracut", "/sbin/dracut"].into_iter().find(|p| root.exists(p[1..].as_bytes())) {
+    if let Some(path) =
+        ["/usr/bin/dracut", "/usr/sbin/dracut", "/sbin/dracut"].into_iter().find(|p| root.exists(p[1..].as_bytes()))
+    {
         return Some(Maker::Dracut(path));
     }
     root.exists(b"usr/sbin/mkinitramfs").then_some(Maker::InitramfsTools)
@@ -123,7 +126,9 @@ mod tests {
     #[test]
     fn kernels_have_an_image_and_a_name_that_is_a_version() {
         let dir = tempfile::tempdir().unwrap();
-        for (version, image) in [("6.1.0-9", true), ("5.14.0-1.el9.x86_64", true), ("6.2", false), ("--help", true), ("1 2", true)] {
+        for (version, image) in
+            [("6.1.0-9", true), ("5.14.0-1.el9.x86_64", true), ("6.2", false), ("--help", true), ("1 2", true)]
+        {
             let modules = dir.path().join("usr/lib/modules").join(version);
             std::fs::create_dir_all(&modules).unwrap();
             if image {

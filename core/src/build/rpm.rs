@@ -185,7 +185,7 @@ impl Setup {
         }
         // What was fetched is needed by the next call, which has no network.
         let _ = writeln!(out, "keepcache={}", u8::from(self.needs_network()));
-        out.push_str("best=1\nstrict=1\nskip_if_unavailable=0\nmetadata_expire=-1\ninstallonly_limit=0\n");
+        out.push_str("best=1\nstrict=1\nskip_if_unavailable=0\nmetadata_expire=-1\ninstallonly_limit=2\n");
         out.push_str("clean_requirements_on_remove=0\nprotected_packages=\ncolor=never\n");
         Ok(out)
     }

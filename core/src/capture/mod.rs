@@ -66,6 +66,8 @@ pub struct CaptureOptions {
     pub layout: Option<Vec<u8>>,
     /// More facts for the manifest, by name: what whoever made the tree knows of it.
     pub facts: Vec<(String, serde_json::Value)>,
+    /// What the generation is said to come from.
+    pub reason: Reason,
     /// Write what was done into this file as JSON: as [`Captured`], but with every entry that was left out or
     /// generalised and every secret, whatever their number. When nothing is published although the tree was read whole,
     /// such as because of secrets, what is only known then is `null`; else there is no report, and what stands in the
@@ -89,6 +91,7 @@ impl Default for CaptureOptions {
             secrets: Policy::default(),
             layout: None,
             facts: Vec::new(),
+            reason: Reason::Capture,
             report: None,
         }
     }
@@ -273,7 +276,7 @@ fn capture(session: &Session<'_>, path: &Path, name: &str, options: &CaptureOpti
                 names: Some(id_names(&root, &emitted.users, &emitted.groups)),
                 layout: options.layout.clone(),
             };
-            session.publish(name, &manifest, Reason::Capture, options.expect_parent)?
+            session.publish(name, &manifest, options.reason, options.expect_parent)?
         }
     };
     let generation = image.release().map_or(0, |r| r.generation);

@@ -13,6 +13,9 @@ pub trait Peek {
     fn exists(&self, path: &[u8]) -> bool;
 }
 
+/// Words for the kernel's command line that an image brings, one on each line: a boot loader is told of them.
+pub const KERNEL_ARGS: &str = "usr/lib/libcv/kernel-args";
+
 const TEXT_LIMIT: u64 = 1 << 20;
 
 /// The facts of a tree.

@@ -21,6 +21,10 @@ pub enum Reason {
     Capture,
     /// An archive was imported.
     Import,
+    /// It was built or updated from packages.
+    Build,
+    /// A program ran in an older image.
+    Edit,
     /// It points back to an older image.
     Rollback,
     /// The name was removed.

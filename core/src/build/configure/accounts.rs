@@ -134,7 +134,9 @@ impl Files {
         let old = self.passwd.fields(&user.name).map(|f| f.into_iter().map(str::to_owned).collect::<Vec<_>>());
         let home = match &old {
             Some(fields) if fields.len() == 7 => self.change(user, fields.clone())?,
-            Some(_) => return Err(Error::invalid(format!("the line of {} in /etc/passwd has not seven fields", user.name))),
+            Some(_) => {
+                return Err(Error::invalid(format!("the line of {} in /etc/passwd has not seven fields", user.name)));
+            }
             None => self.add(user, day)?,
         };
         for group in &user.groups {
@@ -233,7 +235,10 @@ mod tests {
 
     fn files() -> Files {
         Files {
-            passwd: table("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nchrony:x:999:999::/:/sbin/nologin\nold:x:1000:1000::/home/old:/bin/sh"),
+            passwd: table(
+                "etc/passwd",
+                "root:x:0:0:root:/root:/bin/sh\nchrony:x:999:999::/:/sbin/nologin\nold:x:1000:1000::/home/old:/bin/sh",
+            ),
             group: table("etc/group", "root:x:0:\nwheel:x:10:old\nchrony:x:999:\nold:x:1000:\nusers:x:100:"),
             shadow: table("etc/shadow", "root:*:19000:0:99999:7:::"),
             gshadow: table("etc/gshadow", "root:::\nwheel:::old"),
@@ -254,7 +259,8 @@ mod tests {
         let ann = User { groups: vec!["wheel".into()], keys: vec!["k".into()], ..user("ann") };
         let home = f.user(&ann, 19_844).unwrap();
         assert_eq!((home.path.as_str(), home.uid, home.gid, home.make), ("/home/ann", 1001, 1001, true));
-        let service = User { system: true, home: Some("/var/lib/x".into()), shell: Some("/sbin/nologin".into()), ..user("x") };
+        let service =
+            User { system: true, home: Some("/var/lib/x".into()), shell: Some("/sbin/nologin".into()), ..user("x") };
         let home = f.user(&service, 19_844).unwrap();
         assert_eq!((home.uid, home.make), (998, false));
         f.user(&User { gid: Some(100), uid: Some(5000), ..user("bob") }, 19_844).unwrap();

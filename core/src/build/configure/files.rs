@@ -20,9 +20,9 @@ fn one(tree: &Tree, what: &Configuration<'_>, file: &File) -> Result<Action> {
             return Ok(number);
         }
         let kind = if table == "etc/passwd" { "user" } else { "group" };
-        accounts::number(tree, table, name)?
-            .or_else(|| (name == "root").then_some(0))
-            .ok_or_else(|| Error::not_found(format!("{}: there is no {kind} {name} in the image", file.path)).fact(kind, name))
+        accounts::number(tree, table, name)?.or_else(|| (name == "root").then_some(0)).ok_or_else(|| {
+            Error::not_found(format!("{}: there is no {kind} {name} in the image", file.path)).fact(kind, name)
+        })
     };
     Ok(Action::WriteFile(WriteFile {
         path: file.path.clone(),

@@ -3,11 +3,10 @@
 use super::{Configuration, Tree, write};
 use crate::config::{Action, Link};
 use crate::error::{Error, Result};
+use crate::image::facts::KERNEL_ARGS;
 use crate::job::Task;
 use crate::role::spec::Selinux;
 
-/// Where a layout's boot loader finds the words of the role: each on its line.
-const KERNEL_ARGS: &str = "usr/lib/libcv/kernel-args";
 /// What makes the first boot give every file its label.
 const RELABEL: &str = ".autorelabel";
 

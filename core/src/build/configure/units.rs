@@ -14,9 +14,12 @@ const PRESET: &str = "/etc/systemd/system-preset/00-libcv.preset";
 pub(super) fn plan(units: &Units) -> Vec<Action> {
     let mut actions: Vec<Action> =
         units.enable.iter().map(|u| Action::EnableUnit(EnableUnit { unit: u.clone(), wanted_by: None })).collect();
-    actions.extend(units.mask.iter().map(|unit| {
-        Action::Link(Link { path: format!("/{CONFIG}/{unit}"), target: "/dev/null".to_owned() })
-    }));
+    actions.extend(
+        units
+            .mask
+            .iter()
+            .map(|unit| Action::Link(Link { path: format!("/{CONFIG}/{unit}"), target: "/dev/null".to_owned() })),
+    );
     let off = units.disable.iter().chain(units.mask.iter());
     let lines = units.enable.iter().map(|u| ("enable", u)).chain(off.map(|u| ("disable", u)));
     let preset = lines.fold(String::new(), |text, (word, unit)| text + word + " " + unit + "\n");

@@ -59,6 +59,9 @@ pub fn edit(
     task.stage("configure", 0, Unit::Steps);
     let mut call = Call::new(command.iter().cloned()).in_target().env("HOME", "/root");
     (call.limit, call.silence) = (options.time_limit, options.silence);
+    for (name, value) in &options.environment {
+        call = call.env(name, value);
+    }
     let ended = bench.confined(net).run(&call, task, &mut |_| {})?;
     if ended.status != 0 {
         let program = command[0].display();

@@ -90,7 +90,8 @@ impl Grow<'_> {
         let distro = self.order.supply.as_ref().map_or("", |s| s.distro.name());
         let role = self.order.role.as_ref().map_or("", |r| r.name());
         let values = system.values(distro, role, &self.order.name);
-        let environment = environment(epoch);
+        let mut environment = environment(epoch);
+        environment.extend(self.options.environment.iter().cloned());
         task.stage("configure", 0, Unit::Steps);
         let what = Configuration { part, deb: system.selector.is_deb(), values: &values, epoch };
         configure::configure(&bench.target(), &what, task)?;
@@ -132,8 +133,10 @@ impl Grow<'_> {
     fn install(&self, supply: &Supply, bench: &Bench) -> Result<Install> {
         let major = supply.distro.document().major;
         if major < 9 {
-            return Err(Error::unsupported(format!("the database of rpm in Enterprise Linux {major} cannot be written here"))
-                .hint("Enterprise Linux 9 and later can be built"));
+            return Err(Error::unsupported(format!(
+                "the database of rpm in Enterprise Linux {major} cannot be written here"
+            ))
+            .hint("Enterprise Linux 9 and later can be built"));
         }
         Ok(Install {
             setup: supply.setup(&self.recipe.part, &self.recipe.system, &self.dist)?,
@@ -142,7 +145,10 @@ impl Grow<'_> {
             work: bench.work(),
             allowed: self.recipe.part.allow_scriptlet_failures.iter().cloned().collect(),
             epoch: supply.distro.document().timestamp.unwrap_or(0),
-            environment: vec![("KERNEL_INSTALL_BYPASS".to_owned(), "1".to_owned())],
+            environment: [("KERNEL_INSTALL_BYPASS".to_owned(), "1".to_owned())]
+                .into_iter()
+                .chain(self.options.environment.iter().cloned())
+                .collect(),
             limit: self.options.time_limit,
             silence: self.options.silence,
         })
@@ -157,9 +163,13 @@ impl Grow<'_> {
 
 /// What programs of the root see.
 fn environment(epoch: i64) -> Vec<(String, String)> {
-    [("SOURCE_DATE_EPOCH", epoch.to_string()), ("SYSTEMD_OFFLINE", "1".to_owned()), ("KERNEL_INSTALL_BYPASS", "1".to_owned())]
-        .map(|(name, value)| (name.to_owned(), value))
-        .into()
+    [
+        ("SOURCE_DATE_EPOCH", epoch.to_string()),
+        ("SYSTEMD_OFFLINE", "1".to_owned()),
+        ("KERNEL_INSTALL_BYPASS", "1".to_owned()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
 }
 
 /// All packages, with what the distribution knows of their files.

@@ -15,8 +15,8 @@ mod grow;
 mod supply;
 mod system;
 
-pub use edit::edit;
 pub(crate) use bench::PREFIX;
+pub use edit::edit;
 pub use system::System;
 
 use super::dnflog::{Action, Resolved};
@@ -29,7 +29,7 @@ use crate::job::Task;
 use crate::role::{Diagnostic, Part, Role};
 use crate::secrets::Policy;
 use crate::store::name::check_name;
-use crate::store::{Image, Store};
+use crate::store::{Image, Reason, Store};
 use crate::tree::diff::DiffOptions;
 use bench::Bench;
 use grow::Grown;
@@ -53,6 +53,8 @@ pub struct MakeOptions {
     pub time_limit: Duration,
     /// It is killed when it, and each scriptlet, has said nothing for so long.
     pub silence: Duration,
+    /// Further variables for whatever runs, such as proxies for scripts that see the network.
+    pub environment: Vec<(String, String)>,
     /// zstd level, 1 to 19.
     pub level: i32,
     /// Threads; 0 is one for each core.
@@ -72,6 +74,7 @@ impl Default for MakeOptions {
             work: None,
             time_limit: Duration::from_secs(7200),
             silence: Duration::from_secs(1800),
+            environment: Vec::new(),
             level: 3,
             threads: 0,
             secrets: Policy::default(),
@@ -358,6 +361,7 @@ fn capture(
         secrets: options.secrets.clone(),
         layout: base.and_then(|b| b.manifest().layout.clone()),
         facts: vec![provenance.fact()],
+        reason: if provenance.how == How::Edit { Reason::Edit } else { Reason::Build },
         ..CaptureOptions::default()
     };
     store.capture(bench.target(), name, &capture, task)
@@ -376,8 +380,10 @@ fn differences(
     let changes = image.diff_tree(again.target(), &how, task)?;
     let text = |c: &crate::tree::diff::TreeChange| {
         let value = c.to_json();
-        let fields = value["fields"].as_array().map(|f| f.iter().filter_map(|f| f.as_str()).collect::<Vec<_>>().join(","));
-        let what = fields.filter(|f| !f.is_empty()).unwrap_or_else(|| value["kind"].as_str().unwrap_or_default().to_owned());
+        let fields =
+            value["fields"].as_array().map(|f| f.iter().filter_map(|f| f.as_str()).collect::<Vec<_>>().join(","));
+        let what =
+            fields.filter(|f| !f.is_empty()).unwrap_or_else(|| value["kind"].as_str().unwrap_or_default().to_owned());
         format!("/{} {what}", crate::sys::confined::show(&c.change.path))
     };
     Ok(changes.iter().map(text).collect())

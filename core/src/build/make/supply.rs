@@ -88,9 +88,7 @@ impl Supply {
     /// When the newest of them was built, in seconds since 1970; those of other repositories are not known.
     pub(super) fn newest(&self, resolved: &[Resolved]) -> Option<i64> {
         let index = self.index();
-        let built = |r: &Resolved| {
-            index.get(&(r.name.clone(), r.arch.clone(), r.evr.clone())).map(|f| f.package.built)
-        };
+        let built = |r: &Resolved| index.get(&(r.name.clone(), r.arch.clone(), r.evr.clone())).map(|f| f.package.built);
         resolved.iter().filter(|r| r.action == Action::Install).filter_map(built).max()
     }
 

@@ -87,9 +87,13 @@ pub fn newest(path: &Path) -> Result<Option<i64>> {
 pub fn normalise(path: &Path) -> Result<bool> {
     let root = Root::open(path).map_err(|e| Error::io("open", path.display(), e))?;
     let Some(dir) = locate(&root)? else { return Ok(false) };
+    let mut beside = false;
     for name in LEFT {
         // What SQLite opens beside the file must be what it made itself.
-        regular(&dir, name)?;
+        beside |= regular(&dir, name)?;
+    }
+    if !beside && is_normal(&dir)? {
+        return Ok(true);
     }
     let database = open(&dir, "mode=rw", OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     database
@@ -103,6 +107,17 @@ pub fn normalise(path: &Path) -> Result<bool> {
         }
     }
     Ok(true)
+}
+
+/// Whether the header of the file says that nobody wrote since it was normalised: no log of writes, no pages that are free.
+/// Doing it again would count the changes on, and a file that says the same would be another one.
+fn is_normal(dir: &OwnedFd) -> Result<bool> {
+    let failed = |e: Errno| Error::io("read", FILE, e);
+    let file = rustix::fs::openat(dir, FILE, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty());
+    let mut header = [0; 100];
+    let read = rustix::io::read(file.map_err(failed)?, &mut header).map_err(failed)?;
+    // Offsets 18 and 19 are the versions for writing and reading, 36 counts the free pages (sqlite.org/fileformat.html).
+    Ok(read == header.len() && header[18..20] == [1, 1] && header[36..40] == [0; 4])
 }
 
 /// The directory of the database. Links are those of the root: `/var/lib/rpm` is one in new releases.

@@ -167,9 +167,8 @@ pub(super) fn update(args: &Update, session: &Session) -> Result<()> {
 pub(super) fn edit(args: &Edit, session: &Session) -> Result<()> {
     let store = args.common.sign.store(session)?;
     let (options, name) = (args.common.options(), args.name.as_deref());
-    let made = session.run("image edit", |task| {
-        build::edit(&store, &args.image, name, &args.command, args.net, &options, task)
-    })?;
+    let made = session
+        .run("image edit", |task| build::edit(&store, &args.image, name, &args.command, args.net, &options, task))?;
     tell(&made, session)
 }
 
@@ -185,7 +184,9 @@ fn role(names: &[String], options: &RoleOptions) -> Result<Role> {
         // A file lies where it lies, and what it names lies beside it.
         match (path.parent().filter(|_| path.is_file()), path.file_stem().and_then(|s| s.to_str())) {
             (Some(directory), Some(stem)) => {
-                options.search.insert(0, if directory.as_os_str().is_empty() { ".".into() } else { directory.to_owned() });
+                options
+                    .search
+                    .insert(0, if directory.as_os_str().is_empty() { ".".into() } else { directory.to_owned() });
                 extends.push(stem.to_owned());
             }
             _ => extends.push(name.clone()),

@@ -77,7 +77,7 @@ pub(super) fn capture(args: &Capture, session: &Session) -> Result<()> {
         secrets: args.secrets.policy(),
         layout: args.with_layout.then(|| layout_of(&args.root, session)).transpose()?,
         report: args.report.clone(),
-        facts: Vec::new(),
+        ..CaptureOptions::default()
     };
     let done = session.run("image capture", |task| store.capture(&args.root, &args.name, &options, task))?;
     session.print(&done, |w| describe(w, &done))

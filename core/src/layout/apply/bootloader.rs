@@ -39,7 +39,9 @@ pub use mirror::mirror;
 
 use super::super::diagnostic::{self, Diagnostic, Severity};
 use super::super::spec::{Firmware, SecureBoot};
-use crate::error::Result;
+use super::super::validate::boot::command_line_word;
+use crate::error::{Error, Result};
+use crate::image::facts::KERNEL_ARGS;
 use enterprise::Enterprise;
 use initramfs::NODE;
 use std::path::Path;
@@ -83,7 +85,7 @@ pub fn prepare(facts: &BootFacts, target: &Path, stop: &dyn Fn() -> bool) -> Res
                 .hint("dracut with the module tpm2-tss does; initramfs-tools does not")
         }));
     }
-    let cmdline = cmdline(facts, &system);
+    let cmdline = cmdline(facts, &system, &own_words(&tree)?);
     let (bios, uefi) = (facts.serves(Firmware::Bios), facts.serves(Firmware::Uefi));
     let mut sector = BootSector::none();
     if bios {
@@ -166,8 +168,22 @@ pub fn check(facts: &BootFacts, target: &Path, core: Option<&[u8]>) -> Result<Ve
     check::check(&tree, facts, &System::of(&tree)?, core)
 }
 
-/// The kernel's command line; dracut is told of each array and volume, for it starts nothing else.
-fn cmdline(facts: &BootFacts, system: &System) -> String {
+/// The words that the image brings, such as those of the role that it was built with, one on each line.
+fn own_words(tree: &Tree) -> Result<Vec<String>> {
+    let Some(bytes) = tree.read(KERNEL_ARGS)? else { return Ok(Vec::new()) };
+    let text = String::from_utf8_lossy(&bytes);
+    let words: Vec<String> = text.lines().filter(|l| !l.is_empty()).map(str::to_owned).collect();
+    match words.iter().find(|w| !command_line_word(w)) {
+        Some(bad) => Err(Error::invalid(format!(
+            "/{KERNEL_ARGS} of the image: {bad:?} is no word for the kernel's command line"
+        ))),
+        None => Ok(words),
+    }
+}
+
+/// The kernel's command line; dracut is told of each array and volume, for it starts nothing else. Words of the layout come
+/// last, for the kernel takes the last one of several; those that the image has as well stand there once.
+fn cmdline(facts: &BootFacts, system: &System, own: &[String]) -> String {
     let mut words = vec![format!("root={}", facts.root), "ro".to_owned()];
     words.extend(facts.root_subvolume.iter().map(|s| format!("rootflags=subvol=/{s}")));
     if system.maker == Maker::Dracut {
@@ -179,6 +195,7 @@ fn cmdline(facts: &BootFacts, system: &System) -> String {
         words.extend(volumes.map(|v| format!("rd.lvm.lv={}/{}", v.group, v.name)));
     }
     words.extend(facts.resume.iter().map(|r| format!("resume={r}")));
+    words.extend(own.iter().filter(|w| !facts.words.contains(w)).cloned());
     words.extend(facts.words.iter().cloned());
     words.join(" ")
 }
