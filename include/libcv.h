@@ -753,6 +753,76 @@ typedef struct {
     const char *tpm2_device;
 } cv_apply_options;
 
+/**
+ * How an image is made. Zeros are the defaults: `cv_build_options o = {0}; o.size = sizeof o;`
+ */
+typedef struct {
+    /**
+     * `sizeof(cv_build_options)`.
+     */
+    uint32_t size;
+    /**
+     * zstd level, 1 to 19; 0 is 3.
+     */
+    int32_t level;
+    /**
+     * Tag for the new generation, or NULL.
+     */
+    const char *tag;
+    /**
+     * Where the new root lies while it is made; NULL: in the store, or `/var/tmp`.
+     */
+    const char *work;
+    /**
+     * Variables for whatever runs, as `NAME=VALUE`.
+     */
+    const char *const *environment;
+    /**
+     * How many variables.
+     */
+    size_t environment_count;
+    /**
+     * Each run of the package manager, or the program, is killed after so many milliseconds; 0 is two hours.
+     */
+    uint64_t time_limit_ms;
+    /**
+     * It is killed when it has said nothing for so many milliseconds; 0 is half an hour.
+     */
+    uint64_t silence_ms;
+    /**
+     * Fail with `CV_E_CONFLICT` unless this is the newest generation; 0: whichever, `CV_EXPECT_NEW`: none yet.
+     */
+    int64_t expect_parent;
+    /**
+     * Secrets in these files are wanted: patterns as in .gitignore.
+     */
+    const char *const *allow_secrets;
+    /**
+     * How many patterns.
+     */
+    size_t allow_secrets_count;
+    /**
+     * Threads; 0 is one for each core.
+     */
+    uint32_t threads;
+    /**
+     * Not 0: publish nothing when a secret is found that is not wanted.
+     */
+    uint8_t forbid_secrets;
+    /**
+     * Not 0: say what would be installed, and make nothing.
+     */
+    uint8_t dry_run;
+    /**
+     * Not 0: make the tree once more and name the paths that differ.
+     */
+    uint8_t check_reproducible;
+    /**
+     * Not 0: the program of `cv_build_edit` sees the network.
+     */
+    uint8_t net;
+} cv_build_options;
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -1465,6 +1535,86 @@ int32_t cv_role_yaml(const cv_role *role, char **document);
  * What stands for the meaning of a role, 64 hex digits: the same however it is written.
  */
 int32_t cv_role_digest(const cv_role *role, char **digest);
+
+/**
+ * Makes the next generation of `name` from the distribution `distro`, or lays the role over the image `image`; one of the two
+ * may be NULL. The result is a JSON object `{image, transaction, epoch, warnings, failed, differs}`, in which `image` is
+ * what `cv_store_capture` gives, and null after a dry run. `options` and `on_event` may be NULL. Needs root and the package
+ * manager of the distribution.
+ */
+int32_t cv_build(const cv_store *store,
+                 const char *name,
+                 const char *distro,
+                 const char *image,
+                 const cv_role *role,
+                 const cv_build_options *options,
+                 cv_event_fn on_event,
+                 void *user,
+                 char **made_json);
+
+/**
+ * Starts what `cv_build` does; the result is the same object.
+ */
+int32_t cv_build_start(const cv_store *store,
+                       const char *name,
+                       const char *distro,
+                       const char *image,
+                       const cv_role *role,
+                       const cv_build_options *options,
+                       cv_job **job);
+
+/**
+ * Makes a new generation of `name` out of its newest one: packages as the distribution has them now, more packages, another
+ * role. `distro`, `packages` and `role` may be NULL: then it is what the image was built from. The result is that of
+ * `cv_build`.
+ */
+int32_t cv_build_update(const cv_store *store,
+                        const char *name,
+                        const char *distro,
+                        const char *const *packages,
+                        size_t package_count,
+                        const cv_role *role,
+                        const cv_build_options *options,
+                        cv_event_fn on_event,
+                        void *user,
+                        char **made_json);
+
+/**
+ * Starts what `cv_build_update` does; the result is the same object.
+ */
+int32_t cv_build_update_start(const cv_store *store,
+                              const char *name,
+                              const char *distro,
+                              const char *const *packages,
+                              size_t package_count,
+                              const cv_role *role,
+                              const cv_build_options *options,
+                              cv_job **job);
+
+/**
+ * Runs the program `arguments[0]` as root of the image `image`, confined, and makes what it leaves the next generation of `name`;
+ * NULL is the name of the image. Nothing is made when it fails (`CV_E_PLUGIN`). The result is that of `cv_build`.
+ */
+int32_t cv_build_edit(const cv_store *store,
+                      const char *image,
+                      const char *name,
+                      const char *const *arguments,
+                      size_t argument_count,
+                      const cv_build_options *options,
+                      cv_event_fn on_event,
+                      void *user,
+                      char **made_json);
+
+/**
+ * Starts what `cv_build_edit` does; the result is the same object.
+ */
+int32_t cv_build_edit_start(const cv_store *store,
+                            const char *image,
+                            const char *name,
+                            const char *const *arguments,
+                            size_t argument_count,
+                            const cv_build_options *options,
+                            cv_job **job);
 
 #ifdef __cplusplus
 }  // extern "C"

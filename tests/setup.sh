@@ -22,7 +22,7 @@ declare -A NEEDS=(
     rpmbuild rpmsign rpmkeys dnf createrepo_c xorriso implantisomd5 busybox gpg gpg-agent"
   [flow]="python3 mmdebstrap mkfs.ext4 mkfs.xfs mkfs.btrfs mkfs.vfat setfattr setfacl sgdisk sfdisk zstd strace jq"
   [abi]="cc g++ objdump pkg-config python3"
-  [python]="cc python3"
+  [python]="cc python3 busybox"
   [s3]="cc python3"
   [storage]="linux.uml patchelf modprobe mdadm lvm cryptsetup mcopy mkfs.vfat mkfs.ext4 mkfs.xfs mkfs.btrfs sgdisk sfdisk swtpm systemd-cryptenroll"
   [vm]="python3 qemu-system-x86_64 /usr/share/OVMF/OVMF_CODE_4M.fd mmdebstrap busybox cpio zstd modprobe sgdisk mkfs.ext4"

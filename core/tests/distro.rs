@@ -456,8 +456,30 @@ fn cvctl_says_it_all() {
     assert_eq!(run(&["distro", "add", "https://example.invalid/"]).0, 21);
     assert_eq!(run(&["distro", "add", &iso, "--name", "a/b"]).0, 2);
     assert_eq!(run(&["distro", "add", &iso, "--name", "f", "--key", &path("keys/forger.asc")]).0, 14);
+    builds(&bed, &json);
     assert_eq!(json("distro-rm", &["distro", "rm", "bad"], 0)["removed"], "bad");
     assert_eq!(run(&["distro", "rm", "bad"]).0, 10);
+}
+
+/// What `image build`, `update` and `edit` print fits its schema, too.
+fn builds(bed: &Bed, json: &dyn Fn(&str, &[&str], i32) -> Value) {
+    if !rustix::process::geteuid().is_root() || Command::new("dnf").arg("--version").output().is_err() {
+        eprintln!("skipped: cvctl_says_it_all: builds need root and dnf");
+        return;
+    }
+    let role = bed.dir.path().join("role.yaml");
+    let text = "{schema: cv.role/v1, name: r, packages: [busybox], for: {deb: {packages: [x]}}, epoch: 1600000000}";
+    std::fs::write(&role, text).unwrap();
+    let role = role.to_str().unwrap();
+    let build = ["image", "build", "--distro", "rocky-9.4", "--role", role, "--name", "n"];
+    let planned = json("image-build", &[&build[..], &["--dry-run"]].concat(), 0);
+    assert!(planned["image"].is_null() && !planned["transaction"].as_array().unwrap().is_empty());
+    let made = json("image-build", &[&build[..], &["--check-reproducible"]].concat(), 0);
+    assert_eq!((&made["differs"], &made["epoch"]), (&serde_json::json!([]), &1_600_000_000.into()));
+    assert_eq!(json("image-update", &["image", "update", "n", "--packages", "pinger"], 0)["image"]["generation"], 2);
+    assert_eq!(json("image-edit", &["image", "edit", "n", "--", "/bin/touch", "/etc/x"], 0)["image"]["generation"], 3);
+    let log = json("image-log", &["image", "log", "n"], 0);
+    assert_eq!(log["generations"][0]["reason"], "edit");
 }
 
 fn fits(schema: &str, value: &Value) {

@@ -49,5 +49,7 @@ pub mod config;
 
 pub mod role;
 
+pub mod build;
+
 mod guard;
 mod handle;

@@ -9,7 +9,27 @@
 
 from __future__ import annotations
 
-from ._native import Change, Image, Job, Layout, Plan, Role, Row, Rows, Store, __version__, configure, generate_key
+from ._native import (
+    BuildOptions,
+    Change,
+    Image,
+    Job,
+    Layout,
+    Plan,
+    Role,
+    Row,
+    Rows,
+    Store,
+    __version__,
+    build_image,
+    build_image_job,
+    configure,
+    edit_image,
+    edit_image_job,
+    generate_key,
+    update_image,
+    update_image_job,
+)
 from .errors import (
     Bug,
     Busy,
@@ -36,6 +56,7 @@ from .progress import bar
 
 __all__ = [
     "Bug",
+    "BuildOptions",
     "Busy",
     "Cancelled",
     "Change",
@@ -66,6 +87,12 @@ __all__ = [
     "Unsupported",
     "__version__",
     "bar",
+    "build_image",
+    "build_image_job",
     "configure",
+    "edit_image",
+    "edit_image_job",
     "generate_key",
+    "update_image",
+    "update_image_job",
 ]

@@ -20,6 +20,7 @@ from ._types import (
     Imported,
     NameInfo,
     Logged,
+    Made,
     Release,
     Repaired,
     Report,
@@ -37,10 +38,91 @@ class _HasFileno(Protocol):
 
 _File = Union[int, _HasFileno, _StrPath]
 
-__all__ = ["Change", "Image", "Job", "Layout", "Plan", "Role", "Row", "Rows", "Store", "__version__", "configure", "error_kinds", "generate_key", "main"]
+__all__ = ["BuildOptions", "Change", "Image", "Job", "Layout", "Plan", "Role", "Row", "Rows", "Store", "__version__", "build_image", "build_image_job", "configure", "edit_image", "edit_image_job", "error_kinds", "generate_key", "main", "update_image", "update_image_job"]
 
 __version__: str
 """The version of the library."""
+
+def build_image(
+    store: Store,
+    name: str,
+    role: Role,
+    *,
+    distro: Optional[str] = None,
+    image: Optional[str] = None,
+    options: Optional[BuildOptions] = None,
+    progress: _Progress = None,
+) -> Made:
+    """Makes the next generation of `name` from the distribution `distro`, or lays the role over the image `image`.
+
+    Needs root and the package manager of the distribution. Raises `NotFound` for packages that are not there, `Conflict`
+    when they do not go together, `Integrity` when one is damaged or not signed, `PluginError` when a scriptlet or a script
+    failed, `Limit` when time is over, `Unsupported` where it cannot be done: nothing is published then.
+    """
+
+def build_image_job(
+    store: Store,
+    name: str,
+    role: Role,
+    *,
+    distro: Optional[str] = None,
+    image: Optional[str] = None,
+    options: Optional[BuildOptions] = None,
+) -> Job[Made]:
+    """`build_image` in the background."""
+
+def update_image(
+    store: Store,
+    name: str,
+    *,
+    distro: Optional[str] = None,
+    packages: Optional[Sequence[str]] = None,
+    role: Optional[Role] = None,
+    options: Optional[BuildOptions] = None,
+    progress: _Progress = None,
+) -> Made:
+    """Makes a new generation of `name` out of its newest one: packages as `distro` has them, `packages` besides, another role.
+
+    What is not given is as when the image was built. Raises `Refused` when it was not built and no `distro` is given; else
+    as `build_image`.
+    """
+
+def update_image_job(
+    store: Store,
+    name: str,
+    *,
+    distro: Optional[str] = None,
+    packages: Optional[Sequence[str]] = None,
+    role: Optional[Role] = None,
+    options: Optional[BuildOptions] = None,
+) -> Job[Made]:
+    """`update_image` in the background."""
+
+def edit_image(
+    store: Store,
+    image: str,
+    command: Sequence[_StrPath],
+    *,
+    name: Optional[str] = None,
+    net: bool = False,
+    options: Optional[BuildOptions] = None,
+    progress: _Progress = None,
+) -> Made:
+    """Runs a program as root of the image, confined, and makes what it leaves the next generation of `name`, or of the same name.
+
+    With `net` it sees the network of this machine. Raises `PluginError` when it fails: nothing is published then.
+    """
+
+def edit_image_job(
+    store: Store,
+    image: str,
+    command: Sequence[_StrPath],
+    *,
+    name: Optional[str] = None,
+    net: bool = False,
+    options: Optional[BuildOptions] = None,
+) -> Job[Made]:
+    """`edit_image` in the background."""
 
 def configure(
     root: _StrPath, actions: Sequence[Action], *, progress: _Progress = None
@@ -683,6 +765,34 @@ class Role:
         """
     def to_yaml(self) -> str:
         """The same as YAML, as a person would write it."""
+
+@final
+class BuildOptions:
+    """How an image is made, for `build_image`, `update_image` and `edit_image`."""
+
+    def __new__(
+        cls,
+        *,
+        tag: Optional[str] = None,
+        dry_run: bool = False,
+        check_reproducible: bool = False,
+        work: Optional[_StrPath] = None,
+        time_limit: Union[str, float, None] = None,
+        silence: Union[str, float, None] = None,
+        environment: Optional[Mapping[str, str]] = None,
+        level: int = 3,
+        threads: int = 0,
+        expect_parent: Optional[int] = None,
+        forbid_secrets: bool = False,
+        allow_secrets: Optional[Sequence[str]] = None,
+    ) -> Self:
+        """`tag` is one for the new generation. A `dry_run` says what would be installed and makes nothing.
+
+        `check_reproducible` makes the tree once more and names the paths that differ, in `differs`. The new root lies in
+        `work`, else in the store, or `/var/tmp`. The package manager, or the program, is killed after `time_limit` (two
+        hours), and after a `silence` of half an hour: seconds, or a text such as `"10min"`. `environment` is what it sees
+        besides. The others are those of `Store.capture`.
+        """
 
 @final
 class Plan:

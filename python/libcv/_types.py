@@ -158,6 +158,32 @@ class Captured(TypedDict):
     notes: list[str]
 
 
+class Step(TypedDict):
+    """A package that comes or goes."""
+
+    action: str
+    """`install` or `remove`."""
+    name: str
+    version: str
+    arch: str
+    repository: str
+
+
+class Made(TypedDict):
+    """What a build, an update or an edit made."""
+
+    image: Captured | None
+    """The new version; `None` after a dry run."""
+    transaction: list[Step]
+    epoch: int | None
+    """Seconds since 1970: nothing in the tree is younger."""
+    warnings: list[Diagnostic]
+    failed: list[str]
+    """Scriptlets that failed and were allowed to."""
+    differs: list[str] | None
+    """With `check_reproducible` the paths in which a second build differs."""
+
+
 class Loss(TypedDict):
     """What a filesystem or a format cannot hold."""
 

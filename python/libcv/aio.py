@@ -14,13 +14,14 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Callable, Optional, TypeVar, Union
 
-from ._native import Change, Image, Job, Plan, Store
+from ._native import Change, Image, Job, Plan, Role, Store, build_image_job, edit_image_job, update_image_job
 from ._types import (
     Collected,
     Derivation,
     Event,
     Exported,
     Extracted,
+    Made,
     Repaired,
     Report,
     StrPath,
@@ -33,11 +34,13 @@ T = TypeVar("T")
 
 __all__ = [
     "apply",
+    "build_image",
     "capture",
     "check",
     "derive",
     "diff",
     "diff_tree",
+    "edit_image",
     "events",
     "export",
     "export_tar",
@@ -49,6 +52,7 @@ __all__ = [
     "result",
     "sync",
     "update",
+    "update_image",
     "verify",
 ]
 
@@ -160,3 +164,20 @@ async def derive(
 async def apply(plan: Plan, image: Optional[Image] = None, *, progress: Progress = None, **options: Any) -> dict[str, Any]:
     """`Plan.apply`, with the same options."""
     return await result(plan.apply_job(image, **options), progress)
+
+
+async def build_image(store: Store, name: str, role: Role, *, progress: Progress = None, **options: Any) -> Made:
+    """`build_image`, with the same options."""
+    return await result(build_image_job(store, name, role, **options), progress)
+
+
+async def update_image(store: Store, name: str, *, progress: Progress = None, **options: Any) -> Made:
+    """`update_image`, with the same options."""
+    return await result(update_image_job(store, name, **options), progress)
+
+
+async def edit_image(
+    store: Store, image: str, command: Sequence[StrPath], *, progress: Progress = None, **options: Any
+) -> Made:
+    """`edit_image`, with the same options."""
+    return await result(edit_image_job(store, image, command, **options), progress)

@@ -8,6 +8,7 @@
 //!
 //! One file for each concept of core, under the same name. Docstrings and types are in `libcv/_native.pyi`.
 
+mod build;
 mod config;
 mod convert;
 mod error;
@@ -24,6 +25,10 @@ mod wait;
 /// The module. What it exports is described in `_native.pyi`.
 #[pyo3::pymodule]
 mod _native {
+    #[pymodule_export]
+    use crate::build::{
+        BuildOptions, build_image, build_image_job, edit_image, edit_image_job, update_image, update_image_job,
+    };
     #[pymodule_export]
     use crate::config::configure;
     #[pymodule_export]

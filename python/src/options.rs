@@ -18,6 +18,18 @@ pub(crate) enum Span {
     Seconds(f64),
 }
 
+impl Span {
+    /// The time; `name` is whose it is.
+    pub(crate) fn duration(self, name: &str) -> libcv::Result<Duration> {
+        match self {
+            Self::Text(text) => libcv::units::duration(&text),
+            Self::Seconds(s) => {
+                Duration::try_from_secs_f64(s).map_err(|_| Error::invalid(format!("{name} is not a number of seconds")))
+            }
+        }
+    }
+}
+
 pub(crate) fn collect_options(
     py: Python<'_>,
     keep_last: Option<u64>,
@@ -27,12 +39,7 @@ pub(crate) fn collect_options(
 ) -> PyResult<CollectOptions> {
     let mut options = CollectOptions { keep_last, dry_run, threads, ..CollectOptions::default() };
     if let Some(grace) = grace {
-        let negative = |_| Error::invalid("grace is not a number of seconds");
-        options.grace = match grace {
-            Span::Text(text) => libcv::units::duration(&text),
-            Span::Seconds(s) => Duration::try_from_secs_f64(s).map_err(negative),
-        }
-        .or_raise(py)?;
+        options.grace = grace.duration("grace").or_raise(py)?;
     }
     Ok(options)
 }

@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 
 /// A role.
 #[pyclass(frozen, module = "libcv._native")]
-pub(crate) struct Role(libcv::role::Role);
+pub(crate) struct Role(pub(crate) libcv::role::Role);
 
 fn searching(search: Vec<SystemPath>) -> RoleOptions {
     RoleOptions { search: search.into_iter().map(|path| path.0).collect(), ..RoleOptions::default() }

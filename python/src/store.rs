@@ -29,7 +29,7 @@ impl Store {
         Self { place: store.blobs().place(), inner: RwLock::new(Some(store)) }
     }
 
-    fn get(&self, py: Python<'_>) -> PyResult<libcv::store::Store> {
+    pub(crate) fn get(&self, py: Python<'_>) -> PyResult<libcv::store::Store> {
         let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner).clone();
         inner.ok_or_else(|| raise(py, &Error::new(ErrorKind::Misuse, "this store is closed")))
     }

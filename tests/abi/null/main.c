@@ -84,6 +84,7 @@ int main(int argc, char **argv) {
     layout_functions(image, dir);
     config_functions(tree);
     role_functions();
+    build_functions(store);
 
     /* Handles: wrong type, closed, none at all, twice at once. */
     IS(-CV_E_MISUSE, cv_store_uuid((cv_store *)image, &s));

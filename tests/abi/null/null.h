@@ -37,6 +37,7 @@ void tar_functions(cv_store *store, cv_image *image, const char *dir);
 void layout_functions(cv_image *image, const char *dir);
 void config_functions(const char *tree);
 void role_functions(void);
+void build_functions(cv_store *store);
 void job_functions(cv_job *job);
 
 #endif
