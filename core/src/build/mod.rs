@@ -5,9 +5,11 @@
 //!             │       │  rpm: what dnf is told            what is the machine's own goes
 //!             │       │  dnflog: what it answers
 //!             │       └  rpmdb, deb: what is installed ──> packages ──> sbom
+//!             │          database: the same of an image that is there
 //!             └ namespaces of its own, the host's /usr to read, nothing else of the host
 //! ```
 
+pub mod database;
 pub mod deb;
 pub mod dnflog;
 pub mod generalise;

@@ -13,6 +13,7 @@ pub mod header;
 
 use super::packages::{self, Package};
 use crate::error::{Error, ErrorKind, Result};
+use crate::job::CancelToken;
 use crate::sys::confined::{Links, Root};
 use header::Header;
 use rusqlite::config::DbConfig;
@@ -24,12 +25,14 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-const PLACES: [&str; 2] = ["usr/lib/sysimage/rpm", "var/lib/rpm"];
-const FILE: &str = "rpmdb.sqlite";
+/// Where it may be, the newer place first.
+pub(super) const PLACES: [&str; 2] = ["usr/lib/sysimage/rpm", "var/lib/rpm"];
+/// The database.
+pub(super) const FILE: &str = "rpmdb.sqlite";
 /// What it leaves beside the file, and locks.
 const LEFT: [&str; 3] = ["rpmdb.sqlite-wal", "rpmdb.sqlite-shm", ".rpm.lock"];
 /// Databases of other kinds.
-const OTHERS: [(&str, &str); 2] = [("Packages", "bdb"), ("Packages.db", "ndb")];
+pub(super) const OTHERS: [(&str, &str); 2] = [("Packages", "bdb"), ("Packages.db", "ndb")];
 /// The largest header, and the most packages.
 const BLOB_LIMIT: i32 = 64 << 20;
 const PACKAGE_LIMIT: usize = 200_000;
@@ -44,7 +47,22 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub fn read(path: &Path) -> Result<Option<Vec<Package>>> {
     let root = Root::open(path).map_err(|e| Error::io("open", path.display(), e))?;
     let Some(dir) = locate(&root)? else { return Ok(None) };
-    let database = open(&dir, "immutable=1", OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    let database = open(&dir, "immutable=1", OpenFlags::SQLITE_OPEN_READ_ONLY, &CancelToken::default())?;
+    list(&database).map(Some)
+}
+
+/// The packages of the database in a directory that is nobody else's, with what is only in its log.
+///
+/// # Errors
+/// As [`read`]; `Cancelled`.
+pub(super) fn read_copy(path: &Path, cancel: &CancelToken) -> Result<Vec<Package>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let dir = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| Error::io("open", path.display(), e))?;
+    let listed = open(&dir, "mode=rw", OpenFlags::SQLITE_OPEN_READ_WRITE, cancel).and_then(|d| list(&d));
+    listed.map_err(|e| if cancel.is_cancelled() { Error::cancelled() } else { e })
+}
+
+fn list(database: &Connection) -> Result<Vec<Package>> {
     let mut out = Vec::new();
     let mut query = database.prepare("SELECT blob FROM Packages ORDER BY hnum").map_err(failed)?;
     let mut rows = query.query([]).map_err(failed)?;
@@ -57,7 +75,7 @@ pub fn read(path: &Path) -> Result<Option<Vec<Package>>> {
         out.extend(Header::parse(blob)?.package()?);
     }
     packages::sort(&mut out);
-    Ok(Some(out))
+    Ok(out)
 }
 
 /// When the newest of the installed packages was built, in seconds since 1970.
@@ -67,7 +85,7 @@ pub fn read(path: &Path) -> Result<Option<Vec<Package>>> {
 pub fn newest(path: &Path) -> Result<Option<i64>> {
     let root = Root::open(path).map_err(|e| Error::io("open", path.display(), e))?;
     let Some(dir) = locate(&root)? else { return Ok(None) };
-    let database = open(&dir, "immutable=1", OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    let database = open(&dir, "immutable=1", OpenFlags::SQLITE_OPEN_READ_ONLY, &CancelToken::default())?;
     let mut query = database.prepare("SELECT blob FROM Packages").map_err(failed)?;
     let mut rows = query.query([]).map_err(failed)?;
     let mut newest = None;
@@ -91,7 +109,7 @@ pub fn normalise(path: &Path) -> Result<bool> {
         // What SQLite opens beside the file must be what it made itself.
         regular(&dir, name)?;
     }
-    let database = open(&dir, "mode=rw", OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let database = open(&dir, "mode=rw", OpenFlags::SQLITE_OPEN_READ_WRITE, &CancelToken::default())?;
     database
         .execute_batch("PRAGMA temp_store=MEMORY; PRAGMA wal_checkpoint(TRUNCATE); PRAGMA journal_mode=DELETE; VACUUM;")
         .map_err(failed)?;
@@ -126,12 +144,15 @@ fn locate(root: &Root) -> Result<Option<OwnedFd>> {
     }
     match other {
         None => Ok(None),
-        Some(kind) => {
-            Err(Error::unsupported(format!("the package database is of the kind {kind}, which libcv cannot read"))
-                .hint("convert it with the rpm of the image: rpmdb --rebuilddb with _db_backend sqlite")
-                .fact("database", kind))
-        }
+        Some(kind) => Err(foreign(kind)),
     }
+}
+
+/// The error for a database of another kind.
+pub(super) fn foreign(kind: &str) -> Error {
+    Error::unsupported(format!("the package database is of the kind {kind}, which libcv cannot read"))
+        .hint("convert it with the rpm of the image: rpmdb --rebuilddb with _db_backend sqlite")
+        .fact("database", kind)
 }
 
 /// Whether there is a file of this name; anything else of it is refused.
@@ -145,7 +166,7 @@ fn regular(dir: &OwnedFd, name: &str) -> Result<bool> {
 }
 
 /// Opens the file in this directory: SQLite knows paths only, and this one leads through the descriptor.
-fn open(dir: &OwnedFd, option: &str, flags: OpenFlags) -> Result<Connection> {
+fn open(dir: &OwnedFd, option: &str, flags: OpenFlags, cancel: &CancelToken) -> Result<Connection> {
     let uri = format!("file:/proc/self/fd/{}/{FILE}?{option}", dir.as_raw_fd());
     let flags = flags | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut database = Connection::open_with_flags(uri, flags).map_err(failed)?;
@@ -156,7 +177,8 @@ fn open(dir: &OwnedFd, option: &str, flags: OpenFlags) -> Result<Connection> {
         database.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false)?;
         database.execute_batch("PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON; PRAGMA mmap_size=0;")?;
         let end = Instant::now() + PATIENCE;
-        database.progress_handler(10_000, Some(move || Instant::now() > end))
+        let cancel = cancel.clone();
+        database.progress_handler(10_000, Some(move || Instant::now() > end || cancel.is_cancelled()))
     };
     guard(&mut database).map_err(failed)?;
     Ok(database)
