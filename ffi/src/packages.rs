@@ -4,6 +4,7 @@ use crate::event::{cv_event_fn, task};
 use crate::guard::{guard, out, text};
 use crate::handle::hold;
 use crate::image::cv_image;
+use crate::store::borrow;
 use libcv::build::sbom::Format;
 use std::ffi::{c_char, c_void};
 
@@ -55,8 +56,7 @@ pub unsafe extern "C" fn cv_image_diff_packages(
 ) -> i32 {
     guard(|| {
         let changes = out(changes_json, "changes_json")?;
-        // Not held both at once: the same image may be given twice.
-        let (before, after) = (hold(before)?.clone(), hold(after)?.clone());
+        let (before, after) = (borrow(before)?, borrow(after)?);
         changes.json(&task(on_event, user).run("diff", |t| before.diff_packages(&after, t))?)
     })
 }
