@@ -117,6 +117,66 @@ fn packages_of_dpkg_and_of_imported_images() {
     assert_eq!(imported.packages(&Task::quiet()).unwrap(), image.packages(&Task::quiet()).unwrap());
 }
 
+/// dpkg installs, upgrades and removes for real, and says itself what there is.
+#[test]
+fn packages_are_those_that_dpkg_lists() {
+    if !common::has(&["dpkg", "dpkg-deb", "dpkg-query"], "packages_are_those_that_dpkg_lists") {
+        return;
+    }
+    let bed = Bed::new();
+    let (root, admin) = (bed.path("").display().to_string(), bed.path("var/lib/dpkg").display().to_string());
+    for dir in ["var/lib/dpkg/info", "var/lib/dpkg/updates", "var/log"] {
+        std::fs::create_dir_all(bed.path(dir)).unwrap();
+    }
+    bed.write("var/lib/dpkg/status", "");
+    let package = |name: &str, version: &str, arch: &str| {
+        let dir = bed.dir.path().join(format!("{name}-{version}"));
+        std::fs::create_dir_all(dir.join("DEBIAN")).unwrap();
+        std::fs::create_dir_all(dir.join("etc")).unwrap();
+        let control = format!(
+            "Package: {name}\nVersion: {version}\nArchitecture: {arch}\nMaintainer: M <m@example.invalid>\n\
+             Source: source-of-{name}\nDescription: first line\n Version: 9\n .\n more\n"
+        );
+        std::fs::write(dir.join("DEBIAN/control"), control).unwrap();
+        std::fs::write(dir.join("DEBIAN/conffiles"), format!("/etc/{name}\n")).unwrap();
+        std::fs::write(dir.join("etc").join(name), "x\n").unwrap();
+        let file = format!("{}.deb", dir.display());
+        common::run("dpkg-deb", &["--root-owner-group", "-b", &dir.display().to_string(), &file]);
+        file
+    };
+    let dpkg = |args: &[&str]| {
+        let always = [
+            "--root",
+            &root,
+            "--force-not-root",
+            "--force-script-chrootless",
+            "--force-bad-path",
+            "--force-architecture",
+        ];
+        common::run("dpkg", &[&always[..], args].concat());
+    };
+    dpkg(&[
+        "-i",
+        &package("first", "1:1.0-1", "all"),
+        &package("second", "2.0~rc1", "amd64"),
+        &package("third", "3", "all"),
+    ]);
+    dpkg(&["-i", &package("second", "2.0-1+b1", "amd64")]);
+    dpkg(&["-r", "third"]);
+    let form = "${db:Status-Status} ${Package}:${Architecture}=${Version}\n";
+    let query =
+        std::process::Command::new("dpkg-query").args(["--admindir", &admin, "-W", "-f", form]).output().unwrap();
+    let text = String::from_utf8(query.stdout).unwrap();
+    assert!(text.contains("config-files third:all=3"), "{text}");
+    let mut wanted: Vec<&str> = text.lines().filter_map(|l| l.strip_prefix("installed ")).collect();
+    wanted.sort_unstable();
+    let image = bed.capture();
+    assert_eq!(list(&image), wanted);
+    assert_eq!(wanted, ["first:all=1:1.0-1", "second:amd64=2.0-1+b1"]);
+    let packages = image.packages(&Task::quiet()).unwrap();
+    assert_eq!(packages[0].source.as_deref(), Some("source-of-first"));
+}
+
 #[test]
 fn what_cannot_be_read_is_said_by_its_kind() {
     let bed = Bed::new();

@@ -102,8 +102,7 @@ fn copied(image: &Image, database: &Row, task: &Task) -> Result<Vec<Package>> {
     let log = beside(LOG)?.filter(|l| l.size() > 0);
     let parts = || std::iter::once((database, "")).chain(log.as_ref().map(|l| (l, LOG)));
     task.stage("packages", parts().map(|(row, _)| row.size()).sum(), Unit::Bytes);
-    let work = std::env::var_os("TMPDIR").map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from);
-    let scratch = Scratch::new(&work, "cv-packages")?;
+    let scratch = Scratch::new(&work(), "cv-packages")?;
     for (row, end) in parts() {
         copy(image, row, &scratch.path().join(format!("{}{end}", rpmdb::FILE)), task)?;
     }
@@ -157,7 +156,16 @@ fn copy(image: &Image, row: &Row, to: &Path, task: &Task) -> Result<()> {
     bounded(row, DATABASE_LIMIT)?;
     let out = File::create_new(to).map_err(|e| Error::io("create", to.display(), e))?;
     let mut out = Watched { out, task };
-    image.cat(&row.path, &mut out).map_err(|e| out.explain(e))
+    image.cat(&row.path, &mut out).map_err(|e| match out.explain(e) {
+        full if full.kind() == ErrorKind::Limit => full
+            .hint(format!("{} has no room for a copy of the package database: TMPDIR names another", work().display())),
+        e => e,
+    })
+}
+
+/// Where databases are copied to.
+fn work() -> PathBuf {
+    std::env::var_os("TMPDIR").map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from)
 }
 
 fn bounded(row: &Row, limit: u64) -> Result<()> {

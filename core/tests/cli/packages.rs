@@ -1,7 +1,7 @@
 //! Packages and bills of materials of images, as `cvctl` prints them.
 
-use super::Bed;
 use super::common::rpmdb::database;
+use super::{Bed, common};
 
 /// `base@1` and `base@2`, images with packages.
 fn packaged(bed: &Bed) {
@@ -62,6 +62,33 @@ fn packages_are_listed_compared_and_written_down() {
     std::fs::create_dir(&work).unwrap();
     assert!(bed.command(&["image", "packages", "packaged"]).env("TMPDIR", &work).output().unwrap().status.success());
     assert_eq!(std::fs::read_dir(&work).unwrap().count(), 0);
+}
+
+#[test]
+fn a_full_directory_for_copies_is_told_by_its_name() {
+    if !common::is_root() {
+        common::skip("a_full_directory_for_copies_is_told_by_its_name", "it needs root: sudo cargo test");
+        return;
+    }
+    let bed = Bed::new();
+    bed.ok(&["store", "init", &bed.text("store")]);
+    let many: Vec<String> = (0..2000).map(|n| format!("package-{n}")).collect();
+    let many: Vec<(&str, &str)> = many.iter().map(|n| (n.as_str(), "1")).collect();
+    database(&bed.path("root/var/lib/rpm/rpmdb.sqlite"), &many, &[]);
+    bed.ok(&["image", "capture", &bed.text("root"), "--name", "many"]);
+    let work = bed.path("work");
+    std::fs::create_dir(&work).unwrap();
+    let out = libcv::sys::namespace::in_private_mounts(|| {
+        libcv::sys::mount::tmpfs(&work, "size=64k,mode=0755")?;
+        let out = bed.command(&["image", "packages", "many"]).env("TMPDIR", &work).output().unwrap();
+        assert_eq!(std::fs::read_dir(&work).unwrap().count(), 0);
+        Ok(out)
+    });
+    let out = out.unwrap();
+    let stderr = String::from_utf8(out.stderr).unwrap();
+    assert_eq!(out.status.code(), Some(17), "{stderr}");
+    assert!(stderr.contains(&format!("hint: {} has no room", work.display())), "{stderr}");
+    assert_eq!(bed.ok(&["image", "packages", "many"]).lines().count(), 2001);
 }
 
 #[test]

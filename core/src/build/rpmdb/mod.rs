@@ -58,7 +58,11 @@ pub fn read(path: &Path) -> Result<Option<Vec<Package>>> {
 pub(super) fn read_copy(path: &Path, cancel: &CancelToken) -> Result<Vec<Package>> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let dir = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| Error::io("open", path.display(), e))?;
-    let listed = open(&dir, "mode=rw", OpenFlags::SQLITE_OPEN_READ_WRITE, cancel).and_then(|d| list(&d));
+    let listed = open(&dir, "mode=rw", OpenFlags::SQLITE_OPEN_READ_WRITE, cancel).and_then(|database| {
+        // With it the index of the log is in memory: not every filesystem can map a file for several processes.
+        database.execute_batch("PRAGMA locking_mode=EXCLUSIVE").map_err(failed)?;
+        list(&database)
+    });
     listed.map_err(|e| if cancel.is_cancelled() { Error::cancelled() } else { e })
 }
 
