@@ -103,6 +103,13 @@ impl Package {
         out
     }
 
+    /// Bytes of its texts.
+    pub(super) fn text(&self) -> usize {
+        let more = [&self.release, &self.license, &self.source, &self.vendor, &self.header_sha256, &self.module];
+        let more: usize = more.into_iter().flatten().map(String::len).sum();
+        more + self.name.len() + self.version.len() + self.arch.len()
+    }
+
     fn key(&self) -> (&str, &str) {
         (&self.name, &self.arch)
     }

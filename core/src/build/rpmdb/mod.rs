@@ -36,6 +36,9 @@ pub(super) const OTHERS: [(&str, &str); 2] = [("Packages", "bdb"), ("Packages.db
 /// The largest header, and the most packages.
 const BLOB_LIMIT: i32 = 64 << 20;
 const PACKAGE_LIMIT: usize = 200_000;
+/// Bytes of all that is listed: a whole distribution has 5 MB. The rows of a hostile database may share their pages, so its own
+/// size is no bound.
+const TEXT_LIMIT: usize = 128 << 20;
 /// How long a query may take: that of a whole distribution takes less than a second.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -61,13 +64,15 @@ pub(super) fn read_copy(path: &Path, cancel: &CancelToken) -> Result<Vec<Package
     let listed = open(&dir, "mode=rw", OpenFlags::SQLITE_OPEN_READ_WRITE, cancel).and_then(|database| {
         // With it the index of the log is in memory: not every filesystem can map a file for several processes.
         database.execute_batch("PRAGMA locking_mode=EXCLUSIVE").map_err(failed)?;
+        // Nothing is written: a hostile log could make a file of any size.
+        database.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failed)?;
         list(&database)
     });
     listed.map_err(|e| if cancel.is_cancelled() { Error::cancelled() } else { e })
 }
 
 fn list(database: &Connection) -> Result<Vec<Package>> {
-    let mut out = Vec::new();
+    let (mut out, mut texts) = (Vec::new(), 0);
     let mut query = database.prepare("SELECT blob FROM Packages ORDER BY hnum").map_err(failed)?;
     let mut rows = query.query([]).map_err(failed)?;
     while let Some(row) = rows.next().map_err(failed)? {
@@ -76,7 +81,12 @@ fn list(database: &Connection) -> Result<Vec<Package>> {
         if out.len() == PACKAGE_LIMIT {
             return Err(Error::limit(format!("the package database has more than {PACKAGE_LIMIT} packages")));
         }
-        out.extend(Header::parse(blob)?.package()?);
+        let package = Header::parse(blob)?.package()?;
+        texts += package.as_ref().map_or(0, Package::text);
+        if texts > TEXT_LIMIT {
+            return Err(Error::limit(format!("the package database lists more than {} MiB", TEXT_LIMIT >> 20)));
+        }
+        out.extend(package);
     }
     packages::sort(&mut out);
     Ok(out)
@@ -227,6 +237,34 @@ mod tests {
         std::fs::remove_file(&file).unwrap();
         std::fs::write(file.with_file_name("Packages"), "x").unwrap();
         assert_eq!(read(root.path()).unwrap_err().kind(), ErrorKind::Unsupported);
+    }
+
+    #[test]
+    fn what_is_listed_is_bounded() {
+        let (root, file) = bed("var/lib/rpm");
+        let database = Connection::open(&file).unwrap();
+        database.execute_batch("CREATE TABLE Packages(hnum INTEGER PRIMARY KEY, blob BLOB)").unwrap();
+        let texts = [
+            ("a", header::tag::NAME),
+            ("1", header::tag::VERSION),
+            ("1", header::tag::RELEASE),
+            ("x", header::tag::ARCH),
+        ];
+        let licence = "l".repeat(60 << 20);
+        let texts = texts.into_iter().chain([(licence.as_str(), header::tag::LICENSE)]);
+        let (mut index, mut data) = (Vec::new(), Vec::new());
+        for (text, tag) in texts {
+            index.extend([tag, 6, data.len() as u32, 1].iter().flat_map(|w| w.to_be_bytes()));
+            data.extend(text.bytes().chain([0]));
+        }
+        let sizes = [5, data.len() as u32].iter().flat_map(|w| w.to_be_bytes()).collect();
+        let header = [sizes, index, data].concat();
+        for expected in [1, 2] {
+            database.execute("INSERT INTO Packages(blob) VALUES (?1)", [&header]).unwrap();
+            assert_eq!(read(root.path()).unwrap().unwrap().len(), expected);
+        }
+        database.execute("INSERT INTO Packages(blob) VALUES (?1)", [&header]).unwrap();
+        assert_eq!(read(root.path()).unwrap_err().kind(), ErrorKind::Limit);
     }
 
     #[test]
