@@ -1314,6 +1314,37 @@ int32_t cv_image_derive_start(const cv_image *image,
                               cv_job **job);
 
 /**
+ * The packages that are installed in an image by rpm and by dpkg: a JSON array of `{kind, name, epoch, version, release,
+ * arch, license, source, vendor, header_sha256, module}`, sorted by name; what a package does not say is left out. An image
+ * without a package database is CV_E_NOT_FOUND, one with a database of a kind that cannot be read CV_E_UNSUPPORTED. The
+ * database of rpm is copied for that into TMPDIR, else /var/tmp. `on_event` may be NULL.
+ */
+int32_t cv_image_packages(const cv_image *image,
+                          cv_event_fn on_event,
+                          void *user,
+                          char **packages_json);
+
+/**
+ * The bill of materials of an image as a JSON document: `format` is cyclonedx (1.5) or spdx (2.3). The same image opened by
+ * the same generation gives the same document. `on_event` may be NULL.
+ */
+int32_t cv_image_sbom(const cv_image *image,
+                      const char *format,
+                      cv_event_fn on_event,
+                      void *user,
+                      char **document_json);
+
+/**
+ * How the packages of image `after` differ from those of `before`: a JSON object `{added, removed, changed}` of arrays, the
+ * last of `{old, new}`. `on_event` may be NULL.
+ */
+int32_t cv_image_diff_packages(const cv_image *before,
+                               const cv_image *after,
+                               cv_event_fn on_event,
+                               void *user,
+                               char **changes_json);
+
+/**
  * Reads a document in YAML or JSON; `name` stands for it in messages. When something is wrong, the error has all of it
  * in `detail.diagnostics`, with line and column.
  */

@@ -12,6 +12,8 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+#[path = "install/captured.rs"]
+mod captured;
 #[path = "install/reproducible.rs"]
 mod reproducible;
 

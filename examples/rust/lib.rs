@@ -1,7 +1,10 @@
 //! The examples in Rust, each of which stands in C and Python beside it, and runs as a test.
 
-/// The story of `examples/c/plan.c` and `examples/python/plan.py`.
+/// The story of `examples/c/packages.c` and `examples/python/packages.py`.
 #[allow(dead_code)] // `main` is for the example
+pub mod packages;
+/// The story of `examples/c/plan.c` and `examples/python/plan.py`.
+#[allow(dead_code)]
 pub mod plan;
 /// The story of `examples/c/quickstart.c` and `examples/python/quickstart.py`.
 #[allow(dead_code)]
@@ -33,8 +36,16 @@ mod tests {
     }
 
     #[test]
+    fn packages_runs() {
+        let top = tempfile::tempdir().unwrap();
+        super::packages::story(top.path()).unwrap();
+        let document = std::fs::read_to_string(top.path().join("node.cdx.json")).unwrap();
+        assert!(document.contains("\"pkg:deb/debian/vim@2:9.0-1?arch=amd64\""), "{document}");
+    }
+
+    #[test]
     fn examples_are_short() {
-        let stories = ["plan", "quickstart", "versions"];
+        let stories = ["packages", "plan", "quickstart", "versions"];
         for file in stories.iter().flat_map(|s| [format!("rust/{s}.rs"), format!("c/{s}.c"), format!("python/{s}.py")])
         {
             let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(&file);

@@ -41,6 +41,8 @@ pub mod update;
 
 pub mod convert;
 
+pub mod packages;
+
 pub mod layout;
 
 pub mod plan;

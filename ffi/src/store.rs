@@ -166,7 +166,7 @@ pub unsafe extern "C" fn cv_store_diff_start(
 }
 
 /// An image for a call of something else: the same image may be given twice.
-fn borrow(image: *const cv_image) -> Result<Image> {
+pub(crate) fn borrow(image: *const cv_image) -> Result<Image> {
     hold(image).map(|i| i.clone())
 }
 

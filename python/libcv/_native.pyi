@@ -21,6 +21,8 @@ from ._types import (
     NameInfo,
     Logged,
     Made,
+    Package,
+    PackageChanges,
     Release,
     Repaired,
     Report,
@@ -580,6 +582,19 @@ class Image:
         self, tree: _StrPath, *, exact: bool = False, protect: Sequence[str] = ..., threads: int = 0
     ) -> Job[list[Change]]:
         """`diff_tree` in the background."""
+    def packages(self, *, progress: _Progress = None) -> list[Package]:
+        """The packages that are installed in the image by rpm and by dpkg, sorted by name.
+
+        Raises `NotFound` when it has no package database, `Unsupported` when that is of a kind that cannot be read (bdb,
+        ndb). The database of rpm is copied for that into `TMPDIR`, else `/var/tmp`.
+        """
+    def diff_packages(self, newer: Image, *, progress: _Progress = None) -> PackageChanges:
+        """How the packages of `newer` differ from those of this image."""
+    def sbom(self, format: Literal["cyclonedx", "spdx"], *, progress: _Progress = None) -> str:
+        """The bill of materials of the image, as JSON: CycloneDX 1.5 or SPDX 2.3.
+
+        The same image opened by the same generation gives the same text.
+        """
     def __eq__(self, value: object, /) -> bool: ...
     def __hash__(self) -> int: ...
 

@@ -257,6 +257,40 @@ class ImageInfo(TypedDict):
     layout: Optional[str]
 
 
+class _Package(TypedDict):
+    kind: str
+    name: str
+    version: str
+    arch: str
+
+
+class Package(_Package, total=False):
+    """An installed package of rpm or dpkg; what it does not say is left out."""
+
+    epoch: int
+    release: str
+    license: str
+    source: str
+    vendor: str
+    header_sha256: str
+    module: str
+
+
+class Replaced(TypedDict):
+    """A package before and after."""
+
+    old: Package
+    new: Package
+
+
+class PackageChanges(TypedDict):
+    """How the packages of two images differ."""
+
+    added: list[Package]
+    removed: list[Package]
+    changed: list[Replaced]
+
+
 class Imported(TypedDict):
     """What an import did."""
 

@@ -5,6 +5,7 @@ use crate::error::OrRaise;
 use crate::job::Job;
 use crate::wait;
 use libcv::Error;
+use libcv::build::sbom;
 use libcv::convert::tar::{self, Compression, ExportOptions};
 use libcv::convert::{self, DeriveKind, DeriveOptions, Format};
 use libcv::image::Kind;
@@ -323,6 +324,31 @@ impl Image {
             let changes = found.into_iter().map(Change::from).collect::<Vec<_>>();
             Ok(changes.into_pyobject(py)?.unbind().into_any())
         })
+    }
+
+    #[pyo3(signature = (*, progress=None))]
+    fn packages<'py>(&self, py: Python<'py>, progress: Option<&Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
+        let image = self.0.clone();
+        to_python(py, &wait::run(py, "packages", progress, move |t| image.packages(t))?)
+    }
+
+    #[pyo3(signature = (newer, *, progress=None))]
+    fn diff_packages<'py>(
+        &self,
+        py: Python<'py>,
+        newer: &Self,
+        progress: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let (image, newer) = (self.0.clone(), newer.0.clone());
+        to_python(py, &wait::run(py, "diff", progress, move |t| image.diff_packages(&newer, t))?)
+    }
+
+    #[pyo3(signature = (format, *, progress=None))]
+    fn sbom(&self, py: Python<'_>, format: &str, progress: Option<&Bound<'_, PyAny>>) -> PyResult<String> {
+        let format = sbom::Format::parse(format).or_raise(py)?;
+        let image = self.0.clone();
+        let bytes = wait::run(py, "sbom", progress, move |t| image.sbom(format, t))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
     fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {

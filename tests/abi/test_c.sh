@@ -79,6 +79,8 @@ check "the example of versions compiles" cc -std=c99 $strict -o "$work/versions"
 check "the example of versions runs" run "$work/versions"
 check "the example of a plan compiles" cc -std=c99 $strict -o "$work/plan" "$top/examples/c/plan.c" $link
 check "the example of a plan runs" run "$work/plan"
+check "the example of packages compiles" cc -std=c99 $strict -o "$work/installed" "$top/examples/c/packages.c" $link
+check "the example of packages runs" run "$work/installed"
 check "the example links statically" \
     cc -std=c99 $strict -o "$work/static" "$example" "$lib/libcv.a" -lgcc_s -lutil -lrt -lpthread -lm -ldl
 check "the static example runs" run "$work/static"
@@ -86,6 +88,8 @@ check "null/ compiles" cc -std=c11 $strict -o "$work/null" "$top"/tests/abi/null
 check "NULL is an error, never a crash" run "$work/null"
 check "derived.c compiles" cc -std=c99 $strict -o "$work/derived" "$top/tests/abi/derived.c" $link
 check "derived files are signed, imports report, repairs tell" run "$work/derived"
+check "packages.c compiles" cc -std=c99 $strict -o "$work/packages" "$top/tests/abi/packages.c" $link
+check "packages are listed, compared, and written down" run "$work/packages"
 check "layout.c compiles" cc -std=c99 $strict -o "$work/layout" "$top/tests/abi/layout.c" $link
 if command -v mkfs.ext4 >/dev/null || [ -x /sbin/mkfs.ext4 ]; then
     check "layouts are captured, planned elsewhere, and want their secrets" run "$work/layout"
@@ -111,6 +115,8 @@ if cc $asan -o "$work/h" "$work/h.c" -I"$top/include" $link 2>/dev/null; then
     fi
     check "derived.c compiles for AddressSanitizer" cc -std=c99 $asan $strict -o "$work/dea" "$top/tests/abi/derived.c" $link
     check "derived.c runs under AddressSanitizer" run "$work/dea"
+    check "packages.c compiles for AddressSanitizer" cc -std=c99 $asan $strict -o "$work/pa" "$top/tests/abi/packages.c" $link
+    check "packages.c runs under AddressSanitizer" run "$work/pa"
     check "null/ compiles for AddressSanitizer" cc -std=c11 $asan $strict -o "$work/na" "$top"/tests/abi/null/*.c $link
     check "null/ runs under AddressSanitizer" run "$work/na"
 else

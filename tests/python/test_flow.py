@@ -193,6 +193,15 @@ def test_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (tmp_path / "plan.svg").read_text(encoding="utf-8").startswith("<svg ")
 
 
+def test_packages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import runpy
+
+    file = Path(__file__).parents[2] / "examples" / "python" / "packages.py"
+    runpy.run_path(str(file))["main"](tmp_path)
+    assert "changed bash 5.2-1 -> 5.2-2" in capsys.readouterr().out
+    assert (tmp_path / "node.cdx.json").read_text(encoding="utf-8").startswith("{")
+
+
 def test_versions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import runpy
 

@@ -5,12 +5,14 @@
 //!                   │       │  rpm: what dnf is told            what is the machine's own goes
 //!                   │       │  dnflog: what it answers
 //!                   │       └  rpmdb, deb: what is installed ──> packages ──> sbom
+//!                   │          database: the same of an image that is there
 //!                   └ namespaces of its own, the host's /usr to read, nothing else of the host
 //! ```
 //!
 //! Where an image came from stands in its manifest: provenance.
 
 mod configure;
+pub mod database;
 pub mod deb;
 pub mod dnflog;
 pub mod generalise;

@@ -1,6 +1,7 @@
 //! Packages of an image, of whatever kind, and how two lists differ.
 
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeSeq;
+use serde::{Deserialize, Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
@@ -102,6 +103,13 @@ impl Package {
         out
     }
 
+    /// Bytes of its texts.
+    pub(super) fn text(&self) -> usize {
+        let more = [&self.release, &self.license, &self.source, &self.vendor, &self.header_sha256, &self.module];
+        let more: usize = more.into_iter().flatten().map(String::len).sum();
+        more + self.name.len() + self.version.len() + self.arch.len()
+    }
+
     fn key(&self) -> (&str, &str) {
         (&self.name, &self.arch)
     }
@@ -142,7 +150,8 @@ pub struct Difference {
     /// Only in the older one.
     pub removed: Vec<Package>,
     /// Of the same name and architecture, the older and the newer one. One of the same version whose content is another
-    /// (its header has another sum) is one of them.
+    /// (its header has another sum) is one of them. In JSON each is `{old, new}`.
+    #[serde(serialize_with = "pairs")]
     pub changed: Vec<(Package, Package)>,
 }
 
@@ -175,6 +184,17 @@ impl Difference {
     pub fn is_empty(&self) -> bool {
         self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
     }
+}
+
+fn pairs<S: Serializer>(changed: &[(Package, Package)], serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Pair<'p> {
+        old: &'p Package,
+        new: &'p Package,
+    }
+    let mut list = serializer.serialize_seq(Some(changed.len()))?;
+    changed.iter().try_for_each(|(old, new)| list.serialize_element(&Pair { old, new }))?;
+    list.end()
 }
 
 #[cfg(test)]
@@ -211,10 +231,15 @@ mod tests {
         let new =
             [rpm("a", "2"), rpm("c", "1"), rpm("kernel", "2"), rpm("kernel", "3"), rpm("kernel", "4"), rebuilt.clone()];
         let d = Difference::between(&old, &new);
-        assert_eq!((d.added, d.removed), (vec![rpm("c", "1"), rpm("kernel", "4")], vec![rpm("b", "1")]));
+        assert_eq!((&d.added, &d.removed), (&vec![rpm("c", "1"), rpm("kernel", "4")], &vec![rpm("b", "1")]));
         let changed =
             [(rpm("a", "1"), rpm("a", "2")), (rpm("kernel", "1"), rpm("kernel", "3")), (old[4].clone(), rebuilt)];
         assert_eq!(d.changed, changed);
+        let json = serde_json::to_value(&d).unwrap();
+        assert_eq!(
+            (&json["changed"][0]["old"]["version"], &json["changed"][0]["new"]["version"]),
+            (&"1".into(), &"2".into())
+        );
         assert!(Difference::between(&old, &old).is_empty());
     }
 }

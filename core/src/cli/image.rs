@@ -5,6 +5,8 @@ mod archive;
 mod build;
 mod capture;
 mod look;
+#[cfg(feature = "build")]
+mod packages;
 mod update;
 mod verify;
 
@@ -49,6 +51,12 @@ pub(super) enum Verb {
     },
     /// What changed from one image to another, or differs in a tree
     Diff(look::Diff),
+    /// List the packages of an image, of rpm and of dpkg
+    #[cfg(feature = "build")]
+    Packages(packages::Packages),
+    /// Print a bill of materials of an image, from its packages
+    #[cfg(feature = "build")]
+    Sbom(packages::Sbom),
     /// Point a tag to an image
     Tag {
         /// The image
@@ -172,6 +180,10 @@ pub(super) fn run(verb: Verb, session: &Session) -> Result<()> {
         Verb::Derive(args) => archive::derive(&args, session),
         Verb::Log { name } => look::log(&name, session),
         Verb::Diff(args) => look::diff(&args, session),
+        #[cfg(feature = "build")]
+        Verb::Packages(args) => packages::packages(&args, session),
+        #[cfg(feature = "build")]
+        Verb::Sbom(args) => packages::sbom(&args, session),
         Verb::Tag { image, tag } => set_tag(&image, &tag, session),
         Verb::Rollback { name, to, sign } => {
             let release = sign.store(session)?.rollback(&name, &to)?;

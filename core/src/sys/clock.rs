@@ -14,7 +14,7 @@ pub fn rfc3339(seconds: i64) -> String {
     jiff::Timestamp::from_second(seconds).map_or_else(|_| format!("@{seconds}"), |t| t.to_string())
 }
 
-/// What [`rfc3339`] wrote, in seconds since the epoch.
+/// The seconds since the epoch that an RFC 3339 text means; `None` when it is none.
 #[must_use]
 pub fn seconds(text: &str) -> Option<i64> {
     text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_second)

@@ -9,6 +9,7 @@ mod ending;
 mod image;
 mod layout;
 mod output;
+mod packages;
 mod recorded;
 mod role;
 mod schema;

@@ -88,6 +88,7 @@ fn the_json_of_every_verb_fits_its_schema() {
     );
     layouts_in_json(&bed);
     super::role::in_json(&bed);
+    super::packages::in_json(&bed);
     bed.json("completion", &["completion", "bash"]);
     let pages = bed.json("man", &["man", &bed.text("man")]);
 

@@ -2,6 +2,8 @@
 #![allow(dead_code, missing_docs, unreachable_pub)]
 
 pub mod miniature;
+#[cfg(feature = "build")]
+pub mod rpmdb;
 pub mod watched;
 
 use std::os::unix::fs::{PermissionsExt, symlink};

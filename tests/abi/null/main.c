@@ -81,6 +81,7 @@ int main(int argc, char **argv) {
     secret_options(store, dir);
     tar_functions(store, image, dir);
     convert_functions(store, image, dir);
+    packages_functions(image);
     layout_functions(image, dir);
     config_functions(tree);
     role_functions();

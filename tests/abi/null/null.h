@@ -36,6 +36,7 @@ void convert_functions(cv_store *store, cv_image *image, const char *dir);
 void tar_functions(cv_store *store, cv_image *image, const char *dir);
 void layout_functions(cv_image *image, const char *dir);
 void config_functions(const char *tree);
+void packages_functions(cv_image *image);
 void role_functions(void);
 void build_functions(cv_store *store);
 void job_functions(cv_job *job);

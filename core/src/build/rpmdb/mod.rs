@@ -13,6 +13,7 @@ pub mod header;
 
 use super::packages::{self, Package};
 use crate::error::{Error, ErrorKind, Result};
+use crate::job::CancelToken;
 use crate::sys::confined::{Links, Root};
 use header::Header;
 use rusqlite::config::DbConfig;
@@ -24,15 +25,20 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-const PLACES: [&str; 2] = ["usr/lib/sysimage/rpm", "var/lib/rpm"];
-const FILE: &str = "rpmdb.sqlite";
+/// Where it may be, the newer place first.
+pub(super) const PLACES: [&str; 2] = ["usr/lib/sysimage/rpm", "var/lib/rpm"];
+/// The database.
+pub(super) const FILE: &str = "rpmdb.sqlite";
 /// What it leaves beside the file, and locks.
 const LEFT: [&str; 3] = ["rpmdb.sqlite-wal", "rpmdb.sqlite-shm", ".rpm.lock"];
 /// Databases of other kinds.
-const OTHERS: [(&str, &str); 2] = [("Packages", "bdb"), ("Packages.db", "ndb")];
+pub(super) const OTHERS: [(&str, &str); 2] = [("Packages", "bdb"), ("Packages.db", "ndb")];
 /// The largest header, and the most packages.
 const BLOB_LIMIT: i32 = 64 << 20;
 const PACKAGE_LIMIT: usize = 200_000;
+/// Bytes of all that is listed: a whole distribution has 5 MB. The rows of a hostile database may share their pages, so its own
+/// size is no bound.
+const TEXT_LIMIT: usize = 128 << 20;
 /// How long a query may take: that of a whole distribution takes less than a second.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -44,8 +50,29 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub fn read(path: &Path) -> Result<Option<Vec<Package>>> {
     let root = Root::open(path).map_err(|e| Error::io("open", path.display(), e))?;
     let Some(dir) = locate(&root)? else { return Ok(None) };
-    let database = open(&dir, "immutable=1", OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    let mut out = Vec::new();
+    let database = open(&dir, "immutable=1", OpenFlags::SQLITE_OPEN_READ_ONLY, &CancelToken::default())?;
+    list(&database).map(Some)
+}
+
+/// The packages of the database in a directory that is nobody else's, with what is only in its log.
+///
+/// # Errors
+/// As [`read`]; `Cancelled`.
+pub(super) fn read_copy(path: &Path, cancel: &CancelToken) -> Result<Vec<Package>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let dir = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| Error::io("open", path.display(), e))?;
+    let listed = open(&dir, "mode=rw", OpenFlags::SQLITE_OPEN_READ_WRITE, cancel).and_then(|database| {
+        // With it the index of the log is in memory: not every filesystem can map a file for several processes.
+        database.execute_batch("PRAGMA locking_mode=EXCLUSIVE").map_err(failed)?;
+        // Nothing is written: a hostile log could make a file of any size.
+        database.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failed)?;
+        list(&database)
+    });
+    listed.map_err(|e| if cancel.is_cancelled() { Error::cancelled() } else { e })
+}
+
+fn list(database: &Connection) -> Result<Vec<Package>> {
+    let (mut out, mut texts) = (Vec::new(), 0);
     let mut query = database.prepare("SELECT blob FROM Packages ORDER BY hnum").map_err(failed)?;
     let mut rows = query.query([]).map_err(failed)?;
     while let Some(row) = rows.next().map_err(failed)? {
@@ -54,10 +81,15 @@ pub fn read(path: &Path) -> Result<Option<Vec<Package>>> {
         if out.len() == PACKAGE_LIMIT {
             return Err(Error::limit(format!("the package database has more than {PACKAGE_LIMIT} packages")));
         }
-        out.extend(Header::parse(blob)?.package()?);
+        let package = Header::parse(blob)?.package()?;
+        texts += package.as_ref().map_or(0, Package::text);
+        if texts > TEXT_LIMIT {
+            return Err(Error::limit(format!("the package database lists more than {} MiB", TEXT_LIMIT >> 20)));
+        }
+        out.extend(package);
     }
     packages::sort(&mut out);
-    Ok(Some(out))
+    Ok(out)
 }
 
 /// When the newest of the installed packages was built, in seconds since 1970.
@@ -67,7 +99,7 @@ pub fn read(path: &Path) -> Result<Option<Vec<Package>>> {
 pub fn newest(path: &Path) -> Result<Option<i64>> {
     let root = Root::open(path).map_err(|e| Error::io("open", path.display(), e))?;
     let Some(dir) = locate(&root)? else { return Ok(None) };
-    let database = open(&dir, "immutable=1", OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    let database = open(&dir, "immutable=1", OpenFlags::SQLITE_OPEN_READ_ONLY, &CancelToken::default())?;
     let mut query = database.prepare("SELECT blob FROM Packages").map_err(failed)?;
     let mut rows = query.query([]).map_err(failed)?;
     let mut newest = None;
@@ -95,7 +127,7 @@ pub fn normalise(path: &Path) -> Result<bool> {
     if !beside && is_normal(&dir)? {
         return Ok(true);
     }
-    let database = open(&dir, "mode=rw", OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let database = open(&dir, "mode=rw", OpenFlags::SQLITE_OPEN_READ_WRITE, &CancelToken::default())?;
     database
         .execute_batch("PRAGMA temp_store=MEMORY; PRAGMA wal_checkpoint(TRUNCATE); PRAGMA journal_mode=DELETE; VACUUM;")
         .map_err(failed)?;
@@ -141,12 +173,15 @@ fn locate(root: &Root) -> Result<Option<OwnedFd>> {
     }
     match other {
         None => Ok(None),
-        Some(kind) => {
-            Err(Error::unsupported(format!("the package database is of the kind {kind}, which libcv cannot read"))
-                .hint("convert it with the rpm of the image: rpmdb --rebuilddb with _db_backend sqlite")
-                .fact("database", kind))
-        }
+        Some(kind) => Err(foreign(kind)),
     }
+}
+
+/// The error for a database of another kind.
+pub(super) fn foreign(kind: &str) -> Error {
+    Error::unsupported(format!("the package database is of the kind {kind}, which libcv cannot read"))
+        .hint("convert it with the rpm of the image: rpmdb --rebuilddb with _db_backend sqlite")
+        .fact("database", kind)
 }
 
 /// Whether there is a file of this name; anything else of it is refused.
@@ -160,7 +195,7 @@ fn regular(dir: &OwnedFd, name: &str) -> Result<bool> {
 }
 
 /// Opens the file in this directory: SQLite knows paths only, and this one leads through the descriptor.
-fn open(dir: &OwnedFd, option: &str, flags: OpenFlags) -> Result<Connection> {
+fn open(dir: &OwnedFd, option: &str, flags: OpenFlags, cancel: &CancelToken) -> Result<Connection> {
     let uri = format!("file:/proc/self/fd/{}/{FILE}?{option}", dir.as_raw_fd());
     let flags = flags | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut database = Connection::open_with_flags(uri, flags).map_err(failed)?;
@@ -171,7 +206,8 @@ fn open(dir: &OwnedFd, option: &str, flags: OpenFlags) -> Result<Connection> {
         database.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false)?;
         database.execute_batch("PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON; PRAGMA mmap_size=0;")?;
         let end = Instant::now() + PATIENCE;
-        database.progress_handler(10_000, Some(move || Instant::now() > end))
+        let cancel = cancel.clone();
+        database.progress_handler(10_000, Some(move || Instant::now() > end || cancel.is_cancelled()))
     };
     guard(&mut database).map_err(failed)?;
     Ok(database)
@@ -216,6 +252,34 @@ mod tests {
         std::fs::remove_file(&file).unwrap();
         std::fs::write(file.with_file_name("Packages"), "x").unwrap();
         assert_eq!(read(root.path()).unwrap_err().kind(), ErrorKind::Unsupported);
+    }
+
+    #[test]
+    fn what_is_listed_is_bounded() {
+        let (root, file) = bed("var/lib/rpm");
+        let database = Connection::open(&file).unwrap();
+        database.execute_batch("CREATE TABLE Packages(hnum INTEGER PRIMARY KEY, blob BLOB)").unwrap();
+        let texts = [
+            ("a", header::tag::NAME),
+            ("1", header::tag::VERSION),
+            ("1", header::tag::RELEASE),
+            ("x", header::tag::ARCH),
+        ];
+        let licence = "l".repeat(60 << 20);
+        let texts = texts.into_iter().chain([(licence.as_str(), header::tag::LICENSE)]);
+        let (mut index, mut data) = (Vec::new(), Vec::new());
+        for (text, tag) in texts {
+            index.extend([tag, 6, data.len() as u32, 1].iter().flat_map(|w| w.to_be_bytes()));
+            data.extend(text.bytes().chain([0]));
+        }
+        let sizes = [5, data.len() as u32].iter().flat_map(|w| w.to_be_bytes()).collect();
+        let header = [sizes, index, data].concat();
+        for expected in [1, 2] {
+            database.execute("INSERT INTO Packages(blob) VALUES (?1)", [&header]).unwrap();
+            assert_eq!(read(root.path()).unwrap().unwrap().len(), expected);
+        }
+        database.execute("INSERT INTO Packages(blob) VALUES (?1)", [&header]).unwrap();
+        assert_eq!(read(root.path()).unwrap_err().kind(), ErrorKind::Limit);
     }
 
     #[test]

@@ -13,6 +13,9 @@ mod spdx;
 use super::packages::Package;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::hash::Hash;
+use crate::job::Task;
+use crate::store::Image;
+use crate::sys::clock;
 use serde::Serialize;
 
 /// The format of a document.
@@ -27,6 +30,16 @@ pub enum Format {
 impl Format {
     /// The words by which it is asked for.
     pub const WORDS: [(&str, Format); 2] = [("cyclonedx", Format::CycloneDx), ("spdx", Format::Spdx)];
+
+    /// The format of this word.
+    ///
+    /// # Errors
+    /// `Invalid` when there is none.
+    pub fn parse(word: &str) -> Result<Self> {
+        Self::WORDS.iter().find(|(w, _)| *w == word).map(|(_, format)| *format).ok_or_else(|| {
+            Error::invalid(format!("\"{word}\" is no format of a bill of materials")).hint("cyclonedx or spdx")
+        })
+    }
 }
 
 /// What the document is about.
@@ -40,6 +53,41 @@ pub struct Subject {
     pub os: String,
     /// When it was made, in seconds since 1970.
     pub created: i64,
+}
+
+impl Subject {
+    /// The image as a subject. One that was opened by its id has neither name nor time: the name is then the first digits of
+    /// the id, the time the beginning of 1970, so that the document stays the same.
+    #[must_use]
+    pub fn of(image: &Image) -> Self {
+        let release = image.release();
+        let os = image.manifest().facts.as_ref().and_then(|f| f.get("os")?.get("ID")?.as_str());
+        Self {
+            name: release.map_or_else(|| image.id().short(), |r| r.name.clone()),
+            version: image.id().to_string(),
+            os: os.unwrap_or_default().to_owned(),
+            created: release.and_then(|r| clock::seconds(&r.created)).unwrap_or_default(),
+        }
+    }
+}
+
+/// The bill of materials of an image, as JSON text with a line feed at its end: its packages, each with version, licence and
+/// package URL. The same image opened by the same generation gives the same bytes.
+///
+/// # Errors
+/// Those of [`Image::packages`].
+pub fn sbom(image: &Image, format: Format, task: &Task) -> Result<Vec<u8>> {
+    write(format, &Subject::of(image), &image.packages(task)?)
+}
+
+impl Image {
+    /// See [`sbom()`].
+    ///
+    /// # Errors
+    /// Those of [`Image::packages`].
+    pub fn sbom(&self, format: Format, task: &Task) -> Result<Vec<u8>> {
+        sbom(self, format, task)
+    }
 }
 
 /// The document as JSON text with a line feed at its end.

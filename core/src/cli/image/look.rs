@@ -37,12 +37,16 @@ pub(crate) struct Ls {
 pub(crate) struct Diff {
     /// The image
     #[arg(value_name = "REF")]
-    from: String,
+    pub(super) from: String,
     /// Another image, or the root of a tree; a directory is written with a slash: ./DIR
     #[arg(value_name = "REF|DIR")]
-    to: OsString,
+    pub(super) to: OsString,
     #[command(flatten)]
-    trust: TrustArgs,
+    pub(super) trust: TrustArgs,
+    /// The packages of two images instead of their files
+    #[cfg(feature = "build")]
+    #[arg(long, conflicts_with_all = ["exact", "protect", "threads"])]
+    packages: bool,
     /// Leave nothing out: caches, logs and the identity of the machine count, too
     #[arg(long)]
     exact: bool,
@@ -145,6 +149,10 @@ pub(super) fn log(name: &str, session: &Session) -> Result<()> {
 }
 
 pub(super) fn diff(args: &Diff, session: &Session) -> Result<()> {
+    #[cfg(feature = "build")]
+    if args.packages {
+        return super::packages::diff(args, session);
+    }
     if means_directory(&args.to) {
         return diff_tree(args, session);
     }
@@ -170,7 +178,7 @@ pub(super) fn diff(args: &Diff, session: &Session) -> Result<()> {
 }
 
 /// Whether the second argument of diff can only be a directory: a REF has no slash, and is neither `.` nor `..`.
-fn means_directory(argument: &OsStr) -> bool {
+pub(super) fn means_directory(argument: &OsStr) -> bool {
     argument.as_bytes().contains(&b'/') || argument == "." || argument == ".."
 }
 
