@@ -24,6 +24,7 @@ use std::io::Read;
 use std::path::Path;
 
 pub(super) use scripts::run as run_scripts;
+pub(super) use settings::make_locale;
 
 /// More of a file of the root is not read.
 const FILE_LIMIT: u64 = 16 << 20;

@@ -1,11 +1,14 @@
 //! Time zone, locale, SELinux, words for the kernel.
 
 use super::{Configuration, Tree, write};
+use crate::build::root::{Call, Confined};
 use crate::config::{Action, Link};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::image::facts::KERNEL_ARGS;
 use crate::job::Task;
+use crate::role::Part;
 use crate::role::spec::Selinux;
+use crate::sys::confined::Root;
 
 /// What makes the first boot give every file its label.
 const RELABEL: &str = ".autorelabel";
@@ -67,6 +70,26 @@ fn locale(tree: &Tree, what: &Configuration<'_>, locale: &str, actions: &mut Vec
         actions.push(write("/etc/locale.gen", new));
     }
     Ok(())
+}
+
+/// Makes the locale out of the list, on Debian and Ubuntu, where its package is.
+///
+/// # Errors
+/// `Plugin` when it cannot be made; as [`Confined::run`].
+pub(in crate::build) fn make_locale(root: &Confined, part: &Part, environment: &[(String, String)], task: &Task) -> Result<()> {
+    let program = "/usr/sbin/locale-gen";
+    let tree = Tree(Root::open(&root.target).map_err(|e| Error::io("open", root.target.display(), e))?);
+    let Some(locale) = part.locale.as_deref().filter(|_| tree.exists(&program[1..])) else { return Ok(()) };
+    let mut call = Call::new([program]).in_target();
+    for (name, value) in environment {
+        call = call.env(name, value);
+    }
+    let ended = root.run(&call, task, &mut |_| {})?;
+    if ended.status == 0 {
+        return Ok(());
+    }
+    let text = format!("the locale {locale} was not made: locale-gen ended with {}", ended.status);
+    Err(Error::new(ErrorKind::Plugin, text).fact("tail", ended.tail))
 }
 
 fn selinux(tree: &Tree, mode: Selinux, actions: &mut Vec<Action>, task: &Task) -> Result<()> {

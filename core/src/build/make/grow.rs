@@ -95,6 +95,9 @@ impl Grow<'_> {
         task.stage("configure", 0, Unit::Steps);
         let what = Configuration { part, deb: system.selector.is_deb(), values: &values, epoch };
         configure::configure(&bench.target(), &what, task)?;
+        if what.deb {
+            configure::make_locale(&bench.confined(false), part, &environment, task)?;
+        }
         configure::run_scripts(part, &|net| bench.confined(net), &bench.work(), &environment, task)?;
         task.stage("initramfs", 0, Unit::Steps);
         initramfs::make(&bench.confined(false), &environment, task)?;
