@@ -7,7 +7,7 @@ use crate::handle::hold;
 use crate::job::{cv_job, start};
 use crate::role::cv_role;
 use crate::store::cv_store;
-use libcv::build::{self, Base, Change, MakeOptions};
+use libcv::build::{self, Base, Change, MakeOptions, Program};
 use libcv::{Error, Result};
 use std::ffi::{OsString, c_char, c_void};
 use std::time::Duration;
@@ -126,8 +126,9 @@ fn change(
     Ok(Change { distro, packages, role })
 }
 
-fn program(arguments: *const *const c_char, count: usize) -> Result<Vec<OsString>> {
-    Ok(texts(arguments, count, "arguments")?.into_iter().map(OsString::from).collect())
+fn program(arguments: *const *const c_char, count: usize, net: bool) -> Result<Program> {
+    let command = texts(arguments, count, "arguments")?.into_iter().map(OsString::from).collect();
+    Ok(Program { command, net, terminal: None })
 }
 
 /// Makes the next generation of `name` from the distribution `distro`, or lays the role over the image `image`; one of the two
@@ -235,12 +236,13 @@ pub unsafe extern "C" fn cv_build_edit(
 ) -> i32 {
     guard(|| {
         let (image, name) = (text(image, "image")?, optional_text(name, "name")?);
-        let (command, (options, net)) = (program(arguments, argument_count)?, read(options)?);
+        let (options, net) = read(options)?;
+        let program = program(arguments, argument_count, net)?;
         let made = out(made_json, "made_json")?;
         let store = hold(store)?;
         made.json(
             &task(on_event, user)
-                .run("image edit", |t| build::edit(&store, image, name, &command, net, &options, t))?,
+                .run("image edit", |t| build::edit(&store, image, name, &program, &options, t))?,
         )
     })
 }
@@ -259,11 +261,12 @@ pub unsafe extern "C" fn cv_build_edit_start(
     guard(|| {
         let image = text(image, "image")?.to_owned();
         let name = optional_text(name, "name")?.map(str::to_owned);
-        let (command, (options, net)) = (program(arguments, argument_count)?, read(options)?);
+        let (options, net) = read(options)?;
+        let program = program(arguments, argument_count, net)?;
         let job = out(job, "job")?;
         let store = hold(store)?.clone();
         job.set(start("image edit", move |t| {
-            build::edit(&store, &image, name.as_deref(), &command, net, &options, t)
+            build::edit(&store, &image, name.as_deref(), &program, &options, t)
         })?);
         Ok(())
     })

@@ -8,7 +8,7 @@ use crate::role::Role;
 use crate::store::Store;
 use crate::wait;
 use libcv::Error;
-use libcv::build::{self, Base, Change, Made, MakeOptions};
+use libcv::build::{self, Base, Change, Made, MakeOptions, Program};
 use libcv::job::Task;
 use pyo3::prelude::*;
 use std::collections::BTreeMap;
@@ -121,7 +121,8 @@ fn editing(
     options: Option<Py<BuildOptions>>,
 ) -> PyResult<Work> {
     let (store, options) = (store.get(py)?, given(options));
-    Ok(Box::new(move |t| build::edit(&store, &image, name.as_deref(), &command, net, &options, t)))
+    let program = Program { command, net, terminal: None };
+    Ok(Box::new(move |t| build::edit(&store, &image, name.as_deref(), &program, &options, t)))
 }
 
 #[pyfunction]

@@ -27,5 +27,5 @@ pub mod rpmdb;
 pub mod sbom;
 
 pub(crate) use make::PREFIX;
-pub use make::{Base, Change, Made, MakeOptions, Step, System, build, edit, update};
+pub use make::{Base, Change, Made, MakeOptions, Program, Step, System, build, edit, update};
 pub use provenance::Provenance;

@@ -138,6 +138,12 @@ impl Session {
         self.run(what, work)
     }
 
+    /// Runs work at whose terminal somebody sits: no progress is drawn there.
+    #[cfg(feature = "build")]
+    fn run_at_a_terminal<T>(&self, what: &str, work: impl FnOnce(&Task) -> Result<T>) -> Result<T> {
+        Task::new(self.cancel.clone(), progress::listener(self.format, true, self.log.clone())).run(what, work)
+    }
+
     fn run<T>(&self, what: &str, work: impl FnOnce(&Task) -> Result<T>) -> Result<T> {
         self.task().run(what, work)
     }

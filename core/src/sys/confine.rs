@@ -146,6 +146,8 @@ pub struct Last {
     /// A bit for each capability that it keeps.
     capabilities: u64,
     filter: Filter,
+    /// Whether its standard input is a terminal that it gets for its own.
+    terminal: bool,
     /// The directory of the thread that starts it in `/proc`: empty as soon as that is no more.
     thread: OwnedFd,
 }
@@ -159,7 +161,13 @@ impl Last {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let thread = rustix::fs::open("/proc/thread-self", flags, Mode::empty())
             .map_err(|e| Error::io("open", "/proc/thread-self", e))?;
-        Ok(Self { late, capabilities, filter: Filter::new(), thread })
+        Ok(Self { late, capabilities, filter: Filter::new(), terminal: false, thread })
+    }
+
+    /// With the terminal that its standard input is.
+    #[must_use]
+    pub fn at_a_terminal(self) -> Self {
+        Self { terminal: true, ..self }
     }
 
     /// Lets `command` do it.
@@ -173,6 +181,9 @@ impl Last {
 
     fn perform(&self) -> Result<(), Errno> {
         rustix::process::setsid()?;
+        if self.terminal {
+            super::pty::control()?;
+        }
         self.late.iter().try_for_each(Late::perform)?;
         rustix::process::umask(Mode::WGRP | Mode::WOTH);
         let limit = |n| Rlimit { current: Some(n), maximum: Some(n) };

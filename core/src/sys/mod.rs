@@ -17,6 +17,8 @@ pub mod namespace;
 pub mod process;
 pub mod program;
 #[cfg(feature = "build")]
+pub mod pty;
+#[cfg(feature = "build")]
 pub mod scratch;
 #[cfg(feature = "build")]
 pub mod seccomp;

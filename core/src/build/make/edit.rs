@@ -5,7 +5,7 @@ use super::{Made, MakeOptions, capture, check_names};
 use crate::build::generalise::{self, Rules};
 use crate::build::packages::Package;
 use crate::build::provenance::{Entry, How, Provenance};
-use crate::build::root::Call;
+use crate::build::root::{Call, Terminal};
 use crate::build::{deb, rpmdb};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Unit;
@@ -15,8 +15,22 @@ use crate::tree::extract::ExtractOptions;
 use std::ffi::OsString;
 use std::path::Path;
 
-/// Runs `command` in the image that `reference` names and makes its tree the next generation of `name`, or of the name in
-/// `reference`. The program runs confined as scriptlets are: as root of the tree, without the network unless `net`.
+/// What runs in an image.
+#[derive(Clone, Debug, Default)]
+pub struct Program {
+    /// The program and its arguments; none is a shell, at the terminal.
+    pub command: Vec<OsString>,
+    /// Whether it sees the network of this machine.
+    pub net: bool,
+    /// The terminal that it gets.
+    pub terminal: Option<Terminal>,
+}
+
+/// Shells, the first that the image has is taken.
+const SHELLS: [&str; 2] = ["bin/bash", "bin/sh"];
+
+/// Runs `program` in the image that `reference` names and makes its tree the next generation of `name`, or of the name in
+/// `reference`. The program runs confined as scriptlets are: as root of the tree, without the network unless it says so.
 ///
 /// # Errors
 /// `Plugin` when it ends with another status than 0: nothing is published then. `Invalid` when there is no name to publish
@@ -25,8 +39,7 @@ pub fn edit(
     store: &Store,
     reference: &str,
     name: Option<&str>,
-    command: &[OsString],
-    net: bool,
+    program: &Program,
     options: &MakeOptions,
     task: &Task,
 ) -> Result<Made> {
@@ -40,7 +53,7 @@ pub fn edit(
         }
     };
     check_names(&name, options)?;
-    if command.is_empty() {
+    if program.command.is_empty() && program.terminal.is_none() {
         return Err(Error::invalid("no program to run in the image").hint("cvctl image edit REF -- COMMAND"));
     }
     store.expect_generation(&name, options.expect_parent)?;
@@ -57,12 +70,20 @@ pub fn edit(
         ..Rules::default()
     };
     task.stage("configure", 0, Unit::Steps);
+    let mut command = program.command.clone();
+    if command.is_empty() {
+        let shell = SHELLS.into_iter().find(|s| image.row(s.as_bytes()).is_ok() || image.row(format!("usr/{s}").as_bytes()).is_ok());
+        command.push(format!("/{}", shell.unwrap_or(SHELLS[1])).into());
+    }
     let mut call = Call::new(command.iter().cloned()).in_target().env("HOME", "/root");
-    (call.limit, call.silence) = (options.time_limit, options.silence);
+    if program.terminal.is_some() {
+        call = call.env("TERM", std::env::var_os("TERM").unwrap_or_else(|| "linux".into()));
+    }
+    (call.limit, call.silence, call.terminal) = (options.time_limit, options.silence, program.terminal.clone());
     for (name, value) in &options.environment {
         call = call.env(name, value);
     }
-    let ended = bench.confined(net).run(&call, task, &mut |_| {})?;
+    let ended = bench.confined(program.net).run(&call, task, &mut |_| {})?;
     if ended.status != 0 {
         let program = command[0].display();
         return Err(Error::new(ErrorKind::Plugin, format!("{program} failed: exit status {}", ended.status))

@@ -16,7 +16,7 @@ mod supply;
 mod system;
 
 pub(crate) use bench::PREFIX;
-pub use edit::edit;
+pub use edit::{Program, edit};
 pub use system::System;
 
 use super::dnflog::{Action, Resolved};

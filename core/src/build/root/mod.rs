@@ -23,6 +23,7 @@ pub use run::{Ended, Inside, Line, Stream};
 
 use crate::error::Result;
 use crate::job::Task;
+pub use crate::sys::pty::Terminal;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -57,6 +58,8 @@ pub struct Call {
     pub limit: Duration,
     /// It is killed when it has said nothing for so long.
     pub silence: Duration,
+    /// Somebody sits at this terminal: it is the program's, nothing is heard, and silence is no fault.
+    pub terminal: Option<Terminal>,
 }
 
 impl Call {
@@ -68,6 +71,7 @@ impl Call {
             inside: Inside::Host,
             limit: Duration::from_secs(7200),
             silence: Duration::from_secs(1800),
+            terminal: None,
         }
     }
 

@@ -3,6 +3,7 @@
 use super::{Call, Confined, Inside, caps, mounts};
 use crate::error::{Error, Result};
 use crate::sys::confine::{self, Last};
+use crate::sys::pty::Pty;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -13,16 +14,21 @@ const INIT: [&str; 4] = ["/bin/sh", "-c", "\"$@\"; exit \"$?\"", "init"];
 const CHROOT: [&str; 2] = ["/usr/sbin/chroot", "/target"];
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Takes the calling thread, which must be ours, into the root and starts the program. Its output comes through pipes. It dies
-/// with the thread.
-pub(super) fn start(root: &Confined, call: &Call) -> Result<Child> {
+/// Takes the calling thread, which must be ours, into the root and starts the program. Its output comes through pipes, or goes to
+/// the terminal. It dies with the thread.
+pub(super) fn start(root: &Confined, call: &Call, pty: Option<&mut Pty>) -> Result<Child> {
     mounts::prepare(&root.target)?;
     let steps = mounts::plan(root, &mounts::Host::look());
     confine::leave(root.net)?;
-    let last = Last::new(mounts::late()?, caps::kept())?;
+    let mut last = Last::new(mounts::late()?, caps::kept())?;
     mounts::perform(&steps, &root.place)?;
     confine::enter(&root.place)?;
     let mut command = command(call);
+    if let Some(pty) = pty {
+        let [input, output, error] = pty.take()?;
+        command.stdin(input).stdout(output).stderr(error);
+        last = last.at_a_terminal();
+    }
     last.before(&mut command);
     command.spawn().map_err(|e| Error::io("start in the build root", shown(call).display(), e))
 }

@@ -3,9 +3,10 @@
 //! Two threads. One is in the namespaces: its root is another one, and it can start no threads, so that nothing of the caller may
 //! run on it. It hands each line over to the calling thread, which tells the task and asks it whether to go on.
 
-use super::{Call, Confined, namespace};
+use super::{Call, Confined, Terminal, namespace};
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::Task;
+use crate::sys::pty::{Pty, Raw};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::OFlags;
@@ -89,8 +90,14 @@ pub(super) fn run(root: &Confined, call: &Call, task: &Task, heard: &mut dyn FnM
         let thread = std::thread::Builder::new()
             .name("cv-root".into())
             .spawn_scoped(scope, || {
-                let mut child = namespace::start(root, call)?;
-                attend(&mut child, call, &to_caller(to), &stop)
+                let Some(terminal) = &call.terminal else {
+                    let mut child = namespace::start(root, call, None)?;
+                    return attend(&mut child, call, &to_caller(to), &stop);
+                };
+                let mut pty = Pty::like(terminal)?;
+                let _raw = Raw::begin(terminal)?;
+                let mut child = namespace::start(root, call, Some(&mut pty))?;
+                sit(&mut child, call, (&pty, terminal), &stop)
             })
             .map_err(|e| Error::io("start", "a thread", e))?;
         listen(&from, task, &stop, |line| {
@@ -201,6 +208,33 @@ fn attend(child: &mut Child, call: &Call, send: &impl Fn(&mut VecDeque<Line>), s
             pipe.finish(&mut lines);
         });
         send(&mut lines);
+        return Ok(how);
+    }
+}
+
+/// Passes on keys and what is drawn, until the program ends or has to.
+fn sit(child: &mut Child, call: &Call, (pty, terminal): (&Pty, &Terminal), stop: &AtomicBool) -> Result<How> {
+    let begun = Instant::now();
+    loop {
+        let open = pty.pass(terminal, TICK);
+        if let Some(status) = child.try_wait().map_err(|e| Error::io("wait for", "the build root", e))? {
+            // What it drew last.
+            let end = Instant::now() + AFTER;
+            while open && pty.pass(terminal, TICK / 10) && Instant::now() < end {}
+            return Ok(How::Exited(status));
+        }
+        if !open {
+            std::thread::sleep(TICK / 10);
+        }
+        let how = if stop.load(Ordering::Acquire) {
+            How::Stopped
+        } else if begun.elapsed() >= call.limit {
+            How::Late
+        } else {
+            continue;
+        };
+        let _ = child.kill();
+        let _ = child.wait();
         return Ok(how);
     }
 }

@@ -1,15 +1,18 @@
 //! `cvctl image build`, `update` and `edit`: images are made.
 
 use super::{SecretArgs, Session, SignArgs};
-use crate::build::{self, Base, Change, Made, MakeOptions, Step};
+use crate::build::root::Terminal;
+use crate::build::{self, Base, Change, Made, MakeOptions, Program, Step};
 use crate::cli::role::Library;
 use crate::error::{Error, ErrorKind, Result};
+use crate::job::Task;
 use crate::role::{Role, RoleOptions};
 use crate::units;
 use crate::units::human;
 use clap::Args;
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -68,8 +71,8 @@ pub(crate) struct Edit {
     net: bool,
     #[command(flatten)]
     common: Common,
-    /// The program to run as root of the image, and its arguments
-    #[arg(last = true, required = true, value_name = "COMMAND")]
+    /// The program to run as root of the image, and its arguments; without it a shell
+    #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
 
@@ -167,8 +170,16 @@ pub(super) fn update(args: &Update, session: &Session) -> Result<()> {
 pub(super) fn edit(args: &Edit, session: &Session) -> Result<()> {
     let store = args.common.sign.store(session)?;
     let (options, name) = (args.common.options(), args.name.as_deref());
-    let made = session
-        .run("image edit", |task| build::edit(&store, &args.image, name, &args.command, args.net, &options, task))?;
+    let terminal = match args.command.is_empty() {
+        true => Some(Terminal::of(io::stdin().as_fd(), io::stdout().as_fd())?),
+        false => None,
+    };
+    let program = Program { command: args.command.clone(), net: args.net, terminal };
+    let edit = |task: &Task| build::edit(&store, &args.image, name, &program, &options, task);
+    let made = match program.terminal {
+        None => session.run("image edit", edit)?,
+        Some(_) => session.run_at_a_terminal("image edit", edit)?,
+    };
     tell(&made, session)
 }
 
