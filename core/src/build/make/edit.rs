@@ -29,11 +29,14 @@ pub struct Program {
 /// Shells, the first that the image has is taken.
 const SHELLS: [&str; 2] = ["bin/bash", "bin/sh"];
 
+/// The status with which somebody leaves a shell whose work is not to be kept.
+const ABANDONED: i32 = 99;
+
 /// Runs `program` in the image that `reference` names and makes its tree the next generation of `name`, or of the name in
 /// `reference`. The program runs confined as scriptlets are: as root of the tree, without the network unless it says so.
 ///
 /// # Errors
-/// `Plugin` when it ends with another status than 0: nothing is published then. `Invalid` when there is no name to publish
+/// `Plugin` when it ends with another status than 0, `Cancelled` when a shell is left with `exit 99`: nothing is published then. `Invalid` when there is no name to publish
 /// under; as [`super::build`].
 pub fn edit(
     store: &Store,
@@ -84,7 +87,12 @@ pub fn edit(
         call = call.env(name, value);
     }
     let ended = bench.confined(program.net).run(&call, task, &mut |_| {})?;
-    if ended.status != 0 {
+    // A shell ends with the status of whatever was typed last, which says nothing of the work.
+    let shell = program.command.is_empty();
+    if shell && ended.status == ABANDONED {
+        return Err(Error::cancelled());
+    }
+    if ended.status != 0 && !shell {
         let program = command[0].display();
         return Err(Error::new(ErrorKind::Plugin, format!("{program} failed: exit status {}", ended.status))
             .fact("status", ended.status)
