@@ -5,6 +5,7 @@ use libcv::ErrorKind;
 use libcv::build::dnflog::Resolved;
 use libcv::build::install::{Install, Installed};
 use libcv::build::rpm::{Command as Dnf, Place, Release, Repository, Setup};
+use libcv::build::rpmdb;
 use libcv::job::Task;
 use libcv::sys::scratch::Scratch;
 use std::path::{Path, PathBuf};
@@ -132,6 +133,30 @@ fn what_is_resolved_is_installed_and_listed() {
     let more = "beacon-with-a-name-that-no-column-of-a-table-can-hold-in-full";
     let installed = install(&bed, &[more]).unwrap();
     assert!(installed.packages.iter().any(|p| p.name == more));
+}
+
+/// Another rpm takes the headers as they are: that of this machine, into a database of its own.
+#[test]
+fn headers_go_from_one_database_to_another() {
+    let Some(packages) = packages() else { return };
+    let bed = bed(packages);
+    install(&bed, &["beacon"]).unwrap();
+    let mut headers = Vec::new();
+    assert_eq!(rpmdb::export(&bed.install.target, &mut headers).unwrap(), 3, "two packages and a key");
+    let other = tempfile::tempdir().unwrap();
+    let file = other.path().join("headers");
+    std::fs::write(&file, headers).unwrap();
+    let rpmdb = |command: &str| {
+        let mut call = Command::new("rpmdb");
+        call.arg("--root").arg(other.path()).args(["--dbpath", "/var/lib/rpm", command]);
+        call.stdin(std::fs::File::open(&file).unwrap()).status().unwrap()
+    };
+    assert!(rpmdb("--initdb").success() && rpmdb("--importdb").success());
+    rpmdb::normalise(other.path()).unwrap();
+    assert_eq!(rpmdb::read(other.path()).unwrap(), rpmdb::read(&bed.install.target).unwrap());
+    // A root without an rpm of its own cannot take it over.
+    let e = bed.install.convert(&Task::quiet()).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Unsupported);
 }
 
 #[test]

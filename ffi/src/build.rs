@@ -240,10 +240,7 @@ pub unsafe extern "C" fn cv_build_edit(
         let program = program(arguments, argument_count, net)?;
         let made = out(made_json, "made_json")?;
         let store = hold(store)?;
-        made.json(
-            &task(on_event, user)
-                .run("image edit", |t| build::edit(&store, image, name, &program, &options, t))?,
-        )
+        made.json(&task(on_event, user).run("image edit", |t| build::edit(&store, image, name, &program, &options, t))?)
     })
 }
 
@@ -265,9 +262,7 @@ pub unsafe extern "C" fn cv_build_edit_start(
         let program = program(arguments, argument_count, net)?;
         let job = out(job, "job")?;
         let store = hold(store)?.clone();
-        job.set(start("image edit", move |t| {
-            build::edit(&store, &image, name.as_deref(), &program, &options, t)
-        })?);
+        job.set(start("image edit", move |t| build::edit(&store, &image, name.as_deref(), &program, &options, t))?);
         Ok(())
     })
 }

@@ -9,17 +9,21 @@
 use super::dnflog::{Action, Log, Resolved, Scriptlet};
 use super::packages::Package;
 use super::root::{Call, Confined};
-use super::rpm::{Command, Extent, Setup};
+use super::rpm::{self, Command, Extent, Setup};
 use super::rpmdb;
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::Task;
 use crate::sys::program::{self, Program};
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The first rpm whose clock can be set, so that the times of installation are the same each time.
 const SETTABLE: (u32, u32) = (4, 18);
+
+/// Where headers go from one database to another, among the caches.
+const HEADERS: &str = "headers";
 
 /// A root and what goes into it.
 #[derive(Clone, Debug)]
@@ -107,19 +111,49 @@ impl Install {
         Ok(Installed { packages, failed: log.scriptlets })
     }
 
-    fn run(&self, command: Command, extent: Extent, names: &[String], task: &Task) -> Result<(Log, i32)> {
-        Program::Dnf.find()?;
-        if !settable(task)? {
-            task.warn("rpm before 4.18: the times of installation will differ from build to build");
+    /// Gives the root a database in the form of its own rpm, for releases whose rpm does not know that of the host: EL8, whose
+    /// 4.14 has no SQLite. [`rpmdb::read`] cannot read it afterwards.
+    ///
+    /// # Errors
+    /// `Unsupported` when the rpm of the root cannot do it, with what it said; else as [`Install::install`].
+    pub fn convert(&self, task: &Task) -> Result<()> {
+        const SCRIPT: &str = "rpmdb --initdb && rpmdb --importdb <\"$1\" && rpm -qa | wc -l";
+        rpmdb::normalise(&self.target)?;
+        let headers = self.work.join(HEADERS);
+        let failed = |e| Error::io("write", headers.display(), e);
+        let mut file = std::io::BufWriter::new(std::fs::File::create(&headers).map_err(failed)?);
+        let count = rpmdb::export(&self.target, &mut file)?;
+        file.flush().map_err(failed)?;
+        drop(file);
+        rpmdb::remove(&self.target)?;
+        let inside = format!("{}/{HEADERS}", rpm::WORK);
+        let call = Call::new(["/bin/sh", "-c", SCRIPT, "sh", &inside]).in_target();
+        let (mut found, call) = (None, Call { limit: self.limit, silence: self.silence, ..call });
+        let ended = self.root(false)?.run(&call, task, &mut |line| found = line.text.trim().parse().ok())?;
+        if ended.status == 0 && found == Some(count) {
+            return Ok(());
         }
-        let root = Confined {
+        Err(Error::unsupported("the rpm of the new root cannot take over the package database")
+            .fact("tail", ended.tail))
+    }
+
+    fn root(&self, net: bool) -> Result<Confined> {
+        Ok(Confined {
             target: self.target.clone(),
             place: self.place.clone(),
             dist: self.setup.directories(),
             conf: self.setup.files()?,
             work: Some(self.work.clone()),
-            net: self.setup.reaches(command, extent),
-        };
+            net,
+        })
+    }
+
+    fn run(&self, command: Command, extent: Extent, names: &[String], task: &Task) -> Result<(Log, i32)> {
+        known(&Program::Dnf.find()?)?;
+        if !settable(task)? {
+            task.warn("rpm before 4.18: the times of installation will differ from build to build");
+        }
+        let root = self.root(self.setup.reaches(command, extent))?;
         let mut call = Call::new(self.setup.arguments(command, extent, names)?)
             .env("SOURCE_DATE_EPOCH", self.epoch.to_string())
             .env("SYSTEMD_OFFLINE", "1");
@@ -131,6 +165,17 @@ impl Install {
         let ended = root.run(&call, task, &mut |line| log.hear(line))?;
         Ok((log, ended.status))
     }
+}
+
+/// dnf 5 has the same name and says everything in other words.
+fn known(path: &Path) -> Result<()> {
+    let real = std::fs::canonicalize(path).map_err(|e| Error::io("look at", path.display(), e))?;
+    if real.file_name().is_some_and(|n| n.to_string_lossy().contains("dnf5")) {
+        return Err(
+            Error::unsupported("dnf of this machine is dnf5, which libcv does not understand").hint("install dnf 4")
+        );
+    }
+    Ok(())
 }
 
 /// Whether the host's rpm takes its clock from `SOURCE_DATE_EPOCH`.

@@ -76,7 +76,12 @@ fn locale(tree: &Tree, what: &Configuration<'_>, locale: &str, actions: &mut Vec
 ///
 /// # Errors
 /// `Plugin` when it cannot be made; as [`Confined::run`].
-pub(in crate::build) fn make_locale(root: &Confined, part: &Part, environment: &[(String, String)], task: &Task) -> Result<()> {
+pub(in crate::build) fn make_locale(
+    root: &Confined,
+    part: &Part,
+    environment: &[(String, String)],
+    task: &Task,
+) -> Result<()> {
     let program = "/usr/sbin/locale-gen";
     let tree = Tree(Root::open(&root.target).map_err(|e| Error::io("open", root.target.display(), e))?);
     let Some(locale) = part.locale.as_deref().filter(|_| tree.exists(&program[1..])) else { return Ok(()) };

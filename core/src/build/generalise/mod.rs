@@ -69,11 +69,11 @@ pub struct Report {
 ///
 /// # Errors
 /// `Invalid` when a rule is no absolute path, `UnsafeInput` when `/etc/machine-id` or a file of accounts is something else, as
-/// [`rpmdb::normalise`], `Limit`, `Io`, `Cancelled`.
+/// [`rpmdb::settle`], `Limit`, `Io`, `Cancelled`.
 pub fn generalise(path: &Path, rules: &Rules, task: &Task) -> Result<Report> {
     let root = Root::open(path).map_err(|e| Error::io("open", path.display(), e))?.one_filesystem();
     let mut work = Work { root: &root, report: Report::default() };
-    rpmdb::normalise(path)?;
+    rpmdb::settle(path)?;
     for (dir, pattern, what) in TABLE {
         task.check()?;
         work.apply(dir.as_bytes(), pattern, *what)?;

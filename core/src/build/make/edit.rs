@@ -75,7 +75,9 @@ pub fn edit(
     task.stage("configure", 0, Unit::Steps);
     let mut command = program.command.clone();
     if command.is_empty() {
-        let shell = SHELLS.into_iter().find(|s| image.row(s.as_bytes()).is_ok() || image.row(format!("usr/{s}").as_bytes()).is_ok());
+        let shell = SHELLS
+            .into_iter()
+            .find(|s| image.row(s.as_bytes()).is_ok() || image.row(format!("usr/{s}").as_bytes()).is_ok());
         command.push(format!("/{}", shell.unwrap_or(SHELLS[1])).into());
     }
     let mut call = Call::new(command.iter().cloned()).in_target().env("HOME", "/root");
@@ -102,7 +104,12 @@ pub fn edit(
     generalise::generalise(&bench.target(), &rules, task)?;
     let mut provenance = Provenance::of(&image)?.unwrap_or_else(|| Provenance::new(How::Edit));
     (provenance.how, provenance.base, provenance.epoch) = (How::Edit, Some(image.id()), None);
-    provenance.packages = entries(&provenance.packages, &packages(&bench.target())?);
+    match packages(&bench.target()) {
+        Ok(there) => provenance.packages = entries(&provenance.packages, &there),
+        // A database that only the image's own rpm reads: what is there now is not known.
+        Err(e) if e.kind() == ErrorKind::Unsupported => task.warn(format!("packages are listed as they were: {e}")),
+        Err(e) => return Err(e),
+    }
     let captured = capture(store, &name, Some(&image), &bench, &provenance, options, task)?;
     bench.remove()?;
     Ok(Made {

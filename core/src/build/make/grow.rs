@@ -11,7 +11,7 @@ use crate::build::packages::Package;
 use crate::build::provenance::{Entry, How};
 use crate::build::rpm::Command;
 use crate::build::{initramfs, rpmdb};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::Unit;
 use crate::job::Task;
 use crate::sys::clock;
@@ -79,7 +79,15 @@ impl Grow<'_> {
             }
             grown.packages = entries(supply, &installed);
         }
-        grown.epoch = role_epoch.or(rpmdb::newest(&bench.target())?).unwrap_or_else(|| self.of_base());
+        let newest = || match rpmdb::newest(&bench.target()) {
+            // A kind that only the root's own rpm reads.
+            Err(e) if e.kind() == ErrorKind::Unsupported => Ok(None),
+            found => found,
+        };
+        grown.epoch = role_epoch.or(newest()?).unwrap_or_else(|| self.of_base());
+        if let Some(supply) = self.order.supply.as_ref().filter(|s| is_older(s)) {
+            self.install(supply, bench)?.convert(task)?;
+        }
         self.finish(bench, grown.epoch, task)?;
         Ok(grown)
     }
@@ -134,12 +142,9 @@ impl Grow<'_> {
     }
 
     fn install(&self, supply: &Supply, bench: &Bench) -> Result<Install> {
-        let major = supply.distro.document().major;
-        if major < 9 {
-            return Err(Error::unsupported(format!(
-                "the database of rpm in Enterprise Linux {major} cannot be written here"
-            ))
-            .hint("Enterprise Linux 9 and later can be built"));
+        if is_older(supply) && self.order.base.is_some() {
+            return Err(Error::unsupported("packages of an image of Enterprise Linux 8 cannot be changed here")
+                .hint("build it anew: the role that it was built with stands in its provenance"));
         }
         Ok(Install {
             setup: supply.setup(&self.recipe.part, &self.recipe.system, &self.dist)?,
@@ -162,6 +167,11 @@ impl Grow<'_> {
         let created = self.order.base.as_ref().and_then(|b| b.release()).map(|r| r.created.clone());
         created.and_then(|c| clock::seconds(&c)).unwrap_or(0)
     }
+}
+
+/// Whether the rpm of the release has no SQLite, which came with 4.16.
+fn is_older(supply: &Supply) -> bool {
+    supply.distro.document().major < 9
 }
 
 /// What programs of the root see.

@@ -10,6 +10,7 @@
 //! anything that could be run by it.
 
 pub mod header;
+mod older;
 
 use super::packages::{self, Package};
 use crate::error::{Error, ErrorKind, Result};
@@ -21,6 +22,7 @@ use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
+use std::io::Write;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -35,6 +37,8 @@ const LEFT: [&str; 3] = ["rpmdb.sqlite-wal", "rpmdb.sqlite-shm", ".rpm.lock"];
 pub(super) const OTHERS: [(&str, &str); 2] = [("Packages", "bdb"), ("Packages.db", "ndb")];
 /// The largest header, and the most packages.
 const BLOB_LIMIT: i32 = 64 << 20;
+/// Before each header in a file.
+const MAGIC: [u8; 8] = [0x8e, 0xad, 0xe8, 0x01, 0, 0, 0, 0];
 const PACKAGE_LIMIT: usize = 200_000;
 /// Bytes of all that is listed: a whole distribution has 5 MB. The rows of a hostile database may share their pages, so its own
 /// size is no bound.
@@ -141,6 +145,19 @@ pub fn normalise(path: &Path) -> Result<bool> {
     Ok(true)
 }
 
+/// As [`normalise`]; a database of another kind, which only the root's own rpm reads, gets what makes it the same each time.
+///
+/// # Errors
+/// As [`normalise`].
+pub fn settle(path: &Path) -> Result<()> {
+    match normalise(path) {
+        Err(e) if e.kind() == ErrorKind::Unsupported => {
+            older::settle(&Root::open(path).map_err(|e| Error::io("open", path.display(), e))?)
+        }
+        done => done.map(drop),
+    }
+}
+
 /// Whether the header of the file says that nobody wrote since it was normalised: no log of writes, no pages that are free.
 /// Doing it again would count the changes on, and a file that says the same would be another one.
 fn is_normal(dir: &OwnedFd) -> Result<bool> {
@@ -150,6 +167,45 @@ fn is_normal(dir: &OwnedFd) -> Result<bool> {
     let read = rustix::io::read(file.map_err(failed)?, &mut header).map_err(failed)?;
     // Offsets 18 and 19 are the versions for writing and reading, 36 counts the free pages (sqlite.org/fileformat.html).
     Ok(read == header.len() && header[18..20] == [1, 1] && header[36..40] == [0; 4])
+}
+
+/// Writes all headers, keys too, as `rpmdb --exportdb` does and `rpmdb --importdb` takes them: of whatever kind and age that
+/// rpm is. The database must be normalised. Gives their number.
+///
+/// # Errors
+/// As [`read`]; `NotFound` where there is none.
+pub fn export(path: &Path, out: &mut dyn Write) -> Result<usize> {
+    let root = Root::open(path).map_err(|e| Error::io("open", path.display(), e))?;
+    let dir = locate(&root)?.ok_or_else(|| Error::not_found("there is no package database"))?;
+    let database = open(&dir, "immutable=1", OpenFlags::SQLITE_OPEN_READ_ONLY, &CancelToken::default())?;
+    let mut query = database.prepare("SELECT blob FROM Packages ORDER BY hnum").map_err(failed)?;
+    let mut rows = query.query([]).map_err(failed)?;
+    let mut count = 0;
+    while let Some(row) = rows.next().map_err(failed)? {
+        let value = row.get_ref(0).map_err(failed)?;
+        let blob = value.as_blob().map_err(|_| Error::integrity("a row of the package database is no header"))?;
+        Header::parse(blob)?;
+        let written = out.write_all(&MAGIC).and_then(|()| out.write_all(blob));
+        written.map_err(|e| Error::io("write", "the headers of the packages", e))?;
+        count += 1;
+    }
+    Ok(count)
+}
+
+/// Takes the database away, so that another rpm can make its own.
+///
+/// # Errors
+/// `Io`, `UnsafeInput`.
+pub fn remove(path: &Path) -> Result<()> {
+    let root = Root::open(path).map_err(|e| Error::io("open", path.display(), e))?;
+    let Some(dir) = locate(&root)? else { return Ok(()) };
+    for name in LEFT.iter().chain([&FILE]) {
+        match rustix::fs::unlinkat(&dir, *name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(e) => return Err(Error::io("remove", name, e)),
+        }
+    }
+    Ok(())
 }
 
 /// The directory of the database. Links are those of the root: `/var/lib/rpm` is one in new releases.
