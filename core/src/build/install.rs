@@ -6,7 +6,7 @@
 //!                 rpmdb, normalised ──────────────┘
 //! ```
 
-use super::dnflog::{Action, Log, Resolved, Scriptlet};
+use super::dnflog::{Action, Fault, Log, Resolved, Scriptlet};
 use super::packages::Package;
 use super::root::{Call, Confined};
 use super::rpm::{self, Command, Extent, Setup};
@@ -163,7 +163,17 @@ impl Install {
         (call.limit, call.silence) = (self.limit, self.silence);
         let mut log = Log::default();
         let ended = root.run(&call, task, &mut |line| log.hear(line))?;
+        log.faults.iter_mut().for_each(|f| self.place(f));
         Ok((log, ended.status))
+    }
+
+    /// That a repository elsewhere has no metadata may be the network's fault, which dnf does not tell apart.
+    fn place(&self, fault: &mut Fault) {
+        if let Fault::NoMetadata(id) = fault
+            && let Some(rpm::Place::Url(url)) = self.setup.repositories.iter().find(|r| r.id == *id).map(|r| &r.place)
+        {
+            *fault = Fault::Unreachable { repository: id.clone(), url: url.clone() };
+        }
     }
 }
 

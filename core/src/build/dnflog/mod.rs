@@ -89,6 +89,13 @@ pub enum Fault {
     DamagedMetadata(String),
     /// A repository without metadata.
     NoMetadata(String),
+    /// The same of a repository elsewhere, which perhaps could not be reached.
+    Unreachable {
+        /// Its name.
+        repository: String,
+        /// Where it should be.
+        url: String,
+    },
     /// The disk is full.
     Full(String),
 }
@@ -300,6 +307,10 @@ impl Fault {
                 .fact("repository", id.clone()),
             Self::NoMetadata(id) => {
                 Error::not_found(format!("the repository {id} has no metadata")).fact("repository", id.clone())
+            }
+            Self::Unreachable { repository, url } => {
+                let text = format!("the repository {repository} cannot be had from {url}");
+                Error::new(ErrorKind::Network, text).fact("repository", repository.clone()).fact("url", url.clone())
             }
             Self::Full(text) => Error::limit(format!("there is no room for the packages: {}", text.trim())),
         }
