@@ -31,4 +31,12 @@ pub fn deb_architecture(arch: &str) -> &str {
     NAMES.iter().find(|(kernel, _)| *kernel == arch).map_or(arch, |(_, deb)| deb)
 }
 
+/// A keyring for gpgv and apt: the keys of a file, armoured or not, as bytes that are not.
+///
+/// # Errors
+/// `Invalid` when there is none.
+pub fn keyring(bytes: &[u8]) -> crate::error::Result<Vec<u8>> {
+    super::key::binary(bytes)
+}
+
 const NAMES: [(&str, &str); 4] = [("x86_64", "amd64"), ("aarch64", "arm64"), ("ppc64le", "ppc64el"), ("i686", "i386")];
