@@ -21,7 +21,7 @@ pub use setup::Repository;
 
 use super::dnflog::{Action, Resolved};
 use super::packages::Package;
-use super::root::{Call, Confined, Inside};
+use super::root::{Call, Confined, Inside, Line};
 use crate::document::diagnostic::nearest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::Task;
@@ -29,9 +29,12 @@ use crate::sys::program::Program;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
+use wildmatch::WildMatch;
 
 /// What every root has: the essential packages, those without which it cannot be looked after, and apt.
-pub const BASE: [&str; 3] = ["?essential", "?priority(required)", "apt"];
+pub const BASE: [&str; 3] = [ESSENTIAL, REQUIRED, "apt"];
+const ESSENTIAL: &str = "?essential";
+const REQUIRED: &str = "?priority(required)";
 /// Where caches, lists and packages are, in the target.
 const WORK: &str = "/run/cv-build/apt";
 /// Of the packages' scripts; their standard output is read by nobody.
@@ -72,7 +75,7 @@ pub struct Bootstrap {
     pub target: PathBuf,
     /// An empty directory to mount at.
     pub place: PathBuf,
-    /// A directory for lists, packages and logs: what was fetched once is not fetched again.
+    /// A directory for lists, packages and logs: what was fetched once, lists too, is not fetched again.
     pub work: PathBuf,
     /// `SOURCE_DATE_EPOCH` of the scripts: the date of the suite, in seconds since 1970.
     pub epoch: i64,
@@ -105,7 +108,8 @@ pub enum Command {
 }
 
 impl Bootstrap {
-    /// What an installation of these names would do, without doing it. A name may be `NAME=VERSION`.
+    /// What an installation of these names would do, without doing it. A name may be `NAME=VERSION`. With
+    /// [`Bootstrap::kept`] and no further repositories this needs no network.
     ///
     /// # Errors
     /// As [`Bootstrap::install`]; nothing of the target is changed.
@@ -136,7 +140,7 @@ impl Bootstrap {
         self.fetch(command, &wanted, task)?;
         if root::is_empty(&self.target)? {
             // Alone they may be others than among all.
-            let essential = ["?essential".to_owned()];
+            let essential = [ESSENTIAL.to_owned()];
             let first = self.simulate(Command::Install, &essential, task)?;
             self.fetch(Command::Install, &essential, task)?;
             self.first(&first, task)?;
@@ -152,15 +156,24 @@ impl Bootstrap {
     }
 
     fn wanted(&self, names: &[String]) -> Vec<String> {
-        let base = self.base.iter().filter(|_| root::is_empty(&self.target).unwrap_or(false));
-        base.chain(names).cloned().collect()
+        if !root::is_empty(&self.target).unwrap_or(false) {
+            return names.to_vec();
+        }
+        let excluded = |name: &&String| self.exclude.iter().any(|pattern| WildMatch::new(pattern).matches(name));
+        let base = self.base.iter().filter(|name| !excluded(name));
+        base.map(|name| if name == REQUIRED { setup::required(&self.exclude) } else { name.clone() })
+            .chain(names.iter().cloned())
+            .collect()
     }
 
     /// Makes what apt works in, and fetches the lists unless the same were fetched before.
     fn begin(&self, task: &Task) -> Result<()> {
         Program::AptGet.find()?;
         Program::Dpkg.find()?;
-        let said = setup::files(self, false)?;
+        let mut said = setup::files(self, false)?;
+        // How apt works is no matter of the lists.
+        said.retain(|(name, _)| name != "apt.conf" && name != "preferences");
+        said.extend(root::kept(self)?.map(|bytes| ("kept".to_owned(), bytes)));
         root::work(&self.work)?;
         let mark = self.work.join("apt/updated");
         let key =
@@ -168,7 +181,7 @@ impl Bootstrap {
         if std::fs::read_to_string(&mark).is_ok_and(|old| old == key) {
             return Ok(());
         }
-        let (log, status) = self.apt(Net::Used, &["update"], &[], task)?;
+        let (log, status) = self.apt(Net::Lists, &["update"], &[], task)?;
         log.verdict("apt-get update", status)?;
         std::fs::write(&mark, key).map_err(|e| Error::io("write", mark.display(), e))
     }
@@ -183,7 +196,7 @@ impl Bootstrap {
     }
 
     fn fetch(&self, command: Command, names: &[String], task: &Task) -> Result<()> {
-        let (log, status) = self.apt(Net::Used, &["--download-only", command.word()], names, task)?;
+        let (log, status) = self.apt(Net::Packages, &["--download-only", command.word()], names, task)?;
         log.verdict("apt-get", status)
     }
 
@@ -231,7 +244,7 @@ impl Bootstrap {
             ["/usr/bin/apt-get", "-c", "/conf/apt.conf", "-y", "-q"].map(str::to_owned).into();
         arguments.extend(words.iter().map(|w| (*w).to_owned()));
         for name in names {
-            arguments.push(setup::name(name)?);
+            arguments.push(setup::name(name)?.to_owned());
         }
         self.run(net, &self.call(arguments), task)
     }
@@ -249,7 +262,11 @@ impl Bootstrap {
     }
 
     fn confined(&self, net: Net) -> Result<Confined> {
-        let used = net == Net::Used && setup::needs_network(self);
+        let used = match net {
+            Net::None => false,
+            Net::Lists => setup::lists_are_elsewhere(self),
+            Net::Packages => setup::packages_are_elsewhere(self),
+        };
         Ok(Confined {
             target: self.target.clone(),
             place: self.place.clone(),
@@ -262,16 +279,19 @@ impl Bootstrap {
 
     fn run(&self, net: Net, call: &Call, task: &Task) -> Result<(Log, i32)> {
         let mut log = Log::default();
-        let ended = self.confined(net)?.run(call, task, &mut |line| log.hear(line))?;
+        let ended = self.confined(net)?.run(call, task, &mut |line| {
+            log.hear(&Line { stream: line.stream, text: setup::outside(self, &line.text) });
+        })?;
         Ok((log, ended.status))
     }
 }
 
-/// Whether a step reaches the mirror.
+/// What a step takes from elsewhere.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Net {
-    Used,
     None,
+    Lists,
+    Packages,
 }
 
 impl Command {
@@ -287,9 +307,10 @@ impl Command {
 /// Whether all that was to be installed is there, and nothing that was to be removed.
 fn check(resolved: &[Resolved], packages: &[Package]) -> Result<()> {
     let there: BTreeSet<_> = packages.iter().map(|p| (p.name.as_str(), p.version.as_str(), p.arch.as_str())).collect();
-    let of = |r: &&Resolved| {
-        let key = (r.name.as_str(), r.evr.as_str(), r.arch.as_str());
-        there.contains(&key) != (r.action == Action::Install)
+    let of = |r: &&Resolved| match r.action {
+        Action::Install => !there.contains(&(r.name.as_str(), r.evr.as_str(), r.arch.as_str())),
+        // Apt does not always say of which architecture it was.
+        Action::Remove => there.iter().any(|p| (p.0, p.1) == (&r.name, &r.evr) && (r.arch.is_empty() || r.arch == p.2)),
     };
     let wrong: Vec<_> = resolved.iter().filter(of).collect();
     let Some(first) = wrong.first() else { return Ok(()) };

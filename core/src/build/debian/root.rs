@@ -43,6 +43,17 @@ pub(super) fn packages(target: &Path) -> Result<Vec<Package>> {
     deb::parse(&read(target, STATUS)?.unwrap_or_default())
 }
 
+/// What the suite that is kept says of itself.
+pub(super) fn kept(b: &Bootstrap) -> Result<Option<Vec<u8>>> {
+    let Some(dir) = &b.kept else { return Ok(None) };
+    for name in ["InRelease", "Release"] {
+        if let Some(bytes) = read(dir, &format!("dists/{}/{name}", b.suite))? {
+            return Ok(Some(bytes));
+        }
+    }
+    Err(Error::not_found(format!("{} has no suite {}", dir.display(), b.suite)))
+}
+
 /// Makes what has to be there before the first package.
 pub(super) fn begin(target: &Path, arch: &str) -> Result<()> {
     let root = Root::open(target).map_err(|e| Error::io("open", target.display(), e))?;

@@ -8,7 +8,7 @@
 //!  /conf/*.gpg          the keys of each
 //! ```
 
-use super::{Bootstrap, WORK};
+use super::{Bootstrap, ESSENTIAL, REQUIRED, WORK};
 use crate::distro::mirror::keyring;
 use crate::error::{Error, Result};
 use std::fmt::Write;
@@ -36,7 +36,8 @@ pub struct Repository {
     pub suite: String,
     /// Its components; empty: `main`.
     pub components: Vec<String>,
-    /// Lower numbers win whatever the versions are; 99 where there is none. Repositories of one host have one priority.
+    /// Lower numbers win whatever the versions are; 99 where there is none. It is that of all of a host: apt knows no other,
+    /// and none of a directory.
     pub priority: Option<u32>,
 }
 
@@ -75,21 +76,61 @@ pub(super) fn directories(b: &Bootstrap) -> Vec<(String, PathBuf)> {
     out
 }
 
-/// Whether something is elsewhere.
-pub(super) fn needs_network(b: &Bootstrap) -> bool {
-    std::iter::once(&b.mirror).chain(b.repositories.iter().map(|r| &r.url)).any(|u| !u.starts_with("file://"))
+/// Whether a list is on another machine.
+pub(super) fn lists_are_elsewhere(b: &Bootstrap) -> bool {
+    let mirror = Some(&b.mirror).filter(|_| b.kept.is_none());
+    mirror.into_iter().chain(b.repositories.iter().map(|r| &r.url)).any(|u| !u.starts_with("file://"))
 }
 
-/// The name of a package, or a pattern, as an argument of apt.
-pub(super) fn name(text: &str) -> Result<String> {
-    let pattern = text == "?essential" || text == "?priority(required)";
+/// Whether a package is on another machine.
+pub(super) fn packages_are_elsewhere(b: &Bootstrap) -> bool {
+    lists_are_elsewhere(b) || !b.mirror.starts_with("file://")
+}
+
+/// What apt says, with places as they are outside of the root.
+pub(super) fn outside(b: &Bootstrap, text: &str) -> String {
+    if !text.contains("/dist/") && !text.contains("/conf/") {
+        return text.to_owned();
+    }
+    let mut out = text.to_owned();
+    for front in ["copy:/dist/mirror", "file:/dist/kept", "mirror+file:/conf/mirror.list"] {
+        out = out.replace(front, &b.mirror);
+    }
+    for r in &b.repositories {
+        out = out.replace(&format!("copy:/dist/repository.{}", r.name), &r.url);
+    }
+    out
+}
+
+/// The pattern of what has to be there, without what is excluded: apt fails where it may not install what is named.
+pub(super) fn required(exclude: &[String]) -> String {
+    let mut out = format!("?and({REQUIRED}");
+    for pattern in exclude {
+        let regex: String = pattern
+            .chars()
+            .map(|c| match c {
+                '*' => ".*".to_owned(),
+                '?' => ".".to_owned(),
+                '.' | '+' => format!("[{c}]"),
+                c => c.to_string(),
+            })
+            .collect();
+        let _ = write!(out, ",?not(?name(^{regex}$))");
+    }
+    out.push(')');
+    out
+}
+
+/// The name of a package, or a pattern that we made, as an argument of apt.
+pub(super) fn name(text: &str) -> Result<&str> {
+    let pattern = text == ESSENTIAL || text == REQUIRED || text.starts_with("?and(?priority(required)");
     let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.:=~_".contains(&b));
     // Apt removes what ends with a minus, and installs what ends with a plus unless a package is called so.
     let odd = text.is_empty() || text.len() > 256 || !text.as_bytes()[0].is_ascii_alphanumeric() || text.ends_with('-');
     if !pattern && (!plain || odd) {
         return Err(Error::invalid(format!("{text:?} is no name of a package")).fact("package", text));
     }
-    Ok(text.to_owned())
+    Ok(text)
 }
 
 /// What dpkg is told besides.
@@ -180,6 +221,10 @@ fn preferences(b: &Bootstrap) -> Result<String> {
     }
     for r in &b.repositories {
         let Some(priority) = r.priority else { continue };
+        if r.url.starts_with("file://") {
+            let text = format!("the repository {} is a directory: apt knows priorities of hosts only", r.name);
+            return Err(Error::unsupported(text).hint("leave its priority out, or serve it over HTTP"));
+        }
         let host = r.url.split("://").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default();
         let host = host.split(':').next().unwrap_or_default();
         let number = (PRIORITY.1 + i64::from(PRIORITY.0) - i64::from(priority)).max(1);
@@ -244,7 +289,7 @@ mod tests {
             arch: "amd64".into(),
             repositories: vec![Repository {
                 name: "site".into(),
-                url: "file:///srv/site".into(),
+                url: "http://site.example:8080/debs".into(),
                 key: KEY.to_vec(),
                 suite: "stable".into(),
                 components: Vec::new(),
@@ -275,8 +320,16 @@ mod tests {
         assert!(plain.iter().any(|(name, bytes)| name == "site.gpg" && *bytes == KEY));
         let network = files(&setup(), true).unwrap();
         assert!(!shown.join("").contains("Proxy") && text(&network[0]).contains("http::Proxy \"http://proxy:3128\""));
-        assert_eq!(directories(&setup()).iter().map(|d| d.0.as_str()).collect::<Vec<_>>(), ["kept", "repository.site"]);
-        assert!(needs_network(&setup()));
+        assert_eq!(directories(&setup()).iter().map(|d| d.0.as_str()).collect::<Vec<_>>(), ["kept"]);
+        assert!(packages_are_elsewhere(&setup()) && lists_are_elsewhere(&setup()));
+        let mut local = setup();
+        local.repositories[0].url = "file:///srv/site".into();
+        assert_eq!(files(&local, false).unwrap_err().kind(), crate::ErrorKind::Unsupported);
+        local.repositories[0].priority = None;
+        assert!(packages_are_elsewhere(&local) && !lists_are_elsewhere(&local));
+        assert_eq!(directories(&local)[1], ("repository.site".to_owned(), PathBuf::from("/srv/site")));
+        assert_eq!(outside(&local, "copy:/dist/repository.site stable"), "file:///srv/site stable");
+        assert_eq!(required(&["g++-*".into()]), "?and(?priority(required),?not(?name(^g[+][+]-.*$)))");
     }
 
     #[test]
