@@ -184,3 +184,45 @@ fn that_of_this_machine_is_added() {
     assert!(repositories[0].packages.iter().any(|p| p.name == "openssh-server"));
     eprintln!("{} packages of {} read in {:?}", repositories[0].packages.len(), added.name, began.elapsed());
 }
+
+#[test]
+fn cvctl_takes_a_url() {
+    let Some(bed) = Bed::new("cvctl_takes_a_url") else { return };
+    let run = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cvctl"));
+        let out = command.arg("-q").args(args).env("CV_STORE", bed.dir.path().join("store")).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (out.status.code().unwrap(), text(out.stdout), text(out.stderr))
+    };
+    let json = |schema: &str, args: &[&str]| {
+        let (code, out, err) = run(&[&["-o", "json"], args].concat());
+        assert_eq!(code, 0, "{args:?}: {err}");
+        let value: serde_json::Value = serde_json::from_str(&out).unwrap();
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("schemas/cli/{schema}.json"));
+        let (mut all, mut compiler) = (boon::Schemas::new(), boon::Compiler::new());
+        let text = std::fs::read_to_string(path).unwrap();
+        compiler.add_resource("schema.json", serde_json::from_str(&text).unwrap()).unwrap();
+        let compiled = compiler.compile("schema.json", &mut all).unwrap();
+        all.validate(&value, compiled).unwrap_or_else(|e| panic!("{schema}: {e:#}"));
+        value
+    };
+    let served = Served::new(&bed.mini.join("mirror"));
+    let url = format!("{}/dists/bookworm", served.url);
+    let key = bed.mini.join("KEY").display().to_string();
+    let (code, _, err) = run(&["distro", "add", &url]);
+    assert!(code == 2 && err.contains("--key FILE"), "{err}");
+    let other = bed.mini.join("OTHER").display().to_string();
+    assert_eq!(run(&["distro", "add", &url, "--key", &other]).0, 14);
+    let added = json("distro-add", &["distro", "add", &url, "--key", &key, "--component", "main"]);
+    assert_eq!((&added["name"], &added["distribution"]["source"]["kind"]), (&"debian-12".into(), &"mirror".into()));
+    let (_, out, _) = run(&["distro", "show", "debian-12"]);
+    assert!(
+        out.contains(&format!("mirror {}, suite bookworm: Mini 12.4\n", served.url)) && out.contains(", pinned\n"),
+        "{out}"
+    );
+    assert_eq!(json("distro-list", &["distro", "list"])["distributions"][0]["name"], "debian-12");
+    json("distro-show", &["distro", "show", "debian-12"]);
+    assert_eq!(json("distro-verify", &["distro", "verify", "debian-12"])["signatures"], "checked");
+    assert_eq!(run(&["distro", "add", bed.mini.to_str().unwrap(), "--component", "main"]).0, 2);
+    json("distro-rm", &["distro", "rm", "debian-12"]);
+}

@@ -89,7 +89,7 @@ pub fn add(store: &Store, place: &Path, options: &AddOptions, task: &Task) -> Re
         let source = Source::open(fetched.dir.path(), task)?;
         let mut document = fetched.document;
         document.source.size = source.size();
-        return finish(store, &source, document, fetched.notes, options, task);
+        return finish(store, &source, document, &fetched.notes, options, task);
     }
     refuse_url(place)?;
     if !options.components.is_empty() {
@@ -101,7 +101,7 @@ pub fn add(store: &Store, place: &Path, options: &AddOptions, task: &Task) -> Re
     let found = recognise(&source, task)?;
     let document = describe(&source, &found, keys(&source, pinned)?);
     packages_are_there(&source, &found)?;
-    finish(store, &source, document, found.notes, options, task)
+    finish(store, &source, document, &found.notes, options, task)
 }
 
 /// Stores what is known to be a distribution.
@@ -109,7 +109,7 @@ fn finish(
     store: &Store,
     source: &Source,
     mut document: Document,
-    notes: Vec<String>,
+    notes: &[String],
     options: &AddOptions,
     task: &Task,
 ) -> Result<Added> {
@@ -117,7 +117,7 @@ fn finish(
     let old = taken(store, &name, &document)?;
     let whole = Addition { source, options, name: &name, old, task };
     let what = format!("distribution {name}");
-    store.in_session(&what, task, |session| whole.store(session, &mut document, notes.clone()))
+    store.in_session(&what, task, |session| whole.store(session, &mut document, notes.to_vec()))
 }
 
 /// An addition whose name and content are known.

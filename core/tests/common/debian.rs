@@ -7,25 +7,28 @@ use std::sync::OnceLock;
 
 /// The mirror, made once for all tests; `None`, said so, where the programs for it are not there.
 pub(crate) fn mirror(test: &str) -> Option<&'static Path> {
-    static MADE: OnceLock<Option<(tempfile::TempDir, PathBuf)>> = OnceLock::new();
+    static MADE: OnceLock<Result<(tempfile::TempDir, PathBuf), String>> = OnceLock::new();
     let made = MADE.get_or_init(|| {
-        let out = Command::new("sh").args(["-c", "for p in dpkg-deb apt-get gpg gpgv xz busybox; do command -v $p || echo \"no $p\"; done"]).output().unwrap();
-        let missing: Vec<_> = String::from_utf8(out.stdout).unwrap().lines().filter_map(|l| l.strip_prefix("no ")).map(str::to_owned).collect();
-        if !missing.is_empty() {
-            eprintln!("skipped: {test}: it needs the packages dpkg apt gpg gpgv xz-utils busybox-static ({missing:?} are missing)");
-            return None;
+        let ask = "for p in dpkg-deb apt-get gpg gpgv xz busybox python3; do command -v $p >/dev/null || echo $p; done";
+        let out = Command::new("sh").args(["-c", ask]).output().unwrap();
+        if !out.stdout.is_empty() {
+            return Err(String::from_utf8_lossy(&out.stdout).trim().replace('\n', " "));
         }
         let dir = tempfile::tempdir().unwrap();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/debian/mirror.sh");
         let out = Command::new("bash").arg(script).arg(dir.path()).output().unwrap();
         assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
         let path = dir.path().to_owned();
-        Some((dir, path))
+        Ok((dir, path))
     });
-    if made.is_none() {
-        eprintln!("skipped: {test}");
+    match made {
+        Ok((_, path)) => Some(path),
+        Err(missing) => {
+            let needs = "the packages dpkg apt gpg gpg-agent gpgv xz-utils busybox-static python3";
+            eprintln!("skipped: {test}: it needs {needs} ({missing} is missing)");
+            None
+        }
     }
-    made.as_ref().map(|(_, path)| path.as_path())
 }
 
 /// A copy of the mirror that may be changed.
