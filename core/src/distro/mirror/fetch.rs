@@ -234,3 +234,35 @@ fn write(dir: &Path, path: &str, bytes: &[u8]) -> Result<()> {
     full.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(failed)?;
     std::fs::write(&full, bytes).map_err(failed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn described(origin: &str, version: &str, codename: &str) -> Result<Document> {
+        let suite = Suite::of(Path::new("http://mirror.example/x/dists/suite"))?.unwrap();
+        let [origin, version, codename] = [origin, version, codename].map(str::to_owned);
+        let release = Release { label: origin.clone(), origin, version, codename, date: 5, ..Release::default() };
+        describe(&suite, &release, "x86_64", vec!["main".into()], &[], Vec::new())
+    }
+
+    #[test]
+    fn each_release_has_its_name() {
+        let cases = [
+            ("Debian", "12.15", "bookworm", "debian-12", Some("debian12")),
+            ("Debian", "", "trixie", "debian-13", Some("debian13")),
+            ("Ubuntu", "24.04", "noble", "ubuntu-24.04", Some("ubuntu24.04")),
+            ("My Site!", "3", "three", "my-site-3", None),
+        ];
+        for (origin, version, codename, name, system) in cases {
+            let d = described(origin, version, codename).unwrap();
+            assert_eq!((d.default_name().as_str(), d.system().as_deref()), (name, system));
+            assert_eq!((d.title.as_str(), d.timestamp, d.codename.as_deref()), (origin, Some(5), Some(codename)));
+        }
+        assert!(described("Debian", "", "sid").unwrap_err().hint_text().is_some_and(|h| h.contains("unstable")));
+        for (origin, version, codename) in [("", "1", "x"), ("!!", "1", "x"), ("X", "1 2", "x"), ("X", "1", "../x")] {
+            let e = described(origin, version, codename).unwrap_err();
+            assert_eq!(e.kind(), ErrorKind::Integrity, "{origin:?} {version:?} {codename:?}");
+        }
+    }
+}

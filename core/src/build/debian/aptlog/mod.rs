@@ -10,6 +10,12 @@
 //!
 //! Apt ends with 100 whatever happened. From the first package on the lines are also those of scripts.
 
+mod fault;
+#[cfg(test)]
+mod tests;
+
+pub use fault::Fault;
+
 use crate::build::dnflog::{Action, Resolved};
 use crate::build::root::{Line, Stream};
 use crate::error::{Error, ErrorKind, Result};
@@ -18,52 +24,6 @@ use std::collections::VecDeque;
 /// Lines of a script that are kept, and texts of a kind.
 const KEPT: usize = 40;
 const RESOLVED_LIMIT: usize = 100_000;
-
-/// Something that keeps the packages from being installed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// Nothing has these names.
-    NoMatch(Vec<String>),
-    /// It is named, and nothing provides it, or it is excluded.
-    NoCandidate(String),
-    /// What is asked for does not go together.
-    Unresolvable {
-        /// The problems as apt words them.
-        problems: Vec<String>,
-        /// The package, and what it needs.
-        missing: Option<(String, String)>,
-    },
-    /// A suite that is not signed by its keys; and why, as apt says.
-    Unsigned(String, String),
-    /// A list or package that is not what is signed.
-    Damaged(String),
-    /// A package, or a suite, that is not there any more.
-    Gone(String),
-    /// A place that cannot be reached, and why.
-    Unreachable(String, String),
-    /// Two packages have a file of this path.
-    FileConflict {
-        /// The path.
-        path: String,
-        /// The packages; the second one as dpkg words it.
-        packages: [String; 2],
-    },
-    /// A script of a package that failed.
-    Script {
-        /// The package.
-        package: String,
-        /// Which: `preinst`, `postinst`, `prerm`, `postrm`.
-        script: String,
-        /// How it ended, such as `exit status 3`.
-        how: String,
-        /// What was said since its package was begun.
-        said: Vec<String>,
-    },
-    /// Anything else that dpkg says of a package.
-    Package(String, String),
-    /// The disk is full.
-    Full(String),
-}
 
 /// The facts so far.
 #[derive(Debug, Default)]
@@ -299,69 +259,6 @@ impl Log {
     }
 }
 
-impl Fault {
-    fn error(&self) -> Error {
-        match self {
-            Self::NoMatch(names) => {
-                let verb = if names.len() == 1 { "is no package" } else { "are no packages" };
-                Error::not_found(format!("{} {verb} of the repositories", names.join(", ")))
-                    .fact("packages", names.clone())
-            }
-            Self::NoCandidate(name) => Error::not_found(format!(
-                "{name} is excluded, or only named by others: nothing can be installed for it"
-            ))
-            .fact("packages", vec![name.clone()]),
-            Self::Unresolvable { problems, missing } => {
-                let conflict = |text: String| Error::new(ErrorKind::Conflict, text).fact("problems", problems.clone());
-                match missing {
-                    Some((who, what)) => conflict(format!("{who} needs {what}, which cannot be installed"))
-                        .fact("missing", what.clone())
-                        .fact("package", who.clone()),
-                    None => conflict(format!("the packages cannot be installed together: {}", problems.join("; "))),
-                }
-            }
-            Self::Unsigned(repository, why) => {
-                let why = if why.is_empty() { String::new() } else { format!(": {why}") };
-                Error::integrity(format!("the repository {repository} is not signed by its keys{why}"))
-                    .fact("repository", repository.clone())
-            }
-            Self::Damaged(what) => {
-                Error::integrity(format!("{what} is damaged: its sum is not the one that is signed"))
-                    .fact("package", package(what))
-            }
-            Self::Gone(what) => Error::not_found(format!("{what} is not on the mirror any more"))
-                .hint("the mirror has changed: add the distribution again")
-                .fact("package", package(what)),
-            Self::Unreachable(place, why) => {
-                Error::new(ErrorKind::Network, format!("{place} cannot be fetched: {why}")).fact("url", place.clone())
-            }
-            Self::FileConflict { path, packages: [one, other] } => {
-                Error::new(ErrorKind::Conflict, format!("{one} and {other} both have the file {path}"))
-                    .fact("path", path.clone())
-                    .fact("packages", vec![one.clone(), other.clone()])
-            }
-            Self::Script { package, script, how, said } => {
-                let last = said.last().map_or(String::new(), |l| format!(": {l}"));
-                Error::new(ErrorKind::Plugin, format!("the {script} of the package {package} failed ({how}){last}"))
-                    .fact("package", package.clone())
-                    .fact("scriptlet", script.clone())
-                    .fact("how", how.clone())
-                    .fact("tail", said.clone())
-            }
-            Self::Package(package, text) => {
-                Error::new(ErrorKind::Failed, format!("the package {package} cannot be installed: {text}"))
-                    .fact("package", package.clone())
-            }
-            Self::Full(text) => Error::limit(format!("there is no room for the packages: {}", text.trim())),
-        }
-    }
-}
-
-/// The name in `the package NAME`, or all of it.
-fn package(what: &str) -> &str {
-    what.strip_prefix("the package ").unwrap_or(what)
-}
-
 /// `package NAME (--configure):` or `archive PATH (--unpack):`.
 fn processed(rest: &str) -> Option<String> {
     let (kind, rest) = rest.split_once(' ')?;
@@ -400,111 +297,4 @@ fn resolved(text: &str) -> Option<Resolved> {
 fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
     let (_, rest) = text.split_once(before)?;
     Some(rest.split_once(after)?.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::fmt::Write;
-
-    /// A recorded run: its facts, and its exit status.
-    fn heard(text: &str) -> (Log, i32) {
-        let (mut log, mut status) = (Log::default(), 0);
-        for line in text.lines() {
-            let (front, text) = line.split_at_checked(2).unwrap_or((line, ""));
-            match front {
-                "= " => status = text.parse().unwrap(),
-                "! " => log.hear(&Line { stream: Stream::Err, text: text.to_owned() }),
-                _ => log.hear(&Line { stream: Stream::Out, text: text.to_owned() }),
-            }
-        }
-        (log, status)
-    }
-
-    macro_rules! recorded {
-        ($($name:literal),*) => { [$(($name, include_str!(concat!("../../../tests/apt/", $name, ".txt")))),*] };
-    }
-
-    #[test]
-    fn what_apt_said_and_what_it_means() {
-        let runs = recorded!(
-            "resolved",
-            "removed",
-            "installed",
-            "missing",
-            "version",
-            "unmet",
-            "excluded",
-            "damaged",
-            "vanished",
-            "bad-preinst",
-            "bad-postinst",
-            "clash",
-            "forged",
-            "other-key",
-            "damaged-list",
-            "unreachable"
-        );
-        let mut out = String::new();
-        for (name, text) in runs {
-            let (log, status) = heard(text);
-            let _ = writeln!(out, "## {name}");
-            for r in &log.resolved {
-                let _ = writeln!(out, "{:?} {} {} {} {}", r.action, r.name, r.evr, r.arch, r.repository);
-            }
-            match log.verdict("apt-get", status) {
-                Ok(()) => out.push_str("well\n"),
-                Err(e) => {
-                    let _ =
-                        writeln!(out, "{}: {}\n{}", e.kind(), e.message(), serde_json::to_string(e.facts()).unwrap());
-                }
-            }
-        }
-        insta::assert_snapshot!(out);
-    }
-
-    #[test]
-    fn a_script_that_plays_apt_makes_nothing_good_or_bad() {
-        let said = "  Setting up x (1) ...\n! E: Unable to locate package y\n! W: Failed to fetch z_1_all.deb  404\n";
-        let begun = "  Selecting previously unselected package x.\n";
-        let (log, _) = heard(&format!("{begun}{said}= 0\n"));
-        assert!(log.verdict("apt-get", 0).is_ok());
-        let failed = "! dpkg: error processing package x:amd64 (--configure):\n\
-                      !  installed x:amd64 package post-installation script subprocess was killed by signal (Killed)\n";
-        let (log, _) = heard(&format!("{begun}  Setting up x (1) ...\n{failed}= 100\n"));
-        let e = log.verdict("apt-get", 100).unwrap_err();
-        assert_eq!(
-            (e.kind(), e.message()),
-            (ErrorKind::Plugin, "the postinst of the package x failed (was killed by signal (Killed))")
-        );
-    }
-
-    #[test]
-    fn a_full_disk_is_told_before_all_else() {
-        let (log, status) = heard(
-            "! dpkg: error processing archive /a/x_1_all.deb (--unpack):\n!  cannot copy: No space left on device\n= 100\n",
-        );
-        assert_eq!(log.verdict("apt-get", status).unwrap_err().kind(), ErrorKind::Limit);
-    }
-
-    #[test]
-    fn later_solvers_are_understood() {
-        let text = "! E: Unable to satisfy dependencies. Reached two conflicting assignments:\n!    1. a is selected\n!    2. b is not\n= 100\n";
-        let (log, status) = heard(text);
-        let e = log.verdict("apt-get", status).unwrap_err();
-        assert!(e.kind() == ErrorKind::Conflict && e.message().contains("1. a is selected"), "{e:?}");
-    }
-
-    proptest::proptest! {
-        /// Invariant: any lines are heard.
-        #[test]
-        fn nothing_panics(lines in proptest::collection::vec("(E: |W: |dpkg: error processing |Inst |Purg | x : Depends: |Failed to fetch )?[ -~]{0,40}", 0..20)) {
-            let mut log = Log::default();
-            for text in lines {
-                log.hear(&Line { stream: Stream::Err, text: text.clone() });
-                log.hear(&Line { stream: Stream::Out, text });
-            }
-            let _ = log.verdict("apt-get", 100);
-        }
-    }
 }
