@@ -19,7 +19,7 @@ declare -A NEEDS=(
   [unit]="cc g++ mkfs.ext4 mkfs.xfs mkfs.btrfs setfattr setfacl sgdisk sfdisk zstd tar2sqfs cpio umoci skopeo openssl mmdebstrap
     mcopy mdadm lvm cryptsetup mkfs.vfat mkfs.exfat mkfs.ntfs mkfs.reiserfs mkfs.jfs mkfs.nilfs2 mkfs.f2fs mkfs.gfs2 mkfs.ocfs2
     make-bcache mkudffs genisoimage mksquashfs mkfs.erofs
-    rpmbuild rpmsign rpmkeys dnf createrepo_c xorriso implantisomd5 busybox gpg gpg-agent"
+    rpmbuild rpmsign rpmkeys dnf createrepo_c xorriso implantisomd5 busybox gpg gpg-agent gpgv curl"
   [flow]="python3 mmdebstrap mkfs.ext4 mkfs.xfs mkfs.btrfs mkfs.vfat setfattr setfacl sgdisk sfdisk zstd strace jq"
   [abi]="cc g++ objdump pkg-config python3"
   [python]="cc python3 busybox"

@@ -34,7 +34,7 @@ impl Bed {
 
     fn add(&self, place: &Path, name: Option<&str>, keys: &[&str]) -> libcv::Result<Added> {
         let keys = keys.iter().map(|k| self.mini.join("keys").join(k)).collect();
-        let options = AddOptions { name: name.map(str::to_owned), keys, threads: 2 };
+        let options = AddOptions { name: name.map(str::to_owned), keys, threads: 2, ..AddOptions::default() };
         distro::add(&self.store, place, &options, &Task::quiet())
     }
 

@@ -4,6 +4,7 @@
 //!  make: resolve ─> root ─> install ─> configure ─> initramfs ─> generalise ─> capture
 //!                   │       │  rpm: what dnf is told            what is the machine's own goes
 //!                   │       │  dnflog: what it answers
+//!                   │       │  debian: the same of apt and dpkg
 //!                   │       └  rpmdb, deb: what is installed ──> packages ──> sbom
 //!                   │          database: the same of an image that is there
 //!                   └ namespaces of its own, the host's /usr to read, nothing else of the host
@@ -14,6 +15,7 @@
 mod configure;
 pub mod database;
 pub mod deb;
+pub mod debian;
 pub mod dnflog;
 pub mod generalise;
 mod initramfs;

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 #[derive(Subcommand)]
 pub(super) enum Verb {
-    /// Add a distribution from its ISO image, or from a directory that holds its repositories
+    /// Add a distribution from its ISO image, from a directory that holds its repositories, or from a mirror
     Add(Add),
     /// List the distributions
     List,
@@ -38,15 +38,18 @@ pub(super) enum Verb {
 
 #[derive(Args)]
 pub(super) struct Add {
-    /// The ISO image or the directory
-    #[arg(value_name = "FILE.iso|DIR")]
+    /// The ISO image, the directory, or a suite of a mirror such as http://mirror.example/debian/dists/bookworm
+    #[arg(value_name = "FILE.iso|DIR|URL")]
     place: PathBuf,
     /// Its name in the store; else what it calls itself, such as rocky-9.4
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// A file with a key that its packages have to be signed with, in place of those that lie in it
+    /// A file with a key that its packages have to be signed with, in place of those that lie in it; of a mirror, its suite
     #[arg(long = "key", value_name = "FILE")]
     keys: Vec<PathBuf>,
+    /// Of a mirror a component, such as main, which is the default
+    #[arg(long = "component", value_name = "NAME")]
+    components: Vec<String>,
     /// Threads that compress; 0 is one for each core
     #[arg(long, default_value_t = 0, value_name = "N")]
     threads: usize,
@@ -69,8 +72,8 @@ pub(super) fn run(verb: Verb, session: &Session) -> Result<()> {
 }
 
 fn add(args: Add, session: &Session) -> Result<()> {
-    let Add { place, name, keys, threads } = args;
-    let (store, options) = (session.store()?, AddOptions { name, keys, threads });
+    let Add { place, name, keys, components, threads } = args;
+    let (store, options) = (session.store()?, AddOptions { name, keys, components, threads });
     let done = session.run("distro add", |task| distro::add(&store, &place, &options, task))?;
     session.print(&done, |w| {
         let Added { name, changed, files, read_bytes, stored_bytes, distribution, .. } = &done;
@@ -113,6 +116,10 @@ fn details(w: &mut dyn Write, d: &Document) -> io::Result<()> {
     if let Some(sha256) = &d.source.sha256 {
         let media = if d.source.media == "none" { "carries no checksum of its own" } else { d.source.media.as_str() };
         writeln!(w, "medium {}: {media}; sha256 {sha256}", d.source.volume.as_deref().unwrap_or_default())?;
+    }
+    if let (Some(url), Some(suite)) = (&d.source.url, &d.source.suite) {
+        let release = d.source.release.as_ref().map_or_else(String::new, |r| format!(": {r}"));
+        writeln!(w, "mirror {url}, suite {suite}{release}")?;
     }
     for r in &d.repositories {
         let counts = [(r.groups.len(), "groups"), (r.environments.len(), "environments"), (r.modules.len(), "modules")];

@@ -10,6 +10,7 @@
 use super::document::{Document, FACT, Key, RepositoryInfo, Source as Origin};
 use super::files::Files;
 use super::key;
+use super::mirror;
 use super::recognise::{Recognised, recognise};
 use super::source::Source;
 use super::sweep::{Pace, Swept, sweep};
@@ -36,8 +37,11 @@ const LEVEL: i32 = 1;
 pub struct AddOptions {
     /// Its name in the store; else that which it gives itself, such as `rocky-9.4`.
     pub name: Option<String>,
-    /// Files with the keys that its packages have to be signed with. Without one: those that lie in it.
+    /// Files with the keys that its packages have to be signed with. Without one: those that lie in it. A mirror needs one,
+    /// which its suite has to be signed with.
     pub keys: Vec<PathBuf>,
+    /// Of a mirror the components that are taken; none is `main`.
+    pub components: Vec<String>,
     /// Threads that compress; 0 is one for each core.
     pub threads: usize,
 }
@@ -65,29 +69,55 @@ pub struct Added {
     pub notes: Vec<String>,
 }
 
-/// Adds the distribution in the file or directory `place` to the store.
+/// Adds the distribution in the file or directory `place` to the store, or the suite of a mirror that it means: a URL, or the
+/// directory with its `InRelease`.
+///
+/// A mirror that is there already, and has changed since, becomes the next version of it.
 ///
 /// # Errors
-/// `NotFound`; `Unsupported` for a URL; `Invalid` when it is no distribution; `Integrity` when it is damaged or truncated, its
+/// `NotFound`; `Unsupported` for a URL that is no mirror; `Network`; `Stale` for a mirror that is older than what is there;
+/// `Invalid` when it is no distribution; `Integrity` when it is damaged or truncated, its
 /// metadata do not fit each other, or it has none of the keys that were given; `UnsafeInput` when something in it leads out
 /// of it; `Conflict` when another distribution has the name; `Limit`; `Cancelled`. Nothing is then published.
 pub fn add(store: &Store, place: &Path, options: &AddOptions, task: &Task) -> Result<Added> {
-    refuse_url(place)?;
     if let Some(name) = &options.name {
         reference(name)?;
     }
     let pinned = pinned(&options.keys)?;
+    if let Some(suite) = mirror::Suite::of(place)? {
+        let fetched = mirror::fetch(&suite, &options.components, pinned, task)?;
+        let source = Source::open(fetched.dir.path(), task)?;
+        let mut document = fetched.document;
+        document.source.size = source.size();
+        return finish(store, &source, document, &fetched.notes, options, task);
+    }
+    refuse_url(place)?;
+    if !options.components.is_empty() {
+        return Err(Error::invalid("only a mirror has components"));
+    }
     task.stage("list", 0, Unit::Entries);
     let source = Source::open(place, task)?;
     task.stage("recognise", 0, Unit::Entries);
     let found = recognise(&source, task)?;
-    let mut document = describe(&source, &found, keys(&source, pinned)?);
+    let document = describe(&source, &found, keys(&source, pinned)?);
     packages_are_there(&source, &found)?;
+    finish(store, &source, document, &found.notes, options, task)
+}
+
+/// Stores what is known to be a distribution.
+fn finish(
+    store: &Store,
+    source: &Source,
+    mut document: Document,
+    notes: &[String],
+    options: &AddOptions,
+    task: &Task,
+) -> Result<Added> {
     let name = options.name.clone().unwrap_or_else(|| document.default_name());
     let old = taken(store, &name, &document)?;
-    let whole = Addition { source: &source, options, name: &name, old, task };
+    let whole = Addition { source, options, name: &name, old, task };
     let what = format!("distribution {name}");
-    store.in_session(&what, task, |session| whole.store(session, &mut document, found.notes.clone()))
+    store.in_session(&what, task, |session| whole.store(session, &mut document, notes.to_vec()))
 }
 
 /// An addition whose name and content are known.
@@ -185,7 +215,8 @@ impl Addition<'_> {
         let full = reference(self.name)?;
         let mut expect = store.refs().highest(&full)?.unwrap_or(0);
         if let Some(old) = &self.old {
-            if old.image().manifest().pages != built.pages || !old.document().is_as_good_as(document) {
+            let same = old.image().manifest().pages == built.pages && old.document().is_as_good_as(document);
+            if !same && !document.continues(old.document()) {
                 return Err(other(self.name, old.document()));
             }
             expect = old.image().release().map_or(expect, |r| r.generation);
@@ -204,7 +235,7 @@ impl Addition<'_> {
             files: self.source.files.len() as u64,
             read_bytes: self.source.size(),
             stored_bytes,
-            distribution: self.old.as_ref().map_or(document, Distro::document).clone(),
+            distribution: self.old.as_ref().filter(|_| !changed).map_or(document, Distro::document).clone(),
             notes,
         })
     }
@@ -215,7 +246,10 @@ fn refuse_url(place: &Path) -> Result<()> {
     let scheme = text.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
     match scheme.as_deref() {
         Some("http" | "https" | "ftp" | "rsync") => Err(Error::unsupported("a distribution is not fetched from a URL")
-            .hint("download the ISO, or mirror its repositories into a directory, for example with dnf reposync or wget -m")),
+            .hint(
+                "download the ISO, or mirror its repositories into a directory, for example with dnf reposync or wget -m; of a \
+                 mirror of Debian or Ubuntu name the suite, such as http://mirror.example/debian/dists/bookworm",
+            )),
         _ => Ok(()),
     }
 }
@@ -224,6 +258,15 @@ fn refuse_url(place: &Path) -> Result<()> {
 fn taken(store: &Store, name: &str, document: &Document) -> Result<Option<Distro>> {
     match Distro::open(store, name) {
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+        Ok(old) if document.continues(old.document()) => {
+            if document.timestamp < old.document().timestamp {
+                let text = format!("the mirror has an older state of {name} than what is there");
+                return Err(Error::new(ErrorKind::Stale, text).hint(format!(
+                    "give it another name with --name, or remove that one first: cvctl distro rm {name}"
+                )));
+            }
+            Ok(Some(old))
+        }
         Ok(old) if !old.document().is_as_good_as(document) => Err(other(name, old.document())),
         done => done.map(Some),
     }
@@ -263,6 +306,7 @@ fn describe(source: &Source, found: &Recognised, keys: Vec<Key>) -> Document {
         title: found.title.clone(),
         version: found.version.clone(),
         major: found.major,
+        codename: None,
         arch: found.arch.clone(),
         platform: format!("platform:el{}", found.major),
         timestamp: found.timestamp,
@@ -281,9 +325,12 @@ fn pinned(files: &[PathBuf]) -> Result<Vec<Key>> {
             std::io::ErrorKind::NotFound => Error::not_found(format!("there is no key at {}", file.display())),
             _ => failed(e),
         })?;
-        let keys = key::parse(&bytes).map_err(|e| e.context(file.display()))?;
-        let text = key::armoured(&bytes);
-        out.extend(keys.into_iter().map(|info| Key { info, file: None, pinned: true, text: text.clone() }));
+        let keys = key::split(&bytes).map_err(|e| e.context(file.display()))?;
+        let alone = keys.len() == 1;
+        out.extend(keys.into_iter().map(|(info, block)| {
+            let text = key::armoured(if alone { &bytes } else { &block });
+            Key { info, file: None, pinned: true, text }
+        }));
     }
     Ok(out)
 }

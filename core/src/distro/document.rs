@@ -2,6 +2,7 @@
 
 use super::iso::Volume;
 use super::key::KeyInfo;
+use super::mirror;
 use super::repo::Repository;
 use crate::error::{Error, Result};
 use crate::store::Image;
@@ -24,11 +25,14 @@ pub struct Document {
     pub version: String,
     /// `9`.
     pub major: u32,
+    /// `bookworm`; of Debian and Ubuntu.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub codename: Option<String>,
     /// `x86_64`.
     pub arch: String,
-    /// What modules call it: `platform:el9`.
+    /// What modules call it: `platform:el9`; empty where there are none.
     pub platform: String,
-    /// When its tree was made, in seconds since 1970.
+    /// When its tree, or its suite, was made, in seconds since 1970.
     pub timestamp: Option<i64>,
     /// Where it came from.
     pub source: Source,
@@ -41,7 +45,7 @@ pub struct Document {
 /// Where a distribution came from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
-    /// `iso` or `directory`.
+    /// `iso`, `directory` or `mirror`.
     pub kind: String,
     /// Bytes of the medium, or of all files of the directory.
     pub size: u64,
@@ -51,18 +55,46 @@ pub struct Source {
     pub volume: Option<String>,
     /// What the checksum that the medium carries said: `undamaged`, which says nothing of its origin, or `none`.
     pub media: String,
+    /// Where a mirror is, without the suite: `http://mirror.example/debian`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Its suite: `bookworm`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suite: Option<String>,
+    /// The components that were taken: `main`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub components: Vec<String>,
+    /// What the suite called itself then: `Debian 12.15 Released 11 July 2026`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<String>,
 }
 
 impl Source {
     /// A medium whose bytes were read.
     pub(super) fn medium(volume: &Volume, size: u64, sha256: String, undamaged: bool) -> Self {
         let media = if undamaged { "undamaged" } else { "none" }.to_owned();
-        Self { kind: "iso".into(), size, sha256: Some(sha256), volume: Some(volume.name.clone()), media }
+        Self {
+            kind: "iso".into(),
+            sha256: Some(sha256),
+            volume: Some(volume.name.clone()),
+            media,
+            ..Self::directory(size)
+        }
     }
 
     /// A directory with so many bytes.
     pub(super) fn directory(size: u64) -> Self {
-        Self { kind: "directory".into(), size, sha256: None, volume: None, media: "none".into() }
+        Self {
+            kind: "directory".into(),
+            size,
+            sha256: None,
+            volume: None,
+            media: "none".into(),
+            url: None,
+            suite: None,
+            components: Vec::new(),
+            release: None,
+        }
     }
 }
 
@@ -123,6 +155,29 @@ impl Document {
         let keys = |d: &Self| d.keys.iter().map(|k| (k.info.fingerprint.clone(), k.pinned)).collect::<Vec<_>>();
         let rest = |d: &Self| Self { keys: Vec::new(), source: Source::directory(0), ..d.clone() };
         rest(self) == rest(other) && keys(self) == keys(other)
+    }
+
+    /// Whether it is a suite of a mirror, whose packages are there and not here.
+    #[must_use]
+    pub fn is_mirror(&self) -> bool {
+        self.source.kind == mirror::KIND
+    }
+
+    /// Whether it is the same suite as `old`, later.
+    pub(super) fn continues(&self, old: &Self) -> bool {
+        let of =
+            |d: &Self| (d.id.clone(), d.version.clone(), d.codename.clone(), d.arch.clone(), d.source.suite.clone());
+        self.is_mirror() && old.is_mirror() && of(self) == of(old)
+    }
+
+    /// What a role calls it, for its `Selector`: `el9`, `debian12`, `ubuntu24.04`; `None` of what is none of them.
+    #[must_use]
+    pub fn system(&self) -> Option<String> {
+        match self.id.as_str() {
+            "debian" => Some(format!("debian{}", self.major)),
+            "ubuntu" => Some(format!("ubuntu{}", self.version.split('.').take(2).collect::<Vec<_>>().join("."))),
+            _ => self.platform.strip_prefix("platform:").filter(|p| p.starts_with("el")).map(str::to_owned),
+        }
     }
 
     /// The schema that this version writes.

@@ -34,6 +34,16 @@ pub struct KeyInfo {
 /// # Errors
 /// `Invalid` when there is none.
 pub fn parse(bytes: &[u8]) -> Result<Vec<KeyInfo>> {
+    split(bytes).map(|keys| keys.into_iter().map(|(info, _)| info).collect())
+}
+
+/// The keys of a file, as bytes that are not armoured.
+pub(super) fn binary(bytes: &[u8]) -> Result<Vec<u8>> {
+    split(bytes).map(|keys| keys.into_iter().flat_map(|(_, block)| block).collect())
+}
+
+/// The keys of a file, each with its own packets.
+pub(super) fn split(bytes: &[u8]) -> Result<Vec<(KeyInfo, Vec<u8>)>> {
     if bytes.len() as u64 > LIMIT {
         return Err(Error::limit("a file with keys is over 1 MiB long"));
     }
@@ -79,19 +89,23 @@ fn unarmour(text: &str) -> Result<Vec<Vec<u8>>> {
 }
 
 /// Adds the keys of a sequence of packets; `None` when it is none.
-fn packets(mut bytes: &[u8], out: &mut Vec<KeyInfo>) -> Option<()> {
+fn packets(mut bytes: &[u8], out: &mut Vec<(KeyInfo, Vec<u8>)>) -> Option<()> {
     while let Some((&tag, rest)) = bytes.split_first() {
         let (kind, length, body) = header(tag, rest)?;
         let (packet, after) = body.split_at_checked(length)?;
+        let whole = &bytes[..bytes.len() - after.len()];
         bytes = after;
         match kind {
-            6 => out.push(KeyInfo { fingerprint: fingerprint(packet)?, user: String::new() }),
+            6 => out.push((KeyInfo { fingerprint: fingerprint(packet)?, user: String::new() }, Vec::new())),
             13 => {
-                if let Some(key) = out.last_mut().filter(|k| k.user.is_empty()) {
+                if let Some((key, _)) = out.last_mut().filter(|(k, _)| k.user.is_empty()) {
                     key.user = String::from_utf8_lossy(&packet[..packet.len().min(256)]).into_owned();
                 }
             }
             _ => {}
+        }
+        if let Some((_, block)) = out.last_mut() {
+            block.extend_from_slice(whole);
         }
         if out.len() > KEYS_LIMIT {
             return None;

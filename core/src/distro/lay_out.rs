@@ -101,6 +101,8 @@ fn wanted<'s>(distro: &Distro, stored: &'s Stored, selection: &Selection) -> Res
     let all = || stored.files.iter().map(|(p, (size, content))| (p.as_slice(), *size, content));
     match selection {
         Selection::All => Ok(all().collect()),
+        // Of a mirror nothing else is kept.
+        Selection::Metadata if distro.document().is_mirror() => Ok(all().collect()),
         Selection::Metadata => {
             let fronts: Vec<_> = distro.document().repositories.iter().map(|r| join(&r.path, "repodata/")).collect();
             Ok(all().filter(|(p, ..)| fronts.iter().any(|f| p.starts_with(f.as_bytes()))).collect())

@@ -3,7 +3,7 @@
 //! ```text
 //!  ISO ── iso: paths, extents ─┐
 //!  directory ──────────────────┴─> recognise: treeinfo, repo ──> add ──> an image under the name distro.NAME
-//!                                                                          │
+//!  mirror ── mirror: signature, lists of packages ─────────────────┘       │
 //!       role, build <── lay_out: files ── Distro ── verify: digests, signatures
 //! ```
 //!
@@ -21,6 +21,7 @@ pub mod iso;
 mod key;
 mod lay_out;
 mod mediasum;
+pub mod mirror;
 mod recognise;
 pub mod repo;
 mod signature;
@@ -149,7 +150,11 @@ impl Distro {
     /// # Errors
     /// `Integrity` when they are damaged; `Cancelled`.
     pub fn repositories(&self, task: &Task) -> Result<Vec<Repository>> {
-        recognise::recognise(&stored::Stored::of(&self.image)?, task).map(|r| r.repositories)
+        let stored = stored::Stored::of(&self.image)?;
+        if self.document.is_mirror() {
+            return mirror::repositories(&stored, &self.document, task);
+        }
+        recognise::recognise(&stored, task).map(|r| r.repositories)
     }
 }
 

@@ -79,6 +79,9 @@ impl Distro {
     pub fn verify(&self, threads: usize, task: &Task) -> Result<Verified> {
         let stored = Stored::of(self.image())?;
         task.stage("metadata", 0, Unit::Entries);
+        if self.document().is_mirror() {
+            return super::mirror::verify(&stored, self.name(), self.document(), task);
+        }
         let found = recognise(&stored, task)?;
         let (signatures, said) = match Signatures::begin(&self.document().keys, task) {
             _ if self.document().keys.is_empty() => (None, "not checked: there are no keys".to_owned()),

@@ -25,7 +25,7 @@ use super::digest::Digest;
 use super::files::{Files, join};
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::Task;
-use unpack::{STORED_LIMIT, Text};
+pub(super) use unpack::{STORED_LIMIT, Text};
 
 /// Path of the document in a repository that leads to all others.
 pub(super) const REPOMD: &str = "repodata/repomd.xml";
@@ -52,6 +52,12 @@ impl Repository {
     #[must_use]
     pub fn place_of(&self, package: &Package) -> String {
         join(&self.path, &package.location)
+    }
+
+    /// A component of a mirror, whose packages lie by their paths on it.
+    pub(super) fn of_component(id: &str, packages: Vec<Package>) -> Self {
+        let path = String::new();
+        Self { id: id.to_owned(), path, packages, groups: Vec::new(), environments: Vec::new(), modules: Vec::new() }
     }
 
     /// Reads the metadata of the repository at `path`, all of which have to fit what names them; `expected` is what

@@ -18,9 +18,9 @@ pub struct Package {
     pub name: String,
     /// Its epoch.
     pub epoch: u64,
-    /// Its version.
+    /// Its version; of dpkg all of it.
     pub version: String,
-    /// Its release.
+    /// Its release; empty of dpkg.
     pub release: String,
     /// Its architecture.
     pub arch: String,
@@ -43,9 +43,13 @@ pub struct Package {
 }
 
 impl Package {
-    /// Name, epoch, version, release and architecture, as dnf writes them: the epoch only where there is one.
+    /// Name, epoch, version, release and architecture, as dnf writes them: the epoch only where there is one. Of dpkg
+    /// `bash:amd64=5.2-2`.
     #[must_use]
     pub fn nevra(&self) -> String {
+        if self.release.is_empty() {
+            return format!("{}:{}={}", self.name, self.arch, self.version);
+        }
         let epoch = if self.epoch > 0 { format!("{}:", self.epoch) } else { String::new() };
         format!("{}-{epoch}{}-{}.{}", self.name, self.version, self.release, self.arch)
     }

@@ -9,7 +9,7 @@ use liblzma::stream::Stream;
 use std::io::{self, BufRead, BufReader, Read};
 
 /// Most bytes of a metadata file as it is stored. The largest known, the file lists of Fedora, has 60 MiB.
-pub(super) const STORED_LIMIT: u64 = 256 << 20;
+pub(in crate::distro) const STORED_LIMIT: u64 = 256 << 20;
 /// Most bytes of text.
 const TEXT_LIMIT: u64 = 1 << 30;
 /// Most bytes between two events of a parser, which keeps them in memory.
@@ -20,7 +20,7 @@ const MEMORY_LIMIT: u64 = 256 << 20;
 const WINDOW_LOG: u32 = 27;
 
 /// Text that is decompressed while it is read.
-pub(super) struct Text<'b> {
+pub(in crate::distro) struct Text<'b> {
     inner: Box<dyn BufRead + 'b>,
     left: u64,
     event: u64,
@@ -31,7 +31,7 @@ impl<'b> Text<'b> {
     ///
     /// # Errors
     /// `Unsupported` for bzip2.
-    pub(super) fn of(bytes: &'b [u8]) -> Result<Self> {
+    pub(in crate::distro) fn of(bytes: &'b [u8]) -> Result<Self> {
         let failed = |e: io::Error| Error::integrity("metadata cannot be decompressed").cause(e);
         let inner: Box<dyn BufRead + 'b> = match bytes {
             [0x1f, 0x8b, ..] => Box::new(BufReader::new(flate2::bufread::MultiGzDecoder::new(bytes))),
@@ -66,7 +66,7 @@ impl<'b> Text<'b> {
     }
 
     /// The next event may be as long as any.
-    pub(super) fn event(&mut self) {
+    pub(in crate::distro) fn event(&mut self) {
         self.event = EVENT_LIMIT;
     }
 }

@@ -55,6 +55,12 @@ pub enum Program {
     Dnf,
     /// Tells of packages; its library is what dnf installs them with.
     Rpm,
+    /// Checks the signatures of suites of Debian and Ubuntu.
+    Gpgv,
+    /// Finds and fetches packages of Debian and Ubuntu.
+    AptGet,
+    /// Installs them into a new root.
+    Dpkg,
 }
 
 struct Row {
@@ -88,6 +94,9 @@ impl Program {
             Self::Rpmkeys => (&["rpmkeys"], "rpm", "rpm"),
             Self::Dnf => (&["dnf"], "dnf", "dnf"),
             Self::Rpm => (&["rpm"], "rpm", "rpm"),
+            Self::Gpgv => (&["gpgv", "gpgv2"], "gpgv", "gnupg2"),
+            Self::AptGet => (&["apt-get"], "apt", "apt"),
+            Self::Dpkg => (&["dpkg"], "dpkg", "dpkg"),
         };
         Row { names, debian, el }
     }

@@ -1,0 +1,134 @@
+//! Files of a mirror, over HTTP or from a directory.
+
+use super::place::Base;
+use crate::error::{Error, ErrorKind, Result};
+use crate::job::Task;
+use crate::sys::confined::{Links, Root};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use std::fs::File;
+use std::io::Read;
+use std::sync::Arc;
+use std::time::Duration;
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
+
+const CONNECT: Duration = Duration::from_secs(30);
+/// How long a mirror may say nothing.
+const SILENCE: Duration = Duration::from_secs(60);
+/// For one file, the largest of which has 15 MB.
+const WHOLE: Duration = Duration::from_secs(1800);
+const TRIES: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(500);
+const STEP: usize = 256 << 10;
+
+/// Gets files of a mirror.
+pub(super) struct Getter<'t> {
+    from: From,
+    task: &'t Task,
+}
+
+enum From {
+    Web { agent: ureq::Agent, url: String },
+    Directory(Root),
+}
+
+impl<'t> Getter<'t> {
+    /// Begins; the proxies that `http_proxy`, `https_proxy` and `no_proxy` name are used.
+    pub(super) fn new(base: &Base, task: &'t Task) -> Result<Self> {
+        let from = match base {
+            Base::Url(url) => From::Web { agent: agent(url.starts_with("https:")), url: url.clone() },
+            Base::Directory(path) => {
+                From::Directory(Root::open(path).map_err(|e| Error::io("open", path.display(), e))?)
+            }
+        };
+        Ok(Self { from, task })
+    }
+
+    /// A file of at most `limit` bytes by its path on the mirror; `None` when there is none.
+    ///
+    /// # Errors
+    /// `Network`; `Limit` when it is longer; `Cancelled`; `Io`.
+    pub(super) fn get(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+        match &self.from {
+            From::Directory(root) => self.open(root, path, limit),
+            From::Web { agent, url } => {
+                let url = format!("{url}/{path}");
+                let mut left = TRIES;
+                loop {
+                    self.task.check()?;
+                    left -= 1;
+                    match self.fetch(agent, &url, limit) {
+                        Err(e) if e.kind() == ErrorKind::Network && left > 0 => std::thread::sleep(PAUSE),
+                        done => return done,
+                    }
+                }
+            }
+        }
+    }
+
+    fn fetch(&self, agent: &ureq::Agent, url: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+        let failed = |e: ureq::Error| {
+            Error::new(ErrorKind::Network, format!("{url} cannot be fetched: {e}")).fact("url", url).cause(e)
+        };
+        let mut answer = match agent.get(url).call() {
+            Err(ureq::Error::StatusCode(404 | 410)) => return Ok(None),
+            done => done.map_err(failed)?,
+        };
+        let cut = |e| Error::new(ErrorKind::Network, format!("{url} was cut off")).fact("url", url).cause(e);
+        self.all(&mut answer.body_mut().as_reader(), url, limit, cut).map(Some)
+    }
+
+    fn open(&self, root: &Root, path: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+        let failed = |e| Error::io("open", root.name_of(path.as_bytes()), e);
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+        let fd = match root.open_at(path.as_bytes(), flags, Mode::empty(), Links::InRoot) {
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+            done => done.map_err(failed)?,
+        };
+        let mut file = File::from(fd);
+        if !file.metadata().map_err(|e| Error::io("look at", path, e))?.is_file() {
+            return Ok(None);
+        }
+        self.all(&mut file, path, limit, |e| Error::io("read", path, e)).map(Some)
+    }
+
+    fn all(
+        &self,
+        from: &mut impl Read,
+        name: &str,
+        limit: u64,
+        failed: impl Fn(std::io::Error) -> Error,
+    ) -> Result<Vec<u8>> {
+        let (mut out, mut buffer) = (Vec::new(), vec![0; STEP]);
+        loop {
+            self.task.check()?;
+            match from.read(&mut buffer) {
+                Ok(0) => return Ok(out),
+                Ok(n) => out.extend_from_slice(&buffer[..n]),
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(failed(e)),
+            }
+            if out.len() as u64 > limit {
+                return Err(Error::limit(format!("{name} has more than {limit} bytes")));
+            }
+        }
+    }
+}
+
+fn agent(secure: bool) -> ureq::Agent {
+    let mut config = ureq::Agent::config_builder()
+        .user_agent(concat!("libcv/", env!("CARGO_PKG_VERSION")))
+        .timeout_connect(Some(CONNECT))
+        .timeout_recv_response(Some(SILENCE))
+        .timeout_per_read(Some(SILENCE))
+        .timeout_global(Some(WHOLE));
+    if secure {
+        let found = rustls_native_certs::load_native_certs().certs;
+        let certificates: Vec<_> = found.iter().map(|c| Certificate::from_der(c).to_owned()).collect();
+        let tls = TlsConfig::builder()
+            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .root_certs(RootCerts::new_with_certs(&certificates));
+        config = config.tls_config(tls.build());
+    }
+    config.build().new_agent()
+}
