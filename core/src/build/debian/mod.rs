@@ -114,8 +114,16 @@ impl Bootstrap {
     /// # Errors
     /// As [`Bootstrap::install`]; nothing of the target is changed.
     pub fn resolve(&self, names: &[String], task: &Task) -> Result<Vec<Resolved>> {
+        self.plan(Command::Install, names, task)
+    }
+
+    /// As [`Bootstrap::resolve`], of any command.
+    ///
+    /// # Errors
+    /// As [`Bootstrap::resolve`].
+    pub fn plan(&self, command: Command, names: &[String], task: &Task) -> Result<Vec<Resolved>> {
         self.begin(task)?;
-        self.simulate(Command::Install, &self.wanted(names), task)
+        self.simulate(command, &self.wanted(names), task)
     }
 
     /// Installs packages; into an empty root [`Bootstrap::base`] as well.

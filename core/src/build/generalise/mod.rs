@@ -32,6 +32,8 @@ use wildmatch::WildMatch;
 const MACHINE_ID: &str = "etc/machine-id";
 const DBUS_ID: &str = "var/lib/dbus/machine-id";
 const SHADOWS: [&str; 2] = ["etc/shadow", "etc/shadow.rpmnew"];
+const INITIATOR: &str = "etc/iscsi/initiatorname.iscsi";
+const GENERATE: &[u8] = b"GenerateName=yes\n";
 const LOGS: &str = "var/log";
 const DAY: i64 = 86_400;
 /// More of a file of accounts is not read.
@@ -90,6 +92,7 @@ pub fn generalise(path: &Path, rules: &Rules, task: &Task) -> Result<Report> {
     }
     work.logs()?;
     work.machine_id()?;
+    work.initiator()?;
     for path in SHADOWS {
         work.shadow(path, rules.epoch.div_euclid(DAY))?;
     }
@@ -205,6 +208,29 @@ impl Work<'_> {
         self.empty(&dir, &name, MACHINE_ID.as_bytes())?;
         let mode = Mode::RUSR | Mode::RGRP | Mode::ROTH;
         rustix::fs::chmodat(&dir, &name, mode, AtFlags::empty()).map_err(failed)
+    }
+
+    /// The name of iSCSI is made at random when its package is installed. Debian's service makes a new one where the file asks for
+    /// it, that of Enterprise Linux where there is none.
+    fn initiator(&mut self) -> Result<()> {
+        let debian = ["lib/open-iscsi", "usr/lib/open-iscsi"]
+            .iter()
+            .any(|dir| self.root.open_at(dir.as_bytes(), OFlags::PATH, Mode::empty(), Links::InRoot).is_ok());
+        if !debian {
+            return self.apply_to(INITIATOR, What::Remove);
+        }
+        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let file = match self.root.open_at(INITIATOR.as_bytes(), flags, Mode::empty(), Links::InRoot) {
+            Ok(file) => std::fs::File::from(file),
+            Err(_) => return Ok(()),
+        };
+        let failed = |e| Error::io("rewrite", format!("/{INITIATOR}"), e);
+        if !file.metadata().map_err(failed)?.is_file() {
+            return Err(Error::unsafe_input(format!("/{INITIATOR} of the new root is not a file")));
+        }
+        file.set_len(0).and_then(|()| (&file).write_all(GENERATE)).map_err(failed)?;
+        self.report.changed.push(absolute(INITIATOR.as_bytes()));
+        Ok(())
     }
 
     fn shadow(&mut self, path: &str, day: i64) -> Result<()> {

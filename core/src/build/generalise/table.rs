@@ -23,7 +23,6 @@ pub(super) const TABLE: &[(&str, &str, What)] = &[
     ("var/lib", "random-seed", What::Remove),
     ("var/lib/NetworkManager", "*", What::Remove),
     ("etc/udev/rules.d", "70-persistent-*", What::Remove),
-    ("etc/iscsi", "initiatorname.iscsi", What::Remove),
     ("etc/nvme", "hostnqn", What::Remove),
     ("etc/nvme", "hostid", What::Remove),
     // What the programs that installed it left: times, command lines, copies, locks.

@@ -12,6 +12,7 @@
 mod bench;
 mod edit;
 mod grow;
+mod packager;
 mod supply;
 mod system;
 

@@ -138,12 +138,16 @@ impl Supply {
 }
 
 /// An address with what dnf would put in: it is done here, since `/conf` has no variables.
-fn filled(url: &str, release: &str, arch: &str) -> String {
+pub(super) fn filled(url: &str, release: &str, arch: &str) -> String {
     url.replace("$releasever", release).replace("$basearch", arch)
 }
 
-/// Epoch, version and release as dnf and [`crate::build::packages::Package::evr`] write them.
+/// Epoch, version and release as dnf, apt and [`crate::build::packages::Package::evr`] write them.
 fn evr(p: &Package) -> String {
+    if p.release.is_empty() {
+        // All of dpkg's version is one.
+        return p.version.clone();
+    }
     let epoch = if p.epoch > 0 { format!("{}:", p.epoch) } else { String::new() };
     format!("{epoch}{}-{}", p.version, p.release)
 }
