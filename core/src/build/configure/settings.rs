@@ -13,6 +13,14 @@ use crate::sys::confined::Root;
 /// What makes the first boot give every file its label.
 const RELABEL: &str = ".autorelabel";
 
+const SSH_UNITS: [&str; 2] = ["usr/lib/systemd/system/ssh.service", "lib/systemd/system/ssh.service"];
+/// Debian's sshd gets its keys when its package is installed, and nothing makes them later. An image has none, so that each
+/// machine makes its own. That of Enterprise Linux has a unit for it.
+const SSH_KEYS: (&str, &str) = (
+    "/etc/systemd/system/ssh.service.d/10-libcv-keys.conf",
+    "[Service]\nExecStartPre=\nExecStartPre=/usr/bin/ssh-keygen -A\nExecStartPre=/usr/sbin/sshd -t\n",
+);
+
 pub(super) fn plan(tree: &Tree, what: &Configuration<'_>, task: &Task) -> Result<Vec<Action>> {
     let mut actions = Vec::new();
     if let Some(zone) = &what.part.timezone {
@@ -23,6 +31,9 @@ pub(super) fn plan(tree: &Tree, what: &Configuration<'_>, task: &Task) -> Result
     }
     if let Some(mode) = what.part.selinux.filter(|_| !what.deb) {
         selinux(tree, mode, &mut actions, task)?;
+    }
+    if what.deb && SSH_UNITS.iter().any(|unit| tree.exists(unit)) {
+        actions.push(write(SSH_KEYS.0, SSH_KEYS.1));
     }
     let words: Vec<&String> = what.part.kernel_args.iter().collect();
     let text = words.iter().fold(String::new(), |text, word| text + word + "\n");
