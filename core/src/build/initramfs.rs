@@ -70,7 +70,7 @@ fn is_version(name: &str) -> bool {
 
 fn maker(root: &Root) -> Option<Maker> {
     if let Some(path) =
-        ["/usr/bin/dracut", "/usr/sbin/dracut", "/sbin/dracut"].into_iter().find(|p| root.exists(p[1..].as_bytes()))
+        ["/usr/bin/dracut", "/usr/sbin/dracut", "/sbin/dracut"].into_iter().find(|p| root.exists(&p.as_bytes()[1..]))
     {
         return Some(Maker::Dracut(path));
     }

@@ -261,7 +261,7 @@ impl Order {
         made.transaction = grown.transaction.iter().map(Step::of).collect();
         made.failed = grown.failed.iter().map(|s| format!("%{} of {}", s.scriptlet, s.package)).collect();
         made.epoch = Some(grown.epoch);
-        let captured = self.capture(store, &bench, self.provenance(&grown), options, task)?;
+        let captured = capture(store, &self.name, self.base.as_ref(), &bench, &self.provenance(&grown), options, task)?;
         if options.check_reproducible {
             let again = Bench::new(store, options.work.as_deref())?;
             grow.run(&again, task)?;
@@ -325,17 +325,6 @@ impl Order {
         out.packages.clone_from(&grown.packages);
         out.failed = grown.failed.iter().map(Into::into).collect();
         out
-    }
-
-    fn capture(
-        &self,
-        store: &Store,
-        bench: &Bench,
-        provenance: Provenance,
-        options: &MakeOptions,
-        task: &Task,
-    ) -> Result<Captured> {
-        capture(store, &self.name, self.base.as_ref(), bench, &provenance, options, task)
     }
 }
 
