@@ -53,7 +53,7 @@ def add_distro(
     place: _StrPath,
     *,
     name: Optional[str] = None,
-    keys: Sequence[_StrPath] = (),
+    keys: Optional[Sequence[_StrPath]] = None,
     threads: int = 0,
     progress: _Progress = None,
 ) -> DistroAdded:
@@ -69,7 +69,7 @@ def add_distro_job(
     place: _StrPath,
     *,
     name: Optional[str] = None,
-    keys: Sequence[_StrPath] = (),
+    keys: Optional[Sequence[_StrPath]] = None,
     threads: int = 0,
 ) -> Job[DistroAdded]:
     """`add_distro` in the background."""

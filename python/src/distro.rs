@@ -14,10 +14,10 @@ fn adding(
     store: libcv::store::Store,
     place: SystemPath,
     name: Option<String>,
-    keys: Vec<SystemPath>,
+    keys: Option<Vec<SystemPath>>,
     threads: usize,
 ) -> impl FnOnce(&Task) -> libcv::Result<Added> + Send + 'static {
-    let options = AddOptions { name, keys: keys.into_iter().map(|k| k.0).collect(), threads };
+    let options = AddOptions { name, keys: keys.unwrap_or_default().into_iter().map(|k| k.0).collect(), threads };
     move |t| distro::add(&store, &place.0, &options, t)
 }
 
@@ -30,13 +30,13 @@ fn verifying(
 }
 
 #[pyfunction]
-#[pyo3(signature = (store, place, *, name=None, keys=Vec::new(), threads=0, progress=None))]
+#[pyo3(signature = (store, place, *, name=None, keys=None, threads=0, progress=None))]
 pub(crate) fn add_distro<'py>(
     py: Python<'py>,
     store: &Store,
     place: SystemPath,
     name: Option<String>,
-    keys: Vec<SystemPath>,
+    keys: Option<Vec<SystemPath>>,
     threads: usize,
     progress: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
@@ -45,13 +45,13 @@ pub(crate) fn add_distro<'py>(
 }
 
 #[pyfunction]
-#[pyo3(signature = (store, place, *, name=None, keys=Vec::new(), threads=0))]
+#[pyo3(signature = (store, place, *, name=None, keys=None, threads=0))]
 pub(crate) fn add_distro_job(
     py: Python<'_>,
     store: &Store,
     place: SystemPath,
     name: Option<String>,
-    keys: Vec<SystemPath>,
+    keys: Option<Vec<SystemPath>>,
     threads: usize,
 ) -> PyResult<Job> {
     let work = adding(store.get(py)?, place, name, keys, threads);

@@ -32,11 +32,13 @@ def main() -> None:
     rng = random.Random(SEED)
     with Bed() as bed:
         command = [CV, "-q", "--store", bed.store, "distro", "add", f"{bed.mini}/mini-9.5.iso"]
-        began = time.monotonic()
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        typical = time.monotonic() - began
-        bed.good("distro", "rm", "rocky-9.5")
-        forget(bed)
+        typical = 60.0
+        for _ in range(3):
+            began = time.monotonic()
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+            typical = min(typical, time.monotonic() - began)
+            bed.good("distro", "rm", "rocky-9.5")
+            forget(bed)
         faster = 0
         for n in range(ROUNDS):
             beside = ["first"] if n >= ROUNDS // 2 else []

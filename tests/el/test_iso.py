@@ -15,7 +15,7 @@ import time
 from shutil import which
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "build"))
-from bed import CV, good, mounts_below  # noqa: E402
+from bed import CV, cv, good, mounts_below  # noqa: E402
 
 ISO = os.environ.get("LIBCV_EL_ISO", "")
 ROLE = os.environ.get("LIBCV_EL_ROLE", "minimal")
@@ -30,16 +30,18 @@ def step(what: str, began: float) -> None:
 
 def add(store: str) -> dict:
     began = time.monotonic()
-    added = good(store, "distro", "add", ISO, *(["--key", KEY] if KEY else []))
+    command = ["distro", "add", ISO, *(["--key", KEY] if KEY else [])]
+    added = good(store, *command)
     d = added["distribution"]
     packages = sum(r["packages"] for r in d["repositories"])
     step(f"added {added['name']}: {d['title']} {d['version']}, {packages} packages, media {d['source']['media']}", began)
-    print("\n".join(f"           note: {n}" for n in added["notes"]))
+    for note in added["notes"]:
+        print(f"           note: {note}")
     assert d["id"] in KNOWN and d["major"] in range(8, 11) and d["keys"], d
     # The minor release comes from the package where the medium does not say it; Stream has none.
     assert d["id"] == "centos-stream" or "." in d["version"], d["version"]
     with subprocess.Popen(["sha256sum", ISO], stdout=subprocess.PIPE, text=True) as sums:
-        again = good(store, "distro", "add", ISO)
+        again = good(store, *command)
         assert not again["changed"] and again["stored_bytes"] == 0, again
         assert sums.communicate()[0].split()[0] == d["source"]["sha256"]
     return added
@@ -55,7 +57,13 @@ def verify(store: str, name: str) -> None:
 def resolve(store: str, name: str) -> None:
     """Every name of the role is one of the distribution, and what it wants goes together."""
     began = time.monotonic()
-    planned = good(store, "image", "build", "--distro", name, "--role", CHECK, "--name", "planned", "--dry-run")
+    done = cv(store, "image", "build", "--distro", name, "--role", CHECK, "--name", "planned", "--dry-run")
+    if done.returncode:
+        error = json.loads(done.stderr.strip().splitlines()[-1])["error"]
+        for d in error["detail"].get("diagnostics", []):
+            print(f"           {d['code']}: {d['message']}")
+        sys.exit(f"{CHECK} does not fit {name}: {error['message']}")
+    planned = json.loads(done.stdout)
     step(f"{CHECK} is {len(planned['transaction'])} packages", began)
     assert planned["image"] is None and planned["transaction"], planned
     for w in planned["warnings"]:

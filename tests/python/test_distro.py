@@ -57,7 +57,7 @@ def media(tmp_path: Path) -> Path:
 def test_a_directory_becomes_a_distribution(store: cv.Store, media: Path) -> None:
     stages: list[str] = []
     added = cv.add_distro(
-        store, media, progress=lambda e: stages.append(e["stage"]) if e["kind"] == "stage_begin" else None
+        store, media, progress=lambda e: stages.append(e["stage"]) if e["kind"] == "stage" else None
     )
     assert (added["name"], added["changed"], added["files"]) == ("rocky-9.4", True, 4)
     assert "recognise" in stages and "store" in stages
