@@ -57,7 +57,7 @@ TARGETS = {
     "5 % update, stored / restic": Target(most=0.95), "5 % update, stored / borg": Target(most=0.95),
     "deploy after 20 updates / fresh": Target(1 / 1.15), "  read of packs / fresh": Target(most=1.2),
     "gc of 100 versions / restic prune": Target(5),
-    "distro add / bsdtar -x": Target(0.7), "build / dnf --installroot": Target(1 / 1.15),
+    "distro add / bsdtar -x": Target(0.7), "build / dnf --installroot": Target(0.87),
     "sync of what is the same / 0.5 s": Target(1), "sync of a version, stored / new bytes": Target(most=1.02),
 }
 
