@@ -67,7 +67,7 @@ pub(crate) fn list_distros<'py>(py: Python<'py>, store: &Store) -> PyResult<Boun
 #[pyfunction]
 pub(crate) fn distro_info<'py>(py: Python<'py>, store: &Store, name: String) -> PyResult<Bound<'py, PyAny>> {
     let store = store.get(py)?;
-    to_python(py, &py.detach(|| Distro::open(&store, &name).map(|d| d.listed())).or_raise(py)?)
+    to_python(py, &py.detach(move || Distro::open(&store, &name).map(|d| d.listed())).or_raise(py)?)
 }
 
 #[pyfunction]
@@ -93,5 +93,5 @@ pub(crate) fn verify_distro_job(py: Python<'_>, store: &Store, name: String, thr
 #[pyfunction]
 pub(crate) fn remove_distro(py: Python<'_>, store: &Store, name: String) -> PyResult<()> {
     let store = store.get(py)?;
-    py.detach(|| Distro::remove(&store, &name)).or_raise(py)
+    py.detach(move || Distro::remove(&store, &name)).or_raise(py)
 }
