@@ -754,6 +754,32 @@ typedef struct {
 } cv_apply_options;
 
 /**
+ * How a distribution is added. Zeros are the defaults: `cv_distro_options o = {0}; o.size = sizeof o;`
+ */
+typedef struct {
+    /**
+     * `sizeof(cv_distro_options)`.
+     */
+    uint32_t size;
+    /**
+     * Threads; 0 is one for each core.
+     */
+    uint32_t threads;
+    /**
+     * Its name in the store; NULL: what it calls itself, such as `rocky-9.4`.
+     */
+    const char *name;
+    /**
+     * Files with keys that its packages have to be signed with, in place of those that lie in it.
+     */
+    const char *const *keys;
+    /**
+     * How many files.
+     */
+    size_t key_count;
+} cv_distro_options;
+
+/**
  * How an image is made. Zeros are the defaults: `cv_build_options o = {0}; o.size = sizeof o;`
  */
 typedef struct {
@@ -1498,6 +1524,58 @@ int32_t cv_config_apply(const char *root,
  * Starts what `cv_config_apply` does; the result is the same array.
  */
 int32_t cv_config_apply_start(const char *root, const char *actions_json, cv_job **job);
+
+/**
+ * Adds the distribution in `place`, an ISO image or a directory that holds its repositories. The result is a JSON object
+ * `{name, image, tree, changed, files, read_bytes, stored_bytes, distribution, notes}`; the same once more changes nothing.
+ * `options` and `on_event` may be NULL.
+ */
+int32_t cv_distro_add(const cv_store *store,
+                      const char *place,
+                      const cv_distro_options *options,
+                      cv_event_fn on_event,
+                      void *user,
+                      char **added_json);
+
+/**
+ * Starts what `cv_distro_add` does; the result is the same object.
+ */
+int32_t cv_distro_add_start(const cv_store *store,
+                            const char *place,
+                            const cv_distro_options *options,
+                            cv_job **job);
+
+/**
+ * The distributions of a store: a JSON array of `{name, added, image, size, distribution}`, sorted by name.
+ */
+int32_t cv_distro_list(const cv_store *store, char **distros_json);
+
+/**
+ * What is known of a distribution: one of the objects of `cv_distro_list`.
+ */
+int32_t cv_distro_info(const cv_store *store, const char *name, char **distro_json);
+
+/**
+ * Checks each package of a distribution: its checksum, and its signature where rpm is installed. What is wrong is in the
+ * report, a JSON object `{name, packages, bytes, signatures, faults}` whose array `faults`, of `{path, package, message}`, is
+ * empty when all is well. 0 threads are one for each core. `on_event` may be NULL.
+ */
+int32_t cv_distro_verify(const cv_store *store,
+                         const char *name,
+                         uint32_t threads,
+                         cv_event_fn on_event,
+                         void *user,
+                         char **report_json);
+
+/**
+ * Starts what `cv_distro_verify` does; the result is the report.
+ */
+int32_t cv_distro_verify_start(const cv_store *store, const char *name, uint32_t threads, cv_job **job);
+
+/**
+ * Removes a distribution. What only it needs stays until it is collected.
+ */
+int32_t cv_distro_remove(const cv_store *store, const char *name);
 
 /**
  * Reads a role in YAML or JSON; `name` stands for it in messages. It may extend the roles that come with libcv. When

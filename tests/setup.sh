@@ -28,7 +28,8 @@ declare -A NEEDS=(
   [vm]="python3 qemu-system-x86_64 /usr/share/OVMF/OVMF_CODE_4M.fd mmdebstrap busybox cpio zstd modprobe sgdisk mkfs.ext4"
   [net]="python3 ip nft"
   [build]="rpmbuild rpmsign rpmkeys createrepo_c xorriso implantisomd5 genisoimage busybox gpg gpg-agent openssl"
-  [bench]="python3 mmdebstrap zstd unsquashfs restic rsync strace mkfs.ext4 mkfs.xfs setfattr openssl umoci skopeo borg"
+  [bench]="python3 mmdebstrap zstd unsquashfs restic rsync strace mkfs.ext4 mkfs.xfs setfattr openssl umoci skopeo borg
+    bsdtar dnf rpmbuild rpmsign createrepo_c xorriso implantisomd5 busybox gpg gpg-agent"
   [quickstart]="python3 mmdebstrap zstd qemu-system-x86_64 mkfs.ext4 mkfs.xfs mkfs.vfat sfdisk"
 )
 # A program that is not named here is in the package of its name.
@@ -36,7 +37,7 @@ declare -A PACKAGE=(
   [mkfs.ext4]=e2fsprogs [mkfs.xfs]=xfsprogs [mkfs.btrfs]=btrfs-progs [mkfs.vfat]=dosfstools [sgdisk]=gdisk
   [sfdisk]=fdisk [setfattr]=attr [setfacl]=acl [linux.uml]=user-mode-linux [lvm]=lvm2 [cryptsetup]=cryptsetup-bin
   [qemu-system-x86_64]=qemu-system-x86 [/usr/share/OVMF/OVMF_CODE_4M.fd]=ovmf [nft]=nftables [ip]=iproute2
-  [unsquashfs]=squashfs-tools [borg]=borgbackup [cc]="gcc libc6-dev" [objdump]=binutils [busybox]=busybox-static
+  [unsquashfs]=squashfs-tools [bsdtar]=libarchive-tools [borg]=borgbackup [cc]="gcc libc6-dev" [objdump]=binutils [busybox]=busybox-static
   [mcopy]=mtools [tar2sqfs]=squashfs-tools-ng [mkfs.exfat]=exfatprogs [mkfs.ntfs]=ntfs-3g
   [mkfs.reiserfs]=reiserfsprogs [mkfs.jfs]=jfsutils [mkfs.nilfs2]=nilfs-tools [mkfs.f2fs]=f2fs-tools
   [mkfs.gfs2]=gfs2-utils [mkfs.ocfs2]=ocfs2-tools [make-bcache]=bcache-tools [mkudffs]=udftools

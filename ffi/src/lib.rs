@@ -49,6 +49,8 @@ pub mod plan;
 
 pub mod config;
 
+pub mod distro;
+
 pub mod role;
 
 pub mod build;

@@ -13,6 +13,9 @@ from ._types import (
     Collected,
     Derivation,
     Diagnostic,
+    DistroAdded,
+    DistroInfo,
+    DistroReport,
     Event,
     Exported,
     Extracted,
@@ -40,10 +43,51 @@ class _HasFileno(Protocol):
 
 _File = Union[int, _HasFileno, _StrPath]
 
-__all__ = ["BuildOptions", "Change", "Image", "Job", "Layout", "Plan", "Role", "Row", "Rows", "Store", "__version__", "build_image", "build_image_job", "configure", "edit_image", "edit_image_job", "error_kinds", "generate_key", "main", "update_image", "update_image_job"]
+__all__ = ["BuildOptions", "Change", "Image", "Job", "Layout", "Plan", "Role", "Row", "Rows", "Store", "__version__", "add_distro", "add_distro_job", "build_image", "build_image_job", "configure", "distro_info", "edit_image", "edit_image_job", "error_kinds", "generate_key", "list_distros", "main", "remove_distro", "update_image", "update_image_job", "verify_distro", "verify_distro_job"]
 
 __version__: str
 """The version of the library."""
+
+def add_distro(
+    store: Store,
+    place: _StrPath,
+    *,
+    name: Optional[str] = None,
+    keys: Optional[Sequence[_StrPath]] = None,
+    threads: int = 0,
+    progress: _Progress = None,
+) -> DistroAdded:
+    """Adds a distribution from its ISO image, or from a directory that holds its repositories.
+
+    Without a `name` it is called what it calls itself, such as `rocky-9.4`. With `keys`, files, its packages have to be
+    signed with one of these, in place of those that lie in it. Raises `Integrity` when it is damaged, `UnsafeInput` when
+    something in it leads out of it, `Conflict` when another distribution has the name: nothing is published then.
+    """
+
+def add_distro_job(
+    store: Store,
+    place: _StrPath,
+    *,
+    name: Optional[str] = None,
+    keys: Optional[Sequence[_StrPath]] = None,
+    threads: int = 0,
+) -> Job[DistroAdded]:
+    """`add_distro` in the background."""
+
+def list_distros(store: Store) -> list[DistroInfo]:
+    """The distributions of a store, by name."""
+
+def distro_info(store: Store, name: str) -> DistroInfo:
+    """What is known of a distribution. Raises `NotFound` with the nearest names."""
+
+def verify_distro(store: Store, name: str, *, threads: int = 0, progress: _Progress = None) -> DistroReport:
+    """Checks each package: its checksum, and its signature where rpm is installed. What is wrong is in `faults`."""
+
+def verify_distro_job(store: Store, name: str, *, threads: int = 0) -> Job[DistroReport]:
+    """`verify_distro` in the background."""
+
+def remove_distro(store: Store, name: str) -> None:
+    """Removes a distribution. What only it needs stays until it is collected."""
 
 def build_image(
     store: Store,

@@ -184,6 +184,101 @@ class Made(TypedDict):
     """With `check_reproducible` the paths in which a second build differs."""
 
 
+class DistroSource(TypedDict):
+    """Where a distribution came from."""
+
+    kind: str
+    """`iso` or `directory`."""
+    size: int
+    sha256: str | None
+    volume: str | None
+    media: str
+    """`undamaged` when the medium carries a checksum, which fits; else `none`."""
+
+
+class Repository(TypedDict):
+    """What is known of a repository without reading it."""
+
+    id: str
+    path: str
+    packages: int
+    size: int
+    groups: list[str]
+    environments: list[str]
+    modules: list[str]
+
+
+class DistroKey(TypedDict):
+    """A key that packages have to be signed with."""
+
+    fingerprint: str
+    user: str
+    file: str | None
+    """Where it lies in the tree."""
+    pinned: bool
+    """Whether it was given with `keys`."""
+    text: str
+
+
+class Distribution(TypedDict):
+    """What is known of a distribution."""
+
+    schema: str
+    id: str
+    title: str
+    version: str
+    major: int
+    arch: str
+    platform: str
+    timestamp: int | None
+    source: DistroSource
+    repositories: list[Repository]
+    keys: list[DistroKey]
+
+
+class DistroInfo(TypedDict):
+    """A distribution of a store."""
+
+    name: str
+    added: str
+    image: str
+    size: int
+    distribution: Distribution
+
+
+class DistroAdded(TypedDict):
+    """What adding a distribution did."""
+
+    name: str
+    image: str
+    tree: str
+    changed: bool
+    files: int
+    read_bytes: int
+    stored_bytes: int
+    distribution: Distribution
+    notes: list[str]
+
+
+class DistroFault(TypedDict):
+    """Something that is wrong in a distribution."""
+
+    path: str
+    package: str | None
+    message: str
+
+
+class DistroReport(TypedDict):
+    """What the verification of a distribution found."""
+
+    name: str
+    packages: int
+    bytes: int
+    signatures: str
+    """`checked`, or why signatures were not."""
+    faults: list[DistroFault]
+
+
 class Loss(TypedDict):
     """What a filesystem or a format cannot hold."""
 

@@ -14,10 +14,24 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Callable, Optional, TypeVar, Union
 
-from ._native import Change, Image, Job, Plan, Role, Store, build_image_job, edit_image_job, update_image_job
+from ._native import (
+    Change,
+    Image,
+    Job,
+    Plan,
+    Role,
+    Store,
+    add_distro_job,
+    build_image_job,
+    edit_image_job,
+    update_image_job,
+    verify_distro_job,
+)
 from ._types import (
     Collected,
     Derivation,
+    DistroAdded,
+    DistroReport,
     Event,
     Exported,
     Extracted,
@@ -33,6 +47,7 @@ from ._types import (
 T = TypeVar("T")
 
 __all__ = [
+    "add_distro",
     "apply",
     "build_image",
     "capture",
@@ -54,6 +69,7 @@ __all__ = [
     "update",
     "update_image",
     "verify",
+    "verify_distro",
 ]
 
 Progress = Optional[Callable[[Event], object]]
@@ -164,6 +180,16 @@ async def derive(
 async def apply(plan: Plan, image: Optional[Image] = None, *, progress: Progress = None, **options: Any) -> dict[str, Any]:
     """`Plan.apply`, with the same options."""
     return await result(plan.apply_job(image, **options), progress)
+
+
+async def add_distro(store: Store, place: StrPath, *, progress: Progress = None, **options: Any) -> DistroAdded:
+    """`add_distro`, with the same options."""
+    return await result(add_distro_job(store, place, **options), progress)
+
+
+async def verify_distro(store: Store, name: str, *, progress: Progress = None, threads: int = 0) -> DistroReport:
+    """`verify_distro`."""
+    return await result(verify_distro_job(store, name, threads=threads), progress)
 
 
 async def build_image(store: Store, name: str, role: Role, *, progress: Progress = None, **options: Any) -> Made:

@@ -11,6 +11,7 @@
 mod build;
 mod config;
 mod convert;
+mod distro;
 mod error;
 mod image;
 mod job;
@@ -31,6 +32,10 @@ mod _native {
     };
     #[pymodule_export]
     use crate::config::configure;
+    #[pymodule_export]
+    use crate::distro::{
+        add_distro, add_distro_job, distro_info, list_distros, remove_distro, verify_distro, verify_distro_job,
+    };
     #[pymodule_export]
     use crate::image::{Change, Image, Row, Rows};
     #[pymodule_export]

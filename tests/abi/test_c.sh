@@ -90,6 +90,8 @@ check "derived.c compiles" cc -std=c99 $strict -o "$work/derived" "$top/tests/ab
 check "derived files are signed, imports report, repairs tell" run "$work/derived"
 check "packages.c compiles" cc -std=c99 $strict -o "$work/packages" "$top/tests/abi/packages.c" $link
 check "packages are listed, compared, and written down" run "$work/packages"
+check "distro.c compiles" cc -std=c99 $strict -o "$work/distro" "$top/tests/abi/distro.c" $link
+check "a distribution is added, listed, verified, removed" run "$work/distro"
 check "layout.c compiles" cc -std=c99 $strict -o "$work/layout" "$top/tests/abi/layout.c" $link
 if command -v mkfs.ext4 >/dev/null || [ -x /sbin/mkfs.ext4 ]; then
     check "layouts are captured, planned elsewhere, and want their secrets" run "$work/layout"
@@ -117,6 +119,8 @@ if cc $asan -o "$work/h" "$work/h.c" -I"$top/include" $link 2>/dev/null; then
     check "derived.c runs under AddressSanitizer" run "$work/dea"
     check "packages.c compiles for AddressSanitizer" cc -std=c99 $asan $strict -o "$work/pa" "$top/tests/abi/packages.c" $link
     check "packages.c runs under AddressSanitizer" run "$work/pa"
+    check "distro.c compiles for AddressSanitizer" cc -std=c99 $asan $strict -o "$work/dia" "$top/tests/abi/distro.c" $link
+    check "distro.c runs under AddressSanitizer" run "$work/dia"
     check "null/ compiles for AddressSanitizer" cc -std=c11 $asan $strict -o "$work/na" "$top"/tests/abi/null/*.c $link
     check "null/ runs under AddressSanitizer" run "$work/na"
 else

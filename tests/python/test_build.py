@@ -46,7 +46,7 @@ def test_a_role_is_laid_over_an_image(store: cv.Store) -> None:
         role,
         image="golden",
         options=cv.BuildOptions(tag="t", environment={"NAME": "value"}, time_limit="1min", silence=30),
-        progress=lambda e: stages.append(e["stage"]) if e["kind"] == "stage_begin" else None,
+        progress=lambda e: stages.append(e["stage"]) if e["kind"] == "stage" else None,
     )
     assert made["image"] is not None and made["image"]["name"] == "site" and made["transaction"] == []
     image = store.image("site:t")

@@ -8,8 +8,8 @@
 //! What `implantisomd5` writes and `checkisomd5` checks. Fields are found by name.
 
 use super::iso::{APPLICATION_USE, SECTOR, Volume};
+use super::md5::Md5;
 use crate::error::{Error, Result};
-use md5::{Digest, Md5};
 
 /// A sum as it stands on a medium.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl Summing {
         let inside = |n: u64| usize::try_from(n.saturating_sub(self.at)).unwrap_or(usize::MAX).min(bytes.len());
         let (from, to) = (inside(self.blank.start), inside(self.blank.end));
         self.sum.update(&bytes[..from]);
-        self.sum.update(vec![b' '; to - from]);
+        self.sum.update(&vec![b' '; to - from]);
         self.sum.update(&bytes[to..]);
         self.at += bytes.len() as u64;
     }
@@ -90,6 +90,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use md5::Digest;
 
     #[test]
     fn fields_are_found_by_name() {
@@ -116,7 +117,7 @@ mod tests {
         let plain = {
             let mut blanked = medium.clone();
             blanked[32768 + 883..][..512].fill(b' ');
-            hex(&Md5::digest(&blanked[..medium.len() - 4096]))
+            hex(&md5::Md5::digest(&blanked[..medium.len() - 4096]))
         };
         for step in [1, 511, 33_000, 1 << 20] {
             let mut summing = Summing::of(&volume(&plain), medium.len() as u64).unwrap();

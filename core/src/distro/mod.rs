@@ -20,6 +20,7 @@ mod files;
 pub mod iso;
 mod key;
 mod lay_out;
+mod md5;
 mod mediasum;
 pub mod mirror;
 mod recognise;

@@ -18,6 +18,8 @@ const BUFFER: usize = 4 << 20;
 pub struct ChunkPool<'p> {
     session: &'p Session<'p>,
     workers: Sender<Run>,
+    /// Memory of earlier runs: what is new costs a fault for each of its pages.
+    empty: Receiver<Vec<u8>>,
     run: Run,
 }
 
@@ -40,14 +42,15 @@ pub fn with_pool<T>(
 ) -> Result<T> {
     session.prepare()?;
     let (workers, runs) = crossbeam_channel::bounded(threads.max(1));
+    let (used, empty) = crossbeam_channel::bounded(threads.max(1));
     std::thread::scope(|s| {
         let spawn = |_| {
-            let (runs, writer) = (runs.clone(), ChunkWriter::new(session, level)?);
-            Ok(s.spawn(move || compress(writer, &runs)))
+            let (runs, used, writer) = (runs.clone(), used.clone(), ChunkWriter::new(session, level)?);
+            Ok(s.spawn(move || compress(writer, &runs, &used)))
         };
         let handles: Vec<_> = (0..threads.max(1)).map(spawn).collect::<Result<_>>()?;
         drop(runs);
-        let mut pool = ChunkPool { session, workers, run: Run::default() };
+        let mut pool = ChunkPool { session, workers, empty, run: Run::default() };
         let out = work(&mut pool).and_then(|out| pool.flush().map(|()| out));
         drop(pool);
         let mut ended = Ok(());
@@ -60,16 +63,12 @@ pub fn with_pool<T>(
     })
 }
 
-fn compress(mut writer: ChunkWriter<'_>, runs: &Receiver<Run>) -> Result<()> {
-    while let Ok(run) = runs.recv() {
-        let mut rest = &run.raw[..];
-        for (hash, length) in run.chunks {
-            let (bytes, after) = rest.split_at(length as usize);
-            rest = after;
-            writer.add(hash, bytes)?;
-        }
+fn compress(mut writer: ChunkWriter<'_>, runs: &Receiver<Run>, empty: &Sender<Vec<u8>>) -> Result<()> {
+    while let Ok(Run { mut raw, chunks }) = runs.recv() {
         // A run is what fills a block.
-        writer.close()?;
+        writer.add_run(&mut raw, chunks)?;
+        // Nobody wants it at the end.
+        let _ = empty.try_send(raw);
     }
     Ok(())
 }
@@ -96,7 +95,8 @@ impl ChunkPool<'_> {
         if self.run.chunks.is_empty() {
             return Ok(());
         }
-        let next = Run { raw: Vec::with_capacity(RAW_LIMIT), chunks: Vec::new() };
+        let raw = self.empty.try_recv().unwrap_or_else(|_| Vec::with_capacity(RAW_LIMIT));
+        let next = Run { raw, chunks: Vec::new() };
         let run = std::mem::replace(&mut self.run, next);
         self.workers.send(run).map_err(|_| Error::new(ErrorKind::Bug, "the compressing threads ended early"))
     }

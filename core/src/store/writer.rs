@@ -53,6 +53,15 @@ impl<'s> ChunkWriter<'s> {
         Ok(())
     }
 
+    /// Stores chunks that were claimed, one after the other in `raw`, as one block; nothing was begun. `raw` gets other memory.
+    ///
+    /// # Errors
+    /// When the session cannot go on.
+    pub(super) fn add_run(&mut self, raw: &mut Vec<u8>, chunks: Vec<(Hash, u32)>) -> Result<()> {
+        self.block.fill(raw, chunks);
+        self.close()
+    }
+
     /// Ends the block that was begun. What was put is durable when the session is finished.
     ///
     /// # Errors

@@ -85,6 +85,7 @@ int main(int argc, char **argv) {
     layout_functions(image, dir);
     config_functions(tree);
     role_functions();
+    distro_functions(store, dir);
     build_functions(store);
 
     /* Handles: wrong type, closed, none at all, twice at once. */

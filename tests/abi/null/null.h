@@ -38,6 +38,7 @@ void layout_functions(cv_image *image, const char *dir);
 void config_functions(const char *tree);
 void packages_functions(cv_image *image);
 void role_functions(void);
+void distro_functions(cv_store *store, const char *dir);
 void build_functions(cv_store *store);
 void job_functions(cv_job *job);
 
