@@ -777,6 +777,14 @@ typedef struct {
      * How many files.
      */
     size_t key_count;
+    /**
+     * Of a mirror: the components that are taken; NULL is `main`.
+     */
+    const char *const *components;
+    /**
+     * How many components.
+     */
+    size_t component_count;
 } cv_distro_options;
 
 /**
@@ -1526,7 +1534,8 @@ int32_t cv_config_apply(const char *root,
 int32_t cv_config_apply_start(const char *root, const char *actions_json, cv_job **job);
 
 /**
- * Adds the distribution in `place`, an ISO image or a directory that holds its repositories. The result is a JSON object
+ * Adds the distribution in `place`: an ISO image, a directory that holds its repositories, or the suite of a mirror of Debian or
+ * Ubuntu, such as `http://mirror.example/debian/dists/bookworm`. The result is a JSON object
  * `{name, image, tree, changed, files, read_bytes, stored_bytes, distribution, notes}`; the same once more changes nothing.
  * `options` and `on_event` may be NULL.
  */

@@ -1,7 +1,7 @@
 //! Distributions: what images are made from.
 
 use crate::event::{cv_event_fn, task};
-use crate::guard::{Options, guard, optional_text, options, out, path, paths, text};
+use crate::guard::{Options, guard, optional_text, options, out, path, paths, text, texts};
 use crate::handle::hold;
 use crate::job::{cv_job, start};
 use crate::store::cv_store;
@@ -23,6 +23,10 @@ pub struct cv_distro_options {
     pub keys: *const *const c_char,
     /// How many files.
     pub key_count: usize,
+    /// Of a mirror: the components that are taken; NULL is `main`.
+    pub components: *const *const c_char,
+    /// How many components.
+    pub component_count: usize,
 }
 
 impl Default for cv_distro_options {
@@ -33,6 +37,8 @@ impl Default for cv_distro_options {
             name: std::ptr::null(),
             keys: std::ptr::null(),
             key_count: 0,
+            components: std::ptr::null(),
+            component_count: 0,
         }
     }
 }
@@ -50,10 +56,12 @@ fn read(p: *const cv_distro_options) -> Result<AddOptions> {
         name: optional_text(o.name, "options.name")?.map(str::to_owned),
         keys: paths(o.keys, o.key_count, "options.keys")?,
         threads: o.threads as usize,
+        components: texts(o.components, o.component_count, "options.components")?,
     })
 }
 
-/// Adds the distribution in `place`, an ISO image or a directory that holds its repositories. The result is a JSON object
+/// Adds the distribution in `place`: an ISO image, a directory that holds its repositories, or the suite of a mirror of Debian or
+/// Ubuntu, such as `http://mirror.example/debian/dists/bookworm`. The result is a JSON object
 /// `{name, image, tree, changed, files, read_bytes, stored_bytes, distribution, notes}`; the same once more changes nothing.
 /// `options` and `on_event` may be NULL.
 #[unsafe(no_mangle)]

@@ -54,11 +54,14 @@ def add_distro(
     *,
     name: Optional[str] = None,
     keys: Optional[Sequence[_StrPath]] = None,
+    components: Optional[Sequence[str]] = None,
     threads: int = 0,
     progress: _Progress = None,
 ) -> DistroAdded:
-    """Adds a distribution from its ISO image, or from a directory that holds its repositories.
+    """Adds a distribution from its ISO image, from a directory that holds its repositories, or from a mirror.
 
+    A mirror is that of Debian or Ubuntu, named with its suite: `http://mirror.example/debian/dists/bookworm`; of it `components`
+    are taken, `main` without them, and it wants `keys`.
     Without a `name` it is called what it calls itself, such as `rocky-9.4`. With `keys`, files, its packages have to be
     signed with one of these, in place of those that lie in it. Raises `Integrity` when it is damaged, `UnsafeInput` when
     something in it leads out of it, `Conflict` when another distribution has the name: nothing is published then.
@@ -70,6 +73,7 @@ def add_distro_job(
     *,
     name: Optional[str] = None,
     keys: Optional[Sequence[_StrPath]] = None,
+    components: Optional[Sequence[str]] = None,
     threads: int = 0,
 ) -> Job[DistroAdded]:
     """`add_distro` in the background."""

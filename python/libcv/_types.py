@@ -184,11 +184,20 @@ class Made(TypedDict):
     """With `check_reproducible` the paths in which a second build differs."""
 
 
-class DistroSource(TypedDict):
-    """Where a distribution came from."""
+class _DistroSource(TypedDict, total=False):
+    url: str
+    """Where a mirror is, without the suite."""
+    suite: str
+    components: list[str]
+    release: str
+    """What the suite called itself."""
+
+
+class DistroSource(_DistroSource):
+    """Where a distribution came from; of a mirror with `url`, `suite`, `components` and `release`."""
 
     kind: str
-    """`iso` or `directory`."""
+    """`iso`, `directory` or `mirror`."""
     size: int
     sha256: str | None
     volume: str | None
@@ -220,7 +229,12 @@ class DistroKey(TypedDict):
     text: str
 
 
-class Distribution(TypedDict):
+class _Distribution(TypedDict, total=False):
+    codename: str
+    """Of Debian and Ubuntu."""
+
+
+class Distribution(_Distribution):
     """What is known of a distribution."""
 
     schema: str

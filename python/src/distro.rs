@@ -15,9 +15,11 @@ fn adding(
     place: SystemPath,
     name: Option<String>,
     keys: Option<Vec<SystemPath>>,
+    components: Option<Vec<String>>,
     threads: usize,
 ) -> impl FnOnce(&Task) -> libcv::Result<Added> + Send + 'static {
-    let options = AddOptions { name, keys: keys.unwrap_or_default().into_iter().map(|k| k.0).collect(), threads };
+    let keys = keys.unwrap_or_default().into_iter().map(|k| k.0).collect();
+    let options = AddOptions { name, keys, components: components.unwrap_or_default(), threads };
     move |t| distro::add(&store, &place.0, &options, t)
 }
 
@@ -30,31 +32,33 @@ fn verifying(
 }
 
 #[pyfunction]
-#[pyo3(signature = (store, place, *, name=None, keys=None, threads=0, progress=None))]
+#[pyo3(signature = (store, place, *, name=None, keys=None, components=None, threads=0, progress=None))]
 pub(crate) fn add_distro<'py>(
     py: Python<'py>,
     store: &Store,
     place: SystemPath,
     name: Option<String>,
     keys: Option<Vec<SystemPath>>,
+    components: Option<Vec<String>>,
     threads: usize,
     progress: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let work = adding(store.get(py)?, place, name, keys, threads);
+    let work = adding(store.get(py)?, place, name, keys, components, threads);
     to_python(py, &wait::run(py, "distro add", progress, work)?)
 }
 
 #[pyfunction]
-#[pyo3(signature = (store, place, *, name=None, keys=None, threads=0))]
+#[pyo3(signature = (store, place, *, name=None, keys=None, components=None, threads=0))]
 pub(crate) fn add_distro_job(
     py: Python<'_>,
     store: &Store,
     place: SystemPath,
     name: Option<String>,
     keys: Option<Vec<SystemPath>>,
+    components: Option<Vec<String>>,
     threads: usize,
 ) -> PyResult<Job> {
-    let work = adding(store.get(py)?, place, name, keys, threads);
+    let work = adding(store.get(py)?, place, name, keys, components, threads);
     Job::start(py, "distro add", work, |py, added| to_python(py, &added).map(Bound::unbind))
 }
 
