@@ -28,6 +28,5 @@ pub mod rpm;
 pub mod rpmdb;
 pub mod sbom;
 
-pub(crate) use make::PREFIX;
 pub use make::{Base, Change, Made, MakeOptions, Program, Step, System, build, edit, update};
 pub use provenance::Provenance;

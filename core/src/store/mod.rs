@@ -198,7 +198,7 @@ impl Store {
         // What a build that was killed left beside the objects.
         #[cfg(feature = "build")]
         if let Some(directory) = blobs.directory() {
-            crate::sys::scratch::clean(&directory.join("tmp"), crate::build::PREFIX);
+            crate::sys::scratch::clean(&directory.join("tmp"), crate::sys::scratch::BUILD);
         }
         let (index, blocks) = (Mutex::default(), opened::OpenBlocks::default());
         Ok(Self(Arc::new(Inner { blobs, uuid: file.store, adopted, index, blocks }), trust::Standing::default()))

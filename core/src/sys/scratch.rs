@@ -18,6 +18,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 const LOCK: &str = ".lock";
+/// What directories of builds are called, in the `tmp` of a store.
+pub const BUILD: &str = "build";
 
 /// A locked directory that is removed with all that is in it when it is dropped.
 #[derive(Debug)]

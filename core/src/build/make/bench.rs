@@ -10,12 +10,9 @@
 use crate::build::root::Confined;
 use crate::error::{Error, Result};
 use crate::store::Store;
-use crate::sys::scratch::Scratch;
+use crate::sys::scratch::{BUILD, Scratch};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-
-/// What such directories are called.
-pub(crate) const PREFIX: &str = "build";
 
 /// A place to make one root in.
 pub(super) struct Bench {
@@ -27,7 +24,7 @@ impl Bench {
     pub(super) fn new(store: &Store, directory: Option<&Path>) -> Result<Self> {
         let own = store.blobs().directory().map(|d| d.join("tmp"));
         let parent = directory.map(Path::to_owned).or(own).unwrap_or_else(|| PathBuf::from("/var/tmp"));
-        let scratch = Scratch::new(&parent, PREFIX)?;
+        let scratch = Scratch::new(&parent, BUILD)?;
         for (name, mode) in [("dist", 0o755), ("target", 0o755), ("root", 0o755), ("work", 0o755)] {
             let path = scratch.path().join(name);
             let made = std::fs::create_dir(&path)

@@ -16,7 +16,6 @@ mod packager;
 mod supply;
 mod system;
 
-pub(crate) use bench::PREFIX;
 pub use edit::{Program, edit};
 pub use system::System;
 
