@@ -1,7 +1,7 @@
 #!/bin/bash
 # setup.sh [--full] GROUP...: installs what these groups of tests need and this machine lacks, and nothing else.
 #
-# Groups: unit flow abi python s3 storage vm net build bench quickstart; others need nothing.
+# Groups: unit flow abi python s3 storage vm net build el bench quickstart; others need nothing.
 # On Debian, as root, packages are installed without recommendations (mdadm would bring a mail server) and none of their
 # services is started. On another system the missing programs are printed and the exit status is 0: the tests that need
 # them skip, or say what they miss. `python` and `abi` also get a Python environment in target/venv, with the versions of
@@ -19,7 +19,8 @@ declare -A NEEDS=(
   [unit]="cc g++ mkfs.ext4 mkfs.xfs mkfs.btrfs setfattr setfacl sgdisk sfdisk zstd tar2sqfs cpio umoci skopeo openssl mmdebstrap
     mcopy mdadm lvm cryptsetup mkfs.vfat mkfs.exfat mkfs.ntfs mkfs.reiserfs mkfs.jfs mkfs.nilfs2 mkfs.f2fs mkfs.gfs2 mkfs.ocfs2
     make-bcache mkudffs genisoimage mksquashfs mkfs.erofs
-    rpmbuild rpmsign rpmkeys dnf createrepo_c xorriso implantisomd5 busybox gpg gpg-agent gpgv curl"
+    rpmbuild rpmsign rpmkeys dnf createrepo_c xorriso implantisomd5 busybox gpg gpg-agent gpgv curl
+    /usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
   [flow]="python3 mmdebstrap mkfs.ext4 mkfs.xfs mkfs.btrfs mkfs.vfat setfattr setfacl sgdisk sfdisk zstd strace jq"
   [abi]="cc g++ objdump pkg-config python3"
   [python]="cc python3 busybox"
@@ -27,7 +28,9 @@ declare -A NEEDS=(
   [storage]="linux.uml patchelf modprobe mdadm lvm cryptsetup mcopy mkfs.vfat mkfs.ext4 mkfs.xfs mkfs.btrfs sgdisk sfdisk swtpm systemd-cryptenroll"
   [vm]="python3 qemu-system-x86_64 /usr/share/OVMF/OVMF_CODE_4M.fd mmdebstrap busybox cpio zstd modprobe sgdisk mkfs.ext4"
   [net]="python3 ip nft"
-  [build]="rpmbuild rpmsign rpmkeys createrepo_c xorriso implantisomd5 genisoimage busybox gpg gpg-agent openssl"
+  [build]="python3 rpmbuild rpmsign rpmkeys dnf createrepo_c xorriso implantisomd5 genisoimage busybox gpg gpg-agent gpgv openssl
+    qemu-system-x86_64 mkfs.ext4 sgdisk cpio zstd /usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
+  [el]="python3 dnf rpmkeys"
   [bench]="python3 mmdebstrap zstd unsquashfs restic rsync strace mkfs.ext4 mkfs.xfs setfattr openssl umoci skopeo borg
     bsdtar dnf rpmbuild rpmsign createrepo_c xorriso implantisomd5 busybox gpg gpg-agent"
   [quickstart]="python3 mmdebstrap zstd qemu-system-x86_64 mkfs.ext4 mkfs.xfs mkfs.vfat sfdisk"
@@ -42,6 +45,7 @@ declare -A PACKAGE=(
   [mkfs.reiserfs]=reiserfsprogs [mkfs.jfs]=jfsutils [mkfs.nilfs2]=nilfs-tools [mkfs.f2fs]=f2fs-tools
   [mkfs.gfs2]=gfs2-utils [mkfs.ocfs2]=ocfs2-tools [make-bcache]=bcache-tools [mkudffs]=udftools
   [mksquashfs]=squashfs-tools [mkfs.erofs]=erofs-utils [swtpm]="swtpm libtss2-tcti-swtpm0 tpm2-tools"
+  [/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1]=libfaketime
   [rpmbuild]=rpm [rpmsign]=rpm [rpmkeys]=rpm [createrepo_c]=createrepo-c [implantisomd5]=isomd5sum
   [systemd-cryptenroll]=systemd [modprobe]=kmod [python3]="python3 python3-venv"
 )

@@ -254,7 +254,7 @@ fn what_is_damaged_or_harms_is_refused() {
     std::fs::copy(&info, boot.join(".treeinfo")).unwrap();
     bed.refused(&boot, ErrorKind::Invalid, "no packages");
     bed.refused(&bed.dir.path().join("nothing"), ErrorKind::NotFound, "nothing");
-    bed.refused(Path::new("https://example.invalid/x.iso"), ErrorKind::Unsupported, "URL");
+    bed.refused(Path::new("ftp://example.invalid/x.iso"), ErrorKind::Unsupported, "ftp");
 
     let token = CancelToken::default();
     token.cancel();
@@ -453,7 +453,7 @@ fn cvctl_says_it_all() {
     assert_eq!(found["faults"][1]["package"], "forged-1.0-1.el9.noarch");
     let (code, _, err) = run(&["distro", "show", "rocky9.4"]);
     assert!(code == 10 && err.contains("did you mean \"rocky-9.4\""), "{err}");
-    assert_eq!(run(&["distro", "add", "https://example.invalid/"]).0, 21);
+    assert_eq!(run(&["distro", "add", "ftp://example.invalid/"]).0, 21);
     assert_eq!(run(&["distro", "add", &iso, "--name", "a/b"]).0, 2);
     assert_eq!(run(&["distro", "add", &iso, "--name", "f", "--key", &path("keys/forger.asc")]).0, 14);
     builds(&bed, &json);

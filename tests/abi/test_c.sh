@@ -79,6 +79,7 @@ check "the example of versions compiles" cc -std=c99 $strict -o "$work/versions"
 check "the example of versions runs" run "$work/versions"
 check "the example of a plan compiles" cc -std=c99 $strict -o "$work/plan" "$top/examples/c/plan.c" $link
 check "the example of a plan runs" run "$work/plan"
+check "the example of a build compiles" cc -std=c99 $strict -o "$work/built" "$top/examples/c/build.c" $link
 check "the example of packages compiles" cc -std=c99 $strict -o "$work/installed" "$top/examples/c/packages.c" $link
 check "the example of packages runs" run "$work/installed"
 check "the example links statically" \

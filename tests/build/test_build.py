@@ -8,7 +8,10 @@ import subprocess
 import termios
 import time
 
-from bed import CV, EPOCH, Bed
+from bed import CV, EPOCH, Bed, good
+
+# Where Debian has the library by which programs see another time.
+FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 
 COMMON = {
     "groups": ["core"],
@@ -58,6 +61,23 @@ def two_roles(bed: Bed) -> None:
     # The same input in another store gives the same tree; the same once more in this one no new generation.
     again = bed.good("image", "build", "--distro", "rocky-9.4", "--role", node, "--name", "node")
     assert not again["image"]["changed"] and again["image"]["generation"] == 1, again
+
+
+def another_day(bed: Bed) -> None:
+    """The same in another store, 400 days later: the same tree."""
+    if not os.path.exists(FAKETIME):
+        print("skipped: another_day: it needs the package libfaketime")
+        return
+    later = {**os.environ, "LD_PRELOAD": FAKETIME, "FAKETIME": "+400d", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    there = ["--env", "LD_PRELOAD", "--env", "FAKETIME"]
+    store = f"{bed.dir}/later"
+    for args in (["store", "init", store], ["--store", store, "distro", "add", f"{bed.mini}/mini-9.4.iso"],
+                 ["--store", store, "image", "build", "--distro", "rocky-9.4", "--role", f"{bed.dir}/compute.json", "--name", "node", *there]):
+        subprocess.run([CV, "-q", *args], check=True, stdout=subprocess.DEVNULL, env=later)
+    log = good(store, "image", "log", "node")["generations"][0]
+    today = bed.good("image", "log", "node")["generations"][-1]
+    assert log["created"][:4] != today["created"][:4], "it was not another day"
+    assert log["tree"] == today["tree"], (log, today)
 
 
 def update_and_back(bed: Bed) -> None:
@@ -143,6 +163,6 @@ if __name__ == "__main__":
     with Bed() as bed:
         for version in EPOCH:
             bed.good("distro", "add", f"{bed.mini}/mini-{version}.iso")
-        for story in (two_roles, update_and_back, edits, a_shell, over_what_was_captured):
+        for story in (two_roles, another_day, update_and_back, edits, a_shell, over_what_was_captured):
             story(bed)
             print(f"{story.__name__}: good")

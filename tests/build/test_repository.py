@@ -105,6 +105,29 @@ def of_a_role(bed: Bed) -> None:
     bed.nothing_half_made()
 
 
+def of_an_address(bed: Bed) -> None:
+    """A distribution is fetched: its medium, its tree; what is cut off, is not there, or has no key leaves nothing."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=bed.mini))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url, pin = f"http://127.0.0.1:{server.server_address[1]}", f"{bed.mini}/keys/mini.asc"
+    try:
+        tree = bed.good("distro", "add", f"{url}/tree-9.5", "--key", pin)
+        assert (tree["name"], tree["distribution"]["source"]["url"]) == ("rocky-9.5", f"{url}/tree-9.5"), tree
+        iso = bed.good("distro", "add", f"{url}/mini-9.4.iso", "--name", "fetched", "--key", pin)
+        assert iso["distribution"]["source"]["media"] == "undamaged" and iso["image"], iso
+        assert bed.good("distro", "verify", "rocky-9.5")["faults"] == []
+        bed.bad(2, "--key", "distro", "add", f"{url}/tree-9.5", "--name", "x")
+        bed.bad(10, "repomd.xml", "distro", "add", f"{url}/keys", "--name", "x", "--key", pin)
+        bed.bad(10, "none.iso", "distro", "add", f"{url}/none.iso", "--name", "x")
+    finally:
+        server.shutdown()
+        server.server_close()
+    bed.bad(18, "127.0.0.1", "distro", "add", f"{url}/mini-9.4.iso", "--name", "x")
+    role = bed.role("fetched", packages=["beacon"])
+    bed.good("image", "build", "--distro", "rocky-9.5", "--role", role, "--name", "fetched")
+    bed.nothing_half_made()
+
+
 def older_rpm(bed: Bed) -> None:
     tree = f"{bed.dir}/tree-8"
     shutil.copytree(f"{bed.mini}/tree-9.4", tree)
@@ -134,6 +157,6 @@ def older_rpm(bed: Bed) -> None:
 if __name__ == "__main__":
     with Bed() as bed:
         bed.good("distro", "add", f"{bed.mini}/mini-9.4.iso")
-        for story in (of_a_role, older_rpm):
+        for story in (of_a_role, of_an_address, older_rpm):
             story(bed)
             print(f"{story.__name__}: good")

@@ -100,9 +100,14 @@ fn place(root: &Root, version: &str) -> Result<()> {
     }
     let failed = |e: std::io::Error| Error::io("copy", format!("/{to}"), e);
     let open = |path: &str, flags, mode| root.open_at(path.as_bytes(), flags, mode, Links::InRoot);
-    let from = open(&format!("usr/lib/modules/{version}/vmlinuz"), OFlags::RDONLY, Mode::empty())
-        .or_else(|_| open(&format!("lib/modules/{version}/vmlinuz"), OFlags::RDONLY, Mode::empty()));
+    // A package may have made anything of that name: what is no file is not waited for.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+    let from = open(&format!("usr/lib/modules/{version}/vmlinuz"), flags, Mode::empty())
+        .or_else(|_| open(&format!("lib/modules/{version}/vmlinuz"), flags, Mode::empty()));
     let mut from = std::fs::File::from(from.map_err(|e| failed(e.into()))?);
+    if !from.metadata().map_err(failed)?.is_file() {
+        return Err(Error::unsafe_input(format!("the image of kernel {version} is no file")));
+    }
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
     let file = open(&to, flags, Mode::from_raw_mode(0o755)).map_err(|e| failed(e.into()))?;
     rustix::fs::fchmod(&file, Mode::from_raw_mode(0o755)).map_err(|e| failed(e.into()))?;

@@ -121,7 +121,9 @@ impl Install {
         rpmdb::normalise(&self.target)?;
         let headers = self.work.join(HEADERS);
         let failed = |e| Error::io("write", headers.display(), e);
-        let mut file = std::io::BufWriter::new(std::fs::File::create(&headers).map_err(failed)?);
+        // Programs of packages could write there: a link that one left is not followed.
+        let created = std::fs::OpenOptions::new().write(true).create_new(true).open(&headers).map_err(failed)?;
+        let mut file = std::io::BufWriter::new(created);
         let count = rpmdb::export(&self.target, &mut file)?;
         file.flush().map_err(failed)?;
         drop(file);

@@ -96,7 +96,7 @@ fn error_text(w: &mut dyn Write, e: &Error) -> io::Result<()> {
 /// The findings among the facts, and what a program said last: the message names one of them or none.
 fn details(e: &Error) -> Vec<String> {
     let mut out = Vec::new();
-    for key in ["diagnostics", "losses", "differences", "stderr"] {
+    for key in ["diagnostics", "losses", "differences", "stderr", "tail"] {
         match e.facts().get(key) {
             // A single diagnostic is the message itself.
             Some(Value::Array(found)) if key != "diagnostics" || found.len() > 1 => {

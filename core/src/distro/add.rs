@@ -14,6 +14,7 @@ use super::mirror;
 use super::recognise::{Recognised, recognise};
 use super::source::Source;
 use super::sweep::{Pace, Swept, sweep};
+use super::web;
 use super::{Distro, reference};
 use crate::convert::build::{About, Builder, Built, Node};
 use crate::error::{Error, ErrorKind, Result};
@@ -70,12 +71,12 @@ pub struct Added {
 }
 
 /// Adds the distribution in the file or directory `place` to the store, or the suite of a mirror that it means: a URL, or the
-/// directory with its `InRelease`.
+/// directory with its `InRelease`. Other URLs are those of an ISO image, or of a tree with `.treeinfo` or `repodata`.
 ///
 /// A mirror that is there already, and has changed since, becomes the next version of it.
 ///
 /// # Errors
-/// `NotFound`; `Unsupported` for a URL that is no mirror; `Network`; `Stale` for a mirror that is older than what is there;
+/// `NotFound`; `Unsupported` for a URL that is not HTTP; `Network`; `Stale` for a mirror that is older than what is there;
 /// `Invalid` when it is no distribution; `Integrity` when it is damaged or truncated, its
 /// metadata do not fit each other, or it has none of the keys that were given; `UnsafeInput` when something in it leads out
 /// of it; `Conflict` when another distribution has the name; `Limit`; `Cancelled`. Nothing is then published.
@@ -91,15 +92,18 @@ pub fn add(store: &Store, place: &Path, options: &AddOptions, task: &Task) -> Re
         document.source.size = source.size();
         return finish(store, &source, document, &fetched.notes, options, task);
     }
-    refuse_url(place)?;
     if !options.components.is_empty() {
         return Err(Error::invalid("only a mirror has components"));
     }
+    let fetched = web::Address::of(place)?.map(|a| a.fetch(store, &pinned, task)).transpose()?;
+    let url = fetched.as_ref().map(|_| place.to_string_lossy().into_owned());
+    let place = fetched.as_ref().map_or(place, |f| &f.place);
     task.stage("list", 0, Unit::Entries);
     let source = Source::open(place, task)?;
     task.stage("recognise", 0, Unit::Entries);
     let found = recognise(&source, task)?;
-    let document = describe(&source, &found, keys(&source, pinned)?);
+    let mut document = describe(&source, &found, keys(&source, pinned)?);
+    document.source.url = url;
     packages_are_there(&source, &found)?;
     finish(store, &source, document, &found.notes, options, task)
 }
@@ -238,19 +242,6 @@ impl Addition<'_> {
             distribution: self.old.as_ref().filter(|_| !changed).map_or(document, Distro::document).clone(),
             notes,
         })
-    }
-}
-
-fn refuse_url(place: &Path) -> Result<()> {
-    let text = place.to_string_lossy();
-    let scheme = text.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
-    match scheme.as_deref() {
-        Some("http" | "https" | "ftp" | "rsync") => Err(Error::unsupported("a distribution is not fetched from a URL")
-            .hint(
-                "download the ISO, or mirror its repositories into a directory, for example with dnf reposync or wget -m; of a \
-                 mirror of Debian or Ubuntu name the suite, such as http://mirror.example/debian/dists/bookworm",
-            )),
-        _ => Ok(()),
     }
 }
 

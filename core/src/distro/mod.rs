@@ -31,6 +31,7 @@ mod stored;
 mod sweep;
 pub mod treeinfo;
 mod verify;
+mod web;
 
 pub use add::{AddOptions, Added, add};
 pub use digest::{Algorithm, Digest};

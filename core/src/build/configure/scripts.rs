@@ -9,32 +9,32 @@ use crate::role::Part;
 use crate::role::spec::Script;
 use crate::sys::confined::{Links, Root};
 use rustix::fs::AtFlags;
-use std::path::Path;
+use rustix::io::Errno;
+use std::ffi::CString;
+use std::path::{Path, PathBuf};
 
 const RESOLVER: &str = "etc/resolv.conf";
 /// Where a script finds itself: in a directory that no image has.
 const PLACE: &str = "/run/cv-build";
 
-/// Runs them in their order. `confined` says what the root of one is that sees the network, or not; `work` is its
-/// `/run/cv-build`.
+/// Runs them in their order. `confined` says what the root of one is that sees the network, or not; `directory` makes a new
+/// directory, which becomes its `/run/cv-build`.
 ///
 /// # Errors
 /// `Plugin` when one fails, with its status and last lines; `Limit` when its time is over; as [`Confined::run`].
 pub(in crate::build) fn run(
     part: &Part,
     confined: &dyn Fn(bool) -> Confined,
-    work: &Path,
+    directory: &dyn Fn() -> Result<PathBuf>,
     environment: &[(String, String)],
     task: &Task,
 ) -> Result<()> {
     for script in part.scripts.iter() {
         task.check()?;
-        let name = format!("script-{}", script.name);
+        let (name, work) = (format!("script-{}", script.name), directory()?);
         let file = work.join(&name);
         std::fs::write(&file, &script.run).map_err(|e| Error::io("write", file.display(), e))?;
-        let done = one(script, &name, &confined(script.net), environment, task);
-        let gone = std::fs::remove_file(&file).map_err(|e| Error::io("remove", file.display(), e));
-        done.and(gone)?;
+        one(script, &name, &Confined { work: Some(work), ..confined(script.net) }, environment, task)?;
     }
     Ok(())
 }
@@ -45,10 +45,10 @@ fn one(script: &Script, file: &str, root: &Confined, environment: &[(String, Str
         call = call.env(name, value);
     }
     (call.limit, call.silence) = (script.time_limit.duration(), script.time_limit.duration());
-    let lent = if script.net { lend_resolver(&root.target, task)? } else { false };
+    let lent = if script.net { Some(Lent::begin(&root.target, task)?) } else { None };
     let ended = root.run(&call, task, &mut |_| {}).map_err(|e| e.context(format!("script {}", script.name)));
-    if lent {
-        take_back(&root.target)?;
+    if let Some(lent) = lent {
+        lent.end(&root.target)?;
     }
     let ended = ended?;
     if ended.status == 0 {
@@ -61,26 +61,40 @@ fn one(script: &Script, file: &str, root: &Confined, environment: &[(String, Str
         .fact("tail", ended.tail))
 }
 
-/// What resolves names on this machine, for as long as the script runs; false where the image has a file of its own.
-fn lend_resolver(target: &Path, task: &Task) -> Result<bool> {
-    let tree = Tree(Root::open(target).map_err(|e| Error::io("open", target.display(), e))?);
-    if tree.0.lstat(RESOLVER.as_bytes(), Links::InRoot).is_ok() {
-        return Ok(false);
-    }
-    let Ok(bytes) = std::fs::read("/etc/resolv.conf") else { return Ok(false) };
-    let (path, content) = (format!("/{RESOLVER}"), Content::from(bytes));
-    let file = WriteFile { path, content, mode: Some(0o644), uid: Some(0), gid: Some(0) };
-    tree.apply(&[Action::WriteFile(file)], task)?;
-    Ok(true)
+/// What resolves names on this machine, for as long as a script runs.
+enum Lent {
+    /// The image has a file of its own, or this machine has none.
+    Nothing,
+    /// In place of a link that leads nowhere, such as that of systemd-resolved; or of nothing.
+    For(Option<CString>),
 }
 
-fn take_back(target: &Path) -> Result<()> {
-    let root = Root::open(target).map_err(|e| Error::io("open", target.display(), e))?;
-    let gone = root
-        .parent(RESOLVER.as_bytes(), Links::InRoot)
-        .and_then(|(dir, name)| rustix::fs::unlinkat(&dir, name, AtFlags::empty()));
-    match gone {
-        Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
-        Err(e) => Err(Error::io("remove", format!("/{RESOLVER}"), e)),
+impl Lent {
+    fn begin(target: &Path, task: &Task) -> Result<Self> {
+        let tree = Tree(Root::open(target).map_err(|e| Error::io("open", target.display(), e))?);
+        let Ok(bytes) = std::fs::read("/etc/resolv.conf") else { return Ok(Self::Nothing) };
+        if tree.exists(RESOLVER) {
+            return Ok(Self::Nothing);
+        }
+        let at = tree.0.parent(RESOLVER.as_bytes(), Links::InRoot);
+        let link = at.ok().and_then(|(dir, name)| rustix::fs::readlinkat(&dir, name, Vec::new()).ok());
+        // A link at the end of the path is replaced, not followed.
+        let (path, content) = (format!("/{RESOLVER}"), Content::from(bytes));
+        let file = WriteFile { path, content, mode: Some(0o644), uid: Some(0), gid: Some(0) };
+        tree.apply(&[Action::WriteFile(file)], task)?;
+        Ok(Self::For(link))
+    }
+
+    fn end(self, target: &Path) -> Result<()> {
+        let Self::For(link) = self else { return Ok(()) };
+        let root = Root::open(target).map_err(|e| Error::io("open", target.display(), e))?;
+        let restored = root.parent(RESOLVER.as_bytes(), Links::InRoot).and_then(|(dir, name)| {
+            match rustix::fs::unlinkat(&dir, name, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(e) => return Err(e),
+            }
+            link.map_or(Ok(()), |link| rustix::fs::symlinkat(&link, &dir, name))
+        });
+        restored.map_err(|e| Error::io("restore", format!("/{RESOLVER}"), e))
     }
 }

@@ -17,6 +17,7 @@ mod root;
 mod setup;
 
 pub use aptlog::{Fault, Log};
+pub(super) use root::packages;
 pub use setup::Repository;
 
 use super::dnflog::{Action, Resolved};

@@ -4,12 +4,15 @@
 //!  STORE/tmp/build-7f3a…/   dist/     what is installed: metadata, packages, keys
 //!                           target/   the new root
 //!                           root/     where the confined root is mounted
-//!                           work/     caches and logs of the package manager, scripts of the role
+//!                           work/     caches and logs of the package manager
+//!                           script…/  a script of the role, each in a directory that nothing has run in
+//!                           state/    what a capture notes
 //! ```
 
 use crate::build::root::Confined;
 use crate::error::{Error, Result};
 use crate::store::Store;
+use crate::sys::clock;
 use crate::sys::scratch::{BUILD, Scratch};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -25,7 +28,7 @@ impl Bench {
         let own = store.blobs().directory().map(|d| d.join("tmp"));
         let parent = directory.map(Path::to_owned).or(own).unwrap_or_else(|| PathBuf::from("/var/tmp"));
         let scratch = Scratch::new(&parent, BUILD)?;
-        for (name, mode) in [("dist", 0o755), ("target", 0o755), ("root", 0o755), ("work", 0o755)] {
+        for (name, mode) in [("dist", 0o755), ("target", 0o755), ("root", 0o755), ("work", 0o755), ("state", 0o700)] {
             let path = scratch.path().join(name);
             let made = std::fs::create_dir(&path)
                 .and_then(|()| std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)));
@@ -50,16 +53,22 @@ impl Bench {
         self.scratch.path().join("work")
     }
 
-    /// The root in which scripts run.
+    /// Nothing that runs in a root sees it.
+    pub(super) fn state(&self) -> PathBuf {
+        self.scratch.path().join("state")
+    }
+
+    /// A directory that is new. Programs of packages may write into `work`: a link that one left there would lead who
+    /// writes there from outside, too.
+    pub(super) fn untouched(&self) -> Result<PathBuf> {
+        let path = self.scratch.path().join(format!("script-{:016x}", clock::random_u64()));
+        std::fs::create_dir(&path).map_err(|e| Error::io("make", path.display(), e))?;
+        Ok(path)
+    }
+
+    /// The root in which programs of the image run.
     pub(super) fn confined(&self, net: bool) -> Confined {
-        Confined {
-            target: self.target(),
-            place: self.place(),
-            dist: Vec::new(),
-            conf: Vec::new(),
-            work: Some(self.work()),
-            net,
-        }
+        Confined { target: self.target(), place: self.place(), dist: Vec::new(), conf: Vec::new(), work: None, net }
     }
 
     pub(super) fn remove(self) -> Result<()> {

@@ -6,7 +6,7 @@ use crate::build::generalise::{self, Rules};
 use crate::build::packages::Package;
 use crate::build::provenance::{Entry, How, Provenance};
 use crate::build::root::{Call, Terminal};
-use crate::build::{deb, rpmdb};
+use crate::build::{debian, rpmdb};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Unit;
 use crate::job::Task;
@@ -123,12 +123,9 @@ pub fn edit(
 }
 
 fn packages(target: &Path) -> Result<Vec<Package>> {
-    if let Some(packages) = rpmdb::read(target)? {
-        return Ok(packages);
-    }
-    match std::fs::read(target.join("var/lib/dpkg/status")) {
-        Ok(bytes) => deb::parse(&bytes),
-        Err(_) => Ok(Vec::new()),
+    match rpmdb::read(target)? {
+        Some(packages) => Ok(packages),
+        None => debian::packages(target),
     }
 }
 

@@ -75,7 +75,7 @@ impl Grow<'_> {
         if what.deb {
             configure::make_locale(&bench.confined(false), part, &environment, task)?;
         }
-        configure::run_scripts(part, &|net| bench.confined(net), &bench.work(), &environment, task)?;
+        configure::run_scripts(part, &|net| bench.confined(net), &|| bench.untouched(), &environment, task)?;
         task.stage("initramfs", 0, Unit::Steps);
         let has = |path: &str| part.files.get(path).is_some();
         let rules = Rules {

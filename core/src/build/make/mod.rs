@@ -345,7 +345,7 @@ fn capture(
         tag: options.tag.clone(),
         level: options.level,
         threads: options.threads,
-        state: Some(bench.work()),
+        state: Some(bench.state()),
         expect_parent: options.expect_parent,
         secrets: options.secrets.clone(),
         layout: base.and_then(|b| b.manifest().layout.clone()),

@@ -60,8 +60,10 @@ impl System {
     }
 
     fn new(systems: Systems, release: &str, arch: &str) -> Result<Self> {
-        let selector = Selector::of(systems, release)
-            .ok_or_else(|| Error::unsupported(format!("roles have no word for the release {release:?}")))?;
+        // Without a release it would be the word for all of them.
+        let selector = Some(release).filter(|r| !r.is_empty()).and_then(|r| Selector::of(systems, r));
+        let selector =
+            selector.ok_or_else(|| Error::unsupported(format!("roles have no word for the release {release:?}")))?;
         if arch != std::env::consts::ARCH {
             return Err(Error::unsupported(format!(
                 "an image for {arch} cannot be made on {}: programs of its packages have to run",

@@ -103,6 +103,9 @@ struct Common {
     /// It is killed when it has said nothing for so long
     #[arg(long, value_name = "TIME", default_value = "30min", value_parser = time)]
     silence: Duration,
+    /// A variable of this environment that whatever runs sees, too, such as https_proxy; may be repeated
+    #[arg(long = "env", value_name = "NAME")]
+    variables: Vec<String>,
     /// Level of zstd, 1 to 19
     #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=19))]
     level: i32,
@@ -123,8 +126,14 @@ fn time(text: &str) -> std::result::Result<Duration, String> {
 }
 
 impl Common {
-    fn options(&self) -> MakeOptions {
-        MakeOptions {
+    fn options(&self) -> Result<MakeOptions> {
+        // By name only: a value may hold what must not stand in a list of processes.
+        let value = |name: &String| match std::env::var(name) {
+            Ok(value) => Ok((name.clone(), value)),
+            Err(_) => Err(Error::invalid(format!("--env {name}: there is no such variable in the environment"))),
+        };
+        Ok(MakeOptions {
+            environment: self.variables.iter().map(value).collect::<Result<_>>()?,
             tag: self.tag.clone(),
             work: self.work.clone(),
             time_limit: self.time_limit,
@@ -134,14 +143,14 @@ impl Common {
             secrets: self.secrets.policy(),
             expect_parent: self.expect_parent,
             ..MakeOptions::default()
-        }
+        })
     }
 }
 
 impl How {
-    fn options(&self) -> MakeOptions {
+    fn options(&self) -> Result<MakeOptions> {
         let (dry_run, check_reproducible) = (self.dry_run, self.check_reproducible);
-        MakeOptions { dry_run, check_reproducible, ..self.common.options() }
+        Ok(MakeOptions { dry_run, check_reproducible, ..self.common.options()? })
     }
 }
 
@@ -153,7 +162,7 @@ pub(super) fn build(args: &Build, session: &Session) -> Result<()> {
         (None, Some(distro)) => Base::Distro(distro.clone()),
         (None, None) => return Err(Error::invalid("an image is made from a distribution or from an image")),
     };
-    let options = args.how.options();
+    let options = args.how.options()?;
     let made = session.run("image build", |task| build::build(&store, &args.name, &base, &role, &options, task))?;
     tell(&made, session)
 }
@@ -162,14 +171,14 @@ pub(super) fn update(args: &Update, session: &Session) -> Result<()> {
     let store = args.how.common.sign.store(session)?;
     let role = if args.roles.is_empty() { None } else { Some(role(&args.roles, &args.library.options())?) };
     let change = Change { distro: args.distro.clone(), packages: args.packages.clone(), role };
-    let options = args.how.options();
+    let options = args.how.options()?;
     let made = session.run("image update", |task| build::update(&store, &args.name, &change, &options, task))?;
     tell(&made, session)
 }
 
 pub(super) fn edit(args: &Edit, session: &Session) -> Result<()> {
     let store = args.common.sign.store(session)?;
-    let (options, name) = (args.common.options(), args.name.as_deref());
+    let (options, name) = (args.common.options()?, args.name.as_deref());
     let terminal = match args.command.is_empty() {
         true => Some(Terminal::of(io::stdin().as_fd(), io::stdout().as_fd())?),
         false => None,

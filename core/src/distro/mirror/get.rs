@@ -7,7 +7,8 @@ use crate::sys::confined::{Links, Root};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
@@ -15,14 +16,14 @@ use ureq::tls::{Certificate, RootCerts, TlsConfig};
 const CONNECT: Duration = Duration::from_secs(30);
 /// How long a mirror may say nothing.
 const SILENCE: Duration = Duration::from_secs(60);
-/// For one file, the largest of which has 15 MB.
-const WHOLE: Duration = Duration::from_secs(1800);
+/// For one file: a list of packages has 15 MB, an ISO image 13 GB.
+const WHOLE: Duration = Duration::from_secs(6 * 3600);
 const TRIES: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(500);
 const STEP: usize = 256 << 10;
 
 /// Gets files of a mirror.
-pub(super) struct Getter<'t> {
+pub(in crate::distro) struct Getter<'t> {
     from: From,
     task: &'t Task,
 }
@@ -34,7 +35,7 @@ enum From {
 
 impl<'t> Getter<'t> {
     /// Begins; the proxies that `http_proxy`, `https_proxy` and `no_proxy` name are used.
-    pub(super) fn new(base: &Base, task: &'t Task) -> Result<Self> {
+    pub(in crate::distro) fn new(base: &Base, task: &'t Task) -> Result<Self> {
         let from = match base {
             Base::Url(url) => From::Web { agent: agent(url.starts_with("https:")), url: url.clone() },
             Base::Directory(path) => {
@@ -66,16 +67,74 @@ impl<'t> Getter<'t> {
         }
     }
 
-    fn fetch(&self, agent: &ureq::Agent, url: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+    /// Writes a file to `to`, as [`Getter::get`]; false when there is none.
+    ///
+    /// # Errors
+    /// As [`Getter::get`].
+    pub(in crate::distro) fn save(&self, path: &str, to: &Path, limit: u64) -> Result<bool> {
+        let From::Web { agent, url } = &self.from else {
+            return Err(Error::invalid("a directory is read where it is"));
+        };
+        let url = format!("{url}/{path}");
+        let mut left = TRIES;
+        loop {
+            self.task.check()?;
+            left -= 1;
+            let mut file = File::create(to).map_err(|e| Error::io("create", to.display(), e))?;
+            match self.stream(agent, &url, limit, &mut |bytes| {
+                file.write_all(bytes).map_err(|e| Error::io("write", to.display(), e))
+            }) {
+                Err(e) if e.kind() == ErrorKind::Network && left > 0 => std::thread::sleep(PAUSE),
+                Ok(false) => {
+                    std::fs::remove_file(to).map_err(|e| Error::io("remove", to.display(), e))?;
+                    return Ok(false);
+                }
+                done => return done,
+            }
+        }
+    }
+
+    /// Hands on what comes; false when there is none.
+    fn stream(
+        &self,
+        agent: &ureq::Agent,
+        url: &str,
+        limit: u64,
+        each: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<bool> {
         let failed = |e: ureq::Error| {
             Error::new(ErrorKind::Network, format!("{url} cannot be fetched: {e}")).fact("url", url).cause(e)
         };
         let mut answer = match agent.get(url).call() {
-            Err(ureq::Error::StatusCode(404 | 410)) => return Ok(None),
+            Err(ureq::Error::StatusCode(404 | 410)) => return Ok(false),
             done => done.map_err(failed)?,
         };
-        let cut = |e| Error::new(ErrorKind::Network, format!("{url} was cut off")).fact("url", url).cause(e);
-        self.all(&mut answer.body_mut().as_reader(), url, limit, cut).map(Some)
+        let (mut reader, mut buffer, mut sum) = (answer.body_mut().as_reader(), vec![0; STEP], 0);
+        loop {
+            self.task.check()?;
+            let n = match reader.read(&mut buffer) {
+                Ok(0) => return Ok(true),
+                Ok(n) => n,
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(e) => {
+                    return Err(Error::new(ErrorKind::Network, format!("{url} was cut off")).fact("url", url).cause(e));
+                }
+            };
+            sum += n as u64;
+            if sum > limit {
+                return Err(Error::limit(format!("{url} has more than {limit} bytes")));
+            }
+            each(&buffer[..n])?;
+        }
+    }
+
+    fn fetch(&self, agent: &ureq::Agent, url: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+        let mut out = Vec::new();
+        let there = self.stream(agent, url, limit, &mut |bytes| {
+            out.extend_from_slice(bytes);
+            Ok(())
+        })?;
+        Ok(there.then_some(out))
     }
 
     fn open(&self, root: &Root, path: &str, limit: u64) -> Result<Option<Vec<u8>>> {

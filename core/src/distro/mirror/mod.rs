@@ -17,7 +17,9 @@ mod release;
 mod signature;
 
 pub(super) use fetch::fetch;
+pub(super) use get::Getter;
 pub use index::parse as parse_packages;
+pub(super) use place::Base;
 pub use place::Suite;
 pub(super) use read::{repositories, verify};
 pub use release::{Release, parse as parse_release};

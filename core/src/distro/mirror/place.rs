@@ -9,7 +9,7 @@ const DISTS: &str = "/dists/";
 
 /// Where a mirror is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Base {
+pub(in crate::distro) enum Base {
     /// `http://mirror.example/debian`.
     Url(String),
     /// A directory of this machine.
