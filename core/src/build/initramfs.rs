@@ -8,6 +8,7 @@ use crate::image::facts::Peek;
 use crate::job::Task;
 use crate::sys::confined::{Links, Root};
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(1800);
@@ -99,17 +100,17 @@ fn place(root: &Root, version: &str) -> Result<()> {
         return Ok(());
     }
     let failed = |e: std::io::Error| Error::io("copy", format!("/{to}"), e);
-    let open = |path: &str, flags, mode| root.open_at(path.as_bytes(), flags, mode, Links::InRoot);
-    // A package may have made anything of that name: what is no file is not waited for.
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK;
-    let from = open(&format!("usr/lib/modules/{version}/vmlinuz"), flags, Mode::empty())
-        .or_else(|_| open(&format!("lib/modules/{version}/vmlinuz"), flags, Mode::empty()));
-    let mut from = std::fs::File::from(from.map_err(|e| failed(e.into()))?);
-    if !from.metadata().map_err(failed)?.is_file() {
-        return Err(Error::unsafe_input(format!("the image of kernel {version} is no file")));
-    }
+    // A package may have made anything of that name.
+    let from = root
+        .open_file(format!("usr/lib/modules/{version}/vmlinuz").as_bytes(), OFlags::RDONLY)
+        .or_else(|_| root.open_file(format!("lib/modules/{version}/vmlinuz").as_bytes(), OFlags::RDONLY));
+    let mut from = std::fs::File::from(from.map_err(|e| match e {
+        Errno::INVAL => Error::unsafe_input(format!("the image of kernel {version} is no file")),
+        e => failed(e.into()),
+    })?);
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
-    let file = open(&to, flags, Mode::from_raw_mode(0o755)).map_err(|e| failed(e.into()))?;
+    let file =
+        root.open_at(to.as_bytes(), flags, Mode::from_raw_mode(0o755), Links::InRoot).map_err(|e| failed(e.into()))?;
     rustix::fs::fchmod(&file, Mode::from_raw_mode(0o755)).map_err(|e| failed(e.into()))?;
     std::io::copy(&mut from, &mut std::fs::File::from(file)).map_err(failed).map(drop)
 }

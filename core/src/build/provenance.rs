@@ -161,6 +161,11 @@ impl Entry {
             header_sha256: p.header_sha256.clone(),
         }
     }
+
+    /// Whether it is of the same name, version and architecture.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        (&self.name, &self.version, &self.arch) == (&other.name, &other.version, &other.arch)
+    }
 }
 
 impl From<&Scriptlet> for Failed {

@@ -8,8 +8,7 @@ use std::mem::MaybeUninit;
 
 impl Peek for Root {
     fn read(&self, path: &[u8], limit: u64) -> Option<Vec<u8>> {
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK;
-        let fd = self.open_at(path, flags, Mode::empty(), Links::InRoot).ok()?;
+        let fd = self.open_file(path, OFlags::RDONLY).ok()?;
         let mut out = Vec::new();
         std::fs::File::from(fd).take(limit).read_to_end(&mut out).ok()?;
         Some(out)

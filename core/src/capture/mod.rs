@@ -151,7 +151,7 @@ impl Store {
         options: &CaptureOptions,
         task: &Task,
     ) -> Result<Captured> {
-        crate::store::name::check_name(name)?;
+        crate::store::name::check_image_name(name)?;
         if let Some(tag) = &options.tag {
             crate::store::name::check_name(tag)?;
         }

@@ -11,7 +11,7 @@ use crate::image::{Hash, Kind as RowKind};
 use crate::job::Task;
 use crate::secrets::{Finding, Policy};
 use crate::store::content::{ChunkPool, ContentWriter, with_pool};
-use crate::store::name::check_name;
+use crate::store::name::{check_image_name, check_name};
 use crate::store::{Session, Store};
 use crate::sys::confined::show;
 use crate::tree::report::{self, ReportFile};
@@ -223,7 +223,7 @@ impl Tree<'_, '_> {
 
 /// Refuses early what would be refused in the end.
 pub(super) fn check(store: &Store, name: &str, options: &ImportOptions) -> Result<()> {
-    check_name(name)?;
+    check_image_name(name)?;
     options.tag.iter().try_for_each(|t| check_name(t).map(drop))?;
     store.expect_generation(name, options.expect_parent)
 }

@@ -44,6 +44,21 @@ impl Ref {
     }
 }
 
+/// Checks the name of an image that somebody makes: those of distributions are not for that.
+///
+/// # Errors
+/// `Invalid`, as [`check_name`] and for what begins as they do.
+pub(crate) fn check_image_name(name: &str) -> Result<&str> {
+    if name.starts_with(super::DISTRO_PREFIX) {
+        return Err(Error::invalid(format!(
+            "\"{}\" would be a distribution",
+            crate::sys::confined::show(name.as_bytes())
+        ))
+        .hint(format!("names of images do not begin with {}", super::DISTRO_PREFIX)));
+    }
+    check_name(name)
+}
+
 /// Checks a name or tag: letters, digits, `.`, `_`, `-`, at most 128, beginning with a letter or digit.
 ///
 /// # Errors

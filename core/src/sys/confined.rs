@@ -102,6 +102,20 @@ impl Root {
         self.walk(path, flags, mode, links)
     }
 
+    /// Opens a regular file, and nothing else: what it is, is seen before it is opened, for opening a device may do something,
+    /// and opening a FIFO wait. Links are followed within the root.
+    ///
+    /// # Errors
+    /// As [`Root::open_at`]; `EINVAL` when it is something else.
+    pub fn open_file(&self, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
+        let seen = self.open_at(path, OFlags::PATH, Mode::empty(), Links::InRoot)?;
+        if !rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&seen)?.st_mode).is_file() {
+            return Err(Errno::INVAL);
+        }
+        let again = proc_path(seen.as_fd(), b"");
+        rustix::fs::open(&again, flags | OFlags::CLOEXEC, Mode::empty())
+    }
+
     /// Opens the directory that holds `path`; gives it with the last component, which is not looked at.
     ///
     /// # Errors

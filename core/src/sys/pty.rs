@@ -42,6 +42,10 @@ impl Terminal {
 pub struct Pty {
     master: OwnedFd,
     slave: Option<OwnedFd>,
+    /// What was typed and the program has not taken yet.
+    typed: Vec<u8>,
+    /// Whether nobody types any more.
+    left: bool,
 }
 
 impl Pty {
@@ -57,7 +61,7 @@ impl Pty {
         rustix::pty::unlockpt(&master).map_err(failed)?;
         let slave = rustix::pty::ioctl_tiocgptpeer(&master, flags).map_err(failed)?;
         rustix::fs::fcntl_setfl(&master, OFlags::NONBLOCK).map_err(failed)?;
-        let pty = Self { master, slave: Some(slave) };
+        let pty = Self { master, slave: Some(slave), typed: Vec::new(), left: false };
         pty.resize(like);
         Ok(pty)
     }
@@ -78,23 +82,33 @@ impl Pty {
         }
     }
 
-    /// Passes on what there is, for as long as `wait` at most; false when the program's end is closed.
-    pub fn pass(&self, terminal: &Terminal, wait: Duration) -> bool {
+    /// Passes on what there is, for as long as `wait` at most; false when the program's end is closed. A program that takes
+    /// nothing holds up nobody: the keyboard is not read until it does.
+    pub fn pass(&mut self, terminal: &Terminal, wait: Duration) -> bool {
         self.resize(terminal);
-        let mut fds = [
-            PollFd::from_borrowed_fd(self.master.as_fd(), PollFlags::IN),
-            PollFd::from_borrowed_fd(terminal.input.as_fd(), PollFlags::IN),
-        ];
+        let hears = !self.left && self.typed.is_empty();
+        let master = if self.typed.is_empty() { PollFlags::IN } else { PollFlags::IN | PollFlags::OUT };
+        let mut fds = vec![PollFd::from_borrowed_fd(self.master.as_fd(), master)];
+        if hears {
+            fds.push(PollFd::from_borrowed_fd(terminal.input.as_fd(), PollFlags::IN));
+        }
         let limit = Timespec { tv_sec: 0, tv_nsec: wait.subsec_nanos().into() };
         if rustix::event::poll(&mut fds, Some(&limit)).is_err() {
             return true;
         }
-        let (drawn, typed) = (fds[0].revents(), fds[1].revents());
+        let (drawn, typed) = (fds[0].revents(), fds.get(1).map_or(PollFlags::empty(), PollFd::revents));
         let mut buffer = [0u8; 4096];
-        if typed.contains(PollFlags::IN)
-            && let Ok(n) = rustix::io::read(&*terminal.input, &mut buffer)
+        if !typed.is_empty() {
+            match rustix::io::read(&*terminal.input, &mut buffer) {
+                Ok(0) | Err(Errno::IO | Errno::BADF) => self.left = true,
+                Ok(n) => self.typed.extend_from_slice(&buffer[..n]),
+                Err(_) => {}
+            }
+        }
+        if !self.typed.is_empty()
+            && let Ok(n) = rustix::io::write(&self.master, &self.typed)
         {
-            all(self.master.as_fd(), &buffer[..n]);
+            self.typed.drain(..n);
         }
         if drawn.intersects(PollFlags::IN | PollFlags::HUP) {
             return match rustix::io::read(&self.master, &mut buffer) {

@@ -9,9 +9,10 @@
 //! killed process left. The next one to work in the same place removes it.
 
 use super::clock;
+use super::inode;
 use super::lock::Lock;
 use crate::error::{Error, Result};
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
@@ -130,7 +131,7 @@ fn remove(path: &Path) -> Result<()> {
 fn empty(top: &OwnedFd) -> Result<(), Errno> {
     let mut todo: Vec<CString> = names(top)?;
     while let Some(name) = todo.pop() {
-        match rustix::fs::unlinkat(top, &name, AtFlags::empty()) {
+        match unlink(top, &name, AtFlags::empty()) {
             Err(Errno::ISDIR) => {}
             Ok(()) | Err(Errno::NOENT) => continue,
             Err(e) => return Err(e),
@@ -138,12 +139,12 @@ fn empty(top: &OwnedFd) -> Result<(), Errno> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let dir = rustix::fs::openat(top, &name, flags, Mode::empty())?;
         for inner in names(&dir)? {
-            match rustix::fs::unlinkat(&dir, &inner, AtFlags::empty()) {
+            match unlink(&dir, &inner, AtFlags::empty()) {
                 Err(Errno::ISDIR) => {}
                 Ok(()) => continue,
                 Err(e) => return Err(e),
             }
-            match rustix::fs::unlinkat(&dir, &inner, AtFlags::REMOVEDIR) {
+            match unlink(&dir, &inner, AtFlags::REMOVEDIR) {
                 Err(Errno::NOTEMPTY) => {
                     let up = CString::new(format!(".up-{:016x}", clock::random_u64())).unwrap_or_default();
                     rustix::fs::renameat(&dir, &inner, top, &up)?;
@@ -152,9 +153,27 @@ fn empty(top: &OwnedFd) -> Result<(), Errno> {
                 done => done?,
             }
         }
-        rustix::fs::unlinkat(top, &name, AtFlags::REMOVEDIR)?;
+        unlink(top, &name, AtFlags::REMOVEDIR)?;
     }
     Ok(())
+}
+
+/// Removes a name, also of what is immutable, as an image may have it.
+fn unlink(dir: &OwnedFd, name: &CString, flags: AtFlags) -> Result<(), Errno> {
+    match rustix::fs::unlinkat(dir, name, flags) {
+        Err(Errno::PERM) => {}
+        done => return done,
+    }
+    // The flag may be that of the directory, or of what is in it; what cannot be opened has none.
+    let how = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let itself = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)
+        .ok()
+        .filter(|st| matches!(FileType::from_raw_mode(st.st_mode), FileType::RegularFile | FileType::Directory))
+        .and_then(|_| rustix::fs::openat(dir, name, how, Mode::empty()).ok());
+    for fd in [Some(dir.as_fd()), itself.as_ref().map(AsFd::as_fd)].into_iter().flatten() {
+        let _ = inode::set_flags(fd, 0);
+    }
+    rustix::fs::unlinkat(dir, name, flags)
 }
 
 fn names(dir: &OwnedFd) -> Result<Vec<CString>, Errno> {

@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 
-pub(super) use scripts::run as run_scripts;
+pub(super) use scripts::{Lent, run as run_scripts};
 pub(super) use settings::make_locale;
 
 /// More of a file of the root is not read.
@@ -52,7 +52,7 @@ pub(super) fn configure(path: &Path, what: &Configuration<'_>, task: &Task) -> R
     homes::make(&tree, &accounts, task)?;
     tree.apply(&files::plan(&tree, what)?, task)?;
     units::clear(&tree, &what.part.units)?;
-    tree.apply(&units::plan(&what.part.units), task)?;
+    tree.apply(&units::plan(&tree, &what.part.units), task)?;
     tree.apply(&settings::plan(&tree, what, task)?, task)
 }
 
@@ -70,18 +70,13 @@ impl Tree {
     /// A file as bytes; `None` where there is none.
     fn read(&self, path: &str) -> Result<Option<Vec<u8>>> {
         let failed = |e: Errno| Error::io("read", format!("/{path}"), e);
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK;
-        let fd = match self.0.open_at(path.as_bytes(), flags, Mode::empty(), Links::InRoot) {
+        let fd = match self.0.open_file(path.as_bytes(), OFlags::RDONLY) {
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
             fd => fd.map_err(failed)?,
         };
         let file = std::fs::File::from(fd);
         let mut out = Vec::new();
-        let read = file.metadata().and_then(|m| match m.is_file() {
-            true => file.take(FILE_LIMIT + 1).read_to_end(&mut out),
-            false => Err(Errno::INVAL.into()),
-        });
-        read.map_err(|e| Error::io("read", format!("/{path}"), e))?;
+        file.take(FILE_LIMIT + 1).read_to_end(&mut out).map_err(|e| Error::io("read", format!("/{path}"), e))?;
         if out.len() as u64 > FILE_LIMIT {
             return Err(Error::limit(format!("/{path} is larger than {} MiB", FILE_LIMIT >> 20)));
         }

@@ -62,7 +62,7 @@ fn one(script: &Script, file: &str, root: &Confined, environment: &[(String, Str
 }
 
 /// What resolves names on this machine, for as long as a script runs.
-enum Lent {
+pub(in crate::build) enum Lent {
     /// The image has a file of its own, or this machine has none.
     Nothing,
     /// In place of a link that leads nowhere, such as that of systemd-resolved; or of nothing.
@@ -70,7 +70,7 @@ enum Lent {
 }
 
 impl Lent {
-    fn begin(target: &Path, task: &Task) -> Result<Self> {
+    pub(in crate::build) fn begin(target: &Path, task: &Task) -> Result<Self> {
         let tree = Tree(Root::open(target).map_err(|e| Error::io("open", target.display(), e))?);
         let Ok(bytes) = std::fs::read("/etc/resolv.conf") else { return Ok(Self::Nothing) };
         if tree.exists(RESOLVER) {
@@ -85,7 +85,7 @@ impl Lent {
         Ok(Self::For(link))
     }
 
-    fn end(self, target: &Path) -> Result<()> {
+    pub(in crate::build) fn end(self, target: &Path) -> Result<()> {
         let Self::For(link) = self else { return Ok(()) };
         let root = Root::open(target).map_err(|e| Error::io("open", target.display(), e))?;
         let restored = root.parent(RESOLVER.as_bytes(), Links::InRoot).and_then(|(dir, name)| {

@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 const CONFIG: &str = "etc/systemd/system";
 const PRESET: &str = "/etc/systemd/system-preset/00-libcv.preset";
 
-pub(super) fn plan(units: &Units) -> Vec<Action> {
+pub(super) fn plan(tree: &Tree, units: &Units) -> Vec<Action> {
     let mut actions: Vec<Action> =
         units.enable.iter().map(|u| Action::EnableUnit(EnableUnit { unit: u.clone(), wanted_by: None })).collect();
     actions.extend(
@@ -23,7 +23,8 @@ pub(super) fn plan(units: &Units) -> Vec<Action> {
     let off = units.disable.iter().chain(units.mask.iter());
     let lines = units.enable.iter().map(|u| ("enable", u)).chain(off.map(|u| ("disable", u)));
     let preset = lines.fold(String::new(), |text, (word, unit)| text + word + " " + unit + "\n");
-    if !preset.is_empty() {
+    // That of an earlier version is not said any more.
+    if !preset.is_empty() || tree.exists(&PRESET[1..]) {
         actions.push(write(PRESET, preset));
     }
     actions

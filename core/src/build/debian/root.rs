@@ -39,7 +39,7 @@ pub(super) fn is_empty(target: &Path) -> Result<bool> {
 }
 
 /// The packages that are installed.
-pub(super) fn packages(target: &Path) -> Result<Vec<Package>> {
+pub(in crate::build) fn packages(target: &Path) -> Result<Vec<Package>> {
     deb::parse(&read(target, STATUS)?.unwrap_or_default())
 }
 
@@ -157,7 +157,7 @@ fn write(root: &Root, path: &str, bytes: &[u8], mode: u32) -> Result<()> {
 /// A file of the target; `None` where there is none.
 fn read(target: &Path, path: &str) -> Result<Option<Vec<u8>>> {
     let root = Root::open(target).map_err(|e| Error::io("open", target.display(), e))?;
-    let fd = match root.open_at(path.as_bytes(), OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty(), Links::InRoot) {
+    let fd = match root.open_file(path.as_bytes(), OFlags::RDONLY) {
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
         done => done.map_err(|e| Error::io("open", root.name_of(path.as_bytes()), e))?,
     };

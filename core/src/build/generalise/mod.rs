@@ -81,7 +81,10 @@ pub fn generalise(path: &Path, rules: &Rules, task: &Task) -> Result<Report> {
         work.apply(dir.as_bytes(), pattern, *what)?;
     }
     for (path, kept) in [(HOSTNAME, rules.keep_hostname), (RESOLVER, rules.keep_resolver)] {
-        if !kept {
+        // A link leads to what the running system makes, and is the image's own.
+        let link =
+            root.lstat(path.as_bytes(), Links::InRoot).is_ok_and(|st| FileType::from_raw_mode(st.st_mode).is_symlink());
+        if !kept && !link {
             work.apply_to(path, What::Remove)?;
         }
     }
@@ -219,29 +222,24 @@ impl Work<'_> {
         if !debian {
             return self.apply_to(INITIATOR, What::Remove);
         }
-        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let file = match self.root.open_at(INITIATOR.as_bytes(), flags, Mode::empty(), Links::InRoot) {
+        let file = match self.root.open_file(INITIATOR.as_bytes(), OFlags::WRONLY) {
             Ok(file) => std::fs::File::from(file),
             Err(_) => return Ok(()),
         };
         let failed = |e| Error::io("rewrite", format!("/{INITIATOR}"), e);
-        if !file.metadata().map_err(failed)?.is_file() {
-            return Err(Error::unsafe_input(format!("/{INITIATOR} of the new root is not a file")));
-        }
         file.set_len(0).and_then(|()| (&file).write_all(GENERATE)).map_err(failed)?;
         self.report.changed.push(absolute(INITIATOR.as_bytes()));
         Ok(())
     }
 
     fn shadow(&mut self, path: &str, day: i64) -> Result<()> {
-        let file =
-            match self.root.open_at(path.as_bytes(), OFlags::RDWR | OFlags::NOFOLLOW, Mode::empty(), Links::InRoot) {
-                Err(Errno::NOENT) => return Ok(()),
-                Err(Errno::LOOP | Errno::ISDIR) => {
-                    return Err(Error::unsafe_input(format!("/{path} of the new root is not a file")));
-                }
-                file => file.map_err(|e| self.failed("open", path.as_bytes(), e))?,
-            };
+        let file = match self.root.open_file(path.as_bytes(), OFlags::RDWR) {
+            Err(Errno::NOENT) => return Ok(()),
+            Err(Errno::LOOP | Errno::ISDIR | Errno::INVAL) => {
+                return Err(Error::unsafe_input(format!("/{path} of the new root is not a file")));
+            }
+            file => file.map_err(|e| self.failed("open", path.as_bytes(), e))?,
+        };
         if !rustix::fs::fstat(&file).is_ok_and(|st| FileType::from_raw_mode(st.st_mode).is_file()) {
             return Err(Error::unsafe_input(format!("/{path} of the new root is not a file")));
         }

@@ -1,7 +1,8 @@
 //! A program runs in a version of an image, and what it leaves is the next version.
 
 use super::bench::Bench;
-use super::{Made, MakeOptions, capture, check_names};
+use super::{Made, MakeOptions, capture, check_names, image, since};
+use crate::build::configure::Lent;
 use crate::build::generalise::{self, Rules};
 use crate::build::packages::Package;
 use crate::build::provenance::{Entry, How, Provenance};
@@ -46,7 +47,7 @@ pub fn edit(
     options: &MakeOptions,
     task: &Task,
 ) -> Result<Made> {
-    let image = store.image(reference)?;
+    let image = image(store, reference)?;
     let name = match (name, image.release()) {
         (Some(name), _) => name.to_owned(),
         (None, Some(release)) => release.name.clone(),
@@ -59,7 +60,7 @@ pub fn edit(
     if program.command.is_empty() && program.terminal.is_none() {
         return Err(Error::invalid("no program to run in the image").hint("cvctl image edit REF -- COMMAND"));
     }
-    store.expect_generation(&name, options.expect_parent)?;
+    let options = &since(store, &name, options)?;
     let bench = Bench::new(store, options.work.as_deref())?;
     task.stage("root", 0, Unit::Steps);
     let how = ExtractOptions { threads: options.threads, no_sync: true, ..ExtractOptions::default() };
@@ -88,13 +89,19 @@ pub fn edit(
     for (name, value) in &options.environment {
         call = call.env(name, value);
     }
-    let ended = bench.confined(program.net).run(&call, task, &mut |_| {})?;
+    let lent = if program.net { Some(Lent::begin(&bench.target(), task)?) } else { None };
+    let ended = bench.confined(program.net).run(&call, task, &mut |_| {});
+    if let Some(lent) = lent {
+        lent.end(&bench.target())?;
+    }
+    let ended = ended?;
     // A shell ends with the status of whatever was typed last, which says nothing of the work.
     let shell = program.command.is_empty();
     if shell && ended.status == ABANDONED {
         return Err(Error::cancelled());
     }
-    if ended.status != 0 && !shell {
+    // One that could not be started is none.
+    if ended.status != 0 && (!shell || matches!(ended.status, 126 | 127)) {
         let program = command[0].display();
         return Err(Error::new(ErrorKind::Plugin, format!("{program} failed: exit status {}", ended.status))
             .fact("status", ended.status)
@@ -131,10 +138,9 @@ fn packages(target: &Path) -> Result<Vec<Package>> {
 
 /// What is known of the files of packages that are still the same.
 fn entries(old: &[Entry], packages: &[Package]) -> Vec<Entry> {
-    let same = |a: &Entry, b: &Entry| (&a.name, &a.version, &a.arch) == (&b.name, &b.version, &b.arch);
     let entry = |p: &Package| {
         let new = Entry::of(p);
-        old.iter().find(|o| same(o, &new)).cloned().unwrap_or(new)
+        old.iter().find(|o| o.is_same(&new)).cloned().unwrap_or(new)
     };
     packages.iter().map(entry).collect()
 }

@@ -1,14 +1,14 @@
 //! A root grows: what was there, packages, what the role says, and nothing of the machine that made it.
 
 use super::bench::Bench;
-use super::packager::Packager;
+use super::packager::{Done, Packager};
 use super::supply::{self, Supply};
 use super::{MakeOptions, Order, Recipe};
 use crate::build::configure::{self, Configuration};
 use crate::build::dnflog::{Resolved, Scriptlet};
 use crate::build::generalise::{self, Rules};
 use crate::build::packages::Package;
-use crate::build::provenance::Entry;
+use crate::build::provenance::{Entry, Provenance};
 use crate::build::{initramfs, rpmdb};
 use crate::error::{ErrorKind, Result};
 use crate::event::Unit;
@@ -52,7 +52,7 @@ impl Grow<'_> {
         if let Some(supply) = &self.order.supply {
             task.stage("install", 0, Unit::Steps);
             let done = Packager::of(self, supply, bench)?.install(epoch, task)?;
-            grown.packages = entries(supply, &done.packages);
+            grown.packages = self.entries(supply, &done)?;
             grown = Grown { transaction: done.transaction, failed: done.failed, epoch: done.epoch, ..grown };
         } else if epoch.is_none() {
             grown.epoch = self.of_base(bench)?;
@@ -105,6 +105,33 @@ impl Grow<'_> {
         names
     }
 
+    /// All packages, with what is known of their files: of those that were installed by their repository, of others by what the
+    /// image before knew.
+    fn entries(&self, supply: &Supply, done: &Done) -> Result<Vec<Entry>> {
+        let old =
+            self.order.base.as_ref().map(Provenance::of).transpose()?.flatten().map(|p| p.packages).unwrap_or_default();
+        let (index, mirror) = (supply.index(), supply.distro.document().is_mirror());
+        let entry = |p: &Package| {
+            let (new, key) = (Entry::of(p), (p.name.clone(), p.arch.clone(), p.evr()));
+            let come = done.transaction.iter().find(|r| (&r.name, &r.arch, &r.evr) == (&key.0, &key.1, &key.2));
+            let Some(come) = come else {
+                return old
+                    .iter()
+                    .find(|o| o.header_sha256 == new.header_sha256 && o.is_same(&new))
+                    .cloned()
+                    .unwrap_or(new);
+            };
+            // What apt calls a repository is not what the distribution calls its components.
+            let found = if mirror { index.get(&key).copied() } else { supply::of_distribution(&index, come) };
+            Entry {
+                repository: Some(found.map_or_else(|| come.repository.clone(), |f| f.repository.id.clone())),
+                digest: found.map(|f| f.package.digest.to_string()),
+                ..new
+            }
+        };
+        Ok(done.packages.iter().map(entry).collect())
+    }
+
     /// Of an image of which no package is changed: when the newest one was built, else when the image was made.
     fn of_base(&self, bench: &Bench) -> Result<i64> {
         let newest = match rpmdb::newest(&bench.target()) {
@@ -126,18 +153,4 @@ fn environment(epoch: i64) -> Vec<(String, String)> {
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into()
-}
-
-/// All packages, with what the distribution knows of their files.
-fn entries(supply: &Supply, installed: &[Package]) -> Vec<Entry> {
-    let index = supply.index();
-    let entry = |p: &Package| {
-        let found = index.get(&(p.name.clone(), p.arch.clone(), p.evr()));
-        Entry {
-            repository: found.map(|f| f.repository.id.clone()),
-            digest: found.map(|f| f.package.digest.to_string()),
-            ..Entry::of(p)
-        }
-    };
-    installed.iter().map(entry).collect()
 }

@@ -23,13 +23,13 @@ use super::dnflog::{Action, Resolved};
 use super::provenance::{How, Origin, Provenance, RoleOrigin};
 use crate::capture::{CaptureOptions, Captured};
 use crate::distro::Distro;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::Unit;
 use crate::job::Task;
 use crate::role::{Diagnostic, Part, Role};
 use crate::secrets::Policy;
-use crate::store::name::check_name;
-use crate::store::{Image, Reason, Store};
+use crate::store::name::{check_image_name, check_name};
+use crate::store::{DISTRO_PREFIX, Image, Reason, Store};
 use crate::tree::diff::DiffOptions;
 use bench::Bench;
 use grow::Grown;
@@ -166,7 +166,7 @@ pub fn build(store: &Store, name: &str, base: &Base, role: &Role, options: &Make
     let distro = match base {
         Base::Distro(distro) => Some(distro.clone()),
         Base::Image { reference, distro } => {
-            let image = store.image(reference)?;
+            let image = image(store, reference)?;
             let old = Provenance::of(&image)?;
             let own = old.as_ref().and_then(|p| p.distribution.as_ref()).map(|d| d.name.clone());
             order.wanted = old.map(|p| p.wanted).unwrap_or_default();
@@ -185,7 +185,7 @@ pub fn build(store: &Store, name: &str, base: &Base, role: &Role, options: &Make
 /// As [`build`]; `Refused` when the image was not built, and nothing says from what its packages are.
 pub fn update(store: &Store, name: &str, change: &Change, options: &MakeOptions, task: &Task) -> Result<Made> {
     check_names(name, options)?;
-    let image = store.image(name)?;
+    let image = image(store, name)?;
     let old = Provenance::of(&image)?;
     let own = |p: &Provenance| p.role.as_ref().map(|r| Role::parse(r.document.to_string().as_bytes(), &r.name));
     let role = match &change.role {
@@ -208,8 +208,24 @@ pub fn update(store: &Store, name: &str, change: &Change, options: &MakeOptions,
 }
 
 fn check_names(name: &str, options: &MakeOptions) -> Result<()> {
-    check_name(name)?;
+    check_image_name(name)?;
     options.tag.iter().try_for_each(|tag| check_name(tag).map(drop))
+}
+
+/// The options, with the generation that is the newest now: whoever makes another one meanwhile is not overtaken.
+fn since(store: &Store, name: &str, options: &MakeOptions) -> Result<MakeOptions> {
+    store.expect_generation(name, options.expect_parent)?;
+    let newest = store.refs().highest(name)?.unwrap_or(0);
+    Ok(MakeOptions { expect_parent: Some(options.expect_parent.unwrap_or(newest)), ..options.clone() })
+}
+
+/// An image that something can be made of: a distribution is none.
+fn image(store: &Store, reference: &str) -> Result<Image> {
+    let image = store.image(reference)?;
+    if image.release().is_some_and(|r| r.name.starts_with(DISTRO_PREFIX)) {
+        return Err(Error::invalid(format!("\"{reference}\" is a distribution")).hint("give it with --distro"));
+    }
+    Ok(image)
 }
 
 /// What is to be made.
@@ -236,7 +252,7 @@ impl Order {
     }
 
     fn run(&self, store: &Store, options: &MakeOptions, task: &Task) -> Result<Made> {
-        store.expect_generation(&self.name, options.expect_parent)?;
+        let options = &since(store, &self.name, options)?;
         task.stage("resolve", 0, Unit::Steps);
         let recipe = self.recipe(task)?;
         let bench = Bench::new(store, options.work.as_deref())?;
@@ -278,6 +294,17 @@ impl Order {
             (None, Some(base)) => System::of_image(base.manifest().facts.as_ref())?,
             (None, None) => return Err(Error::invalid("an image is made from a distribution or from an image")),
         };
+        if let (Some(supply), Some(base)) = (&self.supply, &self.base) {
+            let there = System::of_image(base.manifest().facts.as_ref())?;
+            if there.selector != system.selector {
+                let (what, name) = (there.selector, supply.distro.name());
+                return Err(Error::new(
+                    ErrorKind::Conflict,
+                    format!("the image is {what}, and {name} is {}", system.selector),
+                )
+                .hint("packages of another release do not go over it: build it anew"));
+            }
+        }
         let Some(role) = &self.role else {
             return Ok(Recipe { system, part: Part::default(), warnings: Vec::new() });
         };

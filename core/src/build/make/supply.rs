@@ -9,7 +9,7 @@ use super::system::System;
 use crate::build::dnflog::{Action, Resolved};
 use crate::build::rpm;
 use crate::distro::{Distro, Package, Repository, Selection};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::job::Task;
 use crate::role::{Names, Part, names};
 use std::collections::{BTreeMap, HashMap};
@@ -78,8 +78,8 @@ impl Supply {
     /// Writes the packages that a transaction installs from the distribution.
     pub(super) fn lay_out(&self, dir: &Path, resolved: &[Resolved], threads: usize, task: &Task) -> Result<()> {
         let index = self.index();
-        let files = resolved.iter().filter(|r| r.action == Action::Install).filter_map(|r| {
-            let found = index.get(&(r.name.clone(), r.arch.clone(), r.evr.clone()))?;
+        let files = resolved.iter().filter_map(|r| {
+            let found = of_distribution(&index, r)?;
             Some(found.repository.place_of(found.package))
         });
         self.distro.lay_out(dir, &Selection::Files(files.collect()), threads, task).map(drop)
@@ -88,8 +88,7 @@ impl Supply {
     /// When the newest of them was built, in seconds since 1970; those of other repositories are not known.
     pub(super) fn newest(&self, resolved: &[Resolved]) -> Option<i64> {
         let index = self.index();
-        let built = |r: &Resolved| index.get(&(r.name.clone(), r.arch.clone(), r.evr.clone())).map(|f| f.package.built);
-        resolved.iter().filter(|r| r.action == Action::Install).filter_map(built).max()
+        resolved.iter().filter_map(|r| of_distribution(&index, r)).map(|f| f.package.built).max()
     }
 
     /// What dnf is told, for metadata and packages below `dir`.
@@ -112,6 +111,14 @@ impl Supply {
             .map(|r| rpm::Repository { id: r.id.clone(), place: place(r), keys: own.clone(), priority: None })
             .collect();
         for r in part.repositories.iter() {
+            if repositories.iter().any(|known| known.id == r.name) {
+                return Err(Error::new(
+                    ErrorKind::Conflict,
+                    format!("the role's repository {} is called as one of {} is", r.name, self.distro.name()),
+                )
+                .hint("give it another name")
+                .fact("repository", r.name.as_str()));
+            }
             let key = format!("role-{}.asc", r.name);
             keys.push((key.clone(), r.key.clone().into_bytes()));
             let url = filled(&r.url, &d.major.to_string(), &system.arch);
@@ -165,4 +172,11 @@ pub(super) fn wanted(part: &Part) -> Vec<String> {
 /// The streams that are enabled before anything is installed.
 pub(super) fn streams(part: &Part) -> Vec<String> {
     part.modules.iter().map(|m| format!("{}:{}", m.name, m.stream)).collect()
+}
+
+/// The package of the distribution that a transaction installs; none when it comes from another repository, which may have one of
+/// the same name and version.
+pub(super) fn of_distribution<'s>(index: &Index<'s>, r: &Resolved) -> Option<Found<'s>> {
+    let found = index.get(&(r.name.clone(), r.arch.clone(), r.evr.clone()))?;
+    (r.action == Action::Install && found.repository.id == r.repository).then_some(*found)
 }

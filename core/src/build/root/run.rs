@@ -97,7 +97,7 @@ pub(super) fn run(root: &Confined, call: &Call, task: &Task, heard: &mut dyn FnM
                 let mut pty = Pty::like(terminal)?;
                 let _raw = Raw::begin(terminal)?;
                 let mut child = namespace::start(root, call, Some(&mut pty))?;
-                sit(&mut child, call, (&pty, terminal), &stop)
+                sit(&mut child, call, (&mut pty, terminal), &stop)
             })
             .map_err(|e| Error::io("start", "a thread", e))?;
         listen(&from, task, &stop, |line| {
@@ -213,7 +213,7 @@ fn attend(child: &mut Child, call: &Call, send: &impl Fn(&mut VecDeque<Line>), s
 }
 
 /// Passes on keys and what is drawn, until the program ends or has to.
-fn sit(child: &mut Child, call: &Call, (pty, terminal): (&Pty, &Terminal), stop: &AtomicBool) -> Result<How> {
+fn sit(child: &mut Child, call: &Call, (pty, terminal): (&mut Pty, &Terminal), stop: &AtomicBool) -> Result<How> {
     let begun = Instant::now();
     loop {
         let open = pty.pass(terminal, TICK);

@@ -207,13 +207,17 @@ fn role(names: &[String], options: &RoleOptions) -> Result<Role> {
                 options
                     .search
                     .insert(0, if directory.as_os_str().is_empty() { ".".into() } else { directory.to_owned() });
+                if extends.iter().any(|e| e == stem) {
+                    return Err(Error::invalid(format!("two roles are called {stem}"))
+                        .hint("give one of the files another name"));
+                }
                 extends.push(stem.to_owned());
             }
             _ => extends.push(name.clone()),
         }
     }
-    let mut name = extends.join("-");
-    name.truncate(64);
+    let name: String =
+        extends.join("-").chars().filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c)).take(64).collect();
     let document = serde_json::json!({"schema": "cv.role/v1", "name": name, "extends": extends}).to_string();
     Role::parse_with(document.as_bytes(), "--role", &options)
 }
