@@ -33,6 +33,7 @@ fn verifying(
 
 #[pyfunction]
 #[pyo3(signature = (store, place, *, name=None, keys=None, components=None, threads=0, progress=None))]
+#[allow(clippy::too_many_arguments)] // most are keywords
 pub(crate) fn add_distro<'py>(
     py: Python<'py>,
     store: &Store,

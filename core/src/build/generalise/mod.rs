@@ -269,9 +269,12 @@ impl Work<'_> {
         let mut clamped = 0;
         walk::each(self.root, b"", &mut |dir, name, state, path| {
             if later(state) {
-                let set = rustix::fs::utimensat(dir, name, &times, AtFlags::SYMLINK_NOFOLLOW);
-                set.map_err(|e| Error::io("set the time of", show(path), e))?;
-                clamped += 1;
+                match rustix::fs::utimensat(dir, name, &times, AtFlags::SYMLINK_NOFOLLOW) {
+                    Ok(()) => clamped += 1,
+                    // It came with the image that this one is made of, immutable, and stays as it was.
+                    Err(Errno::PERM) => {}
+                    Err(e) => return Err(Error::io("set the time of", show(path), e)),
+                }
             }
             Ok(())
         })?;
