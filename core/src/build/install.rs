@@ -117,7 +117,7 @@ impl Install {
     /// # Errors
     /// `Unsupported` when the rpm of the root cannot do it, with what it said; else as [`Install::install`].
     pub fn convert(&self, task: &Task) -> Result<()> {
-        const SCRIPT: &str = "rpmdb --initdb && rpmdb --importdb <\"$1\" && rpm -qa | wc -l";
+        const SCRIPT: &str = "/usr/bin/rpmdb --initdb && /usr/bin/rpmdb --importdb <\"$1\" && /usr/bin/rpm -qa | wc -l";
         rpmdb::normalise(&self.target)?;
         let headers = self.work.join(HEADERS);
         let failed = |e| Error::io("write", headers.display(), e);
