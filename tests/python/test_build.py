@@ -52,7 +52,9 @@ def test_a_role_is_laid_over_an_image(store: cv.Store) -> None:
     image = store.image("site:t")
     assert (image.cat("/etc/site"), image.cat("/etc/said")) == (b"ours", b"value\n")
     assert "generalise" in stages
-    build = image.info()["facts"]["build"]
+    facts = image.info()["facts"]
+    assert facts is not None
+    build = facts["build"]
     assert build["role"]["digest"] == role.digest and build["base"] == store.image("golden").id
     dry = cv.build_image(store, "other", role, image="golden", options=cv.BuildOptions(dry_run=True))
     assert dry["image"] is None
