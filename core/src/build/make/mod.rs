@@ -295,14 +295,17 @@ impl Order {
             (None, None) => return Err(Error::invalid("an image is made from a distribution or from an image")),
         };
         if let (Some(supply), Some(base)) = (&self.supply, &self.base) {
-            let there = System::of_image(base.manifest().facts.as_ref())?;
+            // Where it does not say what it is, what it was built from does.
+            let built = || Provenance::of(base).is_ok_and(|p| p.is_some_and(|p| p.distribution.is_some()));
+            let there = match System::of_image(base.manifest().facts.as_ref()) {
+                Err(_) if built() => system.clone(),
+                there => there?,
+            };
             if there.selector != system.selector {
                 let (what, name) = (there.selector, supply.distro.name());
-                return Err(Error::new(
-                    ErrorKind::Conflict,
-                    format!("the image is {what}, and {name} is {}", system.selector),
-                )
-                .hint("packages of another release do not go over it: build it anew"));
+                let text = format!("the image is {what}, and {name} is {}", system.selector);
+                return Err(Error::new(ErrorKind::Conflict, text)
+                    .hint("packages of another release do not go over it: build it anew"));
             }
         }
         let Some(role) = &self.role else {
