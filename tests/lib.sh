@@ -30,7 +30,9 @@ run() {
     0) pass "$name" "$((SECONDS - begin)) s";;
     77) skip "$name" "$(tail -n 1 "$log")"; return;;
     124|137) fail "$name" "over its limit of $limit s; $log"; tail -n 15 "$log" | sed 's/^/        /';;
-    *) fail "$name" "exit $rc after $((SECONDS - begin)) s; $log"; tail -n 25 "$log" | sed 's/^/        /';;
+    *) fail "$name" "exit $rc after $((SECONDS - begin)) s; $log"
+       # What failed may stand far from the end.
+       { grep -E '^test .* FAILED$|^error|^FAILED|panicked at|Error: ' "$log" | head -n 15; tail -n 15 "$log"; } | sed 's/^/        /';;
   esac
   closing_lines "$log"
   local reason
