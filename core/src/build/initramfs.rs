@@ -35,9 +35,7 @@ pub(super) fn make(confined: &Confined, environment: &[(String, String)], task: 
             continue;
         };
         let mut call = Call::new(arguments(maker, version)).in_target();
-        for (name, value) in environment {
-            call = call.env(name, value);
-        }
+        call = call.envs(environment);
         (call.limit, call.silence) = (LIMIT, LIMIT);
         let ended = confined.run(&call, task, &mut |_| {})?;
         if ended.status != 0 {

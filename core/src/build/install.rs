@@ -159,9 +159,7 @@ impl Install {
         let mut call = Call::new(self.setup.arguments(command, extent, names)?)
             .env("SOURCE_DATE_EPOCH", self.epoch.to_string())
             .env("SYSTEMD_OFFLINE", "1");
-        for (name, value) in &self.environment {
-            call = call.env(name, value);
-        }
+        call = call.envs(&self.environment);
         (call.limit, call.silence) = (self.limit, self.silence);
         let mut log = Log::default();
         let ended = root.run(&call, task, &mut |line| log.hear(line))?;

@@ -41,9 +41,7 @@ pub(in crate::build) fn run(
 
 fn one(script: &Script, file: &str, root: &Confined, environment: &[(String, String)], task: &Task) -> Result<()> {
     let mut call = Call::new(["/bin/sh", "-eu", &format!("{PLACE}/{file}")]).in_target().env("HOME", "/root");
-    for (name, value) in environment {
-        call = call.env(name, value);
-    }
+    call = call.envs(environment);
     (call.limit, call.silence) = (script.time_limit.duration(), script.time_limit.duration());
     let lent = if script.net { Some(Lent::begin(&root.target, task)?) } else { None };
     let ended = root.run(&call, task, &mut |_| {}).map_err(|e| e.context(format!("script {}", script.name)));

@@ -97,9 +97,7 @@ pub(in crate::build) fn make_locale(
     let tree = Tree(Root::open(&root.target).map_err(|e| Error::io("open", root.target.display(), e))?);
     let Some(locale) = part.locale.as_deref().filter(|_| tree.exists(&program[1..])) else { return Ok(()) };
     let mut call = Call::new([program]).in_target();
-    for (name, value) in environment {
-        call = call.env(name, value);
-    }
+    call = call.envs(environment);
     let ended = root.run(&call, task, &mut |_| {})?;
     if ended.status == 0 {
         return Ok(());

@@ -263,9 +263,7 @@ impl Bootstrap {
         for (name, value) in QUIET {
             call = call.env(name, value);
         }
-        for (name, value) in &self.environment {
-            call = call.env(name, value);
-        }
+        call = call.envs(&self.environment);
         (call.limit, call.silence) = (self.limit, self.silence);
         call
     }

@@ -86,9 +86,7 @@ pub fn edit(
         call = call.env("TERM", std::env::var_os("TERM").unwrap_or_else(|| "linux".into()));
     }
     (call.limit, call.silence, call.terminal) = (options.time_limit, options.silence, program.terminal.clone());
-    for (name, value) in &options.environment {
-        call = call.env(name, value);
-    }
+    call = call.envs(&options.environment);
     let lent = if program.net { Some(Lent::begin(&bench.target(), task)?) } else { None };
     let ended = bench.confined(program.net).run(&call, task, &mut |_| {});
     if let Some(lent) = lent {

@@ -87,6 +87,12 @@ impl Call {
         self.environment.push((name.into(), value.into()));
         self
     }
+
+    /// Adds variables to the environment.
+    #[must_use]
+    pub fn envs(self, variables: &[(String, String)]) -> Self {
+        variables.iter().fold(self, |call, (name, value)| call.env(name, value))
+    }
 }
 
 impl Confined {
