@@ -73,7 +73,7 @@ pub enum Unit {
 pub struct Event {
     /// Number within the job, from 1, without gaps.
     pub seq: u64,
-    /// RFC 3339 time in UTC.
+    /// RFC 3339 time in UTC, with milliseconds.
     pub ts: String,
     /// The job, such as `j-7f3a09c1`.
     pub job: String,

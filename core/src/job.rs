@@ -264,7 +264,7 @@ impl Task {
         s.seq += 1;
         let mut event = Event {
             seq: s.seq,
-            ts: clock::now_rfc3339(),
+            ts: clock::now_rfc3339_millis(),
             job: self.id.clone(),
             kind,
             stage: s.stage,

@@ -131,8 +131,9 @@ fn the_formats_have_not_changed() {
         block.push(Hash::of(chunk), chunk);
     }
     let block = block.finish().unwrap().unwrap();
-    compare("block.bin", block.bytes);
-    writeln!(text, "block.bin {}\n  {:?}", Hash::of(block.bytes), block.info).unwrap();
+    let stored = block.to_vec();
+    compare("block.bin", &stored);
+    writeln!(text, "block.bin {}\n  {:?}", Hash::of(&stored), block.info).unwrap();
     let trailer = pack::encode_trailer(std::slice::from_ref(&block.info));
     compare("trailer.bin", &trailer);
     let release = Release {
@@ -154,7 +155,7 @@ fn the_formats_have_not_changed() {
         compare(&format!("key{n}.pub"), public.to_pem().unwrap().as_bytes());
         writeln!(text, "key{n}.pub {}", public.id()).unwrap();
     }
-    let file = [pack::MAGIC, block.bytes, &trailer, &pack::encode_footer(&trailer)].concat();
+    let file = [&pack::MAGIC[..], &stored, &trailer, &pack::encode_footer(&trailer)].concat();
     compare("pack.pack", &file);
     writeln!(text, "pack.pack {}", Hash::of(&trailer)).unwrap();
     compare("dump.txt", text.as_bytes());

@@ -1,6 +1,6 @@
 //! Roles: what is in an image.
 
-use crate::guard::{bytes, guard, optional_text, out, path, paths, text};
+use crate::guard::{bytes, guard, optional_text, out, path, paths, text, texts};
 use crate::handle::{Opaque, close, give, hold};
 use libcv::role::{self, Role, RoleOptions, Selector};
 use libcv::{Error, Result};
@@ -44,6 +44,24 @@ pub unsafe extern "C" fn cv_role_find(
         let name = text(name_or_file, "name_or_file")?;
         let (options, role) = (searching(search, count)?, out(role, "role")?);
         role.set(give(Role::find(name, &options)?));
+        Ok(())
+    })
+}
+
+/// Several roles as one that extends them, in this order; each of the `names_count` names is a role or a file as for
+/// `cv_role_find`. One alone is that one.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cv_role_find_all(
+    names_or_files: *const *const c_char,
+    names_count: usize,
+    search: *const *const c_char,
+    count: usize,
+    role: *mut *mut cv_role,
+) -> i32 {
+    guard(|| {
+        let names = texts(names_or_files, names_count, "names_or_files")?;
+        let (options, role) = (searching(search, count)?, out(role, "role")?);
+        role.set(give(Role::find_all(&names, &options)?));
         Ok(())
     })
 }

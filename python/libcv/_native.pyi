@@ -801,6 +801,9 @@ class Role:
     def find(name: str, *, search: Sequence[_StrPath] = ...) -> Role:
         """Reads a role by its name, such as `node`, or from a file: what has a `/` or an ending in it is one."""
     @staticmethod
+    def find_all(names: Sequence[str], *, search: Sequence[_StrPath] = ...) -> Role:
+        """Several roles, each as for `find`, as one that extends them, in this order."""
+    @staticmethod
     def parse(document: Union[str, bytes], name: str = "role") -> Role:
         """Reads a role in YAML or JSON; `name` stands for it in messages."""
     @staticmethod

@@ -32,6 +32,14 @@ impl Role {
     }
 
     #[staticmethod]
+    #[pyo3(signature = (names, *, search=Vec::new()))]
+    #[allow(clippy::needless_pass_by_value)] // extracted
+    fn find_all(py: Python<'_>, names: Vec<String>, search: Vec<SystemPath>) -> PyResult<Self> {
+        let options = searching(search);
+        py.detach(|| libcv::role::Role::find_all(&names, &options)).or_raise(py).map(Self)
+    }
+
+    #[staticmethod]
     #[pyo3(signature = (document, name="role"))]
     fn parse(py: Python<'_>, document: Document, name: &str) -> PyResult<Self> {
         let bytes = document.into_bytes();

@@ -234,7 +234,9 @@ fn is_id(byte: u8) -> bool {
 fn word<'a>(what: &str, text: &'a str) -> Result<&'a str> {
     let odd = |c: char| c.is_whitespace() || c.is_control() || "%,;'\"\\`<>|&$".contains(c);
     if text.is_empty() || text.len() > 1024 || text.starts_with('-') || text.contains(odd) {
-        return Err(Error::invalid(format!("{what}: {text:?} cannot be given to dnf")).fact("value", text));
+        return Err(Error::invalid(format!("{what}: {text:?} cannot be given to dnf"))
+            .hint("it has to be one word that does not begin with -, without quotes and any of % , ; \\ ` < > | & $")
+            .fact("value", text));
     }
     Ok(text)
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  list ──> recognise: metadata, each checked ──> store: files in the order of the medium ──> publish
-//!                                                   │ beside it, never far ahead: MD5 and SHA-256 of the whole medium
+//!                                                   │ beside it, of the same bytes: MD5 and SHA-256 of the whole medium
 //! ```
 //!
 //! Nothing has the name before all of it is stored and the medium's own checksum fits.
@@ -13,7 +13,7 @@ use super::key;
 use super::mirror;
 use super::recognise::{Recognised, recognise};
 use super::source::Source;
-use super::sweep::{Pace, Swept, sweep};
+use super::sweep::{Sweep, Swept};
 use super::web;
 use super::{Distro, reference};
 use crate::convert::build::{About, Builder, Built, Node};
@@ -138,31 +138,32 @@ impl Addition<'_> {
         let (source, task) = (self.source, self.task);
         task.stage("store", source.size(), Unit::Bytes);
         let threads = crate::job::threads(self.options.threads);
-        let pace = Pace::default();
-        // The medium is read once more beside, at the same pace: what one reads the other finds in memory.
-        let (stored, swept) = std::thread::scope(|s| {
-            let sweeping = source.medium().map(|(medium, volume)| s.spawn(|| sweep(medium, volume, &pace, task)));
-            let stored = with_pool(session, LEVEL, threads, |pool| {
+        let (builder, built, swept) = std::thread::scope(|scope| -> Result<_> {
+            let medium = source.medium();
+            let mut sweep = medium.map(|(medium, volume)| Sweep::begin(scope, medium, volume, task));
+            let (builder, built) = with_pool(session, LEVEL, threads, |pool| {
                 let mut builder = Builder::new(false);
                 let time = document.timestamp.unwrap_or(0);
-                self.files(&mut builder, time, pool, &pace)?;
+                self.files(&mut builder, time, pool, sweep.as_mut())?;
                 let built = builder.rows(pool, task)?;
                 Ok((builder, built))
-            });
-            pace.end(stored.is_ok());
-            let swept =
-                sweeping.map(|t| t.join().unwrap_or_else(|_| Err(Error::new(ErrorKind::Bug, "a thread panicked"))));
-            (stored, swept.transpose())
-        });
-        let (builder, built) = stored?;
-        if let (Some(Swept { sha256, undamaged }), Some((_, volume))) = (swept?, source.medium()) {
+            })?;
+            Ok((builder, built, sweep.map(Sweep::finish).transpose()?))
+        })?;
+        if let (Some(Swept { sha256, undamaged }), Some((_, volume))) = (swept, source.medium()) {
             document.source = Origin::medium(volume, document.source.size, sha256, undamaged);
         }
         self.publish(session, &builder, built, document, notes)
     }
 
     /// Stores the files. Several that are the same bytes of the medium are read once.
-    fn files(&self, builder: &mut Builder, time: i64, pool: &mut ChunkPool<'_>, pace: &Pace) -> Result<()> {
+    fn files(
+        &self,
+        builder: &mut Builder,
+        time: i64,
+        pool: &mut ChunkPool<'_>,
+        mut sweep: Option<&mut Sweep<'_, '_>>,
+    ) -> Result<()> {
         let (task, mut writer, mut known) = (self.task, ContentWriter::default(), HashMap::new());
         for (path, file) in self.source.in_order() {
             task.check()?;
@@ -174,8 +175,7 @@ impl Addition<'_> {
                 let mut reader = self.source.reader(path, file)?;
                 let mut next = |buf: &mut [u8]| {
                     task.check()?;
-                    let n = reader.next(buf)?;
-                    pace.reached(reader.position());
+                    let n = reader.next(buf, sweep.as_deref_mut())?;
                     task.advance(n as u64);
                     Ok(n)
                 };

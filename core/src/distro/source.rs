@@ -2,6 +2,7 @@
 
 use super::files::Files;
 use super::iso::{IsoFile, Listing, MediumFile, ReadAt, Volume};
+use super::sweep::Sweep;
 use crate::error::{Error, Result};
 use crate::image::path;
 use crate::job::Task;
@@ -73,10 +74,10 @@ impl Source {
         out
     }
 
-    /// What gives the bytes of a file; and where on the medium they end.
+    /// What gives the bytes of a file.
     pub(super) fn reader<'s>(&'s self, path: &'s [u8], file: &'s IsoFile) -> Result<Reader<'s>> {
         Ok(match &self.place {
-            Place::Medium(medium, _) => Reader::Extents(medium, &file.extents, 0),
+            Place::Medium(medium, _) => Reader::Extents { medium, extents: &file.extents, done: 0 },
             Place::Directory(root) => {
                 let flags = OFlags::RDONLY | OFlags::NONBLOCK;
                 let fd = root.open_at(path, flags, Mode::empty(), Links::Refuse);
@@ -90,13 +91,13 @@ impl Source {
 
 /// The bytes of a file, one after the other.
 pub(super) enum Reader<'s> {
-    Extents(&'s MediumFile, &'s [(u64, u64)], u64),
+    Extents { medium: &'s MediumFile, extents: &'s [(u64, u64)], done: u64 },
     File(File, &'s [u8]),
 }
 
 impl Reader<'_> {
-    /// Fills the front of `buf`; 0 at the end.
-    pub(super) fn next(&mut self, buf: &mut [u8]) -> Result<usize> {
+    /// Fills the front of `buf`, by way of the sweep if the medium is swept; 0 at the end.
+    pub(super) fn next(&mut self, buf: &mut [u8], sweep: Option<&mut Sweep<'_, '_>>) -> Result<usize> {
         match self {
             Self::File(file, path) => loop {
                 match file.read(buf) {
@@ -104,26 +105,22 @@ impl Reader<'_> {
                     done => return done.map_err(|e| Error::io("read", show(path), e)),
                 }
             },
-            Self::Extents(medium, extents, done) => loop {
+            Self::Extents { medium, extents, done } => loop {
                 let Some(&(at, length)) = extents.first() else { return Ok(0) };
                 let left = usize::try_from(length - *done).unwrap_or(usize::MAX).min(buf.len());
                 if left == 0 {
                     (*extents, *done) = (&extents[1..], 0);
                     continue;
                 }
-                let read = medium.read_exact_at(&mut buf[..left], at + *done);
+                let (buf, at) = (&mut buf[..left], at + *done);
+                let read = match sweep {
+                    Some(sweep) => sweep.fill(buf, at),
+                    None => medium.read_exact_at(buf, at),
+                };
                 read.map_err(|e| Error::io("read", "the medium", e))?;
                 *done += left as u64;
                 return Ok(left);
             },
-        }
-    }
-
-    /// Where on the medium the next byte is.
-    pub(super) fn position(&self) -> u64 {
-        match self {
-            Self::Extents(_, extents, done) => extents.first().map_or(0, |e| e.0 + done),
-            Self::File(..) => 0,
         }
     }
 }
@@ -142,7 +139,7 @@ impl Files for Source {
         let (mut reader, mut out) = (self.reader(path, file)?, vec![0; usize::try_from(file.size).unwrap_or(0)]);
         let mut at = 0;
         while at < out.len() {
-            match reader.next(&mut out[at..])? {
+            match reader.next(&mut out[at..], None)? {
                 0 => return Err(Error::integrity(format!("/{} became shorter while it was read", show(path)))),
                 n => at += n,
             }

@@ -1,57 +1,40 @@
-//! The sums of a whole medium, beside the storing of its files.
+//! A medium that is read once, from front to back: by whoever stores its files, and beside it by the sums of the whole.
 //!
 //! ```text
-//!  storing ── position ──> Pace ──> SHA-256 ── parts ──> MD5     reads the medium once more: what is a few MiB ahead or
-//!                                                                behind is still in memory
+//!  medium ── part ──┬──> fill: what the storing asks for, in the order of the medium
+//!                   ├──> SHA-256      a thread each; no more than a few parts behind
+//!                   └──> MD5
 //! ```
+//!
+//! What was passed already is read again by itself: only a medium whose files are out of order asks for that.
 
 use super::digest::Sum;
 use super::iso::{MediumFile, ReadAt, Volume};
 use super::mediasum::Summing;
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::Task;
-use crossbeam_channel::bounded;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use crossbeam_channel::{Receiver, Sender, bounded};
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::thread::{Scope, ScopedJoinHandle};
 
-/// How far a sum may be ahead of the storing, in bytes.
-const AHEAD: u64 = 64 << 20;
-const STEP: usize = 1 << 20;
-/// Parts between the two sums: MD5 is the slower one.
-const BUFFERS: usize = 4;
-const WAIT: Duration = Duration::from_millis(1);
+const PART: usize = 1 << 20;
+/// Parts that a sum may be behind; less than the storing stands still for while a pack becomes durable.
+const BEHIND: usize = 48;
 
-/// How far the storing is.
-#[derive(Default)]
-pub(super) struct Pace {
-    position: AtomicU64,
-    failed: AtomicBool,
-}
-
-impl Pace {
-    /// The storing is at this byte of the medium.
-    pub(super) fn reached(&self, position: u64) {
-        self.position.fetch_max(position, Ordering::Relaxed);
-    }
-
-    /// The storing is at its end; when it failed nobody needs the sums.
-    pub(super) fn end(&self, well: bool) {
-        self.failed.store(!well, Ordering::Relaxed);
-        self.position.store(u64::MAX, Ordering::Relaxed);
-    }
-
-    fn wait(&self, at: u64, task: &Task) -> Result<()> {
-        loop {
-            task.check()?;
-            if self.failed.load(Ordering::Relaxed) {
-                return Err(Error::cancelled());
-            }
-            if at <= self.position.load(Ordering::Relaxed).saturating_add(AHEAD) {
-                return Ok(());
-            }
-            std::thread::sleep(WAIT);
-        }
-    }
+/// A medium that is read.
+pub(super) struct Sweep<'s, 'm> {
+    medium: &'m MediumFile,
+    task: &'m Task,
+    part: Arc<Vec<u8>>,
+    /// Where the part begins.
+    at: u64,
+    /// Parts that a sum may still read; their memory serves the next ones.
+    used: VecDeque<Arc<Vec<u8>>>,
+    sums: Vec<Sender<Arc<Vec<u8>>>>,
+    sha256: ScopedJoinHandle<'s, String>,
+    md5: Option<ScopedJoinHandle<'s, Result<()>>>,
 }
 
 /// What the bytes of a medium gave.
@@ -61,60 +44,109 @@ pub(super) struct Swept {
     pub(super) undamaged: bool,
 }
 
-/// Sums a medium.
-///
-/// # Errors
-/// `Integrity` when it is damaged; those of reading; `Cancelled`.
-pub(super) fn sweep(medium: &MediumFile, volume: &Volume, pace: &Pace, task: &Task) -> Result<Swept> {
-    let mut sha256 = Sum::sha256();
-    let summing = Summing::of(volume, medium.length());
-    let undamaged = summing.is_some();
-    std::thread::scope(|s| {
-        let md5 = summing.map(|mut summing| {
-            let (parts, full) = bounded::<Vec<u8>>(BUFFERS);
-            let (empty, again) = bounded(BUFFERS);
-            let thread = s.spawn(move || {
-                for part in full {
-                    summing.add(&part);
-                    // Nobody wants it at the end.
-                    let _ = empty.try_send(part);
+impl<'s, 'm> Sweep<'s, 'm> {
+    /// Begins at the front of a medium.
+    pub(super) fn begin<'env>(
+        scope: &'s Scope<'s, 'env>,
+        medium: &'m MediumFile,
+        volume: &Volume,
+        task: &'m Task,
+    ) -> Self {
+        let mut sums = Vec::new();
+        let mut channel = || {
+            let (parts, received) = bounded(BEHIND);
+            sums.push(parts);
+            received
+        };
+        let parts = channel();
+        let sha256 = scope.spawn(move || {
+            let mut sum = Sum::sha256();
+            each(&parts, |part| sum.add(part));
+            sum.finish()
+        });
+        let md5 = Summing::of(volume, medium.length()).map(|mut sum| {
+            let parts = channel();
+            scope.spawn(move || {
+                each(&parts, |part| sum.add(part));
+                sum.finish()
+            })
+        });
+        Self { medium, task, part: Arc::default(), at: 0, used: VecDeque::new(), sums, sha256, md5 }
+    }
+
+    /// Fills `buf` with what stands at `offset`.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` when there is not as much; the system's.
+    pub(super) fn fill(&mut self, mut buf: &mut [u8], mut offset: u64) -> io::Result<()> {
+        while !buf.is_empty() {
+            let n = match offset.checked_sub(self.at) {
+                None => {
+                    let n = buf.len().min(usize::try_from(self.at - offset).unwrap_or(usize::MAX));
+                    self.medium.read_exact_at(&mut buf[..n], offset)?;
+                    n
                 }
-                summing
-            });
-            (thread, parts, again)
-        });
-        let done = read(medium, pace, task, |part| {
-            sha256.add(part);
-            let Some((_, parts, again)) = &md5 else { return };
-            let next = again.try_recv().unwrap_or_default();
-            // It ends before us only when it panicked, which is told below.
-            let _ = parts.send(std::mem::replace(part, next));
-        });
-        let summing = md5.map(|(thread, parts, _)| {
-            drop(parts);
-            thread.join().map_err(|_| Error::new(ErrorKind::Bug, "a thread panicked"))
-        });
-        done?;
-        summing.map_or(Ok(()), |summing| summing?.finish())
-    })?;
-    Ok(Swept { sha256: sha256.finish(), undamaged })
+                Some(inside) => {
+                    let rest = usize::try_from(inside).ok().and_then(|n| self.part.get(n..)).unwrap_or_default();
+                    let n = rest.len().min(buf.len());
+                    buf[..n].copy_from_slice(&rest[..n]);
+                    if n == 0 && !self.advance()? {
+                        return Err(io::ErrorKind::UnexpectedEof.into());
+                    }
+                    n
+                }
+            };
+            buf = &mut buf[n..];
+            offset += n as u64;
+        }
+        Ok(())
+    }
+
+    /// Goes on to the next part; false at the end.
+    fn advance(&mut self) -> io::Result<bool> {
+        self.task.check().map_err(io::Error::other)?;
+        self.at += self.part.len() as u64;
+        let last = std::mem::take(&mut self.part);
+        self.used.push_back(last);
+        let free = self.used.front_mut().is_some_and(|oldest| Arc::get_mut(oldest).is_some());
+        let mut part = free.then(|| self.used.pop_front()).flatten().and_then(Arc::into_inner).unwrap_or_default();
+        part.resize(PART, 0);
+        let n = loop {
+            match self.medium.read_at(&mut part, self.at) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                n => break n?,
+            }
+        };
+        part.truncate(n);
+        self.part = Arc::new(part);
+        if n > 0 {
+            // A sum ends before us only when it panicked, which is told at the end.
+            self.sums.iter().for_each(|sum| drop(sum.send(Arc::clone(&self.part))));
+        }
+        Ok(n > 0)
+    }
+
+    /// Reads what is left, and gives the sums.
+    ///
+    /// # Errors
+    /// `Integrity` when the medium is damaged; those of reading; `Cancelled`.
+    pub(super) fn finish(mut self) -> Result<Swept> {
+        loop {
+            self.task.check()?;
+            if !self.advance().map_err(|e| Error::io("read", "the medium", e))? {
+                break;
+            }
+        }
+        drop(self.sums);
+        let panicked = |_| Error::new(ErrorKind::Bug, "a thread panicked");
+        let undamaged = self.md5.is_some();
+        self.md5.map_or(Ok(()), |thread| thread.join().map_err(panicked)?)?;
+        Ok(Swept { sha256: self.sha256.join().map_err(panicked)?, undamaged })
+    }
 }
 
-/// Tells `each` what the medium has, part by part; it may keep the part and leave another buffer.
-fn read(medium: &MediumFile, pace: &Pace, task: &Task, mut each: impl FnMut(&mut Vec<u8>)) -> Result<()> {
-    let (mut buffer, mut at) = (Vec::new(), 0);
-    loop {
-        pace.wait(at, task)?;
-        buffer.resize(STEP, 0);
-        match medium.read_at(&mut buffer, at) {
-            Ok(0) => return Ok(()),
-            Ok(n) => {
-                buffer.truncate(n);
-                each(&mut buffer);
-                at += n as u64;
-            }
-            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(Error::io("read", "the medium", e)),
-        }
+fn each(parts: &Receiver<Arc<Vec<u8>>>, mut add: impl FnMut(&[u8])) {
+    for part in parts {
+        add(&part);
     }
 }

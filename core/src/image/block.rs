@@ -18,6 +18,8 @@ pub const CHUNKS_LIMIT: usize = 16_384;
 pub const STORED_LIMIT: usize = HEADER + CHUNKS_LIMIT * TABLE_ROW + RAW_LIMIT;
 const MAGIC: &[u8; 4] = b"CVBK";
 const HEADER: usize = 24;
+/// Where in the header the checksum stands: at its end.
+const CRC_AT: usize = 20;
 const TABLE_ROW: usize = 4;
 /// Compressed to more than this share (of 100) of the raw bytes, a block is stored raw.
 const RAW_PERCENT: usize = 97;
@@ -86,12 +88,15 @@ pub struct BlockInfo {
 
 /// Collects chunks until the block is full.
 pub struct BlockBuilder {
+    /// Those of the chunks; after a block was closed, its payload if that is raw, until the next one begins.
     raw: Vec<u8>,
     chunks: Vec<(Hash, u32)>,
     compressor: zstd::bulk::Compressor<'static>,
     sampled: bool,
-    /// The finished block; its memory serves the next one.
-    out: Vec<u8>,
+    /// Header and table of the block that was closed.
+    head: Vec<u8>,
+    /// Its payload, compressed.
+    compressed: Vec<u8>,
 }
 
 /// A finished block, until the next one begins.
@@ -99,8 +104,16 @@ pub struct BlockBuilder {
 pub struct Block<'b> {
     /// What a trailer says about it.
     pub info: BlockInfo,
+    /// The block as stored, in pieces that follow each other.
+    pub pieces: [&'b [u8]; 2],
+}
+
+impl Block<'_> {
     /// The block as stored.
-    pub bytes: &'b [u8],
+    #[must_use]
+    pub fn to_vec(&self) -> Vec<u8> {
+        self.pieces.concat()
+    }
 }
 
 impl BlockBuilder {
@@ -118,18 +131,23 @@ impl BlockBuilder {
             compressor.set_parameter(parameter).map_err(bug)?;
         }
         let sampled = level == SAMPLED_LEVEL;
-        Ok(Self { raw: Vec::with_capacity(RAW_LIMIT), chunks: Vec::new(), compressor, sampled, out: Vec::new() })
+        let raw = Vec::with_capacity(RAW_LIMIT);
+        Ok(Self { raw, chunks: Vec::new(), compressor, sampled, head: Vec::new(), compressed: Vec::new() })
     }
 
     /// Whether a chunk of `length` bytes still fits.
     #[must_use]
     pub fn fits(&self, length: usize) -> bool {
-        self.raw.len() + length <= RAW_LIMIT && self.chunks.len() < CHUNKS_LIMIT
+        let begun = if self.is_empty() { 0 } else { self.raw.len() };
+        begun + length <= RAW_LIMIT && self.chunks.len() < CHUNKS_LIMIT
     }
 
     /// Adds a chunk that fits.
     pub fn push(&mut self, hash: Hash, bytes: &[u8]) {
         debug_assert!(self.fits(bytes.len()) && !bytes.is_empty());
+        if self.is_empty() {
+            self.raw.clear();
+        }
         self.raw.extend_from_slice(bytes);
         self.chunks.push((hash, bytes.len() as u32));
     }
@@ -157,11 +175,10 @@ impl BlockBuilder {
             return Ok(None);
         }
         let chunks = std::mem::take(&mut self.chunks);
-        let front = HEADER + chunks.len() * TABLE_ROW;
-        let bytes = &mut self.out;
-        bytes.resize(bytes.len().max(front + zstd::zstd_safe::compress_bound(self.raw.len())), 0);
+        let compressed = &mut self.compressed;
+        compressed.resize(compressed.len().max(zstd::zstd_safe::compress_bound(self.raw.len())), 0);
         let mut compress = |raw: &[u8]| {
-            let n = self.compressor.compress_to_buffer(raw, &mut bytes[front..]);
+            let n = self.compressor.compress_to_buffer(raw, &mut compressed[..]);
             let n = n.map_err(|e| Error::new(crate::ErrorKind::Bug, "zstd cannot compress a block").cause(e))?;
             Ok::<_, Error>(if n * 100 > raw.len() * RAW_PERCENT { (Codec::Raw, n) } else { (Codec::Zstd, n) })
         };
@@ -170,32 +187,28 @@ impl BlockBuilder {
             small = small || compress(&part[..part.len().min(SAMPLE)])?.0 == Codec::Zstd;
         }
         let (codec, n) = if small { compress(&self.raw)? } else { (Codec::Raw, 0) };
-        let payload = if codec == Codec::Raw { self.raw.len() } else { n };
-        let bytes = &mut bytes[..front + payload];
-        if codec == Codec::Raw {
-            bytes[front..].copy_from_slice(&self.raw);
-        }
-        bytes[..4].copy_from_slice(MAGIC);
-        bytes[4] = codec as u8;
-        bytes[5..8].fill(0);
-        bytes[8..12].copy_from_slice(&(self.raw.len() as u32).to_le_bytes());
-        bytes[12..16].copy_from_slice(&(payload as u32).to_le_bytes());
-        bytes[16..20].copy_from_slice(&(chunks.len() as u32).to_le_bytes());
-        for (row, (_, length)) in bytes[HEADER..front].chunks_exact_mut(TABLE_ROW).zip(&chunks) {
-            row.copy_from_slice(&length.to_le_bytes());
-        }
-        let crc = crc(bytes);
-        bytes[20..24].copy_from_slice(&crc.to_le_bytes());
-        let info = BlockInfo { stored: bytes.len() as u32, codec, raw: self.raw.len() as u32, crc, chunks };
-        self.raw.clear();
-        Ok(Some(Block { info, bytes }))
+        let payload = if codec == Codec::Raw { &self.raw } else { &compressed[..n] };
+        let head = &mut self.head;
+        head.clear();
+        head.extend(MAGIC);
+        head.extend([codec as u8, 0, 0, 0]);
+        head.extend([self.raw.len(), payload.len(), chunks.len()].iter().flat_map(|n| (*n as u32).to_le_bytes()));
+        head.extend([0; HEADER - CRC_AT]);
+        head.extend(chunks.iter().flat_map(|(_, length)| length.to_le_bytes()));
+        let crc = crc(head, payload);
+        head[CRC_AT..HEADER].copy_from_slice(&crc.to_le_bytes());
+        let stored = (head.len() + payload.len()) as u32;
+        let info = BlockInfo { stored, codec, raw: self.raw.len() as u32, crc, chunks };
+        Ok(Some(Block { info, pieces: [head, payload] }))
     }
 }
 
-fn crc(block: &[u8]) -> u32 {
+/// Of header and table, and the payload, which may be one slice: then the other is empty.
+fn crc(head: &[u8], payload: &[u8]) -> u32 {
     let mut h = crc32fast::Hasher::new();
-    h.update(&block[..20]);
-    h.update(&block[HEADER..]);
+    h.update(&head[..CRC_AT]);
+    h.update(&head[HEADER..]);
+    h.update(payload);
     h.finalize()
 }
 
@@ -278,7 +291,7 @@ pub fn parse(block: &[u8]) -> Result<BlockHead, FormatError> {
     if r.left() != count as usize * TABLE_ROW + payload as usize {
         return Err(FormatError::Truncated("block"));
     }
-    let actual = crc(block);
+    let actual = crc(block, &[]);
     if actual != crc_said {
         return Err(FormatError::Checksum {
             what: "block",
@@ -321,7 +334,7 @@ mod tests {
         let block = sample(&mut b, &parts);
         assert_eq!(block.info.codec, Codec::Zstd);
         let mut got = Vec::new();
-        let info = BlockOpener::new().unwrap().open(block.bytes, |_, b| {
+        let info = BlockOpener::new().unwrap().open(&block.to_vec(), |_, b| {
             got.push(b.to_vec());
             Ok(())
         });
@@ -342,22 +355,22 @@ mod tests {
             b.fill(&mut raw, vec![(hash, noise.len() as u32)]);
             assert!(raw.is_empty());
             let block = b.finish().unwrap().unwrap();
-            assert_eq!(BlockOpener::new().unwrap().open(block.bytes, |_, _| Ok(())).unwrap().chunks[0].0, hash);
+            assert_eq!(BlockOpener::new().unwrap().open(&block.to_vec(), |_, _| Ok(())).unwrap().chunks[0].0, hash);
         }
     }
 
     #[test]
     fn any_flipped_bit_is_found() {
         let mut b = BlockBuilder::new(3).unwrap();
-        let block = sample(&mut b, &[b"abc".repeat(50), b"x".to_vec()]);
-        for i in 0..block.bytes.len() {
-            let mut bad = block.bytes.to_vec();
+        let stored = sample(&mut b, &[b"abc".repeat(50), b"x".to_vec()]).to_vec();
+        for i in 0..stored.len() {
+            let mut bad = stored.clone();
             bad[i] ^= 1 << (i % 8);
             let e = BlockOpener::new().unwrap().open(&bad, |_, _| Ok(())).unwrap_err();
             assert!(matches!(e.kind(), crate::ErrorKind::Integrity | crate::ErrorKind::Unsupported), "{i}: {e:?}");
         }
-        for n in 0..block.bytes.len() {
-            assert!(parse(&block.bytes[..n]).is_err());
+        for n in 0..stored.len() {
+            assert!(parse(&stored[..n]).is_err());
         }
     }
 

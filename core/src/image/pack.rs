@@ -144,7 +144,7 @@ mod tests {
         let block = b.finish().unwrap().unwrap();
         let trailer = encode_trailer(std::slice::from_ref(&block.info));
         let footer = encode_footer(&trailer);
-        let size = (8 + block.bytes.len() + trailer.len() + FOOTER) as u64;
+        let size = (8 + block.to_vec().len() + trailer.len() + FOOTER) as u64;
         let parsed = decode_footer(&footer, size).unwrap();
         assert_eq!(decode_trailer(&trailer, &parsed, size).unwrap(), [(8, block.info.clone())]);
         for i in 0..trailer.len() {

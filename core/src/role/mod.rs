@@ -21,6 +21,7 @@ pub mod spec;
 pub mod template;
 #[cfg(test)]
 mod tests;
+mod together;
 mod validate;
 
 pub use crate::document::diagnostic::{Diagnostic, Severity, to_error};

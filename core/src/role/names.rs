@@ -30,6 +30,25 @@ pub struct Group {
     pub mandatory: BTreeSet<String>,
 }
 
+impl Names {
+    /// What there is not of words as [`crate::build::Change::packages`] has them: packages, and groups, environments and
+    /// streams with an `@` before them. Paths, patterns, and versions as apt writes them are for the package manager.
+    #[must_use]
+    pub fn unknown<'w>(&self, words: impl IntoIterator<Item = &'w str>) -> Vec<Diagnostic> {
+        let plain = words.into_iter().filter(|w| !w.contains(['/', '*', '?', '[', '=', '<', '>', ' ']));
+        let found = plain.filter_map(|word| match word.strip_prefix('@') {
+            None => package(word, self),
+            Some(module) if module.contains(':') => {
+                let (name, stream_of) = module.split_once(':')?;
+                stream(name, stream_of, None, self)
+            }
+            Some(id) if self.environments.contains(id) || self.modules.contains_key(id) => None,
+            Some(id) => group(id, self, &[]),
+        });
+        found.take(DIAGNOSTIC_LIMIT).collect()
+    }
+}
+
 /// Endings that tell one package of several of a name.
 const ARCHITECTURES: [&str; 8] = ["noarch", "x86_64", "i686", "aarch64", "ppc64le", "s390x", "amd64", "arm64"];
 

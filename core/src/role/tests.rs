@@ -176,6 +176,21 @@ fn names_that_a_distribution_lacks_are_told_with_what_is_meant() {
             "6:24: R022 modules: the distribution has no module \"node\" (did you mean \"nodejs\"?)",
         ]
     );
+    // Words that are given besides a role.
+    let words = ["bash", "opensh-server", "@cor", "@core", "@minimal-environment", "@nodejs:19"];
+    let said: Vec<String> = all
+        .unknown(words.into_iter().chain(["/usr/bin/sh", "kern*", "bash=5.2"]))
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(
+        said,
+        [
+            "R020 packages: the distribution has no package \"opensh-server\" (did you mean \"openssh-server\"?)",
+            "R021 groups: the distribution has no group \"cor\" (did you mean \"core\"?)",
+            "R022 modules: the module \"nodejs\" has no stream \"19\" (it has 18, 20)",
+        ]
+    );
     let e = role.error(&role.unknown_names(el9, &all));
     assert_eq!(e.kind(), crate::ErrorKind::NotFound);
     // On Debian groups and modules mean nothing, and are warned of elsewhere.
@@ -186,6 +201,38 @@ fn names_that_a_distribution_lacks_are_told_with_what_is_meant() {
     let lost = super::tests::role(&[], "groups: [core]\nexclude: ['su*']\n");
     let said: Vec<String> = lost.unknown_names(el9, &all).iter().map(ToString::to_string).collect();
     assert!(said[0].contains("R023 groups: the group \"core\" always brings the package \"sudo\""), "{said:?}");
+}
+
+#[test]
+fn several_roles_become_one_and_each_file_is_the_one_that_was_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |directory: &str, name: &str, text: &str| {
+        std::fs::create_dir_all(dir.path().join(directory)).unwrap();
+        let path = dir.path().join(directory).join(format!("{name}.yaml"));
+        std::fs::write(&path, head(name, text)).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let first = file("a", "site", "packages: [one]\nextends: base\n");
+    file("a", "base", "packages: [below]\n");
+    let other = file("b", "extra", "packages: [two]\n");
+    file("b", "site", "packages: [wrong]\n");
+    // One that has the name of what it extends.
+    let node = file("c", "node", "extends: minimal\npackages: [three]\n");
+    let el9 = Selector::parse("el9").unwrap();
+    let all = Role::find_all(&[first.as_str(), &other, &node, "storage"], &RoleOptions::default()).unwrap();
+    assert_eq!(all.name(), "site-extra-node-storage");
+    let packages = all.part(el9).packages;
+    assert!(["one", "below", "two", "three", "kernel"].iter().all(|p| packages.get(p).is_some()));
+    assert!(packages.get("wrong").is_none());
+    assert_eq!(Role::find_all(&[&other], &RoleOptions::default()).unwrap().name(), "extra");
+    // Two of one name in two directories.
+    let again = dir.path().join("b/site.yaml").to_str().unwrap().to_owned();
+    let both = Role::find_all(&[&first, &again], &RoleOptions::default()).unwrap();
+    assert!(["one", "wrong"].iter().all(|p| both.part(el9).packages.get(p).is_some()));
+    let none = Role::find_all(&[] as &[&str], &RoleOptions::default()).unwrap_err();
+    assert_eq!(none.kind(), crate::ErrorKind::Invalid);
+    let lost = Role::find_all(&[first.as_str(), "nod"], &RoleOptions::default()).unwrap_err();
+    assert!(lost.to_string().contains("nod"), "{lost}");
 }
 
 #[test]

@@ -78,7 +78,7 @@ impl<'a> Anew<'a> {
         if !as_said || found.sum::<u64>() < block.live {
             return Err(differs(block));
         }
-        self.session.add(Block { info, bytes: &self.stored })
+        self.session.add(Block { info, pieces: [&self.stored, &[]] })
     }
 
     fn read(&mut self, block: &Source) -> Result<()> {

@@ -197,52 +197,55 @@ impl<'s> Session<'s> {
     /// # Errors
     /// `Limit` when there is no room.
     pub fn add(&self, block: Block<'_>) -> Result<()> {
-        let mut packs = lock(&self.packs);
-        let full = packs
-            .open
-            .as_ref()
-            .is_some_and(|p| p.size + block.bytes.len() as u64 > pack::CLOSE_AT || p.blocks.len() == pack::BLOCK_LIMIT);
-        if full {
-            self.seal(&mut packs)?;
-        }
-        if packs.open.is_none() {
-            let mut writer = self.store.blobs().writer()?;
-            writer.append(pack::MAGIC)?;
-            packs.open = Some(OpenPack { writer, blocks: Vec::new(), size: pack::MAGIC.len() as u64 });
-        }
-        if let Some(open) = &mut packs.open {
-            open.writer.append(block.bytes)?;
-            open.size += block.bytes.len() as u64;
+        let stored = u64::from(block.info.stored);
+        let full = {
+            let mut packs = lock(&self.packs);
+            let is_full = |p: &mut OpenPack| p.size + stored > pack::CLOSE_AT || p.blocks.len() == pack::BLOCK_LIMIT;
+            let full = packs.open.take_if(is_full);
+            let open = match &mut packs.open {
+                Some(open) => open,
+                none => {
+                    let mut writer = self.store.blobs().writer()?;
+                    writer.append(pack::MAGIC)?;
+                    none.insert(OpenPack { writer, blocks: Vec::new(), size: pack::MAGIC.len() as u64 })
+                }
+            };
+            for piece in block.pieces.iter().filter(|p| !p.is_empty()) {
+                open.writer.append(piece)?;
+            }
+            open.size += stored;
             open.blocks.push(block.info);
-        }
-        Ok(())
+            full
+        };
+        full.map_or(Ok(()), |pack| self.seal(pack))
     }
 
-    fn seal(&self, packs: &mut Packs) -> Result<()> {
-        let Some(mut open) = packs.open.take() else { return Ok(()) };
-        let trailer = pack::encode_trailer(&open.blocks);
-        open.writer.append(&trailer)?;
-        open.writer.append(&pack::encode_footer(&trailer))?;
+    /// Makes a pack durable. Nothing is locked meanwhile: the other threads fill the next one.
+    fn seal(&self, mut pack: OpenPack) -> Result<()> {
+        let trailer = pack::encode_trailer(&pack.blocks);
+        pack.writer.append(&trailer)?;
+        pack.writer.append(&pack::encode_footer(&trailer))?;
         let id = Hash::of(&trailer);
         self.lease.keep(&pack_key(&id))?;
-        open.writer.finish(&pack_key(&id))?;
-        self.stored.fetch_add(open.size + (trailer.len() + pack::FOOTER) as u64, Ordering::Relaxed);
-        packs.sealed.push(id);
-        let number = packs.segment.packs.len() as u32;
-        packs.segment.packs.push(id);
-        super::locate::add_records(&mut packs.segment, number, &open.blocks);
-        if packs.segment.records.len() >= SEGMENT_RECORDS {
-            self.write_segment(packs)?;
-        }
-        Ok(())
+        pack.writer.finish(&pack_key(&id))?;
+        self.stored.fetch_add(pack.size + (trailer.len() + pack::FOOTER) as u64, Ordering::Relaxed);
+        let full = {
+            let mut packs = lock(&self.packs);
+            packs.sealed.push(id);
+            let number = packs.segment.packs.len() as u32;
+            packs.segment.packs.push(id);
+            super::locate::add_records(&mut packs.segment, number, &pack.blocks);
+            (packs.segment.records.len() >= SEGMENT_RECORDS).then(|| std::mem::take(&mut packs.segment))
+        };
+        full.map_or(Ok(()), |segment| self.write_segment(segment))
     }
 
-    fn write_segment(&self, packs: &mut Packs) -> Result<()> {
-        let mut segment = std::mem::take(&mut packs.segment);
+    fn write_segment(&self, mut segment: Segment) -> Result<()> {
         if segment.packs.is_empty() {
             return Ok(());
         }
-        packs.segments.push(self.store.write_segment(&mut segment)?);
+        let key = self.store.write_segment(&mut segment)?;
+        lock(&self.packs).segments.push(key);
         Ok(())
     }
 
@@ -252,10 +255,12 @@ impl<'s> Session<'s> {
     /// # Errors
     /// `Conflict` when a pack has gone meanwhile: the work has to be done again.
     pub fn finish(&self) -> Result<u64> {
+        let last = lock(&self.packs).open.take();
+        last.map_or(Ok(()), |pack| self.seal(pack))?;
+        let segment = std::mem::take(&mut lock(&self.packs).segment);
+        self.store.forgive(&lock(&self.packs).sealed)?;
+        self.write_segment(segment)?;
         let mut packs = lock(&self.packs);
-        self.seal(&mut packs)?;
-        self.store.forgive(&packs.sealed)?;
-        self.write_segment(&mut packs)?;
         let Some(known) = self.known.get() else {
             self.store.note_segments(&packs.segments)?;
             return Ok(self.stored.load(Ordering::Relaxed));

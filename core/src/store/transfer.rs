@@ -69,7 +69,7 @@ pub(super) fn transfer(source: &dyn ChunkSource, wanted: &ChunkSet, how: &Transf
             read.fetch_add(stored.len() as u64, Ordering::Relaxed);
             chunks.fetch_add(found.len() as u64, Ordering::Relaxed);
             if found.len() == info.chunks.len() {
-                session.add(Block { info, bytes: &stored })?;
+                session.add(Block { info, pieces: [&stored, &[]] })?;
             } else {
                 let mut rest = &raw[..];
                 for (hash, length) in &found {

@@ -8,6 +8,14 @@ pub fn now_rfc3339() -> String {
     rfc3339(now().0)
 }
 
+/// Now in UTC as RFC 3339 with milliseconds: `2026-03-01T12:00:00.123Z`.
+#[must_use]
+pub fn now_rfc3339_millis() -> String {
+    let (seconds, nanos) = now();
+    let time = jiff::Timestamp::new(seconds, i32::try_from(nanos).unwrap_or(0));
+    time.map_or_else(|_| format!("@{seconds}"), |t| format!("{t:.3}"))
+}
+
 /// A time in seconds since the epoch as RFC 3339.
 #[must_use]
 pub fn rfc3339(seconds: i64) -> String {

@@ -20,6 +20,11 @@ void role_functions(void) {
     NULL_IS_ERROR(cv_role_schema, schema_json, cv_role_schema(NULL));
     NULL_IS_FINE(cv_role_free, role, cv_role_free(NULL));
     IS(-CV_E_NOT_FOUND, cv_role_find("nothing-like-it", NULL, 0, &role));
+    const char *both[] = {"node", "storage"};
+    NULL_IS_ERROR(cv_role_find_all, names_or_files, cv_role_find_all(NULL, 1, NULL, 0, &role));
+    NULL_IS_ERROR(cv_role_find_all, search, cv_role_find_all(both, 2, NULL, 1, &role));
+    NULL_IS_ERROR(cv_role_find_all, role, cv_role_find_all(both, 2, NULL, 0, NULL));
+    IS(-CV_E_INVALID, cv_role_find_all(NULL, 0, NULL, 0, &role));
     IS(-CV_E_NOT_FOUND, cv_role_find("/none/role.yaml", NULL, 0, &role));
     IS(-CV_E_NOT_FOUND, cv_role_check_file("/none/role.yaml", NULL, 0, &s));
     IS(-CV_E_INVALID, cv_role_parse("name: [", "r", &role));

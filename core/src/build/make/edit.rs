@@ -1,7 +1,8 @@
 //! A program runs in a version of an image, and what it leaves is the next version.
 
 use super::bench::Bench;
-use super::{Made, MakeOptions, capture, check_names, image, since};
+use super::order::capture;
+use super::{Made, MakeOptions, check_names, image, since};
 use crate::build::configure::Lent;
 use crate::build::generalise::{self, Rules};
 use crate::build::packages::Package;

@@ -1,9 +1,10 @@
 //! A root grows: what was there, packages, what the role says, and nothing of the machine that made it.
 
+use super::MakeOptions;
 use super::bench::Bench;
+use super::order::{Order, Recipe};
 use super::packager::{Done, Packager};
 use super::supply::{self, Supply};
-use super::{MakeOptions, Order, Recipe};
 use crate::build::configure::{self, Configuration};
 use crate::build::dnflog::{Resolved, Scriptlet};
 use crate::build::generalise::{self, Rules};

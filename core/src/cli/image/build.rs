@@ -6,14 +6,14 @@ use crate::build::{self, Base, Change, Made, MakeOptions, Program, Step};
 use crate::cli::role::Library;
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::Task;
-use crate::role::{Role, RoleOptions};
+use crate::role::Role;
 use crate::units;
 use crate::units::human;
 use clap::Args;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Packages that are listed for a person after a build.
@@ -156,7 +156,7 @@ impl How {
 
 pub(super) fn build(args: &Build, session: &Session) -> Result<()> {
     let store = args.how.common.sign.store(session)?;
-    let role = role(&args.roles, &args.library.options())?;
+    let role = Role::find_all(&args.roles, &args.library.options())?;
     let base = match (&args.from, &args.distro) {
         (Some(reference), distro) => Base::Image { reference: reference.clone(), distro: distro.clone() },
         (None, Some(distro)) => Base::Distro(distro.clone()),
@@ -169,7 +169,10 @@ pub(super) fn build(args: &Build, session: &Session) -> Result<()> {
 
 pub(super) fn update(args: &Update, session: &Session) -> Result<()> {
     let store = args.how.common.sign.store(session)?;
-    let role = if args.roles.is_empty() { None } else { Some(role(&args.roles, &args.library.options())?) };
+    let role = match args.roles[..] {
+        [] => None,
+        _ => Some(Role::find_all(&args.roles, &args.library.options())?),
+    };
     let change = Change { distro: args.distro.clone(), packages: args.packages.clone(), role };
     let options = args.how.options()?;
     let made = session.run("image update", |task| build::update(&store, &args.name, &change, &options, task))?;
@@ -190,36 +193,6 @@ pub(super) fn edit(args: &Edit, session: &Session) -> Result<()> {
         Some(_) => session.run_at_a_terminal("image edit", edit)?,
     };
     tell(&made, session)
-}
-
-/// One role, or several that one document extends.
-fn role(names: &[String], options: &RoleOptions) -> Result<Role> {
-    if let [one] = names {
-        return Role::find(one, options);
-    }
-    let mut options = options.clone();
-    let mut extends = Vec::new();
-    for name in names {
-        let path = Path::new(name);
-        // A file lies where it lies, and what it names lies beside it.
-        match (path.parent().filter(|_| path.is_file()), path.file_stem().and_then(|s| s.to_str())) {
-            (Some(directory), Some(stem)) => {
-                options
-                    .search
-                    .insert(0, if directory.as_os_str().is_empty() { ".".into() } else { directory.to_owned() });
-                if extends.iter().any(|e| e == stem) {
-                    return Err(Error::invalid(format!("two roles are called {stem}"))
-                        .hint("give one of the files another name"));
-                }
-                extends.push(stem.to_owned());
-            }
-            _ => extends.push(name.clone()),
-        }
-    }
-    let name: String =
-        extends.join("-").chars().filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c)).take(64).collect();
-    let document = serde_json::json!({"schema": "cv.role/v1", "name": name, "extends": extends}).to_string();
-    Role::parse_with(document.as_bytes(), "--role", &options)
 }
 
 /// The result; that two builds differ is a failure, although the image is there.
