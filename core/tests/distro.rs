@@ -111,6 +111,29 @@ fn two_releases_lie_side_by_side() {
 }
 
 #[test]
+fn a_medium_is_the_one_that_was_published() {
+    let Some(bed) = Bed::new("a_medium_is_the_one_that_was_published") else { return };
+    let sum = Command::new("sha256sum").arg(bed.iso("9.4")).output().unwrap().stdout;
+    let right = distro::Digest::sha256(std::str::from_utf8(&sum).unwrap().split(' ').next().unwrap()).unwrap();
+    let add = |place: &Path, sha256: &distro::Digest| {
+        let options = AddOptions { sha256: Some(sha256.clone()), ..AddOptions::default() };
+        distro::add(&bed.store, place, &options, &Task::quiet())
+    };
+    let other = distro::Digest::sha256(&"0".repeat(64)).unwrap();
+    let e = add(&bed.iso("9.4"), &other).unwrap_err();
+    assert_eq!((e.kind(), e.facts()["actual"].as_str()), (ErrorKind::Integrity, Some(right.hex.as_str())));
+    let e = add(&bed.mini.join("tree-9.4"), &right).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Invalid);
+    assert!(Distro::list(&bed.store).unwrap().is_empty());
+    let added = add(&bed.iso("9.4"), &right).unwrap();
+    let source = &added.distribution.source;
+    assert_eq!((source.sha256.as_deref(), source.media.as_str()), (Some(right.hex.as_str()), "undamaged"));
+    for odd in ["", "00", &"g".repeat(64)] {
+        assert_eq!(distro::Digest::sha256(odd).unwrap_err().kind(), ErrorKind::Invalid);
+    }
+}
+
+#[test]
 fn it_lives_with_the_store() {
     let Some(bed) = Bed::new("it_lives_with_the_store") else { return };
     bed.add(&bed.iso("9.4"), None, &[]).unwrap();
@@ -288,6 +311,34 @@ fn a_part_of_it_is_laid_out() {
     same(&kernel);
     let e = distro.lay_out(&dir, &Selection::Files(vec!["../x".into()]), 1, &Task::quiet()).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::NotFound);
+    // One whose checksum is known: dnf is told; and one that does not have it.
+    let beacon = |r: &distro::Repository| {
+        let found = r.packages.iter().find(|p| p.name == "beacon");
+        found.map(|p| (r.place_of(p), p.digest.clone()))
+    };
+    let (path, digest) = repositories.iter().find_map(beacon).unwrap();
+    let other = distro::Digest::parse("sha256", &"0".repeat(64)).unwrap();
+    let wrong = Selection::Checked(vec![(path.clone(), other)]);
+    let e = distro.lay_out(&dir, &wrong, 1, &Task::quiet()).unwrap_err();
+    assert!(e.kind() == ErrorKind::Integrity && e.message().contains("beacon"), "{e}");
+    assert!(!dir.join("tree").join(&path).exists());
+    distro.lay_out(&dir, &Selection::Checked(vec![(path.clone(), digest.clone())]), 1, &Task::quiet()).unwrap();
+    same(&path);
+    let told = |name: &str| {
+        let out =
+            Command::new("getfattr").args(["--only-values", "-n", name]).arg(dir.join("tree").join(&path)).output();
+        String::from_utf8(out.unwrap().stdout).unwrap()
+    };
+    let time = std::fs::metadata(dir.join("tree").join(&path)).unwrap();
+    assert_eq!(told("user.Librepo.checksum.sha256"), digest.hex);
+    assert_eq!(
+        told("user.Librepo.checksum.mtime"),
+        format!(
+            "{}{:09}",
+            std::os::unix::fs::MetadataExt::mtime(&time),
+            std::os::unix::fs::MetadataExt::mtime_nsec(&time)
+        )
+    );
     // The rest beside it.
     distro.lay_out(&dir, &Selection::All, 0, &Task::quiet()).unwrap();
     let (mut all, tree) = (walk(&dir.join("tree")), walk(&bed.mini.join("tree-9.4")));

@@ -33,7 +33,8 @@ impl Bed {
     fn add_as(&self, place: impl AsRef<Path>, key: &str, parts: &[&str], name: Option<&str>) -> libcv::Result<Added> {
         let keys = if key.is_empty() { Vec::new() } else { vec![self.mini.join(key)] };
         let components = parts.iter().map(|c| (*c).to_owned()).collect();
-        let options = AddOptions { name: name.map(str::to_owned), keys, components, threads: 1 };
+        let options =
+            AddOptions { name: name.map(str::to_owned), keys, components, threads: 1, ..AddOptions::default() };
         distro::add(&self.store, place.as_ref(), &options, &Task::quiet())
     }
 

@@ -6,7 +6,7 @@ use crate::handle::hold;
 use crate::job::{cv_job, start};
 use crate::store::cv_store;
 use libcv::Result;
-use libcv::distro::{self, AddOptions, Distro};
+use libcv::distro::{self, AddOptions, Digest, Distro};
 use std::ffi::{c_char, c_void};
 
 /// How a distribution is added. Zeros are the defaults: `cv_distro_options o = {0}; o.size = sizeof o;`
@@ -27,6 +27,8 @@ pub struct cv_distro_options {
     pub components: *const *const c_char,
     /// How many components.
     pub component_count: usize,
+    /// The SHA-256 that a medium has to have, 64 hex digits; NULL: its own checksum is looked at, if it carries one.
+    pub sha256: *const c_char,
 }
 
 impl Default for cv_distro_options {
@@ -39,6 +41,7 @@ impl Default for cv_distro_options {
             key_count: 0,
             components: std::ptr::null(),
             component_count: 0,
+            sha256: std::ptr::null(),
         }
     }
 }
@@ -56,6 +59,7 @@ fn read(p: *const cv_distro_options) -> Result<AddOptions> {
         name: optional_text(o.name, "options.name")?.map(str::to_owned),
         keys: paths(o.keys, o.key_count, "options.keys")?,
         threads: o.threads as usize,
+        sha256: optional_text(o.sha256, "options.sha256")?.map(Digest::sha256).transpose()?,
         components: texts(o.components, o.component_count, "options.components")?,
     })
 }

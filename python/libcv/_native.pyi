@@ -54,6 +54,7 @@ def add_distro(
     *,
     name: Optional[str] = None,
     keys: Optional[Sequence[_StrPath]] = None,
+    sha256: Optional[str] = None,
     components: Optional[Sequence[str]] = None,
     threads: int = 0,
     progress: _Progress = None,
@@ -63,7 +64,8 @@ def add_distro(
     A mirror is that of Debian or Ubuntu, named with its suite: `http://mirror.example/debian/dists/bookworm`; of it `components`
     are taken, `main` without them, and it wants `keys`.
     Without a `name` it is called what it calls itself, such as `rocky-9.4`. With `keys`, files, its packages have to be
-    signed with one of these, in place of those that lie in it. Raises `Integrity` when it is damaged, `UnsafeInput` when
+    signed with one of these, in place of those that lie in it. `sha256` is what a medium has to have, as its publisher
+    prints it: without it the checksum that the medium carries is looked at, which takes longer. Raises `Integrity` when it is damaged, `UnsafeInput` when
     something in it leads out of it, `Conflict` when another distribution has the name: nothing is published then.
     """
 
@@ -73,6 +75,7 @@ def add_distro_job(
     *,
     name: Optional[str] = None,
     keys: Optional[Sequence[_StrPath]] = None,
+    sha256: Optional[str] = None,
     components: Optional[Sequence[str]] = None,
     threads: int = 0,
 ) -> Job[DistroAdded]:

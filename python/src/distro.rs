@@ -5,7 +5,7 @@ use crate::error::OrRaise;
 use crate::job::Job;
 use crate::store::Store;
 use crate::wait;
-use libcv::distro::{self, AddOptions, Added, Distro, Verified};
+use libcv::distro::{self, AddOptions, Added, Digest, Distro, Verified};
 use libcv::job::Task;
 use pyo3::prelude::*;
 
@@ -15,12 +15,16 @@ fn adding(
     place: SystemPath,
     name: Option<String>,
     keys: Option<Vec<SystemPath>>,
+    sha256: Option<String>,
     components: Option<Vec<String>>,
     threads: usize,
 ) -> impl FnOnce(&Task) -> libcv::Result<Added> + Send + 'static {
     let keys = keys.unwrap_or_default().into_iter().map(|k| k.0).collect();
-    let options = AddOptions { name, keys, components: components.unwrap_or_default(), threads };
-    move |t| distro::add(&store, &place.0, &options, t)
+    move |t| {
+        let sha256 = sha256.as_deref().map(Digest::sha256).transpose()?;
+        let options = AddOptions { name, keys, sha256, components: components.unwrap_or_default(), threads };
+        distro::add(&store, &place.0, &options, t)
+    }
 }
 
 fn verifying(
@@ -32,7 +36,7 @@ fn verifying(
 }
 
 #[pyfunction]
-#[pyo3(signature = (store, place, *, name=None, keys=None, components=None, threads=0, progress=None))]
+#[pyo3(signature = (store, place, *, name=None, keys=None, sha256=None, components=None, threads=0, progress=None))]
 #[allow(clippy::too_many_arguments)] // most are keywords
 pub(crate) fn add_distro<'py>(
     py: Python<'py>,
@@ -40,26 +44,28 @@ pub(crate) fn add_distro<'py>(
     place: SystemPath,
     name: Option<String>,
     keys: Option<Vec<SystemPath>>,
+    sha256: Option<String>,
     components: Option<Vec<String>>,
     threads: usize,
     progress: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let work = adding(store.get(py)?, place, name, keys, components, threads);
+    let work = adding(store.get(py)?, place, name, keys, sha256, components, threads);
     to_python(py, &wait::run(py, "distro add", progress, work)?)
 }
 
 #[pyfunction]
-#[pyo3(signature = (store, place, *, name=None, keys=None, components=None, threads=0))]
+#[pyo3(signature = (store, place, *, name=None, keys=None, sha256=None, components=None, threads=0))]
 pub(crate) fn add_distro_job(
     py: Python<'_>,
     store: &Store,
     place: SystemPath,
     name: Option<String>,
     keys: Option<Vec<SystemPath>>,
+    sha256: Option<String>,
     components: Option<Vec<String>>,
     threads: usize,
 ) -> PyResult<Job> {
-    let work = adding(store.get(py)?, place, name, keys, components, threads);
+    let work = adding(store.get(py)?, place, name, keys, sha256, components, threads);
     Job::start(py, "distro add", work, |py, added| to_python(py, &added).map(Bound::unbind))
 }
 

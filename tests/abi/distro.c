@@ -73,6 +73,9 @@ int main(int argc, char **argv) {
     WANT(heard > 0);
     has(json, "\"changed\":false");
     options.name = "second";
+    options.sha256 = "00";
+    WANT(cv_distro_add(store, in("media"), &options, NULL, NULL, &json) == -CV_E_INVALID);
+    options.sha256 = NULL;
     MUST(cv_distro_add(store, in("media"), &options, NULL, NULL, &json));
     cv_string_free(json);
     MUST(cv_distro_list(store, &json));

@@ -102,7 +102,12 @@ def test_a_medium_becomes_a_distribution(store: cv.Store, tmp_path: Path) -> Non
     subprocess.run([DISTRO / "make.sh", tmp_path / "mini", "9.4"], check=True, capture_output=True, env=os.environ)
     added = cv.add_distro(store, tmp_path / "mini" / "mini-9.4.iso", keys=[tmp_path / "mini" / "keys" / "mini.asc"])
     known = added["distribution"]
-    assert known["source"]["media"] == "undamaged" and known["source"]["sha256"] is not None
+    iso = tmp_path / "mini" / "mini-9.4.iso"
+    assert known["source"]["media"] == "undamaged" and known["source"]["sha256"] == sha256(iso.read_bytes())
+    for wrong, error in ("0" * 64, cv.Integrity), ("0", cv.Invalid):
+        with pytest.raises(error):
+            cv.add_distro(store, iso, name="x", sha256=wrong)
+    assert cv.add_distro(store, iso, name="again", sha256=sha256(iso.read_bytes()))["image"]
     assert [k["pinned"] for k in known["keys"]] == [True]
     assert {m for r in known["repositories"] for m in r["modules"]} == {"webd"}
     report = cv.verify_distro(store, added["name"])

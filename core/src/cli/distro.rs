@@ -2,7 +2,7 @@
 
 use super::Session;
 use super::output::table;
-use crate::distro::{self, AddOptions, Added, Distro, Document, Listed};
+use crate::distro::{self, AddOptions, Added, Digest, Distro, Document, Listed};
 use crate::error::Result;
 use crate::units::human;
 use clap::{Args, Subcommand};
@@ -47,6 +47,9 @@ pub(super) struct Add {
     /// A file with a key that its packages have to be signed with, in place of those that lie in it; of a mirror, its suite
     #[arg(long = "key", value_name = "FILE")]
     keys: Vec<PathBuf>,
+    /// The SHA-256 that the medium has to have, as its publisher prints it; adding is quicker then
+    #[arg(long, value_name = "HEX")]
+    sha256: Option<String>,
     /// Of a mirror a component, such as main, which is the default
     #[arg(long = "component", value_name = "NAME")]
     components: Vec<String>,
@@ -72,8 +75,9 @@ pub(super) fn run(verb: Verb, session: &Session) -> Result<()> {
 }
 
 fn add(args: Add, session: &Session) -> Result<()> {
-    let Add { place, name, keys, components, threads } = args;
-    let (store, options) = (session.store()?, AddOptions { name, keys, components, threads });
+    let Add { place, name, keys, sha256, components, threads } = args;
+    let sha256 = sha256.as_deref().map(Digest::sha256).transpose()?;
+    let (store, options) = (session.store()?, AddOptions { name, keys, sha256, components, threads });
     let done = session.run("distro add", |task| distro::add(&store, &place, &options, task))?;
     session.print(&done, |w| {
         let Added { name, changed, files, read_bytes, stored_bytes, distribution, .. } = &done;

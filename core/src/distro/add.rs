@@ -7,6 +7,7 @@
 //!
 //! Nothing has the name before all of it is stored and the medium's own checksum fits.
 
+use super::digest::Digest;
 use super::document::{Document, FACT, Key, RepositoryInfo, Source as Origin};
 use super::files::Files;
 use super::key;
@@ -41,6 +42,9 @@ pub struct AddOptions {
     /// Files with the keys that its packages have to be signed with. Without one: those that lie in it. A mirror needs one,
     /// which its suite has to be signed with.
     pub keys: Vec<PathBuf>,
+    /// The SHA-256 that a medium has to have, as its publisher prints it: [`Digest::sha256`]. It says more than the checksum that the
+    /// medium carries, which is then not looked at: adding takes a third less time.
+    pub sha256: Option<Digest>,
     /// Of a mirror the components that are taken; none is `main`.
     pub components: Vec<String>,
     /// Threads that compress; 0 is one for each core.
@@ -86,6 +90,9 @@ pub fn add(store: &Store, place: &Path, options: &AddOptions, task: &Task) -> Re
     }
     let pinned = pinned(&options.keys)?;
     if let Some(suite) = mirror::Suite::of(place)? {
+        if options.sha256.is_some() {
+            return Err(no_medium());
+        }
         let fetched = mirror::fetch(&suite, &options.components, pinned, task)?;
         let source = Source::open(fetched.dir.path(), task)?;
         let mut document = fetched.document;
@@ -100,6 +107,9 @@ pub fn add(store: &Store, place: &Path, options: &AddOptions, task: &Task) -> Re
     let place = fetched.as_ref().map_or(place, |f| &f.place);
     task.stage("list", 0, Unit::Entries);
     let source = Source::open(place, task)?;
+    if options.sha256.is_some() && source.medium().is_none() {
+        return Err(no_medium());
+    }
     task.stage("recognise", 0, Unit::Entries);
     let found = recognise(&source, task)?;
     let mut document = describe(&source, &found, keys(&source, pinned)?);
@@ -140,7 +150,8 @@ impl Addition<'_> {
         let threads = crate::job::threads(self.options.threads);
         let (builder, built, swept) = std::thread::scope(|scope| -> Result<_> {
             let medium = source.medium();
-            let mut sweep = medium.map(|(medium, volume)| Sweep::begin(scope, medium, volume, task));
+            let begin = |(medium, volume)| Sweep::begin(scope, medium, volume, self.options.sha256.clone(), task);
+            let mut sweep = medium.map(begin);
             let (builder, built) = with_pool(session, LEVEL, threads, |pool| {
                 let mut builder = Builder::new(false);
                 let time = document.timestamp.unwrap_or(0);
@@ -243,6 +254,10 @@ impl Addition<'_> {
             notes,
         })
     }
+}
+
+fn no_medium() -> Error {
+    Error::invalid("only a medium has a SHA-256: this is a directory or a mirror")
 }
 
 /// The distribution that has the name already: the same, as far as one can see without reading all of it.

@@ -1,6 +1,7 @@
 //! Digests as metadata name them: an algorithm and hex digits.
 
 use super::mediasum::hex;
+use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use std::fmt;
@@ -40,6 +41,15 @@ impl Digest {
         good.then(|| Self { algorithm, hex: digits.to_ascii_lowercase() })
     }
 
+    /// A SHA-256 that somebody gives.
+    ///
+    /// # Errors
+    /// `Invalid` when it has not 64 hex digits.
+    pub fn sha256(hex: &str) -> Result<Self> {
+        let wrong = || Error::invalid(format!("{hex:?} is no SHA-256")).hint("it has 64 hex digits");
+        Self::parse("sha256", hex).ok_or_else(wrong)
+    }
+
     /// Whether these bytes give it.
     #[must_use]
     pub fn fits(&self, bytes: &[u8]) -> bool {
@@ -58,14 +68,19 @@ impl Digest {
     }
 }
 
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sha256 => "sha256",
+            Self::Sha384 => "sha384",
+            Self::Sha512 => "sha512",
+        })
+    }
+}
+
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = match self.algorithm {
-            Algorithm::Sha256 => "sha256",
-            Algorithm::Sha384 => "sha384",
-            Algorithm::Sha512 => "sha512",
-        };
-        write!(f, "{name}:{}", self.hex)
+        write!(f, "{}:{}", self.algorithm, self.hex)
     }
 }
 

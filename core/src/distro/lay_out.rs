@@ -11,6 +11,7 @@
 use super::Distro;
 #[cfg(doc)]
 use super::Repository;
+use super::digest::{Digest, Sum};
 use super::files::join;
 use super::stored::Stored;
 use crate::error::{Error, ErrorKind, Result};
@@ -36,6 +37,8 @@ pub enum Selection {
     Metadata,
     /// These files, by their paths in the tree: [`Repository::place_of`] a package.
     Files(Vec<String>),
+    /// The same, each with what its bytes have to give. dnf is told that they do, and need not read them to see it.
+    Checked(Vec<(String, Digest)>),
     /// All of it.
     All,
 }
@@ -63,11 +66,11 @@ impl Distro {
     pub fn lay_out(&self, dir: &Path, selection: &Selection, threads: usize, task: &Task) -> Result<LaidOut> {
         let stored = Stored::of(self.image())?;
         let wanted = wanted(self, &stored, selection)?;
-        let bytes = wanted.iter().map(|(_, size, _)| size).sum();
+        let bytes = wanted.iter().map(|w| w.size).sum();
         task.stage("lay out", bytes, Unit::Bytes);
         let mut chunks = ChunkSet::default();
-        for (_, _, content) in &wanted {
-            if let Content::Near(items) = content {
+        for w in &wanted {
+            if let Content::Near(items) = w.content {
                 items.iter().for_each(|i| {
                     if let Item::Chunk { hash, length } = i {
                         chunks.insert(*hash, *length);
@@ -77,15 +80,15 @@ impl Distro {
         }
         self.image().store().expect(&chunks)?;
         let root = Root::open(dir).map_err(|e| Error::io("open", dir.display(), e))?;
-        directories(&root, wanted.iter().map(|(p, ..)| *p))?;
+        directories(&root, wanted.iter().map(|w| w.path))?;
         let (failure, next) = (Failure::default(), AtomicUsize::new(0));
         failure.on_threads(crate::job::threads(threads), || {
             loop {
                 let from = next.fetch_add(RUN, Ordering::Relaxed);
                 let Some(run) = wanted.get(from..).filter(|r| !r.is_empty()) else { return Ok(()) };
-                for (path, _, content) in run.iter().take(RUN) {
+                for w in run.iter().take(RUN) {
                     failure.check(task)?;
-                    write(&root, &stored, path, content, task)?;
+                    write(&root, &stored, w, task)?;
                 }
             }
         })?;
@@ -95,29 +98,41 @@ impl Distro {
     }
 }
 
-type Wanted<'s> = (&'s [u8], u64, &'s Content);
+/// A file of the tree that is laid out.
+struct Wanted<'s> {
+    path: &'s [u8],
+    size: u64,
+    content: &'s Content,
+    digest: Option<&'s Digest>,
+}
 
-fn wanted<'s>(distro: &Distro, stored: &'s Stored, selection: &Selection) -> Result<Vec<Wanted<'s>>> {
-    let all = || stored.files.iter().map(|(p, (size, content))| (p.as_slice(), *size, content));
+fn wanted<'s>(distro: &Distro, stored: &'s Stored, selection: &'s Selection) -> Result<Vec<Wanted<'s>>> {
+    let all = || {
+        let files = stored.files.iter();
+        files.map(|(path, (size, content))| Wanted { path, size: *size, content, digest: None })
+    };
+    let named = |all: &mut dyn Iterator<Item = (&String, Option<&'s Digest>)>| {
+        let find = |(path, digest): (&String, _)| {
+            let found = stored.files.get_key_value(path.as_bytes());
+            let missing = || Error::not_found(format!("{} has no file /{}", distro.name(), show(path.as_bytes())));
+            let (path, (size, content)) = found.ok_or_else(missing)?;
+            Ok(Wanted { path, size: *size, content, digest })
+        };
+        let mut out: Vec<_> = all.map(find).collect::<Result<_>>()?;
+        out.sort_by_key(|w| w.path);
+        out.dedup_by_key(|w| w.path);
+        Ok(out)
+    };
     match selection {
         Selection::All => Ok(all().collect()),
         // Of a mirror nothing else is kept.
         Selection::Metadata if distro.document().is_mirror() => Ok(all().collect()),
         Selection::Metadata => {
             let fronts: Vec<_> = distro.document().repositories.iter().map(|r| join(&r.path, "repodata/")).collect();
-            Ok(all().filter(|(p, ..)| fronts.iter().any(|f| p.starts_with(f.as_bytes()))).collect())
+            Ok(all().filter(|w| fronts.iter().any(|f| w.path.starts_with(f.as_bytes()))).collect())
         }
-        Selection::Files(paths) => {
-            let find = |p: &String| {
-                let found = stored.files.get_key_value(p.as_bytes());
-                let missing = || Error::not_found(format!("{} has no file /{}", distro.name(), show(p.as_bytes())));
-                found.map(|(p, (size, content))| (p.as_slice(), *size, content)).ok_or_else(missing)
-            };
-            let mut out: Vec<_> = paths.iter().map(find).collect::<Result<_>>()?;
-            out.sort_by_key(|(p, ..)| *p);
-            out.dedup_by_key(|(p, ..)| *p);
-            Ok(out)
-        }
+        Selection::Files(paths) => named(&mut paths.iter().map(|p| (p, None))),
+        Selection::Checked(files) => named(&mut files.iter().map(|(p, digest)| (p, Some(digest)))),
     }
 }
 
@@ -160,13 +175,26 @@ fn create(root: &Root, path: &[u8]) -> Result<Option<File>> {
     }
 }
 
-fn write(root: &Root, stored: &Stored, path: &[u8], content: &Content, task: &Task) -> Result<()> {
-    let full = [b"tree/", path].concat();
+fn write(root: &Root, stored: &Stored, wanted: &Wanted<'_>, task: &Task) -> Result<()> {
+    let full = [b"tree/", wanted.path].concat();
     let Some(mut file) = create(root, &full)? else { return Ok(()) };
-    let done = stored.parts(content, |bytes| {
+    let mut sum = wanted.digest.map(Digest::begin);
+    let done = stored.parts(wanted.content, |bytes| {
         task.check()?;
         task.advance(bytes.len() as u64);
+        sum.iter_mut().for_each(|sum| sum.add(bytes));
         file.write_all(bytes).map_err(|e| Error::io("write", root.name_of(&full), e))
+    });
+    let done = done.and_then(|()| match sum.map(Sum::finish).zip(wanted.digest) {
+        Some((hex, digest)) if hex != digest.hex => {
+            let path = show(wanted.path);
+            Err(Error::integrity(format!("/{path} does not have the checksum {digest}")).fact("path", path))
+        }
+        Some((_, digest)) => {
+            mark(&file, digest);
+            Ok(())
+        }
+        None => Ok(()),
     });
     if done.is_err() {
         // A part of a file must not be taken for it by the next call.
@@ -177,6 +205,17 @@ fn write(root: &Root, stored: &Stored, path: &[u8], content: &Content, task: &Ta
         return done.map_err(|e| e.with_failed_undo(gone));
     }
     done
+}
+
+/// Notes the checksum of a file as librepo does itself for what it read once: it is good for as long as the file has this time.
+/// Where that cannot be noted, dnf reads the file.
+fn mark(file: &File, digest: &Digest) {
+    let Ok(status) = rustix::fs::fstat(file) else { return };
+    let time = i128::from(status.st_mtime) * 1_000_000_000 + i128::from(status.st_mtime_nsec);
+    let name = format!("user.Librepo.checksum.{}", digest.algorithm);
+    for (name, value) in [(name.as_str(), &digest.hex), ("user.Librepo.checksum.mtime", &time.to_string())] {
+        let _ = rustix::fs::fsetxattr(file, name, value.as_bytes(), rustix::fs::XattrFlags::empty());
+    }
 }
 
 fn keys(distro: &Distro, root: &Root, dir: &Path) -> Result<Vec<PathBuf>> {

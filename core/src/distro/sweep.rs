@@ -3,12 +3,12 @@
 //! ```text
 //!  medium ── part ──┬──> fill: what the storing asks for, in the order of the medium
 //!                   ├──> SHA-256      a thread each; no more than a few parts behind
-//!                   └──> MD5
+//!                   └──> MD5            unless the SHA-256 is known that has to come out
 //! ```
 //!
 //! What was passed already is read again by itself: only a medium whose files are out of order asks for that.
 
-use super::digest::Sum;
+use super::digest::{Digest, Sum};
 use super::iso::{MediumFile, ReadAt, Volume};
 use super::mediasum::Summing;
 use crate::error::{Error, ErrorKind, Result};
@@ -33,6 +33,7 @@ pub(super) struct Sweep<'s, 'm> {
     /// Parts that a sum may still read; their memory serves the next ones.
     used: VecDeque<Arc<Vec<u8>>>,
     sums: Vec<Sender<Arc<Vec<u8>>>>,
+    published: Option<Digest>,
     sha256: ScopedJoinHandle<'s, String>,
     md5: Option<ScopedJoinHandle<'s, Result<()>>>,
 }
@@ -40,16 +41,17 @@ pub(super) struct Sweep<'s, 'm> {
 /// What the bytes of a medium gave.
 pub(super) struct Swept {
     pub(super) sha256: String,
-    /// Whether it carries a checksum, which then fits.
+    /// Whether it has the checksum that was published or that it carries.
     pub(super) undamaged: bool,
 }
 
 impl<'s, 'm> Sweep<'s, 'm> {
-    /// Begins at the front of a medium.
+    /// Begins at the front of a medium, of which the SHA-256 may be known: then it need not be compared with what it carries.
     pub(super) fn begin<'env>(
         scope: &'s Scope<'s, 'env>,
         medium: &'m MediumFile,
         volume: &Volume,
+        published: Option<Digest>,
         task: &'m Task,
     ) -> Self {
         let mut sums = Vec::new();
@@ -64,14 +66,15 @@ impl<'s, 'm> Sweep<'s, 'm> {
             each(&parts, |part| sum.add(part));
             sum.finish()
         });
-        let md5 = Summing::of(volume, medium.length()).map(|mut sum| {
+        let summing = if published.is_some() { None } else { Summing::of(volume, medium.length()) };
+        let md5 = summing.map(|mut sum| {
             let parts = channel();
             scope.spawn(move || {
                 each(&parts, |part| sum.add(part));
                 sum.finish()
             })
         });
-        Self { medium, task, part: Arc::default(), at: 0, used: VecDeque::new(), sums, sha256, md5 }
+        Self { medium, task, part: Arc::default(), at: 0, used: VecDeque::new(), sums, published, sha256, md5 }
     }
 
     /// Fills `buf` with what stands at `offset`.
@@ -139,9 +142,17 @@ impl<'s, 'm> Sweep<'s, 'm> {
         }
         drop(self.sums);
         let panicked = |_| Error::new(ErrorKind::Bug, "a thread panicked");
-        let undamaged = self.md5.is_some();
+        let undamaged = self.md5.is_some() || self.published.is_some();
         self.md5.map_or(Ok(()), |thread| thread.join().map_err(panicked)?)?;
-        Ok(Swept { sha256: self.sha256.join().map_err(panicked)?, undamaged })
+        let sha256 = self.sha256.join().map_err(panicked)?;
+        match self.published {
+            Some(published) if published.hex != sha256 => Err(Error::integrity(
+                "the medium is another one, or damaged: it does not have the SHA-256 that was given",
+            )
+            .fact("expected", published.hex)
+            .fact("actual", sha256)),
+            _ => Ok(Swept { sha256, undamaged }),
+        }
     }
 }
 

@@ -80,9 +80,9 @@ impl Supply {
         let index = self.index();
         let files = resolved.iter().filter_map(|r| {
             let found = of_distribution(&index, r)?;
-            Some(found.repository.place_of(found.package))
+            Some((found.repository.place_of(found.package), found.package.digest.clone()))
         });
-        self.distro.lay_out(dir, &Selection::Files(files.collect()), threads, task).map(drop)
+        self.distro.lay_out(dir, &Selection::Checked(files.collect()), threads, task).map(drop)
     }
 
     /// When the newest of them was built, in seconds since 1970; those of other repositories are not known.
