@@ -785,6 +785,10 @@ typedef struct {
      * How many components.
      */
     size_t component_count;
+    /**
+     * The SHA-256 that a medium has to have, 64 hex digits; NULL: its own checksum is looked at, if it carries one.
+     */
+    const char *sha256;
 } cv_distro_options;
 
 /**
@@ -1603,6 +1607,16 @@ int32_t cv_role_find(const char *name_or_file,
                      const char *const *search,
                      size_t count,
                      cv_role **role);
+
+/**
+ * Several roles as one that extends them, in this order; each of the `names_count` names is a role or a file as for
+ * `cv_role_find`. One alone is that one.
+ */
+int32_t cv_role_find_all(const char *const *names_or_files,
+                         size_t names_count,
+                         const char *const *search,
+                         size_t count,
+                         cv_role **role);
 
 /**
  * Everything that is wrong with a role: a JSON array of `{code, severity, path, line, column, message, hint}`, empty when

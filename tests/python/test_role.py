@@ -27,6 +27,13 @@ def test_a_role_is_read_with_all_that_it_extends(tmp_path: Path) -> None:
     again = cv.Role.parse(role.to_yaml())
     assert (again.digest, again.to_dict()) == (role.digest, role.to_dict())
     assert cv.Role.find("own", search=[tmp_path]).digest == role.digest
+    assert cv.Role.find_all(["own"], search=[tmp_path]).digest == role.digest
+    both = cv.Role.find_all(["own", "storage"], search=[tmp_path])
+    assert both.name == "own-storage"
+    with pytest.raises(cv.NotFound):
+        cv.Role.find_all(["own", "storge"], search=[tmp_path])
+    with pytest.raises(cv.Invalid):
+        cv.Role.find_all([])
     assert cv.Role.check_file(tmp_path / "own.yaml") == []
     with pytest.raises(cv.Invalid):
         role.to_dict("rocky")

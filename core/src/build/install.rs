@@ -89,14 +89,16 @@ impl Install {
     /// `Unsupported` without dnf or root; `NotFound`, `Conflict`, `Integrity`, `Plugin` for a scriptlet, `Limit` for time and
     /// space, as [`Log::verdict`]; `Failed` when what is installed is not what was resolved. Then the root is of no use.
     pub fn install(&self, names: &[String], task: &Task) -> Result<Installed> {
-        self.change(Command::Install, names, task)
+        self.change(Command::Install, names, &[], task)
     }
 
-    /// Runs any command that changes the root, and checks it as [`Install::install`] does.
+    /// Runs any command that changes the root, and checks it as [`Install::install`] does. `resolved` is what it will do, as
+    /// far as that is known.
     ///
     /// # Errors
     /// As [`Install::install`].
-    pub fn change(&self, command: Command, names: &[String], task: &Task) -> Result<Installed> {
+    pub fn change(&self, command: Command, names: &[String], resolved: &[Resolved], task: &Task) -> Result<Installed> {
+        self.import_keys(resolved, task)?;
         if self.setup.needs_network() {
             let (log, status) = self.run(command, Extent::Fetch, names, task)?;
             log.verdict(status, &[])?;
@@ -137,6 +139,21 @@ impl Install {
         }
         Err(Error::unsupported("the rpm of the new root cannot take over the package database")
             .fact("tail", ended.tail))
+    }
+
+    /// Gives the root the keys of the repositories that packages come from. dnf would do that, too, once it has read the first
+    /// package in vain, which may be a large one. Whether a key is good is for dnf to say.
+    fn import_keys(&self, resolved: &[Resolved], task: &Task) -> Result<()> {
+        let from: BTreeSet<_> =
+            resolved.iter().filter(|r| r.action == Action::Install).map(|r| &r.repository).collect();
+        let repositories = self.setup.repositories.iter().filter(|r| from.contains(&r.id));
+        let keys: BTreeSet<_> = repositories.flat_map(|r| &r.keys).map(|k| format!("/conf/{k}")).collect();
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let import = ["/usr/bin/rpmkeys", "--root=/target", "--import"].map(str::to_owned);
+        let call = Call::new(import.into_iter().chain(keys)).env("SOURCE_DATE_EPOCH", self.epoch.to_string());
+        self.root(false)?.run(&call, task, &mut |_| {}).map(drop)
     }
 
     fn root(&self, net: bool) -> Result<Confined> {

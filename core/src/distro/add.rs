@@ -5,9 +5,9 @@
 //!                                                   │ beside it, of the same bytes: MD5 and SHA-256 of the whole medium
 //! ```
 //!
-//! Nothing has the name before all of it is stored and the medium's own checksum fits.
+//! Nothing has the name before all of it is stored and its checksum fits: that which was given, or the medium's own.
 
-use super::digest::Digest;
+use super::digest::{Algorithm, Digest};
 use super::document::{Document, FACT, Key, RepositoryInfo, Source as Origin};
 use super::files::Files;
 use super::key;
@@ -43,7 +43,7 @@ pub struct AddOptions {
     /// which its suite has to be signed with.
     pub keys: Vec<PathBuf>,
     /// The SHA-256 that a medium has to have, as its publisher prints it: [`Digest::sha256`]. It says more than the checksum that the
-    /// medium carries, which is then not looked at: adding takes a third less time.
+    /// medium carries, which is then not looked at.
     pub sha256: Option<Digest>,
     /// Of a mirror the components that are taken; none is `main`.
     pub components: Vec<String>,
@@ -88,6 +88,9 @@ pub fn add(store: &Store, place: &Path, options: &AddOptions, task: &Task) -> Re
     if let Some(name) = &options.name {
         reference(name)?;
     }
+    if options.sha256.as_ref().is_some_and(|d| d.algorithm != Algorithm::Sha256) {
+        return Err(Error::invalid("a medium is known by its SHA-256"));
+    }
     let pinned = pinned(&options.keys)?;
     if let Some(suite) = mirror::Suite::of(place)? {
         if options.sha256.is_some() {
@@ -102,7 +105,11 @@ pub fn add(store: &Store, place: &Path, options: &AddOptions, task: &Task) -> Re
     if !options.components.is_empty() {
         return Err(Error::invalid("only a mirror has components"));
     }
-    let fetched = web::Address::of(place)?.map(|a| a.fetch(store, &pinned, task)).transpose()?;
+    let address = web::Address::of(place)?;
+    if options.sha256.is_some() && address.as_ref().is_some_and(|a| !a.is_medium()) {
+        return Err(no_medium());
+    }
+    let fetched = address.map(|a| a.fetch(store, &pinned, task)).transpose()?;
     let url = fetched.as_ref().map(|_| place.to_string_lossy().into_owned());
     let place = fetched.as_ref().map_or(place, |f| &f.place);
     task.stage("list", 0, Unit::Entries);
@@ -162,7 +169,8 @@ impl Addition<'_> {
             Ok((builder, built, sweep.map(Sweep::finish).transpose()?))
         })?;
         if let (Some(Swept { sha256, undamaged }), Some((_, volume))) = (swept, source.medium()) {
-            document.source = Origin::medium(volume, document.source.size, sha256, undamaged);
+            let url = document.source.url.take();
+            document.source = Origin { url, ..Origin::medium(volume, document.source.size, sha256, undamaged) };
         }
         self.publish(session, &builder, built, document, notes)
     }

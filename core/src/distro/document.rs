@@ -53,9 +53,10 @@ pub struct Source {
     pub sha256: Option<String>,
     /// Name of the medium's volume.
     pub volume: Option<String>,
-    /// What the checksum that the medium carries said: `undamaged`, which says nothing of its origin, or `none`.
+    /// `undamaged` when the checksum that the medium carries fits, which says nothing of its origin, or the SHA-256 that was
+    /// given; `none` without either.
     pub media: String,
-    /// Where a mirror is, without the suite: `http://mirror.example/debian`.
+    /// Where a mirror is, without the suite: `http://mirror.example/debian`; of what else was fetched, its address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
     /// Its suite: `bookworm`.

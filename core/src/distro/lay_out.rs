@@ -37,7 +37,8 @@ pub enum Selection {
     Metadata,
     /// These files, by their paths in the tree: [`Repository::place_of`] a package.
     Files(Vec<String>),
-    /// The same, each with what its bytes have to give. dnf is told that they do, and need not read them to see it.
+    /// The same, each with what its bytes have to give; a file that is there already is not compared. dnf is told that they do,
+    /// and need not read them to see it.
     Checked(Vec<(String, Digest)>),
     /// All of it.
     All,
@@ -208,13 +209,16 @@ fn write(root: &Root, stored: &Stored, wanted: &Wanted<'_>, task: &Task) -> Resu
 }
 
 /// Notes the checksum of a file as librepo does itself for what it read once: it is good for as long as the file has this time.
-/// Where that cannot be noted, dnf reads the file.
+/// Where that cannot be noted, dnf reads the file. librepo writes its name in small letters since 1.19.
 fn mark(file: &File, digest: &Digest) {
     let Ok(status) = rustix::fs::fstat(file) else { return };
     let time = i128::from(status.st_mtime) * 1_000_000_000 + i128::from(status.st_mtime_nsec);
-    let name = format!("user.Librepo.checksum.{}", digest.algorithm);
-    for (name, value) in [(name.as_str(), &digest.hex), ("user.Librepo.checksum.mtime", &time.to_string())] {
-        let _ = rustix::fs::fsetxattr(file, name, value.as_bytes(), rustix::fs::XattrFlags::empty());
+    for front in ["user.Librepo", "user.librepo"] {
+        let algorithm = digest.algorithm.to_string();
+        for (what, value) in [(algorithm.as_str(), &digest.hex), ("mtime", &time.to_string())] {
+            let name = format!("{front}.checksum.{what}");
+            let _ = rustix::fs::fsetxattr(file, &name, value.as_bytes(), rustix::fs::XattrFlags::empty());
+        }
     }
 }
 

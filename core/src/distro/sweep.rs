@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  medium ── part ──┬──> fill: what the storing asks for, in the order of the medium
-//!                   ├──> SHA-256      a thread each; no more than a few parts behind
+//!                   ├──> SHA-256      a thread each; no more than 48 MiB behind
 //!                   └──> MD5            unless the SHA-256 is known that has to come out
 //! ```
 //!
@@ -17,10 +17,11 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Scope, ScopedJoinHandle};
 
 const PART: usize = 1 << 20;
-/// Parts that a sum may be behind; less than the storing stands still for while a pack becomes durable.
+/// Parts that a sum may be behind: as much as a pack, while one of which the storing may stand still.
 const BEHIND: usize = 48;
 
 /// A medium that is read.
@@ -33,6 +34,8 @@ pub(super) struct Sweep<'s, 'm> {
     /// Parts that a sum may still read; their memory serves the next ones.
     used: VecDeque<Arc<Vec<u8>>>,
     sums: Vec<Sender<Arc<Vec<u8>>>>,
+    /// Dropped with it.
+    _stop: Stop,
     published: Option<Digest>,
     sha256: ScopedJoinHandle<'s, String>,
     md5: Option<ScopedJoinHandle<'s, Result<()>>>,
@@ -60,21 +63,33 @@ impl<'s, 'm> Sweep<'s, 'm> {
             sums.push(parts);
             received
         };
-        let parts = channel();
+        let (parts, stop) = (channel(), Arc::new(AtomicBool::new(false)));
+        let stopped = Arc::clone(&stop);
         let sha256 = scope.spawn(move || {
             let mut sum = Sum::sha256();
-            each(&parts, |part| sum.add(part));
+            each(&parts, &stopped, |part| sum.add(part));
             sum.finish()
         });
         let summing = if published.is_some() { None } else { Summing::of(volume, medium.length()) };
         let md5 = summing.map(|mut sum| {
-            let parts = channel();
+            let (parts, stopped) = (channel(), Arc::clone(&stop));
             scope.spawn(move || {
-                each(&parts, |part| sum.add(part));
+                each(&parts, &stopped, |part| sum.add(part));
                 sum.finish()
             })
         });
-        Self { medium, task, part: Arc::default(), at: 0, used: VecDeque::new(), sums, published, sha256, md5 }
+        Self {
+            medium,
+            task,
+            part: Arc::default(),
+            at: 0,
+            used: VecDeque::new(),
+            sums,
+            _stop: Stop(stop),
+            published,
+            sha256,
+            md5,
+        }
     }
 
     /// Fills `buf` with what stands at `offset`.
@@ -113,7 +128,9 @@ impl<'s, 'm> Sweep<'s, 'm> {
         self.used.push_back(last);
         let free = self.used.front_mut().is_some_and(|oldest| Arc::get_mut(oldest).is_some());
         let mut part = free.then(|| self.used.pop_front()).flatten().and_then(Arc::into_inner).unwrap_or_default();
-        part.resize(PART, 0);
+        // What was not there when it was opened does not count.
+        let left = self.medium.length() - self.at;
+        part.resize(usize::try_from(left).unwrap_or(PART).min(PART), 0);
         let n = loop {
             match self.medium.read_at(&mut part, self.at) {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
@@ -132,14 +149,10 @@ impl<'s, 'm> Sweep<'s, 'm> {
     /// Reads what is left, and gives the sums.
     ///
     /// # Errors
-    /// `Integrity` when the medium is damaged; those of reading; `Cancelled`.
+    /// `Integrity` when the medium is damaged, another one, or was changed meanwhile; those of reading; `Cancelled`.
     pub(super) fn finish(mut self) -> Result<Swept> {
-        loop {
-            self.task.check()?;
-            if !self.advance().map_err(|e| Error::io("read", "the medium", e))? {
-                break;
-            }
-        }
+        while self.advance().map_err(|e| Error::io("read", "the medium", e))? {}
+        self.medium.is_unchanged(self.at)?;
         drop(self.sums);
         let panicked = |_| Error::new(ErrorKind::Bug, "a thread panicked");
         let undamaged = self.md5.is_some() || self.published.is_some();
@@ -156,8 +169,138 @@ impl<'s, 'm> Sweep<'s, 'm> {
     }
 }
 
-fn each(parts: &Receiver<Arc<Vec<u8>>>, mut add: impl FnMut(&[u8])) {
-    for part in parts {
-        add(&part);
+/// Stops the sums when nobody is there any more who could ask for them.
+struct Stop(Arc<AtomicBool>);
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+fn each(parts: &Receiver<Arc<Vec<u8>>>, stop: &AtomicBool, mut add: impl FnMut(&[u8])) {
+    parts.iter().take_while(|_| !stop.load(Ordering::Relaxed)).for_each(|part| add(&part));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+    use md5::Digest as _;
+    use std::fs::File;
+    use std::io::Write;
+    use std::path::PathBuf;
+
+    struct Bed {
+        _dir: tempfile::TempDir,
+        path: PathBuf,
+        bytes: Vec<u8>,
+    }
+
+    impl Bed {
+        /// Three parts and a bit.
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("medium");
+            let bytes: Vec<u8> =
+                (0..3 * PART as u32 + 77).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+            std::fs::write(&path, &bytes).unwrap();
+            Self { _dir: dir, path, bytes }
+        }
+
+        fn sweep(
+            &self,
+            application: &str,
+            published: Option<&str>,
+            task: &Task,
+            work: impl FnOnce(&mut Sweep<'_, '_>),
+        ) -> Result<Swept> {
+            let medium = MediumFile::open(&self.path).unwrap();
+            let volume = Volume {
+                name: String::new(),
+                size: self.bytes.len() as u64,
+                offset: 0,
+                application: application.as_bytes().to_vec(),
+            };
+            let published = published.map(|hex| Digest::sha256(hex).unwrap());
+            std::thread::scope(|s| {
+                let mut sweep = Sweep::begin(s, &medium, &volume, published, task);
+                work(&mut sweep);
+                sweep.finish()
+            })
+        }
+
+        fn sha256(&self) -> String {
+            let mut sum = Sum::sha256();
+            sum.add(&self.bytes);
+            sum.finish()
+        }
+    }
+
+    #[test]
+    fn any_order_gives_the_bytes_and_the_sum_of_all() {
+        let bed = Bed::new();
+        let total = bed.bytes.len();
+        let swept = bed.sweep("", None, &Task::quiet(), |sweep| {
+            // Within a part, over a border, back, from what was passed into what was not, to the last byte.
+            for (at, length) in
+                [(5, 10), (PART - 3, 9), (0, 4), (7, 2 * PART), (PART / 2, 2 * PART), (total - 1, 1), (total, 0)]
+            {
+                let mut buf = vec![0; length];
+                sweep.fill(&mut buf, at as u64).unwrap();
+                assert!(buf == bed.bytes[at..at + length], "{at} {length}");
+            }
+            let e = sweep.fill(&mut [0; 2], total as u64 - 1).unwrap_err();
+            assert_eq!(e.kind(), io::ErrorKind::UnexpectedEof);
+        });
+        let swept = swept.unwrap();
+        assert_eq!((swept.sha256, swept.undamaged), (bed.sha256(), false));
+    }
+
+    #[test]
+    fn a_published_sum_goes_before_that_of_the_medium() {
+        let bed = Bed::new();
+        let own = |md5: &str| format!("ISO MD5SUM = {md5};SKIPSECTORS = 0");
+        let mut blanked = bed.bytes.clone();
+        blanked[883..883 + 512].fill(b' ');
+        let right = md5::Md5::digest(&blanked).iter().map(|b| format!("{b:02x}")).collect::<String>();
+        let (right, wrong, task) = (own(&right), own(&"0".repeat(32)), Task::quiet());
+        assert!(bed.sweep(&right, None, &task, |_| {}).unwrap().undamaged);
+        assert_eq!(bed.sweep(&wrong, None, &task, |_| {}).err().unwrap().kind(), ErrorKind::Integrity);
+        assert!(bed.sweep(&wrong, Some(&bed.sha256()), &task, |_| {}).unwrap().undamaged);
+        let e = bed.sweep(&right, Some(&"0".repeat(64)), &task, |_| {}).err().unwrap();
+        assert_eq!((e.kind(), e.facts()["actual"].as_str()), (ErrorKind::Integrity, Some(bed.sha256().as_str())));
+    }
+
+    #[test]
+    fn a_medium_that_changes_meanwhile_is_refused() {
+        let bed = Bed::new();
+        let changes: [&dyn Fn(); 3] = [
+            &|| File::options().append(true).open(&bed.path).unwrap().write_all(b"more").unwrap(),
+            &|| std::fs::write(&bed.path, &bed.bytes).unwrap(),
+            &|| File::options().write(true).open(&bed.path).unwrap().set_len(PART as u64 + 1).unwrap(),
+        ];
+        for change in changes {
+            std::fs::write(&bed.path, &bed.bytes).unwrap();
+            let swept = bed.sweep("", None, &Task::quiet(), |_| {
+                // The clock of files goes by ticks.
+                std::thread::sleep(std::time::Duration::from_millis(20));
+                change();
+            });
+            assert_eq!(swept.err().unwrap().kind(), ErrorKind::Integrity);
+        }
+    }
+
+    #[test]
+    fn it_hears_a_cancel_in_its_middle() {
+        let bed = Bed::new();
+        let task = Task::quiet();
+        let swept = bed.sweep("", None, &task, |sweep| {
+            sweep.fill(&mut [0; 9], 0).unwrap();
+            task.cancel_token().cancel();
+            let e = sweep.fill(&mut [0; 9], 2 * PART as u64).unwrap_err();
+            assert_eq!(Error::io("read", "it", e).kind(), ErrorKind::Cancelled);
+        });
+        assert_eq!(swept.err().unwrap().kind(), ErrorKind::Cancelled);
     }
 }

@@ -68,6 +68,11 @@ impl Address {
         }))
     }
 
+    /// Whether it is that of an ISO image.
+    pub(super) fn is_medium(&self) -> bool {
+        self.medium.is_some()
+    }
+
     /// Fetches it into the store's `tmp`, or where large temporary files belong.
     ///
     /// # Errors

@@ -27,14 +27,14 @@ pub struct RoleOptions {
     pub search: Vec<PathBuf>,
     /// Roles by name that need not be searched for; they go before files.
     pub documents: BTreeMap<String, Vec<u8>>,
-    /// Roles by name that are in these files; they go before all others.
-    pub files: BTreeMap<String, PathBuf>,
     /// Files by name that documents without a folder of their own bring into the tree.
     pub sources: BTreeMap<String, Vec<u8>>,
+    /// Roles by name that are in these files; they go before all others.
+    pub files: BTreeMap<String, PathBuf>,
 }
 
 impl RoleOptions {
-    /// The role of this name, from the directory of the one that names it, one to search, or libcv.
+    /// The role of this name: one of those in the options, from the directory of the one that names it, one to search, or libcv.
     pub(super) fn find(&self, name: &str, beside: Option<&Path>) -> std::result::Result<Option<Found>, String> {
         if let Some(path) = self.files.get(name) {
             let bytes = library::read_document(path, "role").map_err(|e| e.to_string())?;

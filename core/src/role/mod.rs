@@ -102,7 +102,7 @@ impl Role {
 
     /// Reads a role by its name, or from a file where there is one of that path.
     ///
-    /// A name is looked for as one that is extended: among the options' documents, in their directories, then among the
+    /// A name is looked for as one that is extended: among the options' files and documents, in their directories, then among the
     /// roles that come with libcv. What has a `/` or an ending in it is a file.
     ///
     /// # Errors

@@ -32,20 +32,34 @@ pub struct Group {
 
 impl Names {
     /// What there is not of words as [`crate::build::Change::packages`] has them: packages, and groups, environments and
-    /// streams with an `@` before them. Paths, patterns, and versions as apt writes them are for the package manager.
+    /// streams with an `@` before them. Paths, patterns and tasks are for the package manager, and so is what follows a name.
     #[must_use]
-    pub fn unknown<'w>(&self, words: impl IntoIterator<Item = &'w str>) -> Vec<Diagnostic> {
-        let plain = words.into_iter().filter(|w| !w.contains(['/', '*', '?', '[', '=', '<', '>', ' ']));
-        let found = plain.filter_map(|word| match word.strip_prefix('@') {
-            None => package(word, self),
-            Some(module) if module.contains(':') => {
-                let (name, stream_of) = module.split_once(':')?;
-                stream(name, stream_of, None, self)
+    pub fn lacks<'w>(&self, words: impl IntoIterator<Item = &'w str>) -> Vec<Diagnostic> {
+        let plain =
+            words.into_iter().filter(|w| !w.contains(['/', '*', '?', '[', '=', '<', '>', ' ']) && !w.ends_with('^'));
+        let found = plain.filter_map(|word| {
+            let Some(id) = word.strip_prefix('@') else {
+                return if self.begins_with_a_name(word) { None } else { package(word, self) };
+            };
+            // Kickstart writes environments so.
+            let id = id.strip_prefix('^').unwrap_or(id);
+            match id.split_once(':') {
+                Some((module, of)) => stream(module, of, None, self),
+                None if self.environments.contains(id) || self.modules.contains_key(id) => None,
+                None => group(id, self, &[]),
             }
-            Some(id) if self.environments.contains(id) || self.modules.contains_key(id) => None,
-            Some(id) => group(id, self, &[]),
         });
         found.take(DIAGNOSTIC_LIMIT).collect()
+    }
+
+    /// Whether a word is the name of a package with a version, an architecture or a mark of apt behind it.
+    fn begins_with_a_name(&self, word: &str) -> bool {
+        let more = |(at, mark): (usize, &str)| {
+            let (name, rest) = (&word[..at], &word[at + 1..]);
+            (self.packages.contains(name) || self.provides.contains(name))
+                && (mark != "-" || rest.is_empty() || rest.starts_with(|c: char| c.is_ascii_digit()))
+        };
+        word.match_indices(['-', '.', ':', '^', '+']).any(more)
     }
 }
 

@@ -179,7 +179,18 @@ fn names_that_a_distribution_lacks_are_told_with_what_is_meant() {
     // Words that are given besides a role.
     let words = ["bash", "opensh-server", "@cor", "@core", "@minimal-environment", "@nodejs:19"];
     let said: Vec<String> = all
-        .unknown(words.into_iter().chain(["/usr/bin/sh", "kern*", "bash=5.2"]))
+        .lacks(words.into_iter().chain([
+            "/usr/bin/sh",
+            "kern*",
+            "bash=5.2",
+            "@^minimal-environment",
+            "bash-5.1-9.el9.rocky.0.1",
+            "bash.x86_64_v2",
+            "kernel-5.14.0-1.module+el9.4.0+1",
+            "openssh-server:i386",
+            "minimal^",
+            "bash-",
+        ]))
         .iter()
         .map(ToString::to_string)
         .collect();
@@ -231,8 +242,18 @@ fn several_roles_become_one_and_each_file_is_the_one_that_was_named() {
     assert!(["one", "wrong"].iter().all(|p| both.part(el9).packages.get(p).is_some()));
     let none = Role::find_all(&[] as &[&str], &RoleOptions::default()).unwrap_err();
     assert_eq!(none.kind(), crate::ErrorKind::Invalid);
-    let lost = Role::find_all(&[first.as_str(), "nod"], &RoleOptions::default()).unwrap_err();
-    assert!(lost.to_string().contains("nod"), "{lost}");
+    let lost = |name: &str| Role::find_all(&[first.as_str(), name], &RoleOptions::default()).unwrap_err();
+    assert_eq!(
+        (lost("nod").kind(), lost("nod").hint_text().unwrap().contains("\"node\"")),
+        (crate::ErrorKind::NotFound, true)
+    );
+    assert_eq!(lost("/none/such.yaml").kind(), crate::ErrorKind::NotFound);
+    let odd = file("d", "x", "packages: [four]\n");
+    let renamed = dir.path().join("d/_ü.yaml");
+    std::fs::rename(odd, &renamed).unwrap();
+    let named = |names: &[&str]| Role::find_all(names, &RoleOptions::default()).unwrap().name().to_owned();
+    let odd = renamed.to_str().unwrap();
+    assert_eq!((named(&[odd, "storage"]), named(&[odd, odd])), ("storage".to_owned(), "roles".to_owned()));
 }
 
 #[test]

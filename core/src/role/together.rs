@@ -13,7 +13,7 @@ impl Role {
     /// that one. Its name is made of theirs.
     ///
     /// # Errors
-    /// As [`Role::find`]; `Invalid` when they contradict each other, and for none.
+    /// As [`Role::find`], for each; `Invalid` when they contradict each other, and for none.
     pub fn find_all(names: &[impl AsRef<str>], options: &RoleOptions) -> Result<Self> {
         let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
         match names[..] {
@@ -24,19 +24,30 @@ impl Role {
         let (mut options, mut extends, mut called) = (options.clone(), Vec::new(), Vec::new());
         for (n, name) in names.iter().enumerate() {
             if is_path(name) {
+                // What is wrong with the file itself is told of it, and not of a document that nobody wrote.
+                Self::load_with(name, &options)?;
                 // Its own name may be that of a role which it extends.
-                let alias = format!("given.{n}");
+                let alias = format!("libcv-given.{n}");
                 options.files.insert(alias.clone(), name.into());
                 extends.push(alias);
                 called.extend(Path::new(name).file_stem().and_then(|s| s.to_str()));
             } else {
+                options.named(name)?;
                 extends.push((*name).to_owned());
                 called.push(name);
             }
         }
-        let known = |c: &char| c.is_ascii_alphanumeric() || "._-".contains(*c);
-        let name: String = called.join("-").chars().filter(known).take(NAME_LIMIT).collect();
+        let name = together(&called);
         let document = serde_json::json!({"schema": "cv.role/v1", "name": name, "extends": extends}).to_string();
         Self::parse_with(document.as_bytes(), &names.join(", "), &options)
     }
+}
+
+/// A name of the letters that names have.
+fn together(names: &[&str]) -> String {
+    let known = |c: &char| c.is_ascii_alphanumeric() || "._-".contains(*c);
+    let joined = names.join("-");
+    let letters = joined.chars().skip_while(|c| !c.is_ascii_alphanumeric()).filter(known).take(NAME_LIMIT);
+    let name: String = letters.collect();
+    if name.is_empty() { "roles".to_owned() } else { name }
 }

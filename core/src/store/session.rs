@@ -19,7 +19,7 @@ use crate::job::Task;
 use hashbrown::HashTable;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 const SHARDS: usize = 64;
 
@@ -41,6 +41,8 @@ pub struct Session<'s> {
     known: OnceLock<Known>,
     claimed: Vec<Mutex<Claimed>>,
     packs: Mutex<Packs>,
+    /// Told when a pack was sealed.
+    sealed: Condvar,
     /// Keys of manifests that were not there before.
     manifests: Mutex<Vec<String>>,
     stored: AtomicU64,
@@ -63,6 +65,10 @@ struct Claimed {
 #[derive(Default)]
 struct Packs {
     open: Option<OpenPack>,
+    /// Whether a full one is on its way to the disk.
+    sealing: bool,
+    /// Whether blocks could not be stored that others count on.
+    lost: bool,
     segment: Segment,
     sealed: Vec<Hash>,
     segments: Vec<String>,
@@ -72,6 +78,16 @@ struct OpenPack {
     writer: Box<dyn BlobWriter>,
     blocks: Vec<BlockInfo>,
     size: u64,
+}
+
+/// A pack is on its way to the disk for as long as this is there.
+struct Sealing<'s>(&'s Session<'s>);
+
+impl Drop for Sealing<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.packs).sealing = false;
+        self.0.sealed.notify_all();
+    }
 }
 
 fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -92,6 +108,7 @@ impl<'s> Session<'s> {
             known: OnceLock::new(),
             claimed: (0..SHARDS).map(|_| Mutex::default()).collect(),
             packs: Mutex::default(),
+            sealed: Condvar::new(),
             manifests: Mutex::default(),
             stored: AtomicU64::new(0),
         }
@@ -187,7 +204,7 @@ impl<'s> Session<'s> {
         }
     }
 
-    /// Bytes of the blocks that this session has stored so far.
+    /// Bytes of the blocks that this session has stored so far, without a pack that is on its way to the disk.
     pub(super) fn written(&self) -> u64 {
         lock(&self.packs).open.as_ref().map_or(0, |open| open.size) + self.stored.load(Ordering::Relaxed)
     }
@@ -198,30 +215,44 @@ impl<'s> Session<'s> {
     /// `Limit` when there is no room.
     pub fn add(&self, block: Block<'_>) -> Result<()> {
         let stored = u64::from(block.info.stored);
-        let full = {
+        let (added, full) = {
             let mut packs = lock(&self.packs);
             let is_full = |p: &mut OpenPack| p.size + stored > pack::CLOSE_AT || p.blocks.len() == pack::BLOCK_LIMIT;
-            let full = packs.open.take_if(is_full);
-            let open = match &mut packs.open {
-                Some(open) => open,
-                none => {
-                    let mut writer = self.store.blobs().writer()?;
-                    writer.append(pack::MAGIC)?;
-                    none.insert(OpenPack { writer, blocks: Vec::new(), size: pack::MAGIC.len() as u64 })
-                }
-            };
-            for piece in block.pieces.iter().filter(|p| !p.is_empty()) {
-                open.writer.append(piece)?;
+            // A second pack may be filled meanwhile, and no third: a remote store has all that is not sealed in memory.
+            while packs.sealing && packs.open.as_mut().is_some_and(is_full) {
+                packs = self.sealed.wait(packs).unwrap_or_else(PoisonError::into_inner);
             }
-            open.size += stored;
-            open.blocks.push(block.info);
-            full
+            let full = packs.open.take_if(is_full);
+            packs.sealing |= full.is_some();
+            // Taken out until all of the block is in it: of a part of one nobody would know.
+            let added = packs.open.take().map_or_else(|| self.open(), Ok).and_then(|mut open| {
+                block.pieces.iter().filter(|p| !p.is_empty()).try_for_each(|piece| open.writer.append(piece))?;
+                open.size += stored;
+                open.blocks.push(block.info);
+                packs.open = Some(open);
+                Ok(())
+            });
+            packs.lost |= added.is_err();
+            (added, full)
         };
-        full.map_or(Ok(()), |pack| self.seal(pack))
+        full.map_or(Ok(()), |pack| self.seal(pack)).and(added)
     }
 
-    /// Makes a pack durable. Nothing is locked meanwhile: the other threads fill the next one.
-    fn seal(&self, mut pack: OpenPack) -> Result<()> {
+    fn open(&self) -> Result<OpenPack> {
+        let mut writer = self.store.blobs().writer()?;
+        writer.append(pack::MAGIC)?;
+        Ok(OpenPack { writer, blocks: Vec::new(), size: pack::MAGIC.len() as u64 })
+    }
+
+    /// Makes a pack durable, one at a time. Nothing is locked meanwhile: the other threads fill the next one.
+    fn seal(&self, pack: OpenPack) -> Result<()> {
+        let _sealing = Sealing(self);
+        let sealed = self.make_durable(pack);
+        lock(&self.packs).lost |= sealed.is_err();
+        sealed
+    }
+
+    fn make_durable(&self, mut pack: OpenPack) -> Result<()> {
         let trailer = pack::encode_trailer(&pack.blocks);
         pack.writer.append(&trailer)?;
         pack.writer.append(&pack::encode_footer(&trailer))?;
@@ -250,11 +281,16 @@ impl<'s> Session<'s> {
     }
 
     /// Seals the last pack, makes everything known to the index, and looks once more at each pack that this session
-    /// counted on: a writer that was asleep for long may have missed a collection. Gives the bytes stored.
+    /// counted on: a writer that was asleep for long may have missed a collection. Gives the bytes stored. No thread may add
+    /// anything meanwhile.
     ///
     /// # Errors
-    /// `Conflict` when a pack has gone meanwhile: the work has to be done again.
+    /// `Conflict` when a pack has gone meanwhile: the work has to be done again. `Failed` when a block could not be stored,
+    /// whoever was told so.
     pub fn finish(&self) -> Result<u64> {
+        if lock(&self.packs).lost {
+            return Err(Error::new(ErrorKind::Failed, "not all could be stored"));
+        }
         let last = lock(&self.packs).open.take();
         last.map_or(Ok(()), |pack| self.seal(pack))?;
         let segment = std::mem::take(&mut lock(&self.packs).segment);

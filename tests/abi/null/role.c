@@ -25,6 +25,12 @@ void role_functions(void) {
     NULL_IS_ERROR(cv_role_find_all, search, cv_role_find_all(both, 2, NULL, 1, &role));
     NULL_IS_ERROR(cv_role_find_all, role, cv_role_find_all(both, 2, NULL, 0, NULL));
     IS(-CV_E_INVALID, cv_role_find_all(NULL, 0, NULL, 0, &role));
+    IS(0, cv_role_find_all(both, 2, NULL, 0, &role));
+    IS(0, cv_role_name(role, &s));
+    expect(s && strcmp(s, "node-storage") == 0, "the name of two roles");
+    cv_string_free(s);
+    cv_role_free(role);
+    role = NULL;
     IS(-CV_E_NOT_FOUND, cv_role_find("/none/role.yaml", NULL, 0, &role));
     IS(-CV_E_NOT_FOUND, cv_role_check_file("/none/role.yaml", NULL, 0, &s));
     IS(-CV_E_INVALID, cv_role_parse("name: [", "r", &role));

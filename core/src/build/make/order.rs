@@ -123,8 +123,8 @@ impl Order {
     }
 
     fn words_are_known(&self, names: &Names) -> Result<()> {
-        let unknown = names.unknown(self.wanted.iter().map(String::as_str));
-        if unknown.is_empty() { Ok(()) } else { Err(to_error(&self.name, &unknown)) }
+        let unknown = names.lacks(self.wanted.iter().map(String::as_str));
+        if unknown.is_empty() { Ok(()) } else { Err(to_error("--packages", &unknown)) }
     }
 
     fn provenance(&self, grown: &Grown) -> Provenance {

@@ -89,7 +89,7 @@ impl<'a> Packager<'a> {
             self.supply.lay_out(&self.grow.dist, &resolved, self.grow.options.threads, task)?;
             install.epoch =
                 epoch.or(self.supply.newest(&resolved).max(rpmdb::newest(&install.target)?)).unwrap_or(install.epoch);
-            let changed = install.change(command, &names, task)?;
+            let changed = install.change(command, &names, &resolved, task)?;
             done.packages = changed.packages;
             done.failed.extend(changed.failed);
             done.transaction.extend(resolved);

@@ -78,11 +78,14 @@ impl Supply {
     /// Writes the packages that a transaction installs from the distribution.
     pub(super) fn lay_out(&self, dir: &Path, resolved: &[Resolved], threads: usize, task: &Task) -> Result<()> {
         let index = self.index();
-        let files = resolved.iter().filter_map(|r| {
-            let found = of_distribution(&index, r)?;
-            Some((found.repository.place_of(found.package), found.package.digest.clone()))
-        });
-        self.distro.lay_out(dir, &Selection::Checked(files.collect()), threads, task).map(drop)
+        let found = || resolved.iter().filter_map(|r| of_distribution(&index, r));
+        let files = found().map(|f| (f.repository.place_of(f.package), f.package.digest.clone())).collect();
+        self.distro.lay_out(dir, &Selection::Checked(files), threads, task).map(drop).map_err(|e| {
+            let damaged = found()
+                .find(|f| e.facts().get("path").and_then(|p| p.as_str()) == Some(&f.repository.place_of(f.package)));
+            let Some(Found { package, .. }) = damaged.filter(|_| e.kind() == ErrorKind::Integrity) else { return e };
+            e.context(format!("package {} is damaged", package.nevra())).fact("package", package.nevra())
+        })
     }
 
     /// When the newest of them was built, in seconds since 1970; those of other repositories are not known.

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::job::CancelToken;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 /// So many bytes of records are handed to the parser; a million entries need less.
@@ -63,6 +63,8 @@ impl ReadAt for &[u8] {
 pub struct MediumFile {
     file: File,
     length: u64,
+    /// When it was changed last, as it was opened.
+    changed: (i64, i64),
 }
 
 impl MediumFile {
@@ -72,10 +74,24 @@ impl MediumFile {
     /// The system's.
     pub fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(|e| Error::io("open", path.display(), e))?;
-        let length = file.metadata().map_err(|e| Error::io("look at", path.display(), e))?.len();
+        let status = file.metadata().map_err(|e| Error::io("look at", path.display(), e))?;
+        let (length, changed) = (status.len(), (status.ctime(), status.ctime_nsec()));
         // The kernel reads ahead twice as far then: a plain pread had half the speed. It is advice, and may be refused.
         let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Sequential);
-        Ok(Self { file, length })
+        Ok(Self { file, length, changed })
+    }
+
+    /// Whether the file is what it was when it was opened, and `read` of its bytes were there.
+    ///
+    /// # Errors
+    /// `Integrity` when it is not; the system's.
+    pub(crate) fn is_unchanged(&self, read: u64) -> Result<()> {
+        let status = self.file.metadata().map_err(|e| Error::io("look at", "the medium", e))?;
+        if read == self.length && (status.ctime(), status.ctime_nsec()) == self.changed {
+            return Ok(());
+        }
+        Err(Error::integrity("the medium was changed while it was read")
+            .hint("wait until it is whole, and add it again"))
     }
 }
 
