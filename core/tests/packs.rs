@@ -56,7 +56,7 @@ fn all_that_threads_store_at_once_is_there() {
     let dir = tempfile::tempdir().unwrap();
     let place = dir.path().join("store");
     let store = Store::init(&place).unwrap();
-    assert!(fill(&store).unwrap() > THREADS * CHUNKS << 20);
+    assert!(fill(&store).unwrap() > (THREADS * CHUNKS) << 20);
     assert!((5..8).contains(&packs(&place)), "{}", packs(&place));
     store.check(true, &Task::quiet()).unwrap().ok().unwrap();
     let session = store.session("look").unwrap();

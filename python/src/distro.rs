@@ -55,6 +55,7 @@ pub(crate) fn add_distro<'py>(
 
 #[pyfunction]
 #[pyo3(signature = (store, place, *, name=None, keys=None, sha256=None, components=None, threads=0))]
+#[allow(clippy::too_many_arguments)] // most are keywords
 pub(crate) fn add_distro_job(
     py: Python<'_>,
     store: &Store,
