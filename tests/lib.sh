@@ -76,7 +76,7 @@ need_cvctl() {
 # As need_cvctl, but with builds in it, which the one for nodes has not: that of the tests of Rust, which `unit` makes.
 need_building_cvctl() {
   local before=$FAILED
-  run "cvctl with builds" 1500 cargo build --workspace --all-features --bin cvctl
+  run "cvctl with builds" 1500 cargo build --workspace --all-features --lib --bin cvctl --example build
   [ "$FAILED" = "$before" ] || return 1
   CVCTL=$(realpath -m "${CARGO_TARGET_DIR:-target}/debug/cvctl")
   export CVCTL

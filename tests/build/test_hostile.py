@@ -86,10 +86,13 @@ def names(bed: Bed) -> None:
     bed.good(*build(bed, role, "other"))
     packages = bed.good("image", "show", "other")["facts"]["build"]["packages"]
     assert {(p["repository"], "digest" in p) for p in packages} == {("ours", False)}, packages
-    for place in ("a", "b"):
+    # Two files of one name are two roles.
+    for place, package in ("a", "busybox"), ("b", "beacon"):
         os.makedirs(f"{bed.dir}/{place}")
-        shutil.copy(bed.role("same", packages=["busybox"]), f"{bed.dir}/{place}/same.json")
-    bed.bad(2, "same", *build(bed, f"{bed.dir}/a/same.json"), "--role", f"{bed.dir}/b/same.json")
+        shutil.copy(bed.role("same", packages=[package]), f"{bed.dir}/{place}/same.json")
+    bed.good(*build(bed, f"{bed.dir}/a/same.json", "both"), "--role", f"{bed.dir}/b/same.json")
+    names = {p["name"] for p in bed.good("image", "show", "both")["facts"]["build"]["packages"]}
+    assert {"busybox", "beacon"} <= names, names
 
 
 def two_at_once(bed: Bed) -> None:
