@@ -1,24 +1,22 @@
 //! Images: what they hold, and how they become a tree again.
 
-use crate::convert::{FileLike, ImagePath, SystemPath, decoded, to_python};
+use crate::change::Change;
+use crate::convert::{FileLike, ImagePath, SystemPath, to_python};
 use crate::error::OrRaise;
 use crate::job::Job;
+use crate::row::Rows;
 use crate::wait;
 use libcv::Error;
 use libcv::build::sbom;
 use libcv::convert::tar::{self, Compression, ExportOptions};
 use libcv::convert::{self, DeriveKind, DeriveOptions, Format};
-use libcv::image::Kind;
-use libcv::image::hash::hex;
 use libcv::job::Task;
-use libcv::store::ChangeKind;
-use libcv::tree::diff::{DiffOptions, TreeChange};
+use libcv::tree::diff::DiffOptions;
 use libcv::tree::extract::ExtractOptions;
 use libcv::tree::update::{Local, UpdateOptions};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::PyBytes;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// An image.
 #[pyclass(frozen, module = "libcv._native")]
@@ -76,7 +74,7 @@ impl Image {
     fn ls(&self, py: Python<'_>, path: ImagePath, recursive: bool) -> PyResult<Rows> {
         let image = self.0.clone();
         let rows = wait::run(py, "ls", None, move |_| image.list(&path.0, recursive))?;
-        Ok(Rows { rows, next: AtomicUsize::new(0) })
+        Ok(Rows::new(rows))
     }
 
     fn cat<'py>(&self, py: Python<'py>, path: ImagePath) -> PyResult<Bound<'py, PyBytes>> {
@@ -440,168 +438,5 @@ fn local_files(name: &str) -> libcv::Result<Local> {
         "keep" => Ok(Local::Keep),
         "delete" => Ok(Local::Delete),
         _ => Err(Error::invalid(format!("\"{name}\" is not what can become of local files")).hint("keep or delete")),
-    }
-}
-
-/// The entries of a listing.
-#[pyclass(frozen, module = "libcv._native")]
-pub(crate) struct Rows {
-    rows: Vec<libcv::image::Row>,
-    next: AtomicUsize,
-}
-
-#[pymethods]
-impl Rows {
-    fn __iter__(slf: Py<Self>) -> Py<Self> {
-        slf
-    }
-
-    fn __next__(&self) -> Option<Row> {
-        self.rows.get(self.next.fetch_add(1, Ordering::Relaxed)).cloned().map(Row)
-    }
-
-    fn __length_hint__(&self) -> usize {
-        self.rows.len().saturating_sub(self.next.load(Ordering::Relaxed))
-    }
-}
-
-/// An entry of an image.
-#[pyclass(frozen, module = "libcv._native")]
-pub(crate) struct Row(libcv::image::Row);
-
-#[pymethods]
-impl Row {
-    #[getter]
-    fn path<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let mut path = vec![b'/'];
-        path.extend_from_slice(&self.0.path);
-        decoded(py, &path)
-    }
-
-    #[getter]
-    fn kind(&self) -> &'static str {
-        self.0.kind_name()
-    }
-
-    #[getter]
-    fn mode(&self) -> u32 {
-        self.0.mode
-    }
-
-    #[getter]
-    fn uid(&self) -> u32 {
-        self.0.uid
-    }
-
-    #[getter]
-    fn gid(&self) -> u32 {
-        self.0.gid
-    }
-
-    #[getter]
-    fn mtime_ns(&self) -> i128 {
-        i128::from(self.0.mtime.0) * 1_000_000_000 + i128::from(self.0.mtime.1)
-    }
-
-    #[getter]
-    fn size(&self) -> u64 {
-        self.0.size()
-    }
-
-    #[getter]
-    fn target<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        match &self.0.kind {
-            Kind::Link(target) => decoded(py, target).map(Some),
-            _ => Ok(None),
-        }
-    }
-
-    #[getter]
-    fn device(&self) -> Option<(u32, u32)> {
-        match self.0.kind {
-            Kind::Device { major, minor } => Some((major, minor)),
-            _ => None,
-        }
-    }
-
-    #[getter]
-    fn links(&self) -> Option<String> {
-        self.0.group.as_ref().map(|g| hex(g))
-    }
-
-    #[getter]
-    fn torn(&self) -> bool {
-        self.0.torn
-    }
-
-    #[getter]
-    fn flags(&self) -> u32 {
-        self.0.inode_flags
-    }
-
-    #[getter]
-    fn xattrs<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let out = PyDict::new(py);
-        for x in self.0.xattrs.iter() {
-            let value = match &x.value {
-                libcv::image::Value::Near(bytes) => Some(PyBytes::new(py, bytes)),
-                libcv::image::Value::Far { .. } => None,
-            };
-            out.set_item(decoded(py, &x.name)?, value)?;
-        }
-        Ok(out)
-    }
-
-    fn __repr__(&self) -> String {
-        format!("<libcv.Row {}>", libcv::image::dump::row(&self.0))
-    }
-}
-
-/// A difference between two images, or between an image and a tree.
-#[pyclass(frozen, module = "libcv._native")]
-pub(crate) struct Change(libcv::store::Change, Option<&'static str>);
-
-impl From<libcv::store::Change> for Change {
-    fn from(change: libcv::store::Change) -> Self {
-        Self(change, None)
-    }
-}
-
-impl From<TreeChange> for Change {
-    fn from(c: TreeChange) -> Self {
-        Self(c.change, c.kept)
-    }
-}
-
-#[pymethods]
-impl Change {
-    #[getter]
-    fn path<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let mut path = vec![b'/'];
-        path.extend_from_slice(&self.0.path);
-        decoded(py, &path)
-    }
-
-    #[getter]
-    fn kind(&self) -> &'static str {
-        match self.0.kind {
-            ChangeKind::Added => "added",
-            ChangeKind::Removed => "removed",
-            ChangeKind::Changed => "changed",
-        }
-    }
-
-    #[getter]
-    fn fields(&self) -> Vec<&'static str> {
-        self.0.fields.iter().map(|f| f.name()).collect()
-    }
-
-    #[getter]
-    fn kept(&self) -> Option<&'static str> {
-        self.1
-    }
-
-    fn __repr__(&self) -> String {
-        format!("<libcv.Change {}>", self.0.to_json())
     }
 }

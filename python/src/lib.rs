@@ -9,6 +9,7 @@
 //! One file for each concept of core, under the same name. Docstrings and types are in `libcv/_native.pyi`.
 
 mod build;
+mod change;
 mod config;
 mod convert;
 mod distro;
@@ -19,6 +20,7 @@ mod layout;
 mod options;
 mod plan;
 mod role;
+mod row;
 mod sign;
 mod store;
 mod wait;
@@ -31,13 +33,15 @@ mod _native {
         BuildOptions, build_image, build_image_job, edit_image, edit_image_job, update_image, update_image_job,
     };
     #[pymodule_export]
+    use crate::change::Change;
+    #[pymodule_export]
     use crate::config::configure;
     #[pymodule_export]
     use crate::distro::{
         add_distro, add_distro_job, distro_info, list_distros, remove_distro, verify_distro, verify_distro_job,
     };
     #[pymodule_export]
-    use crate::image::{Change, Image, Row, Rows};
+    use crate::image::Image;
     #[pymodule_export]
     use crate::job::Job;
     #[pymodule_export]
@@ -46,6 +50,8 @@ mod _native {
     use crate::plan::Plan;
     #[pymodule_export]
     use crate::role::Role;
+    #[pymodule_export]
+    use crate::row::{Row, Rows};
     #[pymodule_export]
     use crate::sign::generate_key;
     #[pymodule_export]

@@ -1,8 +1,9 @@
 //! Stores: images, generations, tags, capture, check, collection, copies.
 
+use crate::change::Change;
 use crate::convert::{FileLike, Reference, SystemPath, to_python};
 use crate::error::{OrRaise, raise};
-use crate::image::{Change, Image};
+use crate::image::Image;
 use crate::job::Job;
 use crate::options::{Span, capture_options, collect_options, import_options, limits, secrets};
 use crate::wait;
