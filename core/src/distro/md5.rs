@@ -8,7 +8,7 @@
 
 use std::hint::black_box;
 
-const BLOCK: usize = 64;
+pub(super) const BLOCK: usize = 64;
 const START: [u32; 4] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];
 /// How far each step of a round turns; four and again.
 const TURNS: [[u32; 4]; 4] = [[7, 12, 17, 22], [5, 9, 14, 20], [4, 11, 16, 23], [6, 10, 15, 21]];

@@ -7,8 +7,9 @@
 //!
 //! What `implantisomd5` writes and `checkisomd5` checks. Fields are found by name.
 
+use super::digest::Sum;
 use super::iso::{APPLICATION_USE, SECTOR, Volume};
-use super::md5::Md5;
+use super::md5::{BLOCK, Md5};
 use crate::error::{Error, Result};
 
 /// A sum as it stands on a medium.
@@ -64,6 +65,21 @@ impl Summing {
         self.sum.update(&bytes[..from]);
         self.sum.update(&vec![b' '; to - from]);
         self.sum.update(&bytes[to..]);
+        self.at += bytes.len() as u64;
+    }
+
+    /// Adds the next bytes here and to another sum. Block by block: MD5 waits for itself most of the time, and a processor
+    /// makes the SHA-256 of the same bytes meanwhile, which then costs a quarter of what it does alone.
+    pub(super) fn add_beside(&mut self, bytes: &[u8], other: &mut Sum) {
+        let plain = self.at >= self.blank.end && self.at + bytes.len() as u64 <= self.end;
+        if !plain {
+            self.add(bytes);
+            return other.add(bytes);
+        }
+        for block in bytes.chunks(BLOCK) {
+            self.sum.update(block);
+            other.add(block);
+        }
         self.at += bytes.len() as u64;
     }
 
@@ -123,6 +139,13 @@ mod tests {
             let mut summing = Summing::of(&volume(&plain), medium.len() as u64).unwrap();
             medium.chunks(step).for_each(|part| summing.add(part));
             summing.finish().unwrap();
+            // Beside another one, which sees the bytes as they are.
+            let (mut summing, mut beside, mut alone) =
+                (Summing::of(&volume(&plain), medium.len() as u64).unwrap(), Sum::sha256(), Sum::sha256());
+            medium.chunks(step).for_each(|part| summing.add_beside(part, &mut beside));
+            summing.finish().unwrap();
+            alone.add(&medium);
+            assert_eq!(beside.finish(), alone.finish());
         }
         let damaged = volume(&plain);
         medium[5] = 8;

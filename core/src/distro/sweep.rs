@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!  medium ── part ──┬──> fill: what the storing asks for, in the order of the medium
-//!                   ├──> SHA-256      a thread each; no more than 48 MiB behind
-//!                   └──> MD5            unless the SHA-256 is known that has to come out
+//!                   └──> sums, in a thread no more than 48 MiB behind: SHA-256, and MD5 unless the SHA-256 is known that has to
+//!                        come out
 //! ```
 //!
 //! What was passed already is read again by itself: only a medium whose files are out of order asks for that.
@@ -13,7 +13,7 @@ use super::iso::{MediumFile, ReadAt, Volume};
 use super::mediasum::Summing;
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::Task;
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Sender, bounded};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Scope, ScopedJoinHandle};
 
 const PART: usize = 1 << 20;
-/// Parts that a sum may be behind: as much as a pack, while one of which the storing may stand still.
+/// Parts that the sums may be behind: as much as a pack, while one of which the storing may stand still.
 const BEHIND: usize = 48;
 
 /// A medium that is read.
@@ -31,14 +31,20 @@ pub(super) struct Sweep<'s, 'm> {
     part: Arc<Vec<u8>>,
     /// Where the part begins.
     at: u64,
-    /// Parts that a sum may still read; their memory serves the next ones.
+    /// Parts that may still be summed; their memory serves the next ones.
     used: VecDeque<Arc<Vec<u8>>>,
-    sums: Vec<Sender<Arc<Vec<u8>>>>,
+    to_sum: Sender<Arc<Vec<u8>>>,
     /// Dropped with it.
     _stop: Stop,
     published: Option<Digest>,
-    sha256: ScopedJoinHandle<'s, String>,
-    md5: Option<ScopedJoinHandle<'s, Result<()>>>,
+    sums: ScopedJoinHandle<'s, Sums>,
+}
+
+/// The sums of the whole.
+struct Sums {
+    sha256: Sum,
+    /// What the medium carries, if it counts.
+    md5: Option<Summing>,
 }
 
 /// What the bytes of a medium gave.
@@ -57,26 +63,14 @@ impl<'s, 'm> Sweep<'s, 'm> {
         published: Option<Digest>,
         task: &'m Task,
     ) -> Self {
-        let mut sums = Vec::new();
-        let mut channel = || {
-            let (parts, received) = bounded(BEHIND);
-            sums.push(parts);
-            received
-        };
-        let (parts, stop) = (channel(), Arc::new(AtomicBool::new(false)));
+        let (to_sum, parts) = bounded::<Arc<Vec<u8>>>(BEHIND);
+        let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        let sha256 = scope.spawn(move || {
-            let mut sum = Sum::sha256();
-            each(&parts, &stopped, |part| sum.add(part));
-            sum.finish()
-        });
-        let summing = if published.is_some() { None } else { Summing::of(volume, medium.length()) };
-        let md5 = summing.map(|mut sum| {
-            let (parts, stopped) = (channel(), Arc::clone(&stop));
-            scope.spawn(move || {
-                each(&parts, &stopped, |part| sum.add(part));
-                sum.finish()
-            })
+        let md5 = if published.is_some() { None } else { Summing::of(volume, medium.length()) };
+        let sums = scope.spawn(move || {
+            let mut sums = Sums { sha256: Sum::sha256(), md5 };
+            parts.iter().take_while(|_| !stopped.load(Ordering::Relaxed)).for_each(|part| sums.add(&part));
+            sums
         });
         Self {
             medium,
@@ -84,11 +78,10 @@ impl<'s, 'm> Sweep<'s, 'm> {
             part: Arc::default(),
             at: 0,
             used: VecDeque::new(),
-            sums,
+            to_sum,
             _stop: Stop(stop),
             published,
-            sha256,
-            md5,
+            sums,
         }
     }
 
@@ -140,8 +133,8 @@ impl<'s, 'm> Sweep<'s, 'm> {
         part.truncate(n);
         self.part = Arc::new(part);
         if n > 0 {
-            // A sum ends before us only when it panicked, which is told at the end.
-            self.sums.iter().for_each(|sum| drop(sum.send(Arc::clone(&self.part))));
+            // The sums end before us only when they panicked, which is told at the end.
+            drop(self.to_sum.send(Arc::clone(&self.part)));
         }
         Ok(n > 0)
     }
@@ -153,11 +146,12 @@ impl<'s, 'm> Sweep<'s, 'm> {
     pub(super) fn finish(mut self) -> Result<Swept> {
         while self.advance().map_err(|e| Error::io("read", "the medium", e))? {}
         self.medium.is_unchanged(self.at)?;
-        drop(self.sums);
+        drop(self.to_sum);
         let panicked = |_| Error::new(ErrorKind::Bug, "a thread panicked");
-        let undamaged = self.md5.is_some() || self.published.is_some();
-        self.md5.map_or(Ok(()), |thread| thread.join().map_err(panicked)?)?;
-        let sha256 = self.sha256.join().map_err(panicked)?;
+        let Sums { sha256, md5 } = self.sums.join().map_err(panicked)?;
+        let undamaged = md5.is_some() || self.published.is_some();
+        md5.map_or(Ok(()), Summing::finish)?;
+        let sha256 = sha256.finish();
         match self.published {
             Some(published) if published.hex != sha256 => Err(Error::integrity(
                 "the medium is another one, or damaged: it does not have the SHA-256 that was given",
@@ -178,8 +172,13 @@ impl Drop for Stop {
     }
 }
 
-fn each(parts: &Receiver<Arc<Vec<u8>>>, stop: &AtomicBool, mut add: impl FnMut(&[u8])) {
-    parts.iter().take_while(|_| !stop.load(Ordering::Relaxed)).for_each(|part| add(&part));
+impl Sums {
+    fn add(&mut self, part: &[u8]) {
+        match &mut self.md5 {
+            None => self.sha256.add(part),
+            Some(md5) => md5.add_beside(part, &mut self.sha256),
+        }
+    }
 }
 
 #[cfg(test)]
