@@ -25,16 +25,28 @@ full=()
 tests/setup.sh "${full[@]}" "${groups[@]}" || echo "run.sh: not all could be set up; tests that need it will say so"
 
 summary=() passed=0 failed=0 skipped=0
+# Who ends this run ends the group, and that its test.
+RUNNING=''
+trap '[ -z "$RUNNING" ] || kill "$RUNNING"; exit 143' TERM
 for GROUP in "${groups[@]}"; do
   rm -f "$LOGS/$GROUP".* "$LOGS/$GROUP"-*
   echo "== $GROUP"
   begin=$SECONDS rc=0
   # A shell of its own; at its end it writes its counts. Without them it died, and that is a failure.
   # shellcheck disable=SC2016  # expanded in there
-  bash -c 'set -uo pipefail
+  mkfifo "$LOGS/$GROUP.pipe"
+  tee "$LOGS/$GROUP.log" < "$LOGS/$GROUP.pipe" &
+  TELLING=$!
+  # In the background, so that the trap above is heard; but then SIGINT would be ignored in there.
+  env --default-signal=INT,QUIT bash -c 'set -uo pipefail
     . tests/lib.sh
     . "tests/groups/$GROUP.sh"
-    echo "$PASSED $FAILED $SKIPPED" > "$LOGS/$GROUP.count"' 2>&1 | tee "$LOGS/$GROUP.log" || rc=$?
+    echo "$PASSED $FAILED $SKIPPED" > "$LOGS/$GROUP.count"' < /dev/null > "$LOGS/$GROUP.pipe" 2>&1 &
+  RUNNING=$!
+  wait "$RUNNING" || rc=$?
+  RUNNING=''
+  wait "$TELLING"
+  rm "$LOGS/$GROUP.pipe"
   p=0 f=1 s=0
   if [ -s "$LOGS/$GROUP.count" ]; then
     read -r p f s < "$LOGS/$GROUP.count"
