@@ -6,7 +6,7 @@
 Prints a table of ratios (median and quartiles of interleaved pairs) and exits 1 when a target is missed. --memory adds
 the million small files and the ten large ones. CVCTL=path takes that program instead of building one.
 Needs: root, what `tests/setup.sh bench` installs, 8 GB of memory; --memory 55 GB of disk under $TMPDIR or /var/tmp.
-`distro` and `build` are run only when they are named: see distro.py.
+`distro`, `build` and `http` are run only when they are named: see distro.py and web.py.
 Time: about 20 minutes with seven pairs; --memory 20 more.
 """
 from __future__ import annotations
@@ -31,6 +31,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, f"{HERE}/../tests/s3")
 import serve  # noqa: E402  # the server that the tests use
 import distro  # noqa: E402
+import web  # noqa: E402
 import versions  # noqa: E402
 TAR = ["tar", "--xattrs", "--xattrs-include=*", "--acls", "--numeric-owner", "-S"]
 LIMIT_MB = 256
@@ -57,6 +58,8 @@ TARGETS = {
     "5 % update, stored / restic": Target(most=0.95), "5 % update, stored / borg": Target(most=0.95),
     "deploy after 20 updates / fresh": Target(1 / 1.15), "  read of packs / fresh": Target(most=1.2),
     "gc of 100 versions / restic prune": Target(5),
+    "fetch of packs / curl": Target(0.9), "deploy over HTTP / curl|zstd|tar": Target(2), "64 clients / nginx": Target(0.8),
+    "slow link / its rate": Target(0.9),
     "distro add / bsdtar -x": Target(0.7), "build / dnf --installroot": Target(0.87),
     "sync of what is the same / 0.5 s": Target(1), "sync of a version, stored / new bytes": Target(most=1.02),
 }
@@ -353,7 +356,7 @@ def large_files(path: str) -> None:
 def build() -> str:
     if path := os.environ.get("CVCTL"):
         return os.path.realpath(path)
-    cargo = ["cargo", "build", "-q", "--release", "-p", "libcv", "--features", "cli,s3,build", "--bin", "cvctl"]
+    cargo = ["cargo", "build", "-q", "--release", "-p", "libcv", "--features", "cli,s3,build,server", "--bin", "cvctl"]
     subprocess.run(cargo, check=True)
     return os.path.realpath(os.path.join(os.environ.get("CARGO_TARGET_DIR", "target"), "release/cvctl"))
 
@@ -361,7 +364,7 @@ def build() -> str:
 def main() -> int:
     known = {"capture": capture, "recapture": recapture, "deploy": deploy, "update": update, "s3": s3, "oci": oci,
              "versions": versions.versions, "updates": versions.updates, "gc": versions.gc, "sync": versions.sync,
-             "memory": memory, "distro": distro.distro, "build": distro.build}
+             "memory": memory, "distro": distro.distro, "build": distro.build, "http": web.http}
     p = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     p.add_argument("--only", default="capture,recapture,deploy,update,s3,oci,versions,updates,gc,sync", help="parts: " + ",".join(known))
     p.add_argument("--memory", action="store_true", help="the part `memory`, too")

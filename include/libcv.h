@@ -221,6 +221,11 @@ typedef struct cv_plan cv_plan;
 typedef struct cv_role cv_role;
 
 /**
+ * A server that runs.
+ */
+typedef struct cv_server cv_server;
+
+/**
  * A store of images.
  */
 typedef struct cv_store cv_store;
@@ -296,6 +301,72 @@ typedef struct {
      */
     uint8_t reserved[6];
 } cv_gc_options;
+
+/**
+ * How a store behind web servers is reached. Zeros are the defaults, and what is NULL is taken from the environment:
+ * `cv_http_options o = {0}; o.size = sizeof o;`
+ */
+typedef struct {
+    /**
+     * `sizeof(cv_http_options)`.
+     */
+    uint32_t size;
+    /**
+     * Other servers with the same store, each `URL` or `URL=WEIGHT`; none of them is trusted.
+     */
+    const char *const *mirrors;
+    /**
+     * How many.
+     */
+    size_t mirror_count;
+    /**
+     * PEM file of the authorities that servers are believed by, and no others; NULL: those of the system.
+     */
+    const char *ca;
+    /**
+     * PEM file of the certificate that this client shows, or NULL.
+     */
+    const char *client_cert;
+    /**
+     * PEM file of its key.
+     */
+    const char *client_key;
+    /**
+     * `http://HOST:PORT` that everything goes through, or NULL.
+     */
+    const char *proxy;
+} cv_http_options;
+
+/**
+ * How a store is served. Zeros are the defaults: `cv_server_options o = {0}; o.size = sizeof o;`
+ */
+typedef struct {
+    /**
+     * `sizeof(cv_server_options)`.
+     */
+    uint32_t size;
+    /**
+     * PEM file of the certificate; NULL: plain HTTP.
+     */
+    const char *tls_cert;
+    /**
+     * PEM file of its key.
+     */
+    const char *tls_key;
+    /**
+     * PEM file of authorities: only clients with a certificate of one of them are served; or NULL.
+     */
+    const char *client_ca;
+    /**
+     * Called with each answer, a JSON object, from the threads of the server, until it has ended; or NULL. What it returns does
+     * not matter.
+     */
+    cv_event_fn on_access;
+    /**
+     * Its second argument.
+     */
+    void *user;
+} cv_server_options;
 
 /**
  * How to capture. Zeros are the defaults: `cv_capture_options o = {0}; o.size = sizeof o;`
@@ -936,9 +1007,10 @@ int32_t cv_store_init(const char *place,
                       cv_store **store);
 
 /**
- * Opens the store in a directory, or at `s3://BUCKET/PREFIX`.
+ * Opens the store in a directory, at `s3://BUCKET/PREFIX`, or at `https://HOST/PATH`, where it can only be read.
  */
-int32_t cv_store_open(const char *place, cv_store **store);
+int32_t cv_store_open(const char *place,
+                      cv_store **store);
 
 /**
  * Closes a store. Its images and jobs stay usable. NULL is fine.
@@ -1061,6 +1133,21 @@ int32_t cv_store_sync_start(const cv_store *store,
                             cv_job **job);
 
 /**
+ * Makes a directory an exact copy of a store, object by object: an empty one, one that does not exist, or one that is its copy already. The
+ * result is a JSON object `{objects, packs, bytes, removed}`. `on_event` may be NULL.
+ */
+int32_t cv_store_mirror(const cv_store *store,
+                        const char *directory,
+                        cv_event_fn on_event,
+                        void *user,
+                        char **pulled_json);
+
+/**
+ * Starts what `cv_store_mirror` does; the result is the same object.
+ */
+int32_t cv_store_mirror_start(const cv_store *store, const char *directory, cv_job **job);
+
+/**
  * Opens a store to repair it, even if `store.json` is damaged or lost.
  */
 int32_t cv_store_open_to_repair(const char *directory, cv_store **store);
@@ -1079,6 +1166,69 @@ int32_t cv_store_repair(const cv_store *store,
  * Starts what `cv_store_repair` does; the result is the same object.
  */
 int32_t cv_store_repair_start(const cv_store *store, const cv_store *from, cv_job **job);
+
+/**
+ * Asks servers of a store, each alone, what is wrong with them: a JSON array of `{url, store, rate, clock, findings}` in the order of `urls`,
+ * `findings` being an array of `{check, verdict, message}` with a verdict of ok, warning or bad. What is wrong with a server is no
+ * error. `options` may be NULL.
+ */
+int32_t cv_doctor_http(const char *const *urls,
+                       size_t count,
+                       const cv_http_options *options,
+                       char **examined_json);
+
+/**
+ * Opens the store at `url`, `https://HOST[:PORT][/PATH]`, to be read: from that server, and from those that `options` names, which may be
+ * NULL. `cv_store_open` opens one, too, with what the environment says.
+ */
+int32_t cv_store_open_http(const char *url,
+                           const cv_http_options *options,
+                           cv_store **store);
+
+/**
+ * Hands a store out over HTTP at `address`, such as `[::]:7787`; port 0 takes any. `options` may be NULL. The server runs until it is
+ * stopped or freed; the store may be freed before.
+ */
+int32_t cv_server_start(const cv_store *store,
+                        const char *address,
+                        const cv_server_options *options,
+                        cv_server **server);
+
+/**
+ * Makes the directory a mirror of the server at `url` and hands it out, when all is there and whole; from then on it follows. The directory
+ * is empty at first, or the mirror already. Both kinds of options may be NULL, and so may `on_event`, which is called until the server
+ * has ended: with the progress of the first pull, and a warning when the origin cannot be followed.
+ */
+int32_t cv_server_mirror(const char *directory,
+                         const char *address,
+                         const char *url,
+                         const cv_http_options *origin,
+                         const cv_server_options *options,
+                         cv_event_fn on_event,
+                         void *user,
+                         cv_server **server);
+
+/**
+ * Where a server listens: `127.0.0.1:7787`.
+ */
+int32_t cv_server_address(const cv_server *server, char **address);
+
+/**
+ * What a server has done, in the text format of Prometheus.
+ */
+int32_t cv_server_metrics(const cv_server *server, char **metrics);
+
+/**
+ * Stops a server: it takes no new connections, and those that run have `grace_ms` milliseconds to finish. CV_E_TIMEOUT when some were
+ * cut off. The handle has to be freed all the same.
+ */
+int32_t cv_server_stop(const cv_server *server,
+                       uint32_t grace_ms);
+
+/**
+ * Frees a server; one that runs ends at once. NULL is fine.
+ */
+int32_t cv_server_free(cv_server *server);
 
 /**
  * Captures the tree at `root` as the next generation of `name`; when nothing has changed there is no new one. The

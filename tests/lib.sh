@@ -67,7 +67,7 @@ need_cvctl() {
   else
     CVCTL=$(realpath -m "${CARGO_TARGET_DIR:-target}/release/cvctl")
     local before=$FAILED
-    run "build cvctl" 1500 cargo build --release -p libcv --features cli,s3,build --bin cvctl
+    run "build cvctl" 1500 cargo build --release -p libcv --features cli,s3,build,server --bin cvctl
     [ "$FAILED" = "$before" ] || return 1
   fi
   export CVCTL

@@ -27,12 +27,12 @@ declare -A NEEDS=(
   [s3]="cc python3"
   [storage]="linux.uml patchelf modprobe mdadm lvm cryptsetup mcopy mkfs.vfat mkfs.ext4 mkfs.xfs mkfs.btrfs sgdisk sfdisk swtpm systemd-cryptenroll"
   [vm]="python3 qemu-system-x86_64 /usr/share/OVMF/OVMF_CODE_4M.fd mmdebstrap busybox cpio zstd modprobe sgdisk mkfs.ext4"
-  [net]="python3 ip nft"
+  [net]="python3 ip nft openssl curl /usr/sbin/nginx"
   [build]="python3 rpmbuild rpmsign rpmkeys dnf createrepo_c xorriso implantisomd5 genisoimage busybox gpg gpg-agent gpgv openssl
     qemu-system-x86_64 mkfs.ext4 sgdisk cpio zstd /usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
   [el]="python3 dnf rpmkeys"
   [bench]="python3 mmdebstrap zstd unsquashfs restic rsync strace mkfs.ext4 mkfs.xfs setfattr openssl umoci skopeo borg
-    bsdtar dnf rpmbuild rpmsign createrepo_c xorriso implantisomd5 busybox gpg gpg-agent"
+    bsdtar dnf rpmbuild rpmsign createrepo_c xorriso implantisomd5 busybox gpg gpg-agent curl /usr/sbin/nginx"
   [quickstart]="python3 mmdebstrap zstd qemu-system-x86_64 mkfs.ext4 mkfs.xfs mkfs.vfat sfdisk"
 )
 # A program that is not named here is in the package of its name.
@@ -47,7 +47,7 @@ declare -A PACKAGE=(
   [mksquashfs]=squashfs-tools [mkfs.erofs]=erofs-utils [swtpm]="swtpm libtss2-tcti-swtpm0 tpm2-tools"
   [/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1]=libfaketime
   [rpmbuild]=rpm [rpmsign]=rpm [rpmkeys]=rpm [createrepo_c]=createrepo-c [implantisomd5]=isomd5sum
-  [systemd-cryptenroll]=systemd [modprobe]=kmod [python3]="python3 python3-venv"
+  [systemd-cryptenroll]=systemd [modprobe]=kmod [python3]="python3 python3-venv" [/usr/sbin/nginx]=nginx-light
 )
 
 there() { case $1 in /*) [ -e "$1" ];; *) command -v "$1" >/dev/null;; esac; }

@@ -24,6 +24,7 @@ pub mod document;
 
 pub mod image;
 pub mod sign;
+pub mod web;
 pub mod store;
 pub mod tree;
 pub mod secrets;
@@ -38,6 +39,8 @@ pub mod role;
 #[cfg(feature = "build")]
 pub mod build;
 pub mod deploy;
+#[cfg(feature = "server")]
+pub mod server;
 
 #[cfg(feature = "cli")]
 pub mod cli;

@@ -1,5 +1,8 @@
 //! The examples in Rust, each of which stands in C and Python beside it, and runs as a test.
 
+/// The story of `examples/c/mirrors.c` and `examples/python/mirrors.py`.
+#[allow(dead_code)] // `main` is for the example
+pub mod mirrors;
 /// The story of `examples/c/packages.c` and `examples/python/packages.py`.
 #[allow(dead_code)] // `main` is for the example
 pub mod packages;
@@ -19,6 +22,13 @@ mod tests {
     fn quickstart_runs() {
         let top = tempfile::tempdir().unwrap();
         super::quickstart::story(top.path()).unwrap();
+    }
+
+    #[test]
+    fn mirrors_runs() {
+        let top = tempfile::tempdir().unwrap();
+        super::mirrors::story(top.path()).unwrap();
+        assert!(top.path().join("mirror/refs/node/HEAD").exists());
     }
 
     #[test]

@@ -31,6 +31,10 @@ pub mod collect;
 
 pub mod sync;
 
+pub mod http;
+
+pub mod server;
+
 pub mod capture;
 
 pub mod image;

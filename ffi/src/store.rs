@@ -28,7 +28,7 @@ pub unsafe extern "C" fn cv_store_init(place: *const c_char, store: *mut *mut cv
     })
 }
 
-/// Opens the store in a directory, or at `s3://BUCKET/PREFIX`.
+/// Opens the store in a directory, at `s3://BUCKET/PREFIX`, or at `https://HOST/PATH`, where it can only be read.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cv_store_open(place: *const c_char, store: *mut *mut cv_store) -> i32 {
     guard(|| {

@@ -47,6 +47,38 @@ pub unsafe extern "C" fn cv_store_sync_start(
     })
 }
 
+/// Makes a directory an exact copy of a store, object by object: an empty one, one that does not exist, or one that is its copy already. The
+/// result is a JSON object `{objects, packs, bytes, removed}`. `on_event` may be NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cv_store_mirror(
+    store: *const cv_store,
+    directory: *const c_char,
+    on_event: cv_event_fn,
+    user: *mut c_void,
+    pulled_json: *mut *mut c_char,
+) -> i32 {
+    guard(|| {
+        let (directory, pulled) = (path(directory, "directory")?, out(pulled_json, "pulled_json")?);
+        let store = hold(store)?;
+        pulled.json(&task(on_event, user).run("mirror", |t| store.mirror(directory, t))?)
+    })
+}
+
+/// Starts what `cv_store_mirror` does; the result is the same object.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cv_store_mirror_start(
+    store: *const cv_store,
+    directory: *const c_char,
+    job: *mut *mut cv_job,
+) -> i32 {
+    guard(|| {
+        let (directory, job) = (path(directory, "directory")?.to_owned(), out(job, "job")?);
+        let store = hold(store)?.clone();
+        job.set(start("mirror", move |t| store.mirror(&directory, t))?);
+        Ok(())
+    })
+}
+
 /// Opens a store to repair it, even if `store.json` is damaged or lost.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cv_store_open_to_repair(directory: *const c_char, store: *mut *mut cv_store) -> i32 {

@@ -17,6 +17,7 @@ from ._types import (
     DistroInfo,
     DistroReport,
     Event,
+    Examined,
     Exported,
     Extracted,
     ImageInfo,
@@ -27,6 +28,7 @@ from ._types import (
     Package,
     PackageChanges,
     Release,
+    Pulled,
     Repaired,
     Report,
     Synced,
@@ -43,7 +45,7 @@ class _HasFileno(Protocol):
 
 _File = Union[int, _HasFileno, _StrPath]
 
-__all__ = ["BuildOptions", "Change", "Image", "Job", "Layout", "Plan", "Role", "Row", "Rows", "Store", "__version__", "add_distro", "add_distro_job", "build_image", "build_image_job", "configure", "distro_info", "edit_image", "edit_image_job", "error_kinds", "generate_key", "list_distros", "main", "remove_distro", "update_image", "update_image_job", "verify_distro", "verify_distro_job"]
+__all__ = ["BuildOptions", "Change", "Image", "Job", "Layout", "Plan", "Role", "Row", "Rows", "Server", "Store", "__version__", "add_distro", "add_distro_job", "build_image", "build_image_job", "configure", "distro_info", "doctor_http", "edit_image", "edit_image_job", "error_kinds", "generate_key", "list_distros", "main", "remove_distro", "update_image", "update_image_job", "verify_distro", "verify_distro_job"]
 
 __version__: str
 """The version of the library."""
@@ -197,6 +199,62 @@ def generate_key(file: _StrPath) -> str:
 def main(argv: Sequence[str]) -> int:
     """Runs `cvctl`: `argv[0]` is its name. Gives the number it would exit with."""
 
+def doctor_http(
+    urls: Sequence[str],
+    *,
+    ca: Optional[_StrPath] = None,
+    identity: Optional[tuple[_StrPath, _StrPath]] = None,
+    proxy: Optional[str] = None,
+) -> list[Examined]:
+    """Asks servers of a store, each alone, what is wrong with them; that is no error."""
+
+@final
+class Server:
+    """A store that is handed out over HTTP, until it is stopped; `with Server(...) as server:` stops it at the end."""
+
+    def __new__(
+        cls,
+        store: Store,
+        listen: str,
+        *,
+        tls: Optional[tuple[_StrPath, _StrPath]] = None,
+        client_ca: Optional[_StrPath] = None,
+        on_access: Optional[Callable[[dict[str, Any]], object]] = None,
+    ) -> Server:
+        """Begins to serve at `listen`, such as `"[::]:7787"`; port 0 takes any. `tls` is the PEM files of certificate and key, `client_ca`
+        that of authorities whose clients alone are served. `on_access` is called with each answer, from threads of the server.
+
+        Raises `Busy` when the address is taken.
+        """
+    @staticmethod
+    def mirror(
+        directory: _StrPath,
+        listen: str,
+        origin: str,
+        *,
+        ca: Optional[_StrPath] = None,
+        identity: Optional[tuple[_StrPath, _StrPath]] = None,
+        tls: Optional[tuple[_StrPath, _StrPath]] = None,
+        client_ca: Optional[_StrPath] = None,
+        on_access: Optional[Callable[[dict[str, Any]], object]] = None,
+    ) -> Server:
+        """Makes a directory the mirror of a server and serves it when all is there and whole; from then on it follows.
+
+        Raises `Conflict` when another store is there, `Unsupported` when the origin cannot list.
+        """
+    @property
+    def address(self) -> str:
+        """Where it listens: `"127.0.0.1:7787"`."""
+    def metrics(self) -> str:
+        """What it has done, in the text format of Prometheus."""
+    def stop(self, grace: Optional[Union[str, float]] = None) -> None:
+        """Takes no new connections and lets those that run finish, for 30 seconds unless said otherwise.
+
+        Raises `Timeout` when some were cut off.
+        """
+    def __enter__(self) -> Server: ...
+    def __exit__(self, *error: object) -> None: ...
+
 @final
 class Store:
     """A store of images. Usable from any thread; `with Store.open(...) as store:` closes it at the end."""
@@ -209,8 +267,18 @@ class Store:
         Raises `Conflict` when there is a store already, `Refused` when the place is not empty.
         """
     @staticmethod
-    def open(path: _StrPath) -> Store:
-        """Opens the store in a directory, or at `"s3://bucket/prefix"`, given as text.
+    def open(
+        path: _StrPath,
+        *,
+        mirrors: Optional[Sequence[str]] = None,
+        ca: Optional[_StrPath] = None,
+        identity: Optional[tuple[_StrPath, _StrPath]] = None,
+        proxy: Optional[str] = None,
+    ) -> Store:
+        """Opens the store in a directory, at `"s3://bucket/prefix"`, or, to be read, at `"https://host/path"`, given as text.
+
+        The keywords are for web servers: `mirrors` has the same store, each `"URL"` or `"URL=WEIGHT"`, and none is trusted; `ca` is
+        a PEM file of the authorities that servers are believed by, `identity` those of this client's certificate and key.
 
         Raises `NotFound` when there is none, `Denied` without the right credentials, `Network` when the server cannot be
         reached.
@@ -297,6 +365,13 @@ class Store:
         """
     def sync_job(self, to: Store, names: Sequence[str] = ..., *, threads: int = 0) -> Job[Synced]:
         """`sync` in the background."""
+    def mirror(self, to: _StrPath, *, progress: _Progress = None) -> Pulled:
+        """Makes a directory an exact copy, object by object: an empty one, or one that is its copy already.
+
+        Raises `Conflict` when another store is there, `Refused` when something else is.
+        """
+    def mirror_job(self, to: _StrPath) -> Job[Pulled]:
+        """`mirror` in the background."""
     def repair(self, source: Store, *, progress: _Progress = None) -> Repaired:
         """Heals what is damaged or lost from another store; `faults` is what is left."""
     def repair_job(self, source: Store) -> Job[Repaired]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Optional, TypedDict, Union
+from typing import Any, Literal, Optional, TypedDict, Union
 
 Action = dict[str, Any]
 """An action on a root, such as `{"hostname": "n1"}`."""
@@ -116,6 +116,33 @@ class Synced(TypedDict):
     read_bytes: int
     stored_bytes: int
     tags: list[str]
+
+
+class ServerFinding(TypedDict):
+    """What a check of a server found."""
+
+    check: str
+    verdict: Literal["ok", "warning", "bad"]
+    message: str
+
+
+class Examined(TypedDict):
+    """What is known of a server."""
+
+    url: str
+    store: Optional[str]
+    rate: Optional[int]
+    clock: Optional[int]
+    findings: list[ServerFinding]
+
+
+class Pulled(TypedDict):
+    """What a mirror took."""
+
+    objects: int
+    packs: int
+    bytes: int
+    removed: int
 
 
 class Repaired(TypedDict):

@@ -36,6 +36,7 @@ from ._types import (
     Exported,
     Extracted,
     Made,
+    Pulled,
     Repaired,
     Report,
     StrPath,
@@ -65,6 +66,7 @@ __all__ = [
     "import_tar",
     "repair",
     "result",
+    "mirror",
     "sync",
     "update",
     "update_image",
@@ -123,6 +125,11 @@ async def gc(store: Store, *, progress: Progress = None, **options: Any) -> Coll
 async def sync(store: Store, to: Store, names: Sequence[str] = (), *, progress: Progress = None, **options: Any) -> Synced:
     """`Store.sync`, with the same options."""
     return await result(store.sync_job(to, names, **options), progress)
+
+
+async def mirror(store: Store, to: StrPath, *, progress: Progress = None) -> Pulled:
+    """`Store.mirror`."""
+    return await result(store.mirror_job(to), progress)
 
 
 async def repair(store: Store, source: Store, *, progress: Progress = None) -> Repaired:

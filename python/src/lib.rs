@@ -21,6 +21,7 @@ mod options;
 mod plan;
 mod role;
 mod row;
+mod server;
 mod sign;
 mod store;
 mod wait;
@@ -52,6 +53,8 @@ mod _native {
     use crate::role::Role;
     #[pymodule_export]
     use crate::row::{Row, Rows};
+    #[pymodule_export]
+    use crate::server::{Server, doctor_http};
     #[pymodule_export]
     use crate::sign::generate_key;
     #[pymodule_export]

@@ -8,6 +8,8 @@ use libcv::convert::ImportOptions;
 use libcv::convert::tar::Limits;
 use libcv::secrets::Policy;
 use libcv::store::collect::CollectOptions;
+use libcv::store::http::HttpOptions;
+use libcv::web::Url;
 use pyo3::prelude::*;
 use std::time::Duration;
 
@@ -41,6 +43,24 @@ pub(crate) fn collect_options(
     if let Some(grace) = grace {
         options.grace = grace.duration("grace").or_raise(py)?;
     }
+    Ok(options)
+}
+
+/// How a store behind web servers is reached; what is not said comes from the environment.
+pub(crate) fn http_options(
+    url: Url,
+    mirrors: Option<Vec<String>>,
+    ca: Option<SystemPath>,
+    identity: Option<(SystemPath, SystemPath)>,
+    proxy: Option<String>,
+) -> libcv::Result<HttpOptions> {
+    let mut options = HttpOptions::from_environment(url)?;
+    for mirror in mirrors.unwrap_or_default() {
+        options.mirrors.push(mirror.parse()?);
+    }
+    options.web.ca = ca.map(|f| f.0).or(options.web.ca);
+    options.web.identity = identity.map(|(certificate, key)| (certificate.0, key.0)).or(options.web.identity);
+    options.web.proxy = proxy.or(options.web.proxy);
     Ok(options)
 }
 

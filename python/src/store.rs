@@ -5,14 +5,14 @@ use crate::convert::{FileLike, Reference, SystemPath, to_python};
 use crate::error::{OrRaise, raise};
 use crate::image::Image;
 use crate::job::Job;
-use crate::options::{Span, capture_options, collect_options, import_options, limits, secrets};
+use crate::options::{Span, capture_options, collect_options, http_options, import_options, limits, secrets};
 use crate::wait;
 use libcv::capture::{CaptureOptions, Captured};
 use libcv::convert::tar;
 use libcv::convert::{self, ImportOptions, Imported};
 use libcv::job::Task;
 use libcv::sign::{Keyring, Signer};
-use libcv::store::{SyncOptions, Trust};
+use libcv::store::{Location, SyncOptions, Trust};
 use libcv::{Error, ErrorKind};
 use pyo3::prelude::*;
 use std::sync::{PoisonError, RwLock};
@@ -96,8 +96,21 @@ impl Store {
     }
 
     #[staticmethod]
-    fn open(py: Python<'_>, path: SystemPath) -> PyResult<Self> {
-        py.detach(|| libcv::store::Store::open(path.0)).or_raise(py).map(Self::new)
+    #[pyo3(signature = (path, *, mirrors=None, ca=None, identity=None, proxy=None))]
+    fn open(
+        py: Python<'_>,
+        path: SystemPath,
+        mirrors: Option<Vec<String>>,
+        ca: Option<SystemPath>,
+        identity: Option<(SystemPath, SystemPath)>,
+        proxy: Option<String>,
+    ) -> PyResult<Self> {
+        py.detach(|| match Location::parse(&path.0)? {
+            Location::Http(url) => libcv::store::Store::open_http(&http_options(url, mirrors, ca, identity, proxy)?),
+            _ => libcv::store::Store::open(path.0),
+        })
+        .or_raise(py)
+        .map(Self::new)
     }
 
     fn close(&self) {
@@ -252,6 +265,23 @@ impl Store {
         let options = SyncOptions { names, threads, ..SyncOptions::default() };
         let work = move |t: &Task| store.sync(&to, &options, t);
         Job::start(py, "sync", work, |py, done| to_python(py, &done).map(Bound::unbind))
+    }
+
+    #[pyo3(signature = (to, *, progress=None))]
+    fn mirror<'py>(
+        &self,
+        py: Python<'py>,
+        to: SystemPath,
+        progress: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let store = self.get(py)?;
+        to_python(py, &wait::run(py, "mirror", progress, move |t| store.mirror(&to.0, t))?)
+    }
+
+    fn mirror_job(&self, py: Python<'_>, to: SystemPath) -> PyResult<Job> {
+        let store = self.get(py)?;
+        let work = move |t: &Task| store.mirror(&to.0, t);
+        Job::start(py, "mirror", work, |py, done| to_python(py, &done).map(Bound::unbind))
     }
 
     #[pyo3(signature = (source, *, progress=None))]

@@ -82,6 +82,8 @@ check "the example of a plan runs" run "$work/plan"
 check "the example of a build compiles" cc -std=c99 $strict -o "$work/built" "$top/examples/c/build.c" $link
 check "the example of packages compiles" cc -std=c99 $strict -o "$work/installed" "$top/examples/c/packages.c" $link
 check "the example of packages runs" run "$work/installed"
+check "the example of mirrors compiles" cc -std=c99 $strict -o "$work/mirrors" "$top/examples/c/mirrors.c" $link
+check "the example of mirrors runs" run "$work/mirrors"
 check "the example links statically" \
     cc -std=c99 $strict -o "$work/static" "$example" "$lib/libcv.a" -lgcc_s -lutil -lrt -lpthread -lm -ldl
 check "the static example runs" run "$work/static"
@@ -112,6 +114,9 @@ if cc $asan -o "$work/h" "$work/h.c" -I"$top/include" $link 2>/dev/null; then
     check "the example of versions compiles for AddressSanitizer" \
         cc -std=c99 $asan $strict -o "$work/va" "$top/examples/c/versions.c" $link
     ASAN_OPTIONS=detect_leaks=0 check "the example of versions runs under AddressSanitizer" run "$work/va"
+    check "the example of mirrors compiles for AddressSanitizer" \
+        cc -std=c99 $asan $strict -o "$work/mia" "$top/examples/c/mirrors.c" $link
+    ASAN_OPTIONS=detect_leaks=0 check "the example of mirrors runs under AddressSanitizer" run "$work/mia"
     if [ "$(id -u)" = 0 ] && [ -e /dev/loop-control ]; then
         check "deploy.c compiles for AddressSanitizer" cc -std=c99 $asan $strict -o "$work/da" "$top/tests/abi/deploy.c" $link
         check "deploy.c runs under AddressSanitizer" run "$work/da"

@@ -15,7 +15,7 @@ run "cargo test" 1800 env FULL=0 cargo test --workspace --all-features --no-fail
 if [ "$FULL" = 1 ]; then
   # The numbers of properties and of planning are those of a build with optimisation; every cut, 500 flipped bits in each
   # kind of object and 300 layouts are quicker there, too.
-  large=(cargo test --release -p libcv --features "cli,s3,build")
+  large=(cargo test --release -p libcv --features "cli,s3,build,server")
   run "solver, 100,000 inputs" 3600 env PROPTEST_CASES=100000 "${large[@]}" --lib solve::tests -- --show-output
   run "matcher and planning, 100,000 inputs" 3600 env PROPTEST_CASES=100000 "${large[@]}" --test machines -- --show-output --test-threads=1
   run "every cut of an apply" 3600 "${large[@]}" --lib crashes -- --show-output

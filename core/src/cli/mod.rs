@@ -11,13 +11,19 @@ mod checked;
 mod completion;
 #[cfg(feature = "build")]
 mod distro;
+#[cfg(feature = "http")]
+mod doctor;
 mod image;
 mod key;
 mod layout;
+#[cfg(feature = "http")]
+mod mirrors;
 mod output;
 mod progress;
 #[cfg(feature = "build")]
 mod role;
+#[cfg(feature = "server")]
+mod serve;
 mod store;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -49,9 +55,12 @@ struct Cli {
 
 #[derive(Args)]
 struct Global {
-    /// Where the store is: a directory, or s3://BUCKET/PREFIX
+    /// Where the store is: a directory, s3://BUCKET/PREFIX, or https://HOST/PATH
     #[arg(long, env = "CV_STORE", global = true, value_name = "STORE")]
     store: Option<PathBuf>,
+    #[cfg(feature = "http")]
+    #[command(flatten)]
+    mirrors: mirrors::Mirrors,
     /// Form of what is printed
     #[arg(short, value_enum, default_value_t = Form::Text, global = true, value_name = "FORM")]
     output: Form,
@@ -82,6 +91,13 @@ enum Noun {
     #[command(subcommand)]
     #[cfg(feature = "build")]
     Role(role::Verb),
+    /// Hand the store out over HTTP, until SIGTERM
+    #[cfg(feature = "server")]
+    Serve(serve::Serve),
+    /// Find out what is wrong
+    #[command(subcommand)]
+    #[cfg(feature = "http")]
+    Doctor(doctor::Verb),
     /// Make keys to sign with
     #[command(subcommand)]
     Key(key::Verb),
@@ -101,6 +117,8 @@ impl Noun {
 /// What every verb needs: where to read, how to print, whether to go on.
 struct Session {
     store: Option<PathBuf>,
+    #[cfg(feature = "http")]
+    mirrors: mirrors::Mirrors,
     format: Format,
     /// Whether a picture is wanted instead; only where there is one.
     picture: bool,
@@ -113,6 +131,9 @@ struct Session {
 
 impl Session {
     fn store(&self) -> Result<Store> {
+        #[cfg(feature = "http")]
+        return self.mirrors.open(self.place()?);
+        #[cfg(not(feature = "http"))]
         Store::open(self.place()?)
     }
 
@@ -122,8 +143,10 @@ impl Session {
     }
 
     fn place(&self) -> Result<&PathBuf> {
-        let missing =
-            || Error::invalid("no store is named").hint("give --store DIR or s3://BUCKET/PREFIX, or set CV_STORE");
+        let missing = || {
+            Error::invalid("no store is named")
+                .hint("give --store DIR, s3://BUCKET/PREFIX or https://HOST/PATH, or set CV_STORE")
+        };
         self.store.as_ref().ok_or_else(missing)
     }
 
@@ -164,7 +187,14 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(cli) => cli,
         Err(e) => return output::usage(&args, &e),
     };
-    let Global { store, output: form, quiet, events } = cli.global;
+    let Global {
+        store,
+        #[cfg(feature = "http")]
+        mirrors,
+        output: form,
+        quiet,
+        events,
+    } = cli.global;
     let (format, picture) = (form.format(), form == Form::Svg);
     if picture && !cli.noun.has_picture() {
         return output::error(
@@ -176,7 +206,17 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         let quiet = quiet || events.as_ref().is_some_and(|p| p.as_os_str() == "-");
         let log = events.as_deref().map(progress::open_log).transpose()?;
         let (cancel, on_disks) = (CancelToken::default(), Arc::default());
-        let session = Session { store, format, picture, quiet, log, cancel, on_disks };
+        let session = Session {
+            store,
+            #[cfg(feature = "http")]
+            mirrors,
+            format,
+            picture,
+            quiet,
+            log,
+            cancel,
+            on_disks,
+        };
         end_on_signals(&session)?;
         dispatch(cli.noun, &session)
     };
@@ -206,6 +246,10 @@ fn dispatch(noun: Noun, session: &Session) -> Result<()> {
         Noun::Layout(verb) => layout::run(verb, session),
         #[cfg(feature = "build")]
         Noun::Role(verb) => role::run(verb, session),
+        #[cfg(feature = "server")]
+        Noun::Serve(args) => serve::run(args, session),
+        #[cfg(feature = "http")]
+        Noun::Doctor(verb) => doctor::run(verb, session),
         Noun::Key(verb) => key::run(verb, session),
         Noun::Completion(c) => completion::completion(&c, session),
         Noun::Man(m) => completion::man(&m, session),

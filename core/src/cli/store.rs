@@ -37,6 +37,12 @@ pub(super) enum Verb {
         #[arg(long, default_value_t = 0, value_name = "N")]
         threads: usize,
     },
+    /// Make a directory an exact copy, object by object: a mirror, or what goes to a site without a network
+    Mirror {
+        /// The directory: empty, or the copy already
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+    },
     /// Heal what is damaged or lost from another store
     Repair {
         /// The store that has it
@@ -78,6 +84,7 @@ pub(super) fn run(verb: Verb, session: &Session) -> Result<()> {
         Verb::Sync { to, names, threads } => {
             sync(&to, &SyncOptions { names, threads, ..SyncOptions::default() }, session)
         }
+        Verb::Mirror { to } => mirror(&to, session),
         Verb::Repair { from } => repair(&from, session),
     }
 }
@@ -94,6 +101,15 @@ fn sync(to: &Path, options: &SyncOptions, session: &Session) -> Result<()> {
             "{} names, {} images, {} chunks; {read} read, {stored} stored",
             done.names, done.images, done.chunks
         )
+    })
+}
+
+fn mirror(to: &Path, session: &Session) -> Result<()> {
+    let store = session.store()?;
+    let done = session.run("store mirror", |task| store.mirror(to, task))?;
+    session.print(&done, |w| {
+        let bytes = human(done.bytes);
+        writeln!(w, "{} objects, {} packs, {bytes}; {} removed", done.objects, done.packs, done.removed)
     })
 }
 

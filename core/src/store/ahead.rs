@@ -154,6 +154,21 @@ impl BlockFeed for Ahead {
         shared.ok_or_else(|| Error::new(ErrorKind::Bug, "a block is not in its span"))?;
         Ok(Some(self.plan.origin(wanted)))
     }
+
+    fn again(&self, origin: Origin, block: &mut StoredBlock) -> Result<bool> {
+        let Plan { store, packs, blocks, .. } = &*self.plan;
+        let wanted = |w: &&Wanted| packs[w.0 as usize] == origin.pack && u64::from(w.1) == origin.offset;
+        let key = pack_key(&origin.pack);
+        let Some(&(.., stored)) = blocks.iter().find(wanted) else { return Ok(false) };
+        if !store.blobs().disown(&key, origin.offset) {
+            return Ok(false);
+        }
+        store.blobs().get_range(&key, origin.offset, block.own(stored as usize)).map(|()| true)
+    }
+
+    fn take_notes(&self) -> Vec<String> {
+        self.plan.store.blobs().take_notes()
+    }
 }
 
 #[cfg(test)]

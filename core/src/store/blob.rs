@@ -111,6 +111,22 @@ pub trait BlobStore: Send + Sync {
         false
     }
 
+    /// Whether a listing shows everything. Where it does not, hints and probing have to be enough.
+    fn can_list(&self) -> bool {
+        true
+    }
+
+    /// Says that what was read of `key` at `offset` is not what it should be. True when there is another one who can be asked
+    /// for it, and from now on is.
+    fn disown(&self, _key: &str, _offset: u64) -> bool {
+        false
+    }
+
+    /// What happened since the last call that whoever watches should know, such as attempts that failed; oldest first.
+    fn take_notes(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// A name for people and errors, such as the directory.
     fn place(&self) -> String;
 

@@ -17,7 +17,7 @@ use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Once;
@@ -123,6 +123,18 @@ impl BlobStore for LocalDir {
             std::io::ErrorKind::UnexpectedEof => Error::integrity(format!("{key} is truncated")).fact("object", key),
             _ => Error::io("read", self.path(key).display(), e).fact("offset", offset),
         })
+    }
+
+    fn get_span(&self, key: &str, offset: u64, length: usize) -> Result<Vec<u8>> {
+        let mut file = self.open_object(key)?;
+        // Memory that is read into need not be emptied first.
+        let mut out = Vec::with_capacity(length);
+        let read = file.seek(SeekFrom::Start(offset)).and_then(|_| file.take(length as u64).read_to_end(&mut out));
+        read.map_err(|e| Error::io("read", self.path(key).display(), e).fact("offset", offset))?;
+        if out.len() == length {
+            return Ok(out);
+        }
+        Err(Error::integrity(format!("{key} is truncated")).fact("object", key))
     }
 
     fn stat(&self, key: &str) -> Result<Option<Meta>> {

@@ -15,7 +15,7 @@ use crate::image::{ChunkSet, Hash, pack};
 use std::collections::{BTreeSet, HashSet};
 
 pub(super) const CURRENT: &str = "idx/CURRENT";
-const BAD: &str = "idx/BAD";
+pub(super) const BAD: &str = "idx/BAD";
 const CURRENT_LIMIT: u64 = 16 << 20;
 const BAD_LIMIT: u64 = 1 << 30;
 
@@ -53,7 +53,7 @@ impl Store {
         wanted: &mut dyn FnMut(&Hash) -> bool,
         f: &mut dyn FnMut(&Segment),
     ) -> Result<Gaps> {
-        let (mut packs, mut named, bad) = (Presence::of(self)?, HashSet::new(), self.bad_blocks()?);
+        let (mut present, mut named, bad) = (Presence::of(self)?, HashSet::new(), self.bad_blocks()?);
         let mut losses = false;
         let mut sound = |mut segment: Segment| {
             // Where the last block that is wanted of each pack ends; 0 where none is.
@@ -62,7 +62,7 @@ impl Store {
                 let end = &mut ends[p.pack as usize];
                 *end = u64::from(p.offset).saturating_add(p.stored.into()).max(*end);
             }
-            let good = segment.packs.iter().zip(ends).map(|(id, end)| end == 0 || packs.is_sound(id, end));
+            let good = segment.packs.iter().zip(ends).map(|(id, end)| end == 0 || present.is_sound(id, end));
             let good: Vec<bool> = good.collect();
             let whole = |p: &Place| bad.is_empty() || !bad.contains(&(segment.packs[p.pack as usize], p.offset.into()));
             let before = segment.records.len();
@@ -92,7 +92,9 @@ impl Store {
                 break;
             }
         }
-        for id in self.pack_ids()?.into_iter().filter(|id| !named.contains(id)) {
+        // What cannot be listed is found by the segments alone.
+        let packs = if self.blobs().can_list() { self.pack_ids()? } else { Vec::new() };
+        for id in packs.into_iter().filter(|id| !named.contains(id)) {
             // A pack that cannot be read holds nothing; `check` names it.
             let Some(mut segment) = self.segment_of(&id)? else { continue };
             segment.records.retain(|(h, _)| wanted(h));
@@ -249,6 +251,9 @@ impl Store {
     }
 
     fn listed_segments(&self) -> Result<Vec<String>> {
+        if !self.blobs().can_list() {
+            return Ok(Vec::new());
+        }
         let names = self.blobs().list("idx")?;
         let segment = |n: &String| n.strip_suffix(".idx").filter(|n| n.parse::<Hash>().is_ok()).map(str::to_owned);
         Ok(names.iter().filter_map(segment).collect())

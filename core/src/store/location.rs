@@ -1,8 +1,9 @@
-//! Where a store is: a directory, or `s3://BUCKET/PREFIX`. A value of the type is well formed.
+//! Where a store is: a directory, `s3://BUCKET/PREFIX`, or `https://HOST/PATH`. A value of the type is well formed.
 
 use super::blob::BlobStore;
 use super::local::LocalDir;
 use crate::error::{Error, ErrorKind, Result};
+use crate::web::Url;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,8 @@ pub enum Location {
         /// What the keys of the store begin with, without slashes at its ends; empty for the whole bucket.
         prefix: String,
     },
+    /// On a web server, to be read.
+    Http(Url),
 }
 
 impl Location {
@@ -33,10 +36,13 @@ impl Location {
         let Some((scheme, rest)) = url(place.as_os_str().as_bytes()) else {
             return Ok(Self::Directory(place.to_owned()));
         };
+        if [&b"http"[..], b"https"].iter().any(|s| scheme.eq_ignore_ascii_case(s)) {
+            return Url::parse(&place.to_string_lossy()).map(Self::Http);
+        }
         if scheme != b"s3" {
             let scheme = String::from_utf8_lossy(scheme);
             return Err(Error::unsupported(format!("there are no stores at {scheme}://"))
-                .hint("give a directory or s3://BUCKET/PREFIX"));
+                .hint("give a directory, s3://BUCKET/PREFIX or https://HOST/PATH"));
         }
         let wrong = |what: &str| Error::invalid(format!("{}: {what}", place.display())).hint("give s3://BUCKET/PREFIX");
         let rest = std::str::from_utf8(rest).map_err(|_| wrong("it is no UTF-8"))?;
@@ -65,6 +71,7 @@ impl Location {
         match self {
             Self::Directory(path) => Ok(Box::new(LocalDir::open(path)?)),
             Self::S3 { bucket, prefix } => s3(bucket, prefix, false),
+            Self::Http(url) => http(url),
         }
     }
 
@@ -73,6 +80,8 @@ impl Location {
         match self {
             Self::Directory(path) => Ok(Box::new(LocalDir::make(path)?)),
             Self::S3 { bucket, prefix } => s3(bucket, prefix, true),
+            Self::Http(url) => Err(Error::unsupported(format!("no store can be made at {url}"))
+                .hint("make it where it shall lie, and let cvctl serve or a web server hand it out")),
         }
     }
 
@@ -93,6 +102,16 @@ fn s3(bucket: &str, prefix: &str, new: bool) -> Result<Box<dyn BlobStore>> {
 #[cfg(not(feature = "s3"))]
 fn s3(_: &str, _: &str, _: bool) -> Result<Box<dyn BlobStore>> {
     Err(Error::unsupported("this build of libcv has no stores in S3").hint("use cvctl, or build with the feature s3"))
+}
+
+#[cfg(feature = "http")]
+fn http(url: &Url) -> Result<Box<dyn BlobStore>> {
+    Ok(Box::new(super::http::Http::connect(&super::http::HttpOptions::from_environment(url.clone())?)?))
+}
+
+#[cfg(not(feature = "http"))]
+fn http(_: &Url) -> Result<Box<dyn BlobStore>> {
+    Err(Error::unsupported("this build of libcv reads no stores from web servers").hint("build with the feature http"))
 }
 
 /// Scheme and rest of what looks like a URL.
@@ -117,6 +136,7 @@ impl fmt::Display for Location {
             Self::Directory(path) => path.display().fmt(f),
             Self::S3 { bucket, prefix } if prefix.is_empty() => write!(f, "s3://{bucket}"),
             Self::S3 { bucket, prefix } => write!(f, "s3://{bucket}/{prefix}"),
+            Self::Http(url) => url.fmt(f),
         }
     }
 }
@@ -146,7 +166,9 @@ mod tests {
         for text in ["s3://abc/../x", "s3://abc/./x", "s3://abc/x y", "s3://abc/x//", "s3://abc/ü", "s3://abc/a?b"] {
             assert_eq!(Location::parse(text).unwrap_err().kind(), ErrorKind::Invalid, "{text}");
         }
-        for text in ["http://host/x", "gs://bucket"] {
+        assert_eq!(Location::parse("HTTPS://Host/x/").unwrap().to_string(), "https://host/x");
+        assert_eq!(Location::parse("http://u:p@host/x").unwrap_err().kind(), ErrorKind::Invalid);
+        for text in ["ftp://host/x", "gs://bucket"] {
             assert_eq!(Location::parse(text).unwrap_err().kind(), ErrorKind::Unsupported, "{text}");
         }
     }

@@ -122,7 +122,12 @@ impl Store {
 
     fn image_by_prefix(&self, prefix: &str) -> Result<Image> {
         let hex = prefix.len() >= name::PREFIX_MIN && prefix.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        let ids = if hex { self.image_ids()? } else { Vec::new() };
+        let ids = if hex { self.image_ids() } else { Ok(Vec::new()) };
+        let ids = match ids {
+            // Who cannot list knows images by the whole id.
+            Err(e) if e.kind() == ErrorKind::Unsupported => prefix.parse().into_iter().collect(),
+            ids => ids?,
+        };
         let fitting: Vec<Hash> = ids.into_iter().filter(|id| id.to_string().starts_with(prefix)).collect();
         match fitting[..] {
             [id] => self.image_by_id(id),

@@ -17,6 +17,7 @@ mod ahead;
 pub mod amplification;
 mod anew;
 pub mod blob;
+mod blocks;
 pub mod check;
 mod choice;
 pub mod collect;
@@ -25,6 +26,8 @@ mod copied;
 mod cover;
 pub mod derived;
 pub mod diff;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod image;
 pub mod index;
 mod lease;
@@ -44,6 +47,7 @@ pub mod s3;
 mod rows;
 mod sealed;
 mod repair;
+pub mod replica;
 pub mod session;
 pub mod source;
 mod sync;
@@ -55,6 +59,7 @@ mod usage;
 mod verify;
 pub mod writer;
 
+pub(crate) use blocks::BlockReader;
 pub use derived::Derived;
 pub use diff::{Change, ChangeKind, Field};
 pub use image::Image;
@@ -160,14 +165,24 @@ impl Store {
         Self::with_backend(blobs)
     }
 
-    /// Opens the store in a directory, or at `s3://BUCKET/PREFIX`.
+    /// Opens the store in a directory, at `s3://BUCKET/PREFIX`, or behind a web server at `https://HOST/PATH`, where it can only
+    /// be read.
     ///
     /// # Errors
-    /// `NotFound` when there is none, `Unsupported` for a format that this version does not know, and for S3 without the
-    /// feature `s3`.
+    /// `NotFound` when there is none, `Unsupported` for a format that this version does not know, and for a kind of place
+    /// without its feature (`s3`, `http`).
     pub fn open(place: impl AsRef<Path>) -> Result<Self> {
         let place = Location::parse(place)?;
         Self::with_backend(place.open()?)
+    }
+
+    /// Opens a store behind web servers, to be read.
+    ///
+    /// # Errors
+    /// As [`Store::open`]; `Network` when no server can be reached, `Integrity` when what they send is no store.
+    #[cfg(feature = "http")]
+    pub fn open_http(options: &http::HttpOptions) -> Result<Self> {
+        Self::with_backend(Box::new(http::Http::connect(options)?))
     }
 
     /// Opens the store that a backend holds.
@@ -271,7 +286,9 @@ fn no_store(e: Error, blobs: &dyn BlobStore) -> Error {
     if e.kind() != ErrorKind::NotFound {
         return e;
     }
-    if let Err(e) = blobs.list("refs") {
+    if let Err(e) = blobs.list("refs")
+        && e.kind() != ErrorKind::Unsupported
+    {
         return e;
     }
     let place = blobs.place();

@@ -1,6 +1,7 @@
 //! Blocks that were opened lately: single chunks are taken out of them. Pages of an image lie side by side, and so do small
 //! files of a directory, but not always in the order in which they are asked for: an archive has its own.
 
+use super::blocks::is_wrong;
 use super::source::Origin;
 use super::{Store, locked, pack_key};
 use crate::error::Result;
@@ -67,13 +68,20 @@ impl OpenBlocks {
     pub(super) fn chunk(&self, store: &Store, origin: Origin, stored: u32, hash: &Hash) -> Result<Option<Vec<u8>>> {
         let block = self.block(origin);
         let mut block = locked(&block);
-        if !block.open {
-            let mut taken = self.take_tools()?;
-            if let Some(tools) = &mut taken.tools {
-                block.fill(store, origin, stored, tools)?;
+        loop {
+            if !block.open {
+                let mut taken = self.take_tools()?;
+                if let Some(tools) = &mut taken.tools {
+                    block.fill(store, origin, stored, tools)?;
+                }
+            }
+            match block.chunks.get(hash) {
+                Some(&(at, length)) => return Ok(Some(block.raw[at..at + length].to_vec())),
+                // It may have been another block.
+                None if store.blobs().disown(&pack_key(&origin.pack), origin.offset) => block.open = false,
+                None => return Ok(None),
             }
         }
-        Ok(block.chunks.get(hash).map(|&(at, length)| block.raw[at..at + length].to_vec()))
     }
 
     /// Whoever has tools waits for nobody: they come back.
@@ -117,19 +125,27 @@ impl Block {
     fn fill(&mut self, store: &Store, origin: Origin, stored: u32, tools: &mut Tools) -> Result<()> {
         let Self { open, raw, chunks } = self;
         tools.stored.resize(stored as usize, 0);
-        let read = store.blobs().get_range(&pack_key(&origin.pack), origin.offset, &mut tools.stored);
-        read.map_err(|e| origin.gone(e))?;
-        // One that was damaged may have been begun.
-        raw.clear();
-        chunks.clear();
-        let keep = |hash, bytes: &[u8]| {
-            chunks.insert(hash, (raw.len(), bytes.len()));
-            raw.extend_from_slice(bytes);
-            Ok(())
-        };
-        tools.opener.open(&tools.stored, keep).map_err(|e| origin.explain(e))?;
-        *open = true;
-        Ok(())
+        let key = pack_key(&origin.pack);
+        loop {
+            let read = store.blobs().get_range(&key, origin.offset, &mut tools.stored);
+            read.map_err(|e| origin.gone(e))?;
+            // One that was damaged may have been begun.
+            raw.clear();
+            chunks.clear();
+            let keep = |hash, bytes: &[u8]| {
+                chunks.insert(hash, (raw.len(), bytes.len()));
+                raw.extend_from_slice(bytes);
+                Ok(())
+            };
+            match tools.opener.open(&tools.stored, keep) {
+                Err(e) if is_wrong(&e) && store.blobs().disown(&key, origin.offset) => {}
+                opened => {
+                    opened.map_err(|e| origin.explain(e))?;
+                    *open = true;
+                    return Ok(());
+                }
+            }
+        }
     }
 }
 

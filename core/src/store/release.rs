@@ -141,6 +141,13 @@ fn head_text(name: &str, generation: u64) -> String {
     format!("{generation} {}", &check[..8])
 }
 
+/// The generation that the HEAD of a name says.
+pub(super) fn head_number(name: &str, text: &[u8]) -> Option<u64> {
+    let said = std::str::from_utf8(text).ok()?;
+    let number = said.split_once(' ').and_then(|(digits, _)| digits.parse().ok());
+    number.filter(|n| *n <= LAST && head_text(name, *n) == said)
+}
+
 pub(super) fn release_key(name: &str, generation: u64) -> String {
     format!("refs/{name}/{generation:016}")
 }
@@ -233,9 +240,7 @@ impl<'s> Refs<'s> {
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
             text => text.unwrap_or_default(),
         };
-        let said = String::from_utf8_lossy(&text);
-        let number = said.split_once(' ').and_then(|(digits, _)| digits.parse().ok());
-        Ok(Some(number.filter(|n| *n <= LAST && head_text(name, *n) == said).unwrap_or(0)))
+        Ok(Some(head_number(name, &text).unwrap_or(0)))
     }
 
     /// [`Refs::said`], 0 when it says nothing.
@@ -273,7 +278,8 @@ impl<'s> Refs<'s> {
     pub fn highest(&self, name: &str) -> Result<Option<u64>> {
         // HEAD is written last and read first: what it knew must be there, whatever others publish meanwhile.
         let said = self.said(name)?;
-        let mut at = self.generations(name)?.last().copied().max(said).unwrap_or(0);
+        let listed = if self.blobs.can_list() { self.generations(name)?.last().copied() } else { None };
+        let mut at = listed.max(said).unwrap_or(0);
         // A backend that cannot list.
         while at < LAST && self.blobs.size(&release_key(name, at + 1))?.is_some() {
             at += 1;

@@ -41,6 +41,14 @@ pub(super) fn seal_signed<T: Serialize>(kind: &str, value: &T, signatures: &[Sig
     text.into_bytes()
 }
 
+/// Whether these are the bytes of a document of some kind, with the right sum.
+#[cfg(feature = "http")]
+pub(super) fn has_sum(bytes: &[u8]) -> bool {
+    let Some(at) = bytes.windows(8).position(|w| w == b"\nblake3 ") else { return false };
+    let (front, rest) = bytes.split_at(at + 1);
+    rest.starts_with(format!("blake3 {}\n", Hash::of(front)).as_bytes())
+}
+
 /// Reads a document of a kind that is not signed.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! Where chunks come from: a store, and later web servers and multicast. Blocks may come in any order.
+//! Where chunks come from: a store, wherever it lies, and later multicast. Blocks may come in any order.
 
 use super::Store;
 use super::ahead::Ahead;
@@ -38,6 +38,19 @@ pub trait BlockFeed: Send + Sync {
     /// # Errors
     /// Whatever keeps the block from coming.
     fn next(&self, block: &mut StoredBlock) -> Result<Option<Origin>>;
+
+    /// Puts another copy of a block, which turned out damaged, into `block`; false when there is none.
+    ///
+    /// # Errors
+    /// Whatever keeps it from coming.
+    fn again(&self, _origin: Origin, _block: &mut StoredBlock) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// What happened since the last call that whoever watches should know.
+    fn take_notes(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// The bytes of a block: in memory that the next one uses again, or in a part of what came with others.

@@ -1,9 +1,9 @@
 //! Chunks from one store into another: whole blocks where all of one is wanted, single chunks otherwise.
 
 use super::source::missing;
-use super::{ChunkSource, ChunkWriter, Claim, Session, StoredBlock};
+use super::{BlockReader, ChunkSource, ChunkWriter, Claim, Session};
 use crate::error::{ErrorKind, Result};
-use crate::image::block::{Block, BlockOpener};
+use crate::image::block::Block;
 use crate::image::{ChunkSet, Hash};
 use crate::job::{Failure, Task, threads};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -40,19 +40,14 @@ pub(super) fn transfer(source: &dyn ChunkSource, wanted: &ChunkSet, how: &Transf
     let came: Vec<AtomicBool> = (0..wanted.len()).map(|_| AtomicBool::new(false)).collect();
     let feed = source.feed(wanted)?;
     failure.on_threads(threads(workers), || {
-        let (mut writer, mut opener) = (ChunkWriter::new(session, level)?, BlockOpener::new()?);
-        let (mut stored, mut raw, mut found) = (StoredBlock::default(), Vec::new(), Vec::<(Hash, usize)>::new());
+        let (mut writer, mut blocks) = (ChunkWriter::new(session, level)?, BlockReader::new(feed.as_ref())?);
+        let (mut raw, mut found) = (Vec::new(), Vec::<(Hash, usize)>::new());
         loop {
             failure.check(task)?;
-            let origin = match feed.next(&mut stored) {
-                Ok(Some(origin)) => origin,
-                Ok(None) => break,
-                Err(e) if tolerant && e.kind() == ErrorKind::Integrity => continue,
-                Err(e) => return Err(e),
-            };
             raw.clear();
             found.clear();
-            let info = opener.open(&stored, |hash, bytes| {
+            // Of one that is fetched again what had come before is claimed already, and stays.
+            let info = blocks.next(task, |hash, bytes| {
                 let Some(n) = wanted.position(&hash) else { return Ok(()) };
                 came[n as usize].store(true, Ordering::Relaxed);
                 if session.claim(&hash)? == Claim::Store {
@@ -62,14 +57,15 @@ pub(super) fn transfer(source: &dyn ChunkSource, wanted: &ChunkSet, how: &Transf
                 Ok(())
             });
             let info = match info {
-                Ok(info) => info,
+                Ok(Some(info)) => info,
+                Ok(None) => break,
                 Err(e) if tolerant && e.kind() == ErrorKind::Integrity => continue,
-                Err(e) => return Err(origin.explain(e)),
+                Err(e) => return Err(e),
             };
-            read.fetch_add(stored.len() as u64, Ordering::Relaxed);
+            read.fetch_add(blocks.stored().len() as u64, Ordering::Relaxed);
             chunks.fetch_add(found.len() as u64, Ordering::Relaxed);
             if found.len() == info.chunks.len() {
-                session.add(Block { info, pieces: [&stored, &[]] })?;
+                session.add(Block { info, pieces: [blocks.stored(), &[]] })?;
             } else {
                 let mut rest = &raw[..];
                 for (hash, length) in &found {
@@ -93,7 +89,7 @@ pub(super) fn transfer(source: &dyn ChunkSource, wanted: &ChunkSet, how: &Transf
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{BlockFeed, Origin, Store};
+    use crate::store::{BlockFeed, Origin, Store, StoredBlock};
 
     /// Says that it has everything, and gives nothing.
     struct Hollow;

@@ -3,10 +3,9 @@
 
 use super::needs::of_row_by_rules;
 use super::source::missing;
-use super::{ChunkSource, Image, Store, StoredBlock};
-use crate::error::{Error, ErrorKind, Result};
+use super::{BlockReader, ChunkSource, Image, Store};
+use crate::error::{Error, Result};
 use crate::event::Unit;
-use crate::image::block::BlockOpener;
 use crate::image::rules::Rules;
 use crate::image::{ChunkSet, Hash};
 use crate::job::{Failure, Task};
@@ -93,19 +92,18 @@ fn read(store: &Store, needed: &ChunkSet, threads: usize, task: &Task) -> Result
     let feed = store.feed(needed)?;
     let (failure, blocks) = (Failure::default(), AtomicU64::new(0));
     let work = || -> Result<()> {
-        let (mut opener, mut block) = (BlockOpener::new()?, StoredBlock::default());
-        while let Some(origin) = feed.next(&mut block)? {
+        let mut reader = BlockReader::new(feed.as_ref())?;
+        let each = |hash: Hash, bytes: &[u8]| {
+            if let Some(n) = needed.position(&hash)
+                && needed.chunks()[n as usize].1 as usize == bytes.len()
+                && !came[n as usize].swap(true, Ordering::Relaxed)
+            {
+                task.advance(bytes.len() as u64);
+            }
+            Ok(())
+        };
+        while reader.next(task, each)?.is_some() {
             failure.check(task)?;
-            let opened = opener.open(&block, |hash, bytes| {
-                if let Some(n) = needed.position(&hash)
-                    && needed.chunks()[n as usize].1 as usize == bytes.len()
-                    && !came[n as usize].swap(true, Ordering::Relaxed)
-                {
-                    task.advance(bytes.len() as u64);
-                }
-                Ok(())
-            });
-            opened.map_err(|e| if e.kind() == ErrorKind::Integrity { origin.explain(e) } else { e })?;
             blocks.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())

@@ -85,6 +85,7 @@ int main(int argc, char **argv) {
     layout_functions(image, dir);
     config_functions(tree);
     role_functions();
+    server_functions(store, dir);
     distro_functions(store, dir);
     build_functions(store);
 

@@ -4,14 +4,13 @@ use super::place::Base;
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::Task;
 use crate::sys::confined::{Links, Root};
+use crate::web::WebOptions;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 const CONNECT: Duration = Duration::from_secs(30);
 /// How long a mirror may say nothing.
@@ -37,7 +36,7 @@ impl<'t> Getter<'t> {
     /// Begins; the proxies that `http_proxy`, `https_proxy` and `no_proxy` name are used.
     pub(in crate::distro) fn new(base: &Base, task: &'t Task) -> Result<Self> {
         let from = match base {
-            Base::Url(url) => From::Web { agent: agent(url.starts_with("https:")), url: url.clone() },
+            Base::Url(url) => From::Web { agent: agent(url.starts_with("https:"))?, url: url.clone() },
             Base::Directory(path) => {
                 From::Directory(Root::open(path).map_err(|e| Error::io("open", path.display(), e))?)
             }
@@ -174,7 +173,7 @@ impl<'t> Getter<'t> {
     }
 }
 
-fn agent(secure: bool) -> ureq::Agent {
+fn agent(secure: bool) -> Result<ureq::Agent> {
     let mut config = ureq::Agent::config_builder()
         .user_agent(concat!("libcv/", env!("CARGO_PKG_VERSION")))
         .timeout_connect(Some(CONNECT))
@@ -182,12 +181,7 @@ fn agent(secure: bool) -> ureq::Agent {
         .timeout_per_read(Some(SILENCE))
         .timeout_global(Some(WHOLE));
     if secure {
-        let found = rustls_native_certs::load_native_certs().certs;
-        let certificates: Vec<_> = found.iter().map(|c| Certificate::from_der(c).to_owned()).collect();
-        let tls = TlsConfig::builder()
-            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .root_certs(RootCerts::new_with_certs(&certificates));
-        config = config.tls_config(tls.build());
+        config = config.tls_config(crate::web::tls(&WebOptions::default())?);
     }
-    config.build().new_agent()
+    Ok(config.build().new_agent())
 }

@@ -5,9 +5,8 @@ use super::metadata::{self, Bearer, Before};
 use super::plan::{File, Meta, Other, What};
 use super::queue::Queue;
 use super::{Extraction, finish};
-use crate::error::{Error, ErrorKind, Result};
-use crate::image::block::BlockOpener;
-use crate::store::{BlockFeed, ChunkSource, StoredBlock};
+use crate::error::{Error, Result};
+use crate::store::{BlockFeed, BlockReader, ChunkSource};
 use crate::sys::confined::show;
 use crate::sys::inode;
 use rustix::fs::{Mode, OFlags};
@@ -90,19 +89,19 @@ impl<'a> Worker<'a> {
     /// Opens one block after the other.
     fn blocks(&mut self, feed: &dyn BlockFeed) -> Result<()> {
         let (plan, task) = (self.shared.run.plan, self.shared.run.task);
-        let mut opener = BlockOpener::new()?;
-        let mut block = StoredBlock::default();
-        while let Some(origin) = feed.next(&mut block)? {
+        let mut reader = BlockReader::new(feed)?;
+        loop {
             self.shared.run.failure.check(task)?;
-            let opened = opener.open(&block, |hash, bytes| match plan.chunks.position(&hash) {
+            let block = reader.next(task, |hash, bytes| match plan.chunks.position(&hash) {
                 Some(chunk) => self.chunk(chunk, bytes),
                 None => Ok(()),
             });
-            opened.map_err(|e| if e.kind() == ErrorKind::Integrity { origin.explain(e) } else { e })?;
+            if block?.is_none() {
+                return Ok(());
+            }
             // In between: two threads that did only this would wait for each other, mostly in one directory.
             self.contentless()?;
         }
-        Ok(())
     }
 
     /// Makes a run of what has no content; whether there was one.

@@ -1,0 +1,196 @@
+//! A store handed out over HTTP (feature `server`).
+//!
+//! ```text
+//!  accept: how many, from whom, TLS ──> hyper: headers in time ──> routes ──┬─> objects: ranges, conditions, cached for ever or never
+//!     │                                                                     ├─> v1/list/PREFIX
+//!     └── stop: nobody new, what runs is finished                           └─> healthz, metrics
+//! ```
+//!
+//! The server believes nothing and keeps nothing: what it hands out is what lies in the store, and a reader proves it by its names.
+//! It writes nothing either. Its paths are those of `core/docs/server.md`.
+//!
+//! The runtime is the server's own; who starts one needs none.
+
+mod accept;
+mod access;
+mod conditions;
+mod follow;
+mod key;
+mod limits;
+mod list;
+mod metrics;
+mod object;
+mod range;
+mod routes;
+mod stall;
+mod tls;
+
+pub use access::{Access, Listener};
+pub use follow::MirrorOptions;
+pub use limits::Limits;
+pub use tls::TlsFiles;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::job::Task;
+use crate::store::Store;
+use accept::Accepting;
+use follow::Follower;
+use metrics::Metrics;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// Reads from the store at a time.
+const READERS: usize = 32;
+
+/// How a store is served.
+#[derive(Clone, Default)]
+pub struct ServerOptions {
+    /// Certificate and key; without them it is plain HTTP.
+    pub tls: Option<TlsFiles>,
+    /// What clients may take.
+    pub limits: Limits,
+    /// Called with each answer, from the threads of the server. It must not block.
+    pub listener: Option<Listener>,
+}
+
+/// A server that runs. Dropped, it ends at once; [`Server::stop`] lets it finish what it does.
+pub struct Server {
+    runtime: Option<Runtime>,
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    accepting: Option<JoinHandle<()>>,
+    metrics: Arc<Metrics>,
+    _follower: Option<Follower>,
+}
+
+/// What all requests share.
+struct Shared {
+    store: Store,
+    metrics: Arc<Metrics>,
+    listener: Option<Listener>,
+    reading: tokio::sync::Semaphore,
+}
+
+impl Server {
+    /// Begins to serve `store` at `address`, such as `[::]:7787`; port 0 takes any.
+    ///
+    /// # Errors
+    /// `Invalid` when certificates or keys are none; `Busy` when the address is taken; `Io`, `Denied`.
+    pub fn start(store: &Store, address: &str, options: &ServerOptions) -> Result<Self> {
+        Self::begin(store, listen(address)?, options, None)
+    }
+
+    /// Makes the directory `place` a mirror of a server, and serves it when all is there and whole; from then on it follows. `task`
+    /// sees the first pull, and is told what goes wrong later; its cancelling ends both.
+    ///
+    /// # Errors
+    /// As [`Server::start`]; `Conflict` when another store is there, `Refused` when something else is; `Unsupported` when the
+    /// origin cannot list, `Network`, `Integrity`.
+    pub fn mirror(
+        place: impl AsRef<Path>,
+        address: &str,
+        origin: &MirrorOptions,
+        options: &ServerOptions,
+        task: Task,
+    ) -> Result<Self> {
+        // The address first: who has none need not pull.
+        let listener = listen(address)?;
+        let (follower, store) = Follower::start(place.as_ref(), origin, task)?;
+        Self::begin(&store, listener, options, Some(follower))
+    }
+
+    fn begin(
+        store: &Store,
+        (listener, bound): (TcpListener, SocketAddr),
+        options: &ServerOptions,
+        follower: Option<Follower>,
+    ) -> Result<Self> {
+        let tls = options.tls.as_ref().map(tls::config).transpose()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .thread_name("libcv-serve")
+            .max_blocking_threads(READERS + 4)
+            .build()
+            .map_err(|e| Error::io("start", "the threads of the server", e))?;
+        let metrics = Arc::new(Metrics::new(follower.as_ref().map(|f| f.freshness.clone())));
+        let shared = Arc::new(Shared {
+            store: store.clone(),
+            metrics: metrics.clone(),
+            listener: options.listener.clone(),
+            reading: tokio::sync::Semaphore::new(READERS),
+        });
+        let (stop, stopped) = watch::channel(false);
+        let accepting =
+            Accepting { tls, limits: options.limits.clone(), metrics: metrics.clone(), routes: routes::routes(shared) };
+        let guard = runtime.enter();
+        let listener = tokio::net::TcpListener::from_std(listener).map_err(|e| Error::io("listen at", bound, e))?;
+        drop(guard);
+        let accepting = runtime.spawn(accepting.run(listener, stopped));
+        Ok(Self {
+            runtime: Some(runtime),
+            address: bound,
+            stop,
+            accepting: Some(accepting),
+            metrics,
+            _follower: follower,
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What it has done, in the text format of Prometheus.
+    #[must_use]
+    pub fn metrics(&self) -> String {
+        self.metrics.text()
+    }
+
+    /// Takes no new connections, and gives those that run `grace` to finish what they do.
+    ///
+    /// # Errors
+    /// `Timeout` when some had to be cut off.
+    pub fn stop(mut self, grace: Duration) -> Result<()> {
+        let (Some(runtime), Some(accepting)) = (self.runtime.take(), self.accepting.take()) else { return Ok(()) };
+        let _ = self.stop.send(true);
+        let done = runtime.block_on(async { tokio::time::timeout(grace, accepting).await });
+        runtime.shutdown_timeout(Duration::from_millis(100));
+        match done {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(e)) => Err(Error::new(ErrorKind::Bug, "the server ended in its middle").cause(e)),
+            Err(_) => Err(Error::new(ErrorKind::Timeout, format!("answers were cut off after {} s", grace.as_secs()))),
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// A socket that nobody is accepted at yet, and where it is.
+fn listen(address: &str) -> Result<(TcpListener, SocketAddr)> {
+    let wrong = || {
+        Error::invalid(format!("\"{address}\" is no address to listen at"))
+            .hint("give ADDR:PORT, such as [::]:7787 or 0.0.0.0:7787")
+    };
+    let parsed: SocketAddr = address.parse().map_err(|_| wrong())?;
+    let listener = TcpListener::bind(parsed).map_err(|e| match e.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            Error::new(ErrorKind::Busy, format!("somebody listens at {address} already")).cause(e)
+        }
+        _ => Error::io("listen at", address, e),
+    })?;
+    let bound = listener.set_nonblocking(true).and_then(|()| listener.local_addr());
+    Ok((listener, bound.map_err(|e| Error::io("listen at", address, e))?))
+}

@@ -1,0 +1,159 @@
+//! One mirror, and what is known of it.
+//!
+//! ```text
+//!            fault that may pass, or too slow                    time is over
+//!   good ───────────────────────────────────────> set back ────────────────────> on trial: one request at a time
+//!    ^          other faults: for longer             ^                                │             │
+//!    └───────────────────────────────────────────────┼──────────────── it went well ──┘             │
+//!                                                    └───────────────── it did not: for twice as long┘
+//! ```
+
+use crate::web::{Fault, Url};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The first time that a mirror is set back for; doubled with each failure in a row.
+const SHORT: Duration = Duration::from_millis(250);
+const LONG: Duration = Duration::from_secs(30);
+/// For what does not pass by itself: wrong bytes, a certificate, a server that knows no ranges.
+const BAD: Duration = Duration::from_secs(120);
+/// Answers that are shorter say nothing of the rate.
+const TELLING: u64 = 64 << 10;
+/// What a new measurement counts for.
+const SHARE: f64 = 0.25;
+
+/// A mirror.
+pub(super) struct Mirror {
+    pub(super) url: Url,
+    pub(super) weight: f64,
+    pub(super) agent: ureq::Agent,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Failures in a row.
+    failures: u32,
+    /// Until when it is not asked, as long as there are others.
+    until: Option<Instant>,
+    on_trial: bool,
+    /// Bytes in a second.
+    rate: Option<f64>,
+}
+
+/// Whether a mirror may be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    Good,
+    /// Set back until then.
+    Back(Instant),
+    /// Somebody is trying it out.
+    OnTrial,
+}
+
+impl Mirror {
+    pub(super) fn new(url: Url, weight: f64, agent: ureq::Agent) -> Self {
+        Self { url, weight, agent, state: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn standing(&self, now: Instant) -> Standing {
+        let state = self.lock();
+        match state.until {
+            Some(until) if until > now => Standing::Back(until),
+            Some(_) if state.on_trial => Standing::OnTrial,
+            _ => Standing::Good,
+        }
+    }
+
+    /// Bytes in a second, when that is known.
+    pub(super) fn rate(&self) -> Option<f64> {
+        self.lock().rate
+    }
+
+    /// A request begins.
+    pub(super) fn begin(&self) {
+        let mut state = self.lock();
+        state.on_trial = state.until.is_some();
+    }
+
+    /// It went well.
+    pub(super) fn succeeded(&self, bytes: u64, took: Duration) {
+        let mut state = self.lock();
+        let rate = state.rate;
+        *state = State { rate, ..State::default() };
+        if bytes >= TELLING {
+            let now = bytes as f64 / took.as_secs_f64().max(1e-6);
+            state.rate = Some(rate.map_or(now, |before| before + SHARE * (now - before)));
+        }
+    }
+
+    /// It did not; for how long the mirror is set back then, unless it is as it was.
+    pub(super) fn failed(&self, fault: &Fault, now: Instant) -> Option<Duration> {
+        let mut state = self.lock();
+        state.on_trial = false;
+        if matches!(fault, Fault::Missing | Fault::Abandoned) {
+            return None;
+        }
+        state.failures += 1;
+        let back = if fault.may_pass() { SHORT * (1 << (state.failures - 1).min(10)) } else { BAD };
+        let back = if fault.may_pass() { back.min(LONG) } else { back };
+        state.until = Some(now + back);
+        Some(back)
+    }
+
+    /// Another one was faster: it counts as too slow.
+    pub(super) fn overtaken(&self, bytes: u64, took: Duration, now: Instant) -> Option<Duration> {
+        if bytes >= TELLING {
+            let most = bytes as f64 / took.as_secs_f64().max(1e-6);
+            let mut state = self.lock();
+            state.rate = Some(state.rate.map_or(most, |before| before + SHARE * (most.min(before) - before)));
+        }
+        self.failed(&Fault::Late("another one was faster".into()), now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mirror() -> Mirror {
+        Mirror::new(Url::parse("http://h").unwrap(), 1.0, ureq::Agent::new_with_defaults())
+    }
+
+    #[test]
+    fn a_failure_sets_back_for_longer_each_time_and_a_success_forgives() {
+        let (m, now) = (mirror(), Instant::now());
+        let late = Fault::Late("x".into());
+        let backs: Vec<_> = (0..9).map(|_| m.failed(&late, now).unwrap().as_millis()).collect();
+        assert_eq!(backs, [250, 500, 1000, 2000, 4000, 8000, 16000, 30000, 30000]);
+        assert_eq!(m.standing(now), Standing::Back(now + LONG));
+        assert_eq!(m.standing(now + LONG), Standing::Good);
+        m.begin();
+        assert_eq!(m.standing(now + LONG), Standing::OnTrial);
+        m.succeeded(0, Duration::ZERO);
+        assert_eq!(m.standing(now), Standing::Good);
+        assert_eq!(m.failed(&late, now), Some(SHORT));
+        assert_eq!(m.failed(&Fault::Wrong, now), Some(BAD));
+    }
+
+    #[test]
+    fn what_it_has_not_got_is_no_fault() {
+        let (m, now) = (mirror(), Instant::now());
+        assert_eq!(m.failed(&Fault::Missing, now), None);
+        assert_eq!(m.standing(now), Standing::Good);
+    }
+
+    #[test]
+    fn the_rate_is_that_of_what_came_lately() {
+        let m = mirror();
+        m.succeeded(10, Duration::from_secs(1));
+        assert_eq!(m.rate(), None);
+        m.succeeded(1 << 20, Duration::from_secs(1));
+        m.succeeded(1 << 21, Duration::from_secs(1));
+        assert_eq!(m.rate(), Some(1.25 * f64::from(1 << 20)));
+    }
+}

@@ -1,0 +1,154 @@
+//! A store behind web servers, to be read: one server, or several with the same store, none of them trusted. Any static web
+//! server over the directory of a store is one; `cvctl serve` is one that can also list.
+//!
+//! ```text
+//!  BlobStore ──> hints: all are asked ──┐
+//!      │                                v
+//!      └──────────────────────────> Pool: who is asked ──> exchange: one request, one deadline ──> server
+//!                                       ^ proof: is it what its name says?
+//! ```
+//!
+//! What makes it safe:
+//!
+//! - An object whose name comes from its content is compared with it at once; a release, a tag and a derived file have sums,
+//!   and signatures above ([`super::Trust`]). Chunks are compared with their names where they are used, and a block that is
+//!   wrong is fetched again from somebody else ([`BlobStore::disown`]).
+//! - HEAD and CURRENT are hints that a mirror may have of yesterday, or make up: all are asked, and the newest that holds counts.
+//! - Every request has a deadline, nothing is followed elsewhere, and no answer is longer than what was asked for.
+
+pub mod doctor;
+mod exchange;
+mod hints;
+mod kept;
+mod listing;
+mod mirror;
+mod options;
+mod pool;
+mod proof;
+
+#[cfg(feature = "server")]
+pub(crate) use listing::Listed;
+pub use options::{HttpOptions, MirrorOf};
+
+use super::blob::{BlobStore, BlobWriter, Meta};
+use crate::error::{Error, ErrorKind, Result};
+use exchange::Want;
+use kept::Kept;
+use pool::Pool;
+
+/// The backend of a store behind web servers.
+pub struct Http {
+    pool: Pool,
+    segments: Kept,
+}
+
+impl Http {
+    /// The store that these servers have. Nothing is asked yet.
+    ///
+    /// # Errors
+    /// `Invalid` when files of certificates or keys are none, or too many mirrors are named.
+    pub fn connect(options: &HttpOptions) -> Result<Self> {
+        options.check()?;
+        Ok(Self { pool: Pool::new(options)?, segments: Kept::default() })
+    }
+
+    fn whole(&self, key: &str, limit: u64) -> Result<Vec<u8>> {
+        Ok(self.pool.fetch(key, Want::Whole(limit), &|bytes| proof::fits(key, bytes))?.bytes)
+    }
+
+    fn segment(&self, key: &str, limit: u64) -> Result<Vec<u8>> {
+        if let Some(kept) = self.segments.get(key).filter(|kept| kept.len() as u64 <= limit) {
+            return Ok(kept.to_vec());
+        }
+        let bytes = self.whole(key, limit)?;
+        self.segments.put(key, &bytes);
+        Ok(bytes)
+    }
+
+    fn read_only(&self) -> Error {
+        Error::unsupported(format!("{} is read only: it is behind a web server", self.place())).hint(
+            "work on the store where it lies; an image of this machine is sent there with cvctl image capture --to URL",
+        )
+    }
+}
+
+impl BlobStore for Http {
+    fn get(&self, key: &str, limit: u64) -> Result<Vec<u8>> {
+        match key {
+            super::locate::CURRENT => self.current(limit),
+            // A block that is damaged in one copy is whole in another.
+            super::locate::BAD => Err(Error::not_found(format!("{key} is of no use here"))),
+            _ if key.ends_with(".idx") => self.segment(key, limit),
+            _ => match hints::name_of_head(key) {
+                Some(name) => self.head(name, limit),
+                None => self.whole(key, limit),
+            },
+        }
+    }
+
+    fn get_range(&self, key: &str, offset: u64, buf: &mut [u8]) -> Result<()> {
+        buf.copy_from_slice(&self.get_span(key, offset, buf.len())?);
+        Ok(())
+    }
+
+    fn get_span(&self, key: &str, offset: u64, length: usize) -> Result<Vec<u8>> {
+        if length == 0 {
+            return Ok(Vec::new());
+        }
+        Ok(self.pool.fetch(key, Want::Range(offset, length), &|_| true)?.bytes)
+    }
+
+    fn stat(&self, key: &str) -> Result<Option<Meta>> {
+        match self.pool.fetch(key, Want::Head, &|_| true) {
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+            found => {
+                let unknown = || Error::new(ErrorKind::Network, format!("no server tells the size of {key}"));
+                found?.meta.map(Some).ok_or_else(unknown)
+            }
+        }
+    }
+
+    fn put(&self, _: &str, _: &[u8]) -> Result<()> {
+        Err(self.read_only())
+    }
+
+    fn create(&self, _: &str, _: &[u8]) -> Result<()> {
+        Err(self.read_only())
+    }
+
+    fn writer(&self) -> Result<Box<dyn BlobWriter>> {
+        Err(self.read_only())
+    }
+
+    fn list(&self, prefix: &str) -> Result<Vec<String>> {
+        self.names(prefix)
+    }
+
+    fn walk(&self, prefix: &str) -> Result<Vec<(String, Meta)>> {
+        self.objects(prefix)
+    }
+
+    fn delete_all(&self, _: &[String]) -> Result<()> {
+        Err(self.read_only())
+    }
+
+    fn is_remote(&self) -> bool {
+        true
+    }
+
+    fn can_list(&self) -> bool {
+        false
+    }
+
+    fn disown(&self, key: &str, offset: u64) -> bool {
+        self.pool.disown(key, offset)
+    }
+
+    fn take_notes(&self) -> Vec<String> {
+        self.pool.take_notes()
+    }
+
+    fn place(&self) -> String {
+        self.pool.place()
+    }
+}

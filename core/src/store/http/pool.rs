@@ -1,0 +1,403 @@
+//! The mirrors of a store, and who of them is asked. Each request goes to one, by chance and by weight; when it takes too
+//! long a second one is asked as well, and the first that gives what fits ends it.
+//!
+//! ```text
+//!  fetch ──> choose ──> attempt, in a thread of its own ──> proof ──> the others are abandoned
+//!              ^            │ a fault: noted, set back; the next one
+//!              └────────────┤ nothing in time: the next one, beside it
+//! ```
+//!
+//! It fails only when none of them can give it.
+
+use super::exchange::{Answer, Want, ask};
+use super::mirror::{Mirror, Standing};
+use super::options::HttpOptions;
+use crate::error::{Error, ErrorKind, Result};
+use crate::sys::clock;
+use crate::web::{Fault, Pace, agent};
+use crossbeam_channel::{RecvTimeoutError, Sender};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+pub(super) const PACE: Pace =
+    Pace { connect: Duration::from_secs(10), silence: Duration::from_secs(20), whole: Duration::from_secs(3600) };
+/// How often one mirror is asked for one thing.
+const TRIES: u32 = 4;
+/// How long one is waited for before a second one is asked as well: at least, at most, and while nothing is known.
+const PATIENCE: (Duration, Duration, Duration) =
+    (Duration::from_millis(200), Duration::from_secs(5), Duration::from_millis(500));
+/// Times what it should take.
+const LENIENT: f64 = 3.0;
+/// How many are asked for the same at a time.
+const AT_ONCE: usize = 2;
+/// A mirror whose rate is under this share of the median is asked less.
+const SLOW: f64 = 0.25;
+/// How long the others are waited for when one has answered a question that all are asked.
+const ALL: Duration = Duration::from_millis(500);
+/// Notes that nobody has read yet.
+const NOTES: usize = 1024;
+/// Who gave what is kept in mind for so many ranges.
+const GIVERS: usize = 1024;
+
+/// The mirrors.
+pub(super) struct Pool {
+    mirrors: Vec<Arc<Mirror>>,
+    notes: Mutex<VecDeque<String>>,
+    givers: Mutex<VecDeque<Given>>,
+    /// Mirrors that gave something wrong of a key.
+    shunned: Mutex<HashMap<String, HashSet<usize>>>,
+}
+
+/// A range that a mirror gave.
+struct Given {
+    key: String,
+    offset: u64,
+    end: u64,
+    mirror: usize,
+}
+
+/// The state of one fetch.
+struct Fetch {
+    tries: Vec<u32>,
+    /// Why each mirror is not asked any more.
+    over: Vec<Option<Fault>>,
+    running: Vec<Attempt>,
+}
+
+struct Attempt {
+    mirror: usize,
+    began: Instant,
+    abandoned: Arc<AtomicBool>,
+}
+
+impl Fetch {
+    /// Whether somebody has not got it.
+    fn is_missing(&self) -> bool {
+        self.over.contains(&Some(Fault::Missing))
+    }
+
+    /// How long those that are asked have been.
+    fn waited(&self) -> Duration {
+        self.running.iter().map(|a| a.began.elapsed()).max().unwrap_or_default()
+    }
+}
+
+/// What one server has not got is not there when the others say nothing for so long. Names are probed for, and a block that is
+/// not there is the end of the work.
+fn missing_after(want: Want) -> Duration {
+    match want {
+        Want::Head => Duration::from_secs(2),
+        Want::Whole(_) | Want::Range(..) => Duration::from_secs(10),
+    }
+}
+
+fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
+    m.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Pool {
+    pub(super) fn new(options: &HttpOptions) -> Result<Self> {
+        let mut mirrors = Vec::new();
+        for (url, weight) in options.all() {
+            let client = agent(&options.web, PACE, url.is_secure())?;
+            mirrors.push(Arc::new(Mirror::new(url, weight, client)));
+        }
+        Ok(Self { mirrors, notes: Mutex::default(), givers: Mutex::default(), shunned: Mutex::default() })
+    }
+
+    /// The addresses, for people.
+    pub(super) fn place(&self) -> String {
+        self.mirrors.first().map(|m| m.url.to_string()).unwrap_or_default()
+    }
+
+    /// What happened since the last call, oldest first.
+    pub(super) fn take_notes(&self) -> Vec<String> {
+        lock(&self.notes).drain(..).collect()
+    }
+
+    fn note(&self, text: String) {
+        let mut notes = lock(&self.notes);
+        if notes.len() == NOTES {
+            notes.pop_front();
+        }
+        notes.push_back(text);
+    }
+
+    /// Gets an object, or a part of one, from whoever has it; `fits` says whether it is that.
+    ///
+    /// # Errors
+    /// `NotFound` when those that answer have not got it; `Integrity`, `Limit`, `Denied`, `Network` when none can give it.
+    pub(super) fn fetch(&self, key: &str, want: Want, fits: &dyn Fn(&[u8]) -> bool) -> Result<Answer> {
+        let shunned = lock(&self.shunned).get(key).cloned().unwrap_or_default();
+        let over = |n| shunned.contains(&n).then_some(Fault::Wrong);
+        let mut fetch = Fetch {
+            tries: vec![0; self.mirrors.len()],
+            over: (0..self.mirrors.len()).map(over).collect(),
+            running: Vec::new(),
+        };
+        let (to, results) = crossbeam_channel::unbounded();
+        let patience = self.patience(want);
+        loop {
+            if fetch.running.is_empty() {
+                match self.choose(&fetch, want) {
+                    Choice::Ask(n) => self.start(n, key, want, &mut fetch, &to)?,
+                    Choice::Wait(until) => {
+                        std::thread::sleep(until.saturating_duration_since(Instant::now()).min(PATIENCE.0));
+                        continue;
+                    }
+                    Choice::Nobody => return Err(self.explain(key, &fetch.over)),
+                }
+            }
+            let (n, result): (usize, Result<Answer, Fault>) = match results.recv_timeout(patience) {
+                Ok(done) => done,
+                Err(RecvTimeoutError::Disconnected) => return Err(Error::new(ErrorKind::Bug, "nobody is asked")),
+                Err(RecvTimeoutError::Timeout) => {
+                    if fetch.is_missing() && fetch.waited() > missing_after(want) {
+                        self.abandon(&fetch.running, key, want);
+                        return Err(self.explain(key, &fetch.over));
+                    }
+                    if fetch.running.len() < AT_ONCE
+                        && let Choice::Ask(n) = self.choose(&fetch, want)
+                    {
+                        self.start(n, key, want, &mut fetch, &to)?;
+                    }
+                    continue;
+                }
+            };
+            let Some(at) = fetch.running.iter().position(|a| a.mirror == n) else { continue };
+            let attempt = fetch.running.swap_remove(at);
+            let took = attempt.began.elapsed();
+            let result = result.and_then(|a| if fits(&a.bytes) { Ok(a) } else { Err(Fault::Wrong) });
+            match result {
+                Ok(answer) => {
+                    self.mirrors[n].succeeded(answer.bytes.len() as u64, took);
+                    for (mirror, _) in self.mirrors.iter().zip(&fetch.over).filter(|(_, f)| **f == Some(Fault::Missing))
+                    {
+                        self.note(told(mirror, key, &Fault::Missing, None));
+                    }
+                    self.abandon(&fetch.running, key, want);
+                    if let Want::Range(offset, length) = want {
+                        self.remember(key, offset, length, n);
+                    }
+                    return Ok(answer);
+                }
+                Err(fault) => self.blame(n, key, fault, &mut fetch),
+            }
+        }
+    }
+
+    /// Asks every mirror, and gives what each says that answers; those that take long are not waited for.
+    ///
+    /// # Errors
+    /// As [`Pool::fetch`], when none answers.
+    pub(super) fn ask_all(&self, key: &str, limit: u64, fits: &dyn Fn(&[u8]) -> bool) -> Result<Vec<Vec<u8>>> {
+        let want = Want::Whole(limit);
+        if self.mirrors.len() == 1 {
+            return Ok(vec![self.fetch(key, want, fits)?.bytes]);
+        }
+        let count = self.mirrors.len();
+        let mut fetch = Fetch { tries: vec![0; count], over: vec![None; count], running: Vec::new() };
+        let (to, results) = crossbeam_channel::unbounded();
+        let now = Instant::now();
+        for (n, mirror) in self.mirrors.iter().enumerate() {
+            if mirror.standing(now) == Standing::Good {
+                self.start(n, key, want, &mut fetch, &to)?;
+            }
+        }
+        let (mut said, mut until) = (Vec::new(), None::<Instant>);
+        while !fetch.running.is_empty() {
+            let wait = until.map_or(PACE.connect, |u| u.saturating_duration_since(Instant::now()));
+            let Ok((n, result)) = results.recv_timeout(wait) else { break };
+            let Some(at) = fetch.running.iter().position(|a| a.mirror == n) else { continue };
+            let took = fetch.running.swap_remove(at).began.elapsed();
+            match result.and_then(|a| if fits(&a.bytes) { Ok(a.bytes) } else { Err(Fault::Wrong) }) {
+                Ok(bytes) => {
+                    self.mirrors[n].succeeded(0, took);
+                    until.get_or_insert(Instant::now() + ALL);
+                    said.push(bytes);
+                }
+                Err(fault) => self.blame(n, key, fault, &mut fetch),
+            }
+        }
+        self.abandon(&fetch.running, key, want);
+        // With its patience, and its error.
+        if said.is_empty() { Ok(vec![self.fetch(key, want, fits)?.bytes]) } else { Ok(said) }
+    }
+
+    /// Says that what was read of `key` at `offset` is not what it should be; whether somebody else can be asked.
+    pub(super) fn disown(&self, key: &str, offset: u64) -> bool {
+        let giver = lock(&self.givers)
+            .iter()
+            .rev()
+            .find(|g| g.key == key && (g.offset..g.end).contains(&offset))
+            .map(|g| g.mirror);
+        let Some(n) = giver else { return false };
+        let mut shunned = lock(&self.shunned);
+        let of_key = shunned.entry(key.to_owned()).or_default();
+        if of_key.insert(n) {
+            let back = self.mirrors[n].failed(&Fault::Wrong, Instant::now());
+            self.note(told(&self.mirrors[n], key, &Fault::Wrong, back));
+        }
+        of_key.len() < self.mirrors.len()
+    }
+
+    fn remember(&self, key: &str, offset: u64, length: usize, mirror: usize) {
+        let mut givers = lock(&self.givers);
+        if givers.len() == GIVERS {
+            givers.pop_front();
+        }
+        givers.push_back(Given { key: key.to_owned(), offset, end: offset + length as u64, mirror });
+    }
+
+    fn blame(&self, n: usize, key: &str, fault: Fault, fetch: &mut Fetch) {
+        let back = self.mirrors[n].failed(&fault, Instant::now());
+        // What is nowhere is no failure: names are probed for.
+        if !fault.is_missing() {
+            self.note(told(&self.mirrors[n], key, &fault, back));
+        }
+        fetch.tries[n] += 1;
+        if !fault.may_pass() || fetch.tries[n] == TRIES {
+            fetch.over[n] = Some(fault);
+        }
+    }
+
+    /// Those that were asked as well, and too slow.
+    fn abandon(&self, running: &[Attempt], key: &str, want: Want) {
+        for attempt in running {
+            attempt.abandoned.store(true, Ordering::Relaxed);
+            let mirror = &self.mirrors[attempt.mirror];
+            let took = attempt.began.elapsed();
+            // One that was asked a moment ago had no chance yet.
+            if took >= PATIENCE.0 {
+                let back = mirror.overtaken(want.bytes(), took, Instant::now());
+                self.note(told(mirror, key, &Fault::Late(format!("nothing in {} ms", took.as_millis())), back));
+            }
+        }
+    }
+
+    fn start(
+        &self,
+        n: usize,
+        key: &str,
+        want: Want,
+        fetch: &mut Fetch,
+        to: &Sender<(usize, Result<Answer, Fault>)>,
+    ) -> Result<()> {
+        let (mirror, abandoned) = (self.mirrors[n].clone(), Arc::new(AtomicBool::new(false)));
+        mirror.begin();
+        fetch.running.push(Attempt { mirror: n, began: Instant::now(), abandoned: abandoned.clone() });
+        let (url, to) = (mirror.url.join(key), to.clone());
+        // Alone there is nobody to ask as well: it can be asked right here.
+        if self.mirrors.len() == 1 {
+            let _ = to.send((n, ask(&mirror.agent, &url, want, &abandoned)));
+            return Ok(());
+        }
+        std::thread::Builder::new()
+            .name("libcv-http".into())
+            .stack_size(256 << 10)
+            .spawn(move || _ = to.send((n, ask(&mirror.agent, &url, want, &abandoned))))
+            .map(drop)
+            .map_err(|e| Error::io("start", "a thread", e))
+    }
+
+    /// Who is asked next: by chance, of those that are good; when there are none, of those that come back first.
+    fn choose(&self, fetch: &Fetch, want: Want) -> Choice {
+        let now = Instant::now();
+        let can = |n: &usize| fetch.over[*n].is_none() && fetch.running.iter().all(|a| a.mirror != *n);
+        let candidates: Vec<usize> = (0..self.mirrors.len()).filter(can).collect();
+        let (mut good, mut first, mut tried) = (Vec::new(), None::<Instant>, None);
+        for &n in &candidates {
+            match self.mirrors[n].standing(now) {
+                Standing::Good => good.push(n),
+                Standing::Back(until) => first = Some(first.map_or(until, |f| f.min(until))),
+                Standing::OnTrial => tried = Some(n),
+            }
+        }
+        if let Some(n) = self.by_weight(&good) {
+            return Choice::Ask(n);
+        }
+        match (first, tried) {
+            _ if candidates.is_empty() => Choice::Nobody,
+            // Those that are set back are not waited for to hear the same.
+            _ if fetch.is_missing() && want == Want::Head => Choice::Nobody,
+            // What does not pass soon is asked now: there is nobody else.
+            (Some(until), _) if until > now + Duration::from_secs(5) => {
+                let soonest = candidates.into_iter().min_by_key(|&n| fetch.tries[n]);
+                soonest.map_or(Choice::Nobody, Choice::Ask)
+            }
+            (Some(until), _) => Choice::Wait(until),
+            (None, Some(n)) => Choice::Ask(n),
+            (None, None) => Choice::Nobody,
+        }
+    }
+
+    fn by_weight(&self, good: &[usize]) -> Option<usize> {
+        let mut rates: Vec<f64> = good.iter().filter_map(|&n| self.mirrors[n].rate()).collect();
+        rates.sort_by(f64::total_cmp);
+        let median = rates.get(rates.len() / 2).copied().unwrap_or(0.0);
+        let weight = |n: usize| {
+            let mirror = &self.mirrors[n];
+            let slow = mirror.rate().is_some_and(|r| r < SLOW * median);
+            mirror.weight * if slow { SLOW * SLOW } else { 1.0 }
+        };
+        let sum: f64 = good.iter().map(|&n| weight(n)).sum();
+        let mut at = sum * (clock::random_u64() >> 11) as f64 / (1u64 << 53) as f64;
+        let chosen = good.iter().copied().find(|&n| {
+            at -= weight(n);
+            at < 0.0
+        });
+        chosen.or(good.last().copied())
+    }
+
+    /// How long one is waited for before another one is asked as well.
+    fn patience(&self, want: Want) -> Duration {
+        let (least, most, unknown) = PATIENCE;
+        let best = self.mirrors.iter().filter_map(|m| m.rate()).fold(0.0, f64::max);
+        if self.mirrors.len() == 1 {
+            return Duration::from_secs(3600);
+        }
+        if best == 0.0 {
+            return unknown;
+        }
+        Duration::from_secs_f64((LENIENT * want.bytes() as f64 / best).min(most.as_secs_f64())).clamp(least, most)
+    }
+
+    /// Why nobody could give it.
+    fn explain(&self, key: &str, over: &[Option<Fault>]) -> Error {
+        let faults: Vec<&Fault> = over.iter().flatten().collect();
+        let has = |f: fn(&Fault) -> bool| faults.iter().any(|x| f(x));
+        let kind = if has(|f| *f == Fault::Wrong) {
+            ErrorKind::Integrity
+        } else if has(Fault::is_missing) {
+            ErrorKind::NotFound
+        } else if has(|f| *f == Fault::TooLong) {
+            ErrorKind::Limit
+        } else if has(|f| matches!(f, Fault::Denied(_))) {
+            ErrorKind::Denied
+        } else {
+            ErrorKind::Network
+        };
+        let why =
+            |(mirror, fault): (&Arc<Mirror>, &Option<Fault>)| fault.as_ref().map(|f| format!("{}: {f}", mirror.url));
+        let why: Vec<String> = self.mirrors.iter().zip(over).filter_map(why).collect();
+        Error::new(kind, format!("{key} cannot be had from {}", why.join("; ")))
+            .fact("object", key)
+            .fact("mirrors", why)
+    }
+}
+
+/// What is done next.
+enum Choice {
+    Ask(usize),
+    /// All are set back until then.
+    Wait(Instant),
+    Nobody,
+}
+
+/// A failed attempt, for whoever watches.
+fn told(mirror: &Mirror, key: &str, fault: &Fault, back: Option<Duration>) -> String {
+    let back = back.map(|b| format!("; set back for {} ms", b.as_millis())).unwrap_or_default();
+    format!("{}: {key}: {fault}{back}", mirror.url)
+}

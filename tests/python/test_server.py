@@ -1,0 +1,97 @@
+"""Servers, mirrors, and stores behind them from Python."""
+
+from __future__ import annotations
+
+import asyncio
+import runpy
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+import libcv as cv
+import libcv.aio
+
+ANY = "127.0.0.1:0"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> cv.Store:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "motd").write_text("welcome\n")
+    store = cv.Store.init(tmp_path / "store")
+    store.capture(tree, "node", state=tmp_path / "state")
+    return store
+
+
+def test_a_store_is_handed_out_and_read(store: cv.Store, tmp_path: Path) -> None:
+    seen: list[str] = []
+    with cv.Server(store, ANY, on_access=lambda access: seen.append(access["path"])) as server:
+        far = cv.Store.open(f"http://{server.address}")
+        assert far.uuid == store.uuid and far.images() == store.images()
+        far.image("node").extract(tmp_path / "out")
+        assert (tmp_path / "out" / "motd").read_text() == "welcome\n"
+        with urllib.request.urlopen(f"http://{server.address}/healthz") as answer:
+            assert answer.read() == b"ok\n"
+        assert "libcv_http_connections" in server.metrics()
+        with pytest.raises(cv.Unsupported):
+            far.remove("node")
+        with pytest.raises(cv.Busy):
+            cv.Server(store, server.address)
+        address = server.address
+    assert "/store.json" in seen and "/healthz" in seen
+    with pytest.raises(cv.Misuse):
+        server.metrics()
+    with pytest.raises(cv.Misuse):
+        server.stop()
+    with pytest.raises(cv.Network):
+        cv.Store.open(f"http://{address}")
+
+
+def test_what_is_not_well_formed_is_refused(store: cv.Store, tmp_path: Path) -> None:
+    for listen in ("nowhere", "127.0.0.1", "127.0.0.1:99999"):
+        with pytest.raises(cv.Invalid):
+            cv.Server(store, listen)
+    with pytest.raises(cv.Invalid):
+        cv.Server(store, ANY, client_ca=tmp_path / "ca")
+    with pytest.raises(cv.Error):
+        cv.Server(store, ANY, tls=(tmp_path / "none", tmp_path / "none"))
+    for mirror in ("ftp://host", "http://host=heavy"):
+        with pytest.raises(cv.Invalid):
+            cv.Store.open("http://host", mirrors=[mirror])
+    with pytest.raises(cv.Invalid):
+        cv.Store.open("http://user:secret@host")
+    other = tmp_path / "other"
+    cv.Store.init(other)
+    with cv.Server(store, ANY) as server, pytest.raises(cv.Conflict):
+        cv.Server.mirror(other, ANY, f"http://{server.address}")
+
+
+def test_servers_are_examined(store: cv.Store) -> None:
+    with cv.Server(store, ANY) as server:
+        good, bad = cv.doctor_http([f"http://{server.address}", "http://127.0.0.1:1"])
+    assert good["store"] == store.uuid and {f["verdict"] for f in good["findings"]} == {"ok"}
+    assert {f["check"] for f in good["findings"]} >= {"name", "answer", "clock", "names", "index", "ranges", "speed", "chunk"}
+    assert bad["findings"][-1]["verdict"] == "bad" and bad["store"] is None
+    with pytest.raises(cv.Invalid):
+        cv.doctor_http([])
+
+
+def test_an_exact_copy_is_one(store: cv.Store, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    done = store.mirror(copy)
+    assert done["packs"] == 1 and done["objects"] > 4 and done["removed"] == 0
+    assert asyncio.run(cv.aio.mirror(store, copy))["packs"] == 0
+    assert cv.Store.open(copy).uuid == store.uuid
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "file").write_text("x")
+    with pytest.raises(cv.Refused):
+        store.mirror(tmp_path / "other")
+
+
+def test_mirrors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The example of the documentation runs."""
+    file = Path(__file__).parents[2] / "examples" / "python" / "mirrors.py"
+    runpy.run_path(str(file))["main"](tmp_path)
+    assert "the node says: welcome" in capsys.readouterr().out
