@@ -246,9 +246,9 @@ fn objects_are_named_listed_and_bounded() {
         assert_eq!(blobs.get("refs/ab/1", 10).unwrap(), b"");
         assert_eq!(blobs.get("refs/a/1", 2).unwrap_err().kind(), ErrorKind::Limit);
         assert_eq!(blobs.get("refs/a/2", 2).unwrap_err().kind(), ErrorKind::NotFound);
-        assert_eq!(blobs.get_span("refs/a/1", 1, 2).unwrap(), b"ne");
+        assert_eq!(blobs.get_span("refs/a/1", 1, 2, Vec::new()).unwrap(), b"ne");
         for (at, length) in [(1, 3), (3, 1), (100, 1)] {
-            let e = blobs.get_span("refs/a/1", at, length).unwrap_err();
+            let e = blobs.get_span("refs/a/1", at, length, Vec::new()).unwrap_err();
             assert_eq!(e.kind(), ErrorKind::Integrity, "{at} {length}: {e:?}");
         }
         assert_eq!(blobs.stat("refs/a/2").unwrap(), None);

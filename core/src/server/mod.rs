@@ -20,6 +20,7 @@ mod limits;
 mod list;
 mod metrics;
 mod object;
+mod pieces;
 mod range;
 mod routes;
 mod stall;
@@ -36,6 +37,7 @@ use crate::store::Store;
 use accept::Accepting;
 use follow::Follower;
 use metrics::Metrics;
+use pieces::Pieces;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
@@ -74,6 +76,7 @@ struct Shared {
     metrics: Arc<Metrics>,
     listener: Option<Listener>,
     reading: tokio::sync::Semaphore,
+    pieces: Arc<Pieces>,
 }
 
 impl Server {
@@ -123,6 +126,7 @@ impl Server {
             metrics: metrics.clone(),
             listener: options.listener.clone(),
             reading: tokio::sync::Semaphore::new(READERS),
+            pieces: Arc::default(),
         });
         let (stop, stopped) = watch::channel(false);
         let accepting =

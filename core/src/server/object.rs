@@ -4,6 +4,7 @@ use super::Shared;
 use super::access::text;
 use super::conditions::{has_it, may_range};
 use super::key::{Key, Kind};
+use super::pieces::PIECE;
 use super::range::{self, Wanted};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::Hash;
@@ -21,8 +22,8 @@ const LASTING: &str = "public, max-age=31536000, immutable";
 pub(super) const CHANGING: &str = "no-cache";
 /// Largest document.
 const DOCUMENT: u64 = 64 << 20;
-/// What is read at a time: at most, and when many answers are on their way.
-const PIECES: (usize, usize) = (256 << 10, 16 << 10);
+/// What is read at a time when many answers are on their way.
+const LEAST: usize = 16 << 10;
 /// All pieces together stay about here.
 const IN_FLIGHT: usize = 48 << 20;
 
@@ -116,9 +117,15 @@ async fn pieces(shared: Arc<Shared>, key: String, first: u64, length: u64) -> Re
 
 async fn piece(shared: &Arc<Shared>, key: &str, at: u64, end: u64) -> Result<Bytes> {
     let running = usize::try_from(shared.metrics.running.get()).unwrap_or(0).max(1);
-    let most = (IN_FLIGHT / running).clamp(PIECES.1, PIECES.0) as u64;
-    let (key, length) = (key.to_owned(), (end - at).min(most) as usize);
-    Ok(Bytes::from(blocking(shared, move |store| store.blobs().get_span(&key, at, length)).await?))
+    let most = (IN_FLIGHT / running).clamp(LEAST, PIECE) as u64;
+    let mut piece = shared.pieces.take((end - at).min(most) as usize);
+    // What is in memory is taken right here: to ask another thread takes as long.
+    if shared.store.blobs().get_now(key, at, piece.as_mut()) {
+        return Ok(piece.into_bytes());
+    }
+    let key = key.to_owned();
+    let read = move |store: &Store| store.blobs().get_range(&key, at, piece.as_mut()).map(|()| piece);
+    Ok(blocking(shared, read).await?.into_bytes())
 }
 
 /// Does what waits for a disk, on threads that may.

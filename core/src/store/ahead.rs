@@ -5,7 +5,7 @@
 //! blocks, sorted ──> spans ──> fetchers, a request each ──> queue of spans ──> next(): block after block of one span
 //! ```
 //!
-//! Memory: `FETCHERS` spans on their way, as many in the queue, and the one that is handed out.
+//! Memory: `FETCHERS` spans on their way, as many in the queue, the one that is handed out, and as many that wait to be used again.
 
 use super::source::{BlockFeed, Origin, StoredBlock};
 use super::{Store, pack_key};
@@ -14,7 +14,7 @@ use crate::image::Hash;
 use crossbeam_channel::{Receiver, Sender};
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Bytes of a span; a block that is longer stands alone.
 const SPAN: u64 = 2 << 20;
@@ -62,6 +62,8 @@ struct Plan {
     blocks: Vec<Wanted>,
     spans: Vec<Span>,
     next: AtomicUsize,
+    /// Memory of spans that were used up, for the next ones.
+    spare: Mutex<Vec<Vec<u8>>>,
 }
 
 impl Plan {
@@ -71,8 +73,34 @@ impl Plan {
 
     fn fetch(&self, span: &Span) -> Result<Vec<u8>> {
         let origin = self.origin(self.blocks[span.blocks.start]);
-        let read = self.store.blobs().get_span(&pack_key(&origin.pack), span.offset, span.bytes);
+        let memory = self.spare().pop().unwrap_or_default();
+        let read = self.store.blobs().get_span(&pack_key(&origin.pack), span.offset, span.bytes, memory);
         read.map_err(|e| origin.gone(e))
+    }
+
+    fn spare(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a span came in; its memory goes back when the last of its blocks is done.
+struct Bytes {
+    bytes: Vec<u8>,
+    plan: Arc<Plan>,
+}
+
+impl AsRef<[u8]> for Bytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Bytes {
+    fn drop(&mut self) {
+        let mut spare = self.plan.spare();
+        if spare.len() < FETCHERS {
+            spare.push(std::mem::take(&mut self.bytes));
+        }
     }
 }
 
@@ -103,7 +131,7 @@ pub(super) struct Ahead {
 #[derive(Clone)]
 struct Current {
     span: usize,
-    bytes: Arc<Vec<u8>>,
+    bytes: Arc<Bytes>,
     block: usize,
 }
 
@@ -111,7 +139,14 @@ impl Ahead {
     pub(super) fn start(store: &Store, packs: Vec<Hash>, blocks: Vec<Wanted>) -> Result<Self> {
         let spans = spans(&blocks);
         let fetchers = FETCHERS.min(spans.len());
-        let plan = Arc::new(Plan { store: store.clone(), packs, blocks, spans, next: AtomicUsize::new(0) });
+        let plan = Arc::new(Plan {
+            store: store.clone(),
+            packs,
+            blocks,
+            spans,
+            next: AtomicUsize::new(0),
+            spare: Mutex::default(),
+        });
         let (to, fetched) = crossbeam_channel::bounded(FETCHERS);
         for _ in 0..fetchers {
             let (plan, to) = (plan.clone(), to.clone());
@@ -140,7 +175,8 @@ impl Ahead {
             let Ok(fetched) = self.fetched.recv() else { return Ok(None) };
             let (span, bytes) = fetched?;
             let block = self.plan.spans[span].blocks.start;
-            *current = Some(Current { span, bytes: Arc::new(bytes), block });
+            let bytes = Arc::new(Bytes { bytes, plan: self.plan.clone() });
+            *current = Some(Current { span, bytes, block });
         }
     }
 }

@@ -26,14 +26,19 @@ pub trait BlobStore: Send + Sync {
     /// `NotFound`; `Integrity` when the object ends before.
     fn get_range(&self, key: &str, offset: u64, buf: &mut [u8]) -> Result<()>;
 
-    /// `length` bytes from `offset` on: several blocks at once.
+    /// `length` bytes from `offset` on: several blocks at once. `memory` may be used for them, whatever is in it.
     ///
     /// # Errors
     /// As [`BlobStore::get_range`].
-    fn get_span(&self, key: &str, offset: u64, length: usize) -> Result<Vec<u8>> {
-        let mut out = vec![0; length];
-        self.get_range(key, offset, &mut out)?;
-        Ok(out)
+    fn get_span(&self, key: &str, offset: u64, length: usize, mut memory: Vec<u8>) -> Result<Vec<u8>> {
+        memory.resize(length, 0);
+        self.get_range(key, offset, &mut memory)?;
+        Ok(memory)
+    }
+
+    /// Fills `buf` from `offset` on with what is in memory already; false when that would have to wait, or cannot be.
+    fn get_now(&self, _key: &str, _offset: u64, _buf: &mut [u8]) -> bool {
+        false
     }
 
     /// Size and time of the object; `None` when it does not exist.

@@ -14,10 +14,10 @@ use super::blob::{BlobStore, BlobWriter, Meta};
 use crate::error::{Error, ErrorKind, Result};
 use operation::Files;
 use rustix::fs::{FileType, Mode, OFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, ReadWriteFlags};
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{IoSliceMut, Read};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Once;
@@ -125,16 +125,11 @@ impl BlobStore for LocalDir {
         })
     }
 
-    fn get_span(&self, key: &str, offset: u64, length: usize) -> Result<Vec<u8>> {
-        let mut file = self.open_object(key)?;
-        // Memory that is read into need not be emptied first.
-        let mut out = Vec::with_capacity(length);
-        let read = file.seek(SeekFrom::Start(offset)).and_then(|_| file.take(length as u64).read_to_end(&mut out));
-        read.map_err(|e| Error::io("read", self.path(key).display(), e).fact("offset", offset))?;
-        if out.len() == length {
-            return Ok(out);
-        }
-        Err(Error::integrity(format!("{key} is truncated")).fact("object", key))
+    fn get_now(&self, key: &str, offset: u64, buf: &mut [u8]) -> bool {
+        let Ok(file) = self.open_object(key) else { return false };
+        let length = buf.len();
+        let read = rustix::io::preadv2(&file, &mut [IoSliceMut::new(buf)], offset, ReadWriteFlags::NOWAIT);
+        read == Ok(length)
     }
 
     fn stat(&self, key: &str) -> Result<Option<Meta>> {

@@ -73,7 +73,7 @@ pub use repair::Repaired;
 pub use rows::PageRows;
 pub(crate) use rows::RowCursor;
 pub use session::{Claim, Session};
-pub use source::{BlockFeed, ChunkSource, Origin, StoredBlock};
+pub use source::{BlockFeed, ChunkSource, Origin, StoredBlock, Whole};
 pub use sync::{SyncOptions, Synced};
 pub use tag::Tag;
 pub use trust::Trust;

@@ -186,7 +186,7 @@ impl Replica {
             let (last, info) = &blocks[n + upto - 1];
             let length = (last + u64::from(info.stored) - at) as usize;
             loop {
-                part = from.get_span(key, at, length)?;
+                part = from.get_span(key, at, length, std::mem::take(&mut part))?;
                 let wrong = blocks[n..n + upto].iter().find_map(|(b, info)| {
                     let bytes = &part[(b - at) as usize..][..info.stored as usize];
                     (!is_block(bytes, info)).then_some(*b)

@@ -53,11 +53,16 @@ pub trait BlockFeed: Send + Sync {
     }
 }
 
+/// What several blocks came in.
+pub trait Whole: AsRef<[u8]> + Send + Sync {}
+
+impl<T: AsRef<[u8]> + Send + Sync> Whole for T {}
+
 /// The bytes of a block: in memory that the next one uses again, or in a part of what came with others.
 #[derive(Default)]
 pub struct StoredBlock {
     own: Vec<u8>,
-    part: Option<(Arc<Vec<u8>>, Range<usize>)>,
+    part: Option<(Arc<dyn Whole>, Range<usize>)>,
 }
 
 impl StoredBlock {
@@ -69,9 +74,9 @@ impl StoredBlock {
     }
 
     /// Takes a part of what several blocks came in; nothing is copied. `None`, and an empty block, when it reaches beyond.
-    pub fn share(&mut self, whole: Arc<Vec<u8>>, part: Range<usize>) -> Option<()> {
+    pub fn share(&mut self, whole: Arc<dyn Whole>, part: Range<usize>) -> Option<()> {
         self.own.clear();
-        self.part = whole.get(part.clone()).is_some().then_some((whole, part));
+        self.part = (*whole).as_ref().get(part.clone()).is_some().then_some((whole, part));
         self.part.as_ref().map(|_| ())
     }
 }
@@ -81,7 +86,7 @@ impl Deref for StoredBlock {
 
     fn deref(&self) -> &[u8] {
         match &self.part {
-            Some((whole, part)) => &whole[part.clone()],
+            Some((whole, part)) => &(**whole).as_ref()[part.clone()],
             None => &self.own,
         }
     }

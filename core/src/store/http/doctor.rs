@@ -123,7 +123,7 @@ impl Patient<'_> {
     }
 
     fn ask(&self, key: &str, want: Want) -> Result<Answer, Fault> {
-        ask(&self.client, &self.url.join(key), want, &AtomicBool::new(false))
+        ask(&self.client, &self.url.join(key), want, &AtomicBool::new(false), Vec::new())
     }
 
     fn examine(&mut self) -> Result<()> {
@@ -332,7 +332,7 @@ impl Patient<'_> {
         let expected: BTreeSet<Hash> = segment.records.iter().filter(of_block).map(|(hash, _)| *hash).collect();
         let Some((_, place)) = segment.records.iter().find(of_block) else { return };
         let mut seen = BTreeSet::new();
-        let read = store.blobs().get_span(&pack_key(id), at.into(), place.stored as usize);
+        let read = store.blobs().get_span(&pack_key(id), at.into(), place.stored as usize, Vec::new());
         let opened = read.and_then(|bytes| {
             BlockOpener::new()?.open(&bytes, |hash, _| {
                 seen.insert(hash);

@@ -56,8 +56,14 @@ pub(super) struct Answer {
     pub(super) date: Option<i64>,
 }
 
-/// Asks, and gives up when `abandoned` says so.
-pub(super) fn ask(agent: &ureq::Agent, url: &str, want: Want, abandoned: &AtomicBool) -> Result<Answer, Fault> {
+/// Asks, and gives up when `abandoned` says so. What comes may be put into `memory`.
+pub(super) fn ask(
+    agent: &ureq::Agent,
+    url: &str,
+    want: Want,
+    abandoned: &AtomicBool,
+    memory: Vec<u8>,
+) -> Result<Answer, Fault> {
     let request = match want {
         Want::Head => agent.head(url).config().timeout_global(Some(want.deadline())).build(),
         Want::Whole(_) => agent.get(url).config().timeout_global(Some(want.deadline())).build(),
@@ -81,14 +87,14 @@ pub(super) fn ask(agent: &ureq::Agent, url: &str, want: Want, abandoned: &Atomic
         Want::Head => Ok(Answer { bytes: Vec::new(), meta: length.map(|size| Meta { size, modified }), date }),
         Want::Range(offset, wanted) => {
             let total = ranged(headers, offset, wanted)?;
-            let bytes = read(answer.body_mut().as_reader(), wanted as u64, Some(wanted as u64), abandoned)?;
+            let bytes = read(answer.body_mut().as_reader(), wanted as u64, Some(wanted as u64), abandoned, memory)?;
             Ok(Answer { bytes, meta: total.map(|size| Meta { size, modified }), date })
         }
         Want::Whole(limit) => {
             if length.is_some_and(|l| l > limit) {
                 return Err(Fault::TooLong);
             }
-            let bytes = read(answer.body_mut().as_reader(), limit, length, abandoned)?;
+            let bytes = read(answer.body_mut().as_reader(), limit, length, abandoned, memory)?;
             let meta = Some(Meta { size: bytes.len() as u64, modified });
             Ok(Answer { bytes, meta, date })
         }
@@ -134,32 +140,47 @@ fn time(headers: &HeaderMap, name: header::HeaderName) -> Option<i64> {
     Some(jiff::fmt::rfc2822::parse(text).ok()?.timestamp().as_millisecond())
 }
 
-/// All of a body, which has at most `limit` bytes, and `length` if that was said.
-fn read(mut from: impl Read, limit: u64, length: Option<u64>, abandoned: &AtomicBool) -> Result<Vec<u8>, Fault> {
-    let mut out = vec![0; length.unwrap_or(BEGIN).min(limit) as usize];
+/// All of a body, which has at most `limit` bytes, and `length` if that was said; into memory that was used before.
+fn read(
+    mut from: impl Read,
+    limit: u64,
+    length: Option<u64>,
+    abandoned: &AtomicBool,
+    mut out: Vec<u8>,
+) -> Result<Vec<u8>, Fault> {
+    let most = length.unwrap_or(limit).min(limit) as usize;
+    out.resize(length.unwrap_or(BEGIN).min(limit) as usize, 0);
     let mut at = 0;
     loop {
         if abandoned.load(Ordering::Relaxed) {
             return Err(Fault::Abandoned);
         }
+        if at == most {
+            return match some(&mut from, &mut [0])? {
+                0 => Ok(out),
+                _ => Err(Fault::TooLong),
+            };
+        }
         if at == out.len() {
-            // One more byte than there may be, to see that there is none.
-            let more = if length.is_some() { 1 } else { out.len().clamp(1, 16 << 20) };
-            out.resize(at + more, 0);
+            out.resize(most.min(at + at.clamp(1, 16 << 20)), 0);
         }
         let until = out.len().min(at + STEP);
-        match from.read(&mut out[at..until]) {
-            Ok(0) if length.is_some_and(|l| (at as u64) < l) => return Err(Fault::CutOff),
-            Ok(0) => {
+        match some(&mut from, &mut out[at..until])? {
+            0 if length.is_some() => return Err(Fault::CutOff),
+            0 => {
                 out.truncate(at);
                 return Ok(out);
             }
-            Ok(n) => at += n,
-            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(Fault::of_io(&e)),
+            n => at += n,
         }
-        if at as u64 > length.unwrap_or(limit).min(limit) {
-            return Err(Fault::TooLong);
+    }
+}
+
+fn some(from: &mut impl Read, buf: &mut [u8]) -> Result<usize, Fault> {
+    loop {
+        match from.read(buf) {
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            read => return read.map_err(|e| Fault::of_io(&e)),
         }
     }
 }
@@ -171,7 +192,7 @@ mod tests {
     #[test]
     fn a_body_is_what_was_said_and_no_more() {
         let go = AtomicBool::new(false);
-        let read = |text: &[u8], limit, length| read(text, limit, length, &go);
+        let read = |text: &[u8], limit, length| read(text, limit, length, &go, vec![9; 5]);
         assert_eq!(read(b"abc", 3, Some(3)), Ok(b"abc".to_vec()));
         assert_eq!(read(b"abc", 10, None), Ok(b"abc".to_vec()));
         assert_eq!(read(b"", 0, None), Ok(Vec::new()));

@@ -87,15 +87,15 @@ impl BlobStore for Http {
     }
 
     fn get_range(&self, key: &str, offset: u64, buf: &mut [u8]) -> Result<()> {
-        buf.copy_from_slice(&self.get_span(key, offset, buf.len())?);
+        buf.copy_from_slice(&self.get_span(key, offset, buf.len(), Vec::new())?);
         Ok(())
     }
 
-    fn get_span(&self, key: &str, offset: u64, length: usize) -> Result<Vec<u8>> {
+    fn get_span(&self, key: &str, offset: u64, length: usize, memory: Vec<u8>) -> Result<Vec<u8>> {
         if length == 0 {
             return Ok(Vec::new());
         }
-        Ok(self.pool.fetch(key, Want::Range(offset, length), &|_| true)?.bytes)
+        Ok(self.pool.fetch_into(key, Want::Range(offset, length), &|_| true, memory)?.bytes)
     }
 
     fn stat(&self, key: &str) -> Result<Option<Meta>> {

@@ -64,6 +64,8 @@ struct Fetch {
     /// Why each mirror is not asked any more.
     over: Vec<Option<Fault>>,
     running: Vec<Attempt>,
+    /// For the first attempt.
+    memory: Vec<u8>,
 }
 
 struct Attempt {
@@ -130,12 +132,27 @@ impl Pool {
     /// # Errors
     /// `NotFound` when those that answer have not got it; `Integrity`, `Limit`, `Denied`, `Network` when none can give it.
     pub(super) fn fetch(&self, key: &str, want: Want, fits: &dyn Fn(&[u8]) -> bool) -> Result<Answer> {
+        self.fetch_into(key, want, fits, Vec::new())
+    }
+
+    /// As [`Pool::fetch`]; `memory` may be used for it.
+    ///
+    /// # Errors
+    /// As [`Pool::fetch`].
+    pub(super) fn fetch_into(
+        &self,
+        key: &str,
+        want: Want,
+        fits: &dyn Fn(&[u8]) -> bool,
+        memory: Vec<u8>,
+    ) -> Result<Answer> {
         let shunned = lock(&self.shunned).get(key).cloned().unwrap_or_default();
         let over = |n| shunned.contains(&n).then_some(Fault::Wrong);
         let mut fetch = Fetch {
             tries: vec![0; self.mirrors.len()],
             over: (0..self.mirrors.len()).map(over).collect(),
             running: Vec::new(),
+            memory,
         };
         let (to, results) = crossbeam_channel::unbounded();
         let patience = self.patience(want);
@@ -198,7 +215,8 @@ impl Pool {
             return Ok(vec![self.fetch(key, want, fits)?.bytes]);
         }
         let count = self.mirrors.len();
-        let mut fetch = Fetch { tries: vec![0; count], over: vec![None; count], running: Vec::new() };
+        let mut fetch =
+            Fetch { tries: vec![0; count], over: vec![None; count], running: Vec::new(), memory: Vec::new() };
         let (to, results) = crossbeam_channel::unbounded();
         let now = Instant::now();
         for (n, mirror) in self.mirrors.iter().enumerate() {
@@ -288,16 +306,16 @@ impl Pool {
         let (mirror, abandoned) = (self.mirrors[n].clone(), Arc::new(AtomicBool::new(false)));
         mirror.begin();
         fetch.running.push(Attempt { mirror: n, began: Instant::now(), abandoned: abandoned.clone() });
-        let (url, to) = (mirror.url.join(key), to.clone());
+        let (url, to, memory) = (mirror.url.join(key), to.clone(), std::mem::take(&mut fetch.memory));
         // Alone there is nobody to ask as well: it can be asked right here.
         if self.mirrors.len() == 1 {
-            let _ = to.send((n, ask(&mirror.agent, &url, want, &abandoned)));
+            let _ = to.send((n, ask(&mirror.agent, &url, want, &abandoned, memory)));
             return Ok(());
         }
         std::thread::Builder::new()
             .name("libcv-http".into())
             .stack_size(256 << 10)
-            .spawn(move || _ = to.send((n, ask(&mirror.agent, &url, want, &abandoned))))
+            .spawn(move || _ = to.send((n, ask(&mirror.agent, &url, want, &abandoned, memory))))
             .map(drop)
             .map_err(|e| Error::io("start", "a thread", e))
     }

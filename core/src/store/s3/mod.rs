@@ -238,11 +238,11 @@ impl BlobStore for S3 {
     }
 
     fn get_range(&self, key: &str, offset: u64, buf: &mut [u8]) -> Result<()> {
-        buf.copy_from_slice(&self.get_span(key, offset, buf.len())?);
+        buf.copy_from_slice(&self.get_span(key, offset, buf.len(), Vec::new())?);
         Ok(())
     }
 
-    fn get_span(&self, key: &str, offset: u64, length: usize) -> Result<Vec<u8>> {
+    fn get_span(&self, key: &str, offset: u64, length: usize, _: Vec<u8>) -> Result<Vec<u8>> {
         if length == 0 {
             return Ok(Vec::new());
         }
