@@ -387,3 +387,77 @@ fn two_writers_of_one_name_both_succeed() {
     let late = store.capture(&dirs[0], "t", &expect, &Task::quiet()).unwrap_err();
     assert_eq!(late.kind(), ErrorKind::Conflict);
 }
+
+/// The same content in two packs: stored by one who counted on nothing that the other had.
+fn twice() -> (tempfile::TempDir, Store, Vec<PathBuf>) {
+    let dir = tempfile::tempdir().unwrap();
+    let tree = dir.path().join("tree");
+    std::fs::create_dir(&tree).unwrap();
+    small_tree(&tree);
+    std::fs::write(tree.join("large"), noise(3 << 20, 5)).unwrap();
+    let place = dir.path().join("store");
+    let store = Store::init(&place).unwrap();
+    store.capture(&tree, "t", &options(dir.path()), &Task::quiet()).unwrap();
+    let chunks = |h: &libcv::image::Hash, n: u32| libcv::store::ChunkSource::chunk(&store, h, n).unwrap();
+    let session = store.session("test").unwrap();
+    let mut writer = libcv::store::ChunkWriter::new(&session, 1).unwrap();
+    // Of each chunk one more copy, in other blocks.
+    let mut seen = std::collections::BTreeSet::new();
+    for row in store.image("t").unwrap().list(b"", true).unwrap() {
+        if let libcv::image::Kind::File { content: libcv::image::Content::Near(items), .. } = &row.kind {
+            for item in items {
+                if let libcv::image::Item::Chunk { length, hash } = item
+                    && seen.insert(*hash)
+                {
+                    writer.add(*hash, &chunks(hash, *length)).unwrap();
+                }
+            }
+        }
+    }
+    writer.close().unwrap();
+    session.finish().unwrap();
+    drop(session);
+    let sample = Sample { dir, image: String::new() };
+    let packs = sample.objects("packs");
+    (sample.dir, store, packs)
+}
+
+#[test]
+fn what_is_damaged_in_one_block_is_read_from_another() {
+    let (dir, _, packs) = twice();
+    assert_eq!(packs.len(), 2);
+    let extract = || {
+        let target = tempfile::tempdir_in(dir.path()).unwrap();
+        let task = Task::quiet();
+        let store = Store::open(dir.path().join("store")).unwrap();
+        let done = store.image("t")?.extract(target.path(), &ExtractOptions::default(), &task);
+        done.map(|_| {
+            let same =
+                std::process::Command::new("diff").arg("-r").args([&dir.path().join("tree"), target.path()]).status();
+            assert!(same.unwrap().success());
+            task.warnings().len()
+        })
+    };
+    assert_eq!(extract().unwrap(), 0);
+    let whole: Vec<Vec<u8>> = packs.iter().map(|p| std::fs::read(p).unwrap()).collect();
+    let damage = |pack: usize| {
+        let mut bytes = whole[pack].clone();
+        let front = bytes.len() / 2;
+        bytes[200..front].iter_mut().step_by(4096).for_each(|b| *b ^= 1);
+        std::fs::write(&packs[pack], bytes).unwrap();
+    };
+    // The pages of the image lie in the first pack only, at its end: its front may be damaged. Of the second one anything may.
+    let mut warned = 0;
+    for pack in [0, 1] {
+        for (n, bytes) in whole.iter().enumerate() {
+            std::fs::write(&packs[n], bytes).unwrap();
+        }
+        damage(pack);
+        warned += usize::from(extract().is_ok_and(|warnings| warnings > 0));
+    }
+    assert!(warned >= 1, "no damaged block was met");
+    // Where no copy is left it is damage.
+    damage(0);
+    damage(1);
+    assert_eq!(extract().unwrap_err().kind(), ErrorKind::Integrity);
+}

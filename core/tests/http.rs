@@ -370,3 +370,26 @@ fn the_doctor_says_what_is_wrong() {
     }
     drop((server, another));
 }
+
+#[test]
+fn an_index_that_is_made_up_leads_nobody_astray() {
+    use libcv::image::Hash;
+    use libcv::store::index::{Place, Segment};
+    let bed = Bed::new();
+    let (good, liar) = (Web::new(&bed.place, Fault::None), Web::new(&bed.place, Fault::None));
+    let all = objects(&bed.place);
+    let segments = all.iter().filter(|(name, _)| name.ends_with(".idx"));
+    let records = segments.flat_map(|(_, bytes)| Segment::decode(bytes, |_| true).unwrap().records);
+    // Everything is said to lie in one small block of a pack that nobody has; nothing would be cheaper to read.
+    let place = |length| Place { pack: 0, offset: 8, stored: 100, length };
+    let records = records.map(|(hash, p)| (hash, place(p.length))).collect();
+    let forged = Segment { packs: vec![Hash::of(b"nowhere")], records }.encode();
+    let name = Hash::of(&forged).to_string();
+    let current = std::fs::read_to_string(bed.place.join("idx/CURRENT")).unwrap();
+    let lies =
+        [("idx/CURRENT".to_owned(), format!("{current}{name}\n").into_bytes()), (format!("idx/{name}.idx"), forged)];
+    liar.instead.lock().unwrap().extend(lies);
+    let (notes, _) = bed.extract(&[&good.url, &liar.url]).unwrap();
+    assert!(liar.asked(".idx") > 0, "{notes:?}");
+    bed.extract(&[&liar.url]).unwrap();
+}

@@ -2,15 +2,16 @@
 
 /// An object that may be handed out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Key {
+pub struct Key {
     /// As the store calls it.
-    pub(super) key: String,
-    pub(super) kind: Kind,
+    pub key: String,
+    /// How it may change.
+    pub kind: Kind,
 }
 
 /// How an object may change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
     /// Its name comes from its content: it never changes.
     Immutable,
     /// It is small, and may be replaced.
@@ -21,8 +22,9 @@ pub(super) enum Kind {
 const LIMIT: usize = 512;
 
 impl Key {
-    /// The object that a path, without its leading slash, means.
-    pub(super) fn parse(path: &str) -> Option<Self> {
+    /// The object that a path, without its leading slash, means; `None` when it is none that is handed out.
+    #[must_use]
+    pub fn parse(path: &str) -> Option<Self> {
         if path.len() > LIMIT {
             return None;
         }
@@ -51,7 +53,8 @@ impl Key {
 }
 
 /// Whether what lies beneath this may be listed.
-pub(super) fn may_list(prefix: &str) -> bool {
+#[must_use]
+pub fn may_list(prefix: &str) -> bool {
     let parts: Vec<&str> = prefix.split('/').collect();
     match parts[..] {
         ["packs" | "idx" | "images" | "refs" | "tags" | "blobs"] => true,

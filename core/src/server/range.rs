@@ -2,7 +2,7 @@
 
 /// What of an object is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub enum Wanted {
     /// All of it.
     Whole,
     /// From the first on, so many bytes; never none.
@@ -12,7 +12,8 @@ pub(super) enum Wanted {
 }
 
 /// What a header wants of an object of `size` bytes.
-pub(super) fn parse(header: &str, size: u64) -> Wanted {
+#[must_use]
+pub fn parse(header: &str, size: u64) -> Wanted {
     let Some(range) = header.trim().strip_prefix("bytes=").map(str::trim) else { return Wanted::Whole };
     let Some((first, last)) = range.split_once('-') else { return Wanted::Whole };
     let number = |text: &str| {

@@ -7,10 +7,11 @@
 //!
 //! Memory: `FETCHERS` spans on their way, as many in the queue, the one that is handed out, and as many that wait to be used again.
 
+use super::elsewhere::Instead;
 use super::source::{BlockFeed, Origin, StoredBlock};
-use super::{Store, pack_key};
+use super::{Store, locked, pack_key};
 use crate::error::{Error, ErrorKind, Result};
-use crate::image::Hash;
+use crate::image::{ChunkSet, Hash};
 use crossbeam_channel::{Receiver, Sender};
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -104,7 +105,8 @@ impl Drop for Bytes {
     }
 }
 
-type Fetched = Result<(usize, Vec<u8>)>;
+/// The number of a span, and what came of it.
+type Fetched = (usize, Result<Vec<u8>>);
 
 /// Fetches spans until there are none left, nobody wants them any more, or the store cannot be reached; one that is damaged
 /// says nothing of the others.
@@ -112,17 +114,19 @@ fn fetch(plan: &Plan, to: &Sender<Fetched>) {
     loop {
         let n = plan.next.fetch_add(1, Ordering::Relaxed);
         let Some(span) = plan.spans.get(n) else { return };
-        let fetched = plan.fetch(span).map(|bytes| (n, bytes));
+        let fetched = plan.fetch(span);
         let failed = fetched.as_ref().is_err_and(|e| e.kind() != ErrorKind::Integrity);
-        if to.send(fetched).is_err() || failed {
+        if to.send((n, fetched)).is_err() || failed {
             return;
         }
     }
 }
 
 /// The feed.
-pub(super) struct Ahead {
+pub(super) struct Ahead<'w> {
     plan: Arc<Plan>,
+    wanted: &'w ChunkSet,
+    instead: Mutex<Instead>,
     fetched: Receiver<Fetched>,
     current: Mutex<Option<Current>>,
 }
@@ -135,8 +139,8 @@ struct Current {
     block: usize,
 }
 
-impl Ahead {
-    pub(super) fn start(store: &Store, packs: Vec<Hash>, blocks: Vec<Wanted>) -> Result<Self> {
+impl<'w> Ahead<'w> {
+    pub(super) fn start(store: &Store, wanted: &'w ChunkSet, packs: Vec<Hash>, blocks: Vec<Wanted>) -> Result<Self> {
         let spans = spans(&blocks);
         let fetchers = FETCHERS.min(spans.len());
         let plan = Arc::new(Plan {
@@ -156,7 +160,18 @@ impl Ahead {
                 .spawn(move || fetch(&plan, &to))
                 .map_err(|e| Error::io("start", "a thread", e))?;
         }
-        Ok(Self { plan, fetched, current: Mutex::new(None) })
+        Ok(Self { plan, wanted, instead: Mutex::default(), fetched, current: Mutex::new(None) })
+    }
+
+    /// Gives up the blocks of a span that nobody has as it should be.
+    fn replace_all(&self, span: usize) -> Result<bool> {
+        let blocks = &self.plan.blocks[self.plan.spans[span].blocks.clone()];
+        for block in blocks {
+            if !self.replace(self.plan.origin(*block))? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The next block, in its span.
@@ -172,8 +187,11 @@ impl Ahead {
             }
             *current = None;
             // Whoever waits here holds the lock: the others have nothing else to wait for.
-            let Ok(fetched) = self.fetched.recv() else { return Ok(None) };
-            let (span, bytes) = fetched?;
+            let Ok((span, fetched)) = self.fetched.recv() else { return Ok(None) };
+            let bytes = match fetched {
+                Err(e) if e.kind() == ErrorKind::Integrity && self.replace_all(span)? => continue,
+                fetched => fetched?,
+            };
             let block = self.plan.spans[span].blocks.start;
             let bytes = Arc::new(Bytes { bytes, plan: self.plan.clone() });
             *current = Some(Current { span, bytes, block });
@@ -181,9 +199,14 @@ impl Ahead {
     }
 }
 
-impl BlockFeed for Ahead {
+impl BlockFeed for Ahead<'_> {
     fn next(&self, block: &mut StoredBlock) -> Result<Option<Origin>> {
-        let Some(claimed) = self.claim()? else { return Ok(None) };
+        let Some(claimed) = self.claim()? else {
+            let Some((pack, offset, stored)) = locked(&self.instead).next() else { return Ok(None) };
+            let (origin, blobs) = (Origin { pack, offset: u64::from(offset) }, self.plan.store.blobs());
+            let read = blobs.get_range(&pack_key(&pack), origin.offset, block.own(stored as usize));
+            return read.map(|()| Some(origin)).map_err(|e| origin.gone(e));
+        };
         let wanted = self.plan.blocks[claimed.block];
         let at = (u64::from(wanted.1) - self.plan.spans[claimed.span].offset) as usize;
         let shared = block.share(claimed.bytes, at..at + wanted.2 as usize);
@@ -195,11 +218,17 @@ impl BlockFeed for Ahead {
         let Plan { store, packs, blocks, .. } = &*self.plan;
         let wanted = |w: &&Wanted| packs[w.0 as usize] == origin.pack && u64::from(w.1) == origin.offset;
         let key = pack_key(&origin.pack);
-        let Some(&(.., stored)) = blocks.iter().find(wanted) else { return Ok(false) };
+        let listed = blocks.iter().find(wanted).map(|w| w.2);
+        let instead = || locked(&self.instead).at(origin).map(|b| b.2);
+        let Some(stored) = listed.or_else(instead) else { return Ok(false) };
         if !store.blobs().disown(&key, origin.offset) {
             return Ok(false);
         }
         store.blobs().get_range(&key, origin.offset, block.own(stored as usize)).map(|()| true)
+    }
+
+    fn replace(&self, origin: Origin) -> Result<bool> {
+        locked(&self.instead).replace(&self.plan.store, self.wanted, origin)
     }
 
     fn take_notes(&self) -> Vec<String> {

@@ -28,18 +28,35 @@ impl<'f> BlockReader<'f> {
         task: &Task,
         mut each: impl FnMut(Hash, &[u8]) -> Result<()>,
     ) -> Result<Option<BlockInfo>> {
-        let next = self.feed.next(&mut self.block);
-        self.report(task);
-        let Some(origin) = next? else { return Ok(None) };
         loop {
-            match self.opener.open(&self.block, &mut each) {
-                // That there is no other copy is no better reason than this one.
+            let next = self.feed.next(&mut self.block);
+            self.report(task);
+            let Some(origin) = next? else { return Ok(None) };
+            match self.open(origin, task, &mut each) {
+                // That there is nothing in its place is no better reason than this one.
+                Err(e) if is_wrong(&e) && self.feed.replace(origin).unwrap_or(false) => {
+                    task.warn(format!("{e}; what is wanted of it is read elsewhere"));
+                }
+                opened => return opened.map(Some),
+            }
+        }
+    }
+
+    /// Opens the block, or another copy of it.
+    fn open(
+        &mut self,
+        origin: Origin,
+        task: &Task,
+        each: &mut dyn FnMut(Hash, &[u8]) -> Result<()>,
+    ) -> Result<BlockInfo> {
+        loop {
+            match self.opener.open(&self.block, &mut *each) {
                 Err(e) if is_wrong(&e) => {
                     if !self.again(origin, task).unwrap_or(false) {
                         return Err(origin.explain(e));
                     }
                 }
-                opened => return opened.map(Some),
+                opened => return opened,
             }
         }
     }

@@ -26,6 +26,7 @@ mod copied;
 mod cover;
 pub mod derived;
 pub mod diff;
+mod elsewhere;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod image;

@@ -1,14 +1,17 @@
 //! Where chunks come from: a store, wherever it lies, and later multicast. Blocks may come in any order.
 
-use super::Store;
 use super::ahead::Ahead;
+use super::blocks::is_wrong;
 use super::choice::{Blocks, Choice};
+use super::elsewhere::Instead;
 use super::index::Place;
+use super::{Store, locked};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{ChunkSet, Hash};
+use std::collections::HashSet;
 use std::ops::{Deref, Range};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 /// Something that delivers chunks by name.
 pub trait ChunkSource: Send + Sync {
@@ -44,6 +47,14 @@ pub trait BlockFeed: Send + Sync {
     /// # Errors
     /// Whatever keeps it from coming.
     fn again(&self, _origin: Origin, _block: &mut StoredBlock) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// Gives up a block that is damaged in each copy: what is wanted of it comes in others. False when some of it is nowhere else.
+    ///
+    /// # Errors
+    /// Whatever keeps others from being found.
+    fn replace(&self, _origin: Origin) -> Result<bool> {
         Ok(false)
     }
 
@@ -120,14 +131,14 @@ impl Origin {
 impl ChunkSource for Store {
     fn chunk(&self, hash: &Hash, length: u32) -> Result<Vec<u8>> {
         let (pack, place) = self.find(hash)?.ok_or_else(|| missing(hash))?;
-        let read = self.chunk_at(hash, length, pack, place);
-        if read.is_ok() || self.is_sound(&pack) {
-            return read;
+        let mut read = self.chunk_at(hash, length, pack, place);
+        if read.is_err() && !self.is_sound(&pack) {
+            // A collection has stored it anew since the index was read; or it is lost.
+            self.forget_index();
+            let (pack, place) = self.find(hash)?.ok_or_else(|| missing(hash))?;
+            read = self.chunk_at(hash, length, pack, place);
         }
-        // A collection has stored it anew since the index was read; or it is lost.
-        self.forget_index();
-        let (pack, place) = self.find(hash)?.ok_or_else(|| missing(hash))?;
-        self.chunk_at(hash, length, pack, place)
+        read.or_else(|e| self.chunk_elsewhere(hash, length, (pack, place.offset), e))
     }
 
     fn expect(&self, chunks: &ChunkSet) -> Result<()> {
@@ -140,13 +151,28 @@ impl ChunkSource for Store {
         self.each_segment(&mut |h| wanted.contains(h), &mut |segment| choice.add(segment))?;
         let Blocks { packs, blocks } = choice.settle().map_err(|hash| missing(&hash))?;
         if self.blobs().is_remote() {
-            return Ok(Box::new(Ahead::start(self, packs, blocks)?));
+            return Ok(Box::new(Ahead::start(self, wanted, packs, blocks)?));
         }
-        Ok(Box::new(LocalFeed { store: self, packs, blocks, next: AtomicUsize::new(0) }))
+        let (next, instead) = (AtomicUsize::new(0), Mutex::default());
+        Ok(Box::new(LocalFeed { store: self, wanted, packs, blocks, next, instead }))
     }
 }
 
 impl Store {
+    /// A chunk that is damaged at one place, from another one; the error is that of the first.
+    fn chunk_elsewhere(&self, hash: &Hash, length: u32, at: (Hash, u32), e: Error) -> Result<Vec<u8>> {
+        let mut damaged = HashSet::from([at]);
+        while is_wrong(&e)
+            && let Some((pack, place)) = self.find_elsewhere(hash, &damaged)?
+        {
+            match self.chunk_at(hash, length, pack, place) {
+                Err(e) if is_wrong(&e) => _ = damaged.insert((pack, place.offset)),
+                read => return read,
+            }
+        }
+        Err(e)
+    }
+
     fn chunk_at(&self, hash: &Hash, length: u32, pack: Hash, place: Place) -> Result<Vec<u8>> {
         let origin = Origin { pack, offset: u64::from(place.offset) };
         let found = self.open_blocks().chunk(self, origin, place.stored, hash)?;
@@ -163,19 +189,34 @@ pub(super) fn missing(hash: &Hash) -> Error {
 
 struct LocalFeed<'s> {
     store: &'s Store,
+    wanted: &'s ChunkSet,
     packs: Vec<Hash>,
     blocks: Vec<(u32, u32, u32)>,
     next: AtomicUsize,
+    instead: Mutex<Instead>,
 }
 
 impl BlockFeed for LocalFeed<'_> {
     fn next(&self, block: &mut StoredBlock) -> Result<Option<Origin>> {
-        let Some(&(pack, offset, stored)) = self.blocks.get(self.next.fetch_add(1, Ordering::Relaxed)) else {
-            return Ok(None);
-        };
-        let origin = Origin { pack: self.packs[pack as usize], offset: u64::from(offset) };
-        let bytes = block.own(stored as usize);
-        let read = self.store.blobs().get_range(&super::pack_key(&origin.pack), origin.offset, bytes);
-        read.map(|()| Some(origin)).map_err(|e| origin.gone(e))
+        loop {
+            let listed = self.blocks.get(self.next.fetch_add(1, Ordering::Relaxed));
+            let listed = listed.map(|&(pack, offset, stored)| (self.packs[pack as usize], offset, stored));
+            let Some((pack, offset, stored)) = listed.or_else(|| locked(&self.instead).next()) else { return Ok(None) };
+            let origin = Origin { pack, offset: u64::from(offset) };
+            let bytes = block.own(stored as usize);
+            match self.store.blobs().get_range(&super::pack_key(&origin.pack), origin.offset, bytes) {
+                Ok(()) => return Ok(Some(origin)),
+                Err(e) => {
+                    let e = origin.gone(e);
+                    if e.kind() != ErrorKind::Integrity || !self.replace(origin).unwrap_or(false) {
+                        return Err(e);
+                    }
+                }
+            }
+        }
+    }
+
+    fn replace(&self, origin: Origin) -> Result<bool> {
+        locked(&self.instead).replace(self.store, self.wanted, origin)
     }
 }
