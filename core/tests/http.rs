@@ -393,3 +393,64 @@ fn an_index_that_is_made_up_leads_nobody_astray() {
     assert!(liar.asked(".idx") > 0, "{notes:?}");
     bed.extract(&[&liar.url]).unwrap();
 }
+
+#[test]
+fn whole_blocks_of_something_else_are_found_out() {
+    use libcv::image::block::{BlockBuilder, Codec};
+    use libcv::image::{Hash, pack};
+    let bed = Bed::new();
+    let (good, liar) = (Web::new(&bed.place, Fault::None), Web::new(&bed.place, Fault::None));
+    let mut forged = 0;
+    for (name, mut bytes) in objects(&bed.place).into_iter().filter(|(name, _)| name.starts_with("packs/")) {
+        let size = bytes.len();
+        let footer = pack::decode_footer(&bytes[size - pack::FOOTER..], size as u64).unwrap();
+        let trailer = bytes[size - pack::FOOTER - footer.trailer as usize..size - pack::FOOTER].to_vec();
+        for (at, info) in pack::decode_trailer(&trailer, &footer, size as u64).unwrap() {
+            if info.codec == Codec::Raw {
+                // As long as the true one, with as many chunks, and with the right sum: of other content.
+                let mut other = BlockBuilder::new(1).unwrap();
+                for (n, (_, length)) in info.chunks.iter().enumerate() {
+                    let chunk: Vec<u8> = noise(*length as usize + 8 * n + 8)[8 * n..][..*length as usize].to_vec();
+                    other.push(Hash::of(&chunk), &chunk);
+                }
+                let other = other.finish().unwrap().unwrap().to_vec();
+                assert_eq!(other.len(), info.stored as usize);
+                bytes[at as usize..at as usize + other.len()].copy_from_slice(&other);
+                forged += 1;
+            }
+        }
+        liar.instead.lock().unwrap().insert(name, bytes);
+    }
+    assert!(forged > 0);
+    let (notes, _) = bed.extract(&[&good.url, &format!("{}=50", liar.url)]).unwrap();
+    assert!(liar.asked(".pack") > 0, "{notes:?}");
+    let store = open(&[&good.url, &format!("{}=50", liar.url)]).unwrap();
+    store.image("node").unwrap().verify(0, &Task::quiet()).unwrap();
+    assert_eq!(bed.extract(&[&liar.url]).unwrap_err().kind(), ErrorKind::Integrity);
+}
+
+#[test]
+fn a_mirror_keeps_what_it_has_when_its_origin_is_gone() {
+    let bed = Bed::new();
+    let place = bed.dir.path().join("mirror");
+    let (server, url) = serve(&bed.place);
+    let mut replica = libcv::store::replica::Replica::open(&open(&[&url]).unwrap(), &place).unwrap();
+    replica.pull(&Task::quiet()).unwrap();
+    let before = objects(&place);
+    // The disk of the origin is gone while it serves; then another store stands there.
+    let aside = bed.dir.path().join("aside");
+    std::fs::rename(&bed.place, &aside).unwrap();
+    std::fs::create_dir(&bed.place).unwrap();
+    replica.pull(&Task::quiet()).unwrap_err();
+    assert_eq!(objects(&place), before);
+    std::fs::remove_dir(&bed.place).unwrap();
+    Store::init(&bed.place).unwrap();
+    assert_eq!(replica.pull(&Task::quiet()).unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(objects(&place), before);
+    drop(server);
+    // A copy by other means may have something of its own: it is not made a mirror.
+    let copy = bed.dir.path().join("copy");
+    assert!(Command::new("cp").arg("-a").args([&aside, &copy]).status().unwrap().success());
+    let e = Store::open(&aside).unwrap().mirror(&copy, &Task::quiet()).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Refused);
+}

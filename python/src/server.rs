@@ -38,6 +38,15 @@ impl Server {
     }
 }
 
+impl Drop for Server {
+    fn drop(&mut self) {
+        let Some(server) = self.take() else { return };
+        // Its end waits for calls of on_access, and they for the GIL.
+        let mut server = Some(server);
+        Python::try_attach(|py| py.detach(|| server.take()));
+    }
+}
+
 fn stopped(py: Python<'_>) -> PyErr {
     raise(py, &Error::new(ErrorKind::Misuse, "this server was stopped"))
 }

@@ -85,7 +85,7 @@ impl Accepting {
     /// Until it is stopped; ends when the last connection has.
     pub(super) async fn run(self, listener: TcpListener, mut stop: watch::Receiver<bool>) {
         let (graceful, peers) = (GracefulShutdown::new(), Arc::<Peers>::default());
-        let most = self.limits.connections.min(crate::sys::descriptor::left()).max(1);
+        let most = self.limits.connections.min(crate::sys::descriptor::left() / 2).max(1);
         let (places, accepting) = (Arc::new(Semaphore::new(most)), Arc::new(self));
         loop {
             let accepted = tokio::select! {

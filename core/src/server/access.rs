@@ -11,7 +11,7 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use serde::Serialize;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -122,7 +122,7 @@ impl Drop for Counted {
         access.complete |= body.is_end_stream();
         access.ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         shared.metrics.answered(access, began.elapsed());
-        if let Some(listener) = &shared.listener {
+        if let Some(listener) = &*shared.listener.read().unwrap_or_else(PoisonError::into_inner) {
             listener(access);
         }
     }

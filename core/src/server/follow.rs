@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::job::{CancelToken, Task};
 use crate::store::Store;
-use crate::store::http::HttpOptions;
+use crate::store::http::{Http, HttpOptions};
 use crate::store::replica::Replica;
 use std::path::Path;
 use std::sync::Arc;
@@ -55,6 +55,8 @@ impl Freshness {
 /// A thread that pulls, until it is dropped.
 pub(super) struct Follower {
     cancel: CancelToken,
+    /// Ends what is asked of the origin.
+    closer: Box<dyn Fn() + Send + Sync>,
     thread: Option<JoinHandle<()>>,
     pub(super) freshness: Arc<Freshness>,
 }
@@ -65,7 +67,10 @@ impl Follower {
     /// # Errors
     /// As [`Replica::open`] and [`Replica::pull`] of the first one.
     pub(super) fn start(place: &Path, options: &MirrorOptions, task: Task) -> Result<(Self, Store)> {
-        let origin = Store::open_http(&options.origin)?;
+        // One origin: what several list together nobody has.
+        let http = Http::connect(&HttpOptions { mirrors: Vec::new(), ..options.origin.clone() })?;
+        let closer = Box::new(http.closer());
+        let origin = Store::with_backend(Box::new(http))?;
         let mut replica = Replica::open(&origin, place)?;
         replica.pull(&task)?;
         let (store, cancel, every) = (replica.store().clone(), task.cancel_token(), options.every);
@@ -76,7 +81,7 @@ impl Follower {
             .name("libcv-mirror".into())
             .spawn(move || follow(&mut replica, every, &known, &task))
             .map_err(|e| Error::io("start", "a thread", e))?;
-        Ok((Self { cancel, thread: Some(thread), freshness }, store))
+        Ok((Self { cancel, closer, thread: Some(thread), freshness }, store))
     }
 }
 
@@ -106,7 +111,8 @@ fn follow(replica: &mut Replica, every: Duration, freshness: &Freshness, task: &
 impl Drop for Follower {
     fn drop(&mut self) {
         self.cancel.cancel();
-        // It hears that between two objects.
+        (self.closer)();
+        // A request that hears nothing at all ends by its own limit.
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }

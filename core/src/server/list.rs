@@ -2,12 +2,36 @@
 
 use super::access::text;
 use super::{Shared, conditions, key, object};
-use crate::error::ErrorKind;
+use crate::error::{Error, ErrorKind};
 use crate::store::http::Listed;
+use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::sync::OwnedSemaphorePermit;
+
+/// A body that takes the place of one listing until it is gone.
+struct Held {
+    body: Body,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl HttpBody for Held {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
 
 /// Answers a listing.
 pub(super) async fn list(
@@ -19,8 +43,16 @@ pub(super) async fn list(
     if !key::may_list(&prefix) {
         return text(StatusCode::NOT_FOUND, "there is no such listing\n");
     }
+    // A listing is in memory until it is read to its end: there are few at a time.
+    let Ok(permit) = shared.listing.clone().try_acquire_owned() else {
+        return text(StatusCode::SERVICE_UNAVAILABLE, "too many listings at a time\n");
+    };
     let walked = object::blocking(&shared, move |store| {
         let mut out = String::new();
+        // Where the store has gone nothing is there, and that is not the same as an empty one.
+        if store.blobs().stat("store.json")?.is_none() {
+            return Err(Error::new(ErrorKind::Network, "the store is not there"));
+        }
         for (key, meta) in store.blobs().walk(&prefix)? {
             if key::Key::parse(&key).is_some() {
                 let line = Listed { key, size: meta.size, modified: meta.modified };
@@ -41,7 +73,7 @@ pub(super) async fn list(
     if conditions::has_it(&headers, &etag) {
         return object::unchanged(&etag, object::CHANGING);
     }
-    let mut response = text(StatusCode::OK, lines);
+    let mut response = text(StatusCode::OK, lines).map(|body| Body::new(Held { body, _permit: permit }));
     let to = response.headers_mut();
     to.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
     object::describe(to, &etag, object::CHANGING, None);

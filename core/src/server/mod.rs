@@ -40,12 +40,14 @@ use metrics::Metrics;
 use pieces::Pieces;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+/// Listings at a time.
+const LISTINGS: usize = 8;
 /// Reads from the store at a time.
 const READERS: usize = 32;
 
@@ -67,16 +69,20 @@ pub struct Server {
     stop: watch::Sender<bool>,
     accepting: Option<JoinHandle<()>>,
     metrics: Arc<Metrics>,
-    _follower: Option<Follower>,
+    /// Before the threads: it writes into the store.
+    follower: Option<Follower>,
+    listener: Arc<RwLock<Option<Listener>>>,
 }
 
 /// What all requests share.
 struct Shared {
     store: Store,
     metrics: Arc<Metrics>,
-    listener: Option<Listener>,
+    /// Emptied when the server ends: nothing is called after that.
+    listener: Arc<RwLock<Option<Listener>>>,
     reading: tokio::sync::Semaphore,
     pieces: Arc<Pieces>,
+    listing: Arc<tokio::sync::Semaphore>,
 }
 
 impl Server {
@@ -101,10 +107,11 @@ impl Server {
         options: &ServerOptions,
         task: Task,
     ) -> Result<Self> {
-        // The address first: who has none need not pull.
-        let listener = listen(address)?;
+        // What would fail afterwards fails before; and nobody is kept waiting at an address that answers nothing yet.
+        drop(listen(address)?);
+        options.tls.as_ref().map(tls::config).transpose()?;
         let (follower, store) = Follower::start(place.as_ref(), origin, task)?;
-        Self::begin(&store, listener, options, Some(follower))
+        Self::begin(&store, listen(address)?, options, Some(follower))
     }
 
     fn begin(
@@ -121,12 +128,14 @@ impl Server {
             .build()
             .map_err(|e| Error::io("start", "the threads of the server", e))?;
         let metrics = Arc::new(Metrics::new(follower.as_ref().map(|f| f.freshness.clone())));
+        let told = Arc::new(RwLock::new(options.listener.clone()));
         let shared = Arc::new(Shared {
             store: store.clone(),
             metrics: metrics.clone(),
-            listener: options.listener.clone(),
+            listener: told.clone(),
             reading: tokio::sync::Semaphore::new(READERS),
             pieces: Arc::default(),
+            listing: Arc::new(tokio::sync::Semaphore::new(LISTINGS)),
         });
         let (stop, stopped) = watch::channel(false);
         let accepting =
@@ -141,7 +150,8 @@ impl Server {
             stop,
             accepting: Some(accepting),
             metrics,
-            _follower: follower,
+            follower,
+            listener: told,
         })
     }
 
@@ -157,6 +167,11 @@ impl Server {
         self.metrics.text()
     }
 
+    /// Waits for calls of the listener that run; there are none after that.
+    fn silence(&self) {
+        *self.listener.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// Takes no new connections, and gives those that run `grace` to finish what they do.
     ///
     /// # Errors
@@ -166,6 +181,7 @@ impl Server {
         let _ = self.stop.send(true);
         let done = runtime.block_on(async { tokio::time::timeout(grace, accepting).await });
         runtime.shutdown_timeout(Duration::from_millis(100));
+        self.silence();
         match done {
             Ok(Ok(())) => Ok(()),
             Ok(Err(e)) => Err(Error::new(ErrorKind::Bug, "the server ended in its middle").cause(e)),
@@ -176,9 +192,11 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        self.follower = None;
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
+        self.silence();
     }
 }
 

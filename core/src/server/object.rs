@@ -21,7 +21,7 @@ const LASTING: &str = "public, max-age=31536000, immutable";
 /// For caches: ask again each time.
 pub(super) const CHANGING: &str = "no-cache";
 /// Largest document.
-const DOCUMENT: u64 = 64 << 20;
+const DOCUMENT: u64 = 16 << 20;
 /// What is read at a time when many answers are on their way.
 const LEAST: usize = 16 << 10;
 /// All pieces together stay about here.

@@ -23,8 +23,10 @@ pub(super) struct Piece {
 impl Pieces {
     /// A piece of so many bytes, at most [`PIECE`]; what is in it is of no meaning.
     pub(super) fn take(self: &Arc<Self>, length: usize) -> Piece {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        Piece { bytes: kept.unwrap_or_else(|| vec![0; PIECE]), length: length.min(PIECE), home: self.clone() }
+        let length = length.min(PIECE);
+        // A small one has memory of its own, and only that: there may be many.
+        let kept = if length < PIECE { None } else { self.0.lock().unwrap_or_else(PoisonError::into_inner).pop() };
+        Piece { bytes: kept.unwrap_or_else(|| vec![0; length]), length, home: self.clone() }
     }
 }
 
@@ -47,7 +49,7 @@ impl AsRef<[u8]> for Piece {
 impl Drop for Piece {
     fn drop(&mut self) {
         let mut kept = self.home.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() < KEPT {
+        if self.length == PIECE && kept.len() < KEPT {
             kept.push(std::mem::take(&mut self.bytes));
         }
     }
@@ -60,8 +62,8 @@ mod tests {
     #[test]
     fn a_piece_is_used_again_when_nobody_reads_it_any_more() {
         let pieces = Arc::<Pieces>::default();
-        let mut piece = pieces.take(10);
-        piece.as_mut().copy_from_slice(b"0123456789");
+        let mut piece = pieces.take(PIECE);
+        piece.as_mut()[..4].copy_from_slice(b"0123");
         let bytes = piece.into_bytes();
         let part = bytes.slice(2..4);
         drop(bytes);

@@ -62,7 +62,9 @@ impl LocalDir {
         let mut entries = std::fs::read_dir(root).map_err(|e| Error::io("list", root.display(), e))?;
         let local = Self::open(root)?;
         // A killed `init` leaves its temporary file, and nothing else.
-        let foreign = |name: &std::ffi::OsStr| name != "lost+found" && (name != "tmp" || !local.only_temporaries());
+        let foreign = |name: &std::ffi::OsStr| {
+            name != "lost+found" && name != super::replica::MARK && (name != "tmp" || !local.only_temporaries())
+        };
         if entries.any(|e| e.is_ok_and(|e| foreign(&e.file_name()))) {
             return Err(
                 Error::refused(format!("{} is not empty", root.display())).hint("give a new or an empty directory")

@@ -16,6 +16,8 @@ use std::collections::{BTreeSet, HashSet};
 
 pub(super) const CURRENT: &str = "idx/CURRENT";
 pub(super) const BAD: &str = "idx/BAD";
+/// How often CURRENT is read again when what it named has just gone.
+const ROUNDS: usize = 8;
 const CURRENT_LIMIT: u64 = 16 << 20;
 const BAD_LIMIT: u64 = 1 << 30;
 
@@ -72,7 +74,7 @@ impl Store {
         };
         let mut gaps = Gaps::default();
         let mut done = HashSet::new();
-        loop {
+        for _ in 0..ROUNDS {
             let names = self.segment_names()?;
             let mut vanished = false;
             for name in names.into_iter().filter(|n| !done.contains(n)).collect::<Vec<_>>() {

@@ -42,6 +42,7 @@ pub(crate) mod needs;
 mod opened;
 mod point;
 mod presence;
+mod proof;
 pub mod release;
 #[cfg(feature = "s3")]
 pub mod s3;

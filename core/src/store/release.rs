@@ -52,6 +52,9 @@ pub struct Release {
     pub tree: Option<Hash>,
 }
 
+/// So many generations are looked for beyond what HEAD says: who makes them up must not keep a reader busy.
+const BEYOND: u64 = 10_000;
+
 /// The kind of document that a release is.
 const KIND: &str = "release";
 
@@ -281,7 +284,8 @@ impl<'s> Refs<'s> {
         let listed = if self.blobs.can_list() { self.generations(name)?.last().copied() } else { None };
         let mut at = listed.max(said).unwrap_or(0);
         // A backend that cannot list.
-        while at < LAST && self.blobs.size(&release_key(name, at + 1))?.is_some() {
+        let bound = at.saturating_add(BEYOND).min(LAST);
+        while at < bound && self.blobs.size(&release_key(name, at + 1))?.is_some() {
             at += 1;
         }
         // A name that has nothing but HEAD lost all its generations: their numbers must not be given again.

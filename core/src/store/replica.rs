@@ -14,7 +14,7 @@
 
 use super::lease::Lease;
 use super::locate::CURRENT;
-use super::{STORE_FILE, Store, pack_of};
+use super::{STORE_FILE, Store, pack_of, proof};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Unit;
 use crate::image::Hash;
@@ -28,6 +28,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+/// What says that a directory is a mirror.
+pub(super) const MARK: &str = "mirror";
 /// Longest document: a list of segments, the document of a derived file.
 const DOCUMENT: u64 = 64 << 20;
 /// Longest object that is read whole: a segment of the index, a manifest.
@@ -76,13 +78,22 @@ impl Replica {
     pub fn open(origin: &Store, place: impl AsRef<Path>) -> Result<Self> {
         let place = place.as_ref();
         if !place.join(STORE_FILE).exists() {
-            let file = origin.blobs().get(STORE_FILE, 64 << 10)?;
-            LocalDir::make(place)?.create(STORE_FILE, &file)?;
+            let (file, made) = (origin.blobs().get(STORE_FILE, 64 << 10)?, LocalDir::make(place)?);
+            // First: what is no mirror by its mark is never made one.
+            made.put(MARK, format!("a mirror of {}\n", origin.blobs().place()).as_bytes())?;
+            made.create(STORE_FILE, &file)?;
         }
         let store = Store::open(place)?;
         if store.uuid() != origin.uuid() {
             return Err(Error::new(ErrorKind::Conflict, format!("{} is another store", place.display()))
                 .hint("a mirror has a directory of its own, which is empty at first"));
+        }
+        if store.blobs().size(MARK)?.is_none() {
+            return Err(Error::refused(format!(
+                "{} was not made as a mirror: what its origin has not would be removed",
+                place.display()
+            ))
+            .hint("a mirror has a directory of its own, which is empty at first"));
         }
         Ok(Self { origin: origin.clone(), store, copied: BTreeMap::new() })
     }
@@ -100,13 +111,17 @@ impl Replica {
     /// `Cancelled`. What came until then is whole.
     pub fn pull(&mut self, task: &Task) -> Result<Pulled> {
         task.stage("list", 0, Unit::Entries);
+        self.expect_origin()?;
+        let pointers = self.pointers()?;
         let mut there = Vec::new();
         // The names first: whatever they need is in what is listed after them.
         for place in PLACES.iter().rev() {
             there.extend(self.origin.blobs().walk(place)?);
             task.check()?;
         }
-        there.retain(|(key, _)| is_mirrored(key));
+        there.retain(|(key, _)| is_mirrored(key) && (!is_pointer(key) || pointers.contains_key(key)));
+        // It was read behind its front door: what it lists now must be of the same store.
+        self.expect_origin()?;
         let here = self.here()?;
         let mut missing: Vec<&(String, Meta)> =
             there.iter().filter(|(key, meta)| !self.has(&here, key, *meta)).collect();
@@ -119,7 +134,7 @@ impl Replica {
             task.stage("documents", rest.len() as u64, Unit::Entries);
             for (key, _) in rest {
                 task.check()?;
-                if let Some(bytes) = self.document(key)? {
+                if let Some(bytes) = self.document(key, pointers.get(key))? {
                     pulled.bytes += bytes;
                     pulled.objects += 1;
                 }
@@ -135,6 +150,29 @@ impl Replica {
         self.store.blobs().delete_all(&gone)?;
         self.store.forget_index();
         Ok(pulled)
+    }
+
+    /// That the origin is there, and still the same store: one whose disk has gone lists nothing.
+    fn expect_origin(&self) -> Result<()> {
+        let (there, here) =
+            (self.origin.blobs().get(STORE_FILE, 64 << 10)?, self.store.blobs().get(STORE_FILE, 64 << 10)?);
+        if there == here {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Conflict, format!("{} is another store now", self.origin.blobs().place())))
+    }
+
+    /// What points to others, as it is before anything is listed: whatever it means is in what is listed after it.
+    fn pointers(&self) -> Result<BTreeMap<String, Vec<u8>>> {
+        let mut out = BTreeMap::new();
+        let heads = self.origin.blobs().walk("refs")?.into_iter().map(|(key, _)| key).filter(|key| is_pointer(key));
+        for key in std::iter::once(CURRENT.to_owned()).chain(heads) {
+            match self.origin.blobs().get(&key, DOCUMENT) {
+                Err(e) if e.kind() == ErrorKind::NotFound => {}
+                read => _ = out.insert(key, read?),
+            }
+        }
+        Ok(out)
     }
 
     /// What the mirror has.
@@ -216,9 +254,14 @@ impl Replica {
     }
 
     /// Brings another object over; its bytes, unless it was the same already.
-    fn document(&self, key: &str) -> Result<Option<u64>> {
+    fn document(&self, key: &str, read: Option<&Vec<u8>>) -> Result<Option<u64>> {
         let limit = if is_named_by_content(key) { NAMED } else { DOCUMENT };
-        let bytes = self.origin.blobs().get(key, limit)?;
+        let bytes = read.map_or_else(|| self.origin.blobs().get(key, limit), |bytes| Ok(bytes.clone()))?;
+        if !proof::fits(key, &bytes) {
+            return Err(
+                Error::integrity(format!("{key} of {} is damaged", self.origin.blobs().place())).fact("object", key)
+            );
+        }
         if self.store.blobs().get(key, limit).is_ok_and(|here| here == bytes) {
             return Ok(None);
         }
@@ -246,11 +289,15 @@ fn is_named_by_content(key: &str) -> bool {
     pack_of(key).is_some() || key.ends_with(".idx") || key.starts_with("images/")
 }
 
+fn is_pointer(key: &str) -> bool {
+    key == CURRENT || key.ends_with("/HEAD")
+}
+
 /// When an object is written.
 fn order(key: &str) -> usize {
     let place = PLACES.iter().position(|p| key.starts_with(p)).unwrap_or(PLACES.len());
     // What points to others comes after them.
-    let pointer = key == CURRENT || key.ends_with("/HEAD");
+    let pointer = is_pointer(key);
     // A tombstone before its generation: that must not be seen without it.
     2 * place
         + usize::from(pointer || (key.starts_with("refs/") && !key.ends_with(".removed")))

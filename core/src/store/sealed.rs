@@ -42,7 +42,6 @@ pub(super) fn seal_signed<T: Serialize>(kind: &str, value: &T, signatures: &[Sig
 }
 
 /// Whether these are the bytes of a document of some kind, with the right sum.
-#[cfg(feature = "http")]
 pub(super) fn has_sum(bytes: &[u8]) -> bool {
     let Some(at) = bytes.windows(8).position(|w| w == b"\nblake3 ") else { return false };
     let (front, rest) = bytes.split_at(at + 1);

@@ -1,6 +1,5 @@
 //! Chunks from one store into another: whole blocks where all of one is wanted, single chunks otherwise.
 
-use super::source::missing;
 use super::{BlockReader, ChunkSource, ChunkWriter, Claim, Session};
 use crate::error::{ErrorKind, Result};
 use crate::image::block::Block;
@@ -64,7 +63,7 @@ pub(super) fn transfer(source: &dyn ChunkSource, wanted: &ChunkSet, how: &Transf
             };
             read.fetch_add(blocks.stored().len() as u64, Ordering::Relaxed);
             chunks.fetch_add(found.len() as u64, Ordering::Relaxed);
-            if found.len() == info.chunks.len() {
+            if found.iter().map(|(hash, _)| hash).eq(info.chunks.iter().map(|(hash, _)| hash)) {
                 session.add(Block { info, pieces: [blocks.stored(), &[]] })?;
             } else {
                 let mut rest = &raw[..];
@@ -79,9 +78,19 @@ pub(super) fn transfer(source: &dyn ChunkSource, wanted: &ChunkSet, how: &Transf
         writer.close()
     })?;
     // A source that says it has a chunk and gives none must not make a copy with a hole.
-    let absent = came.iter().position(|came| !came.load(Ordering::Relaxed));
-    if let Some(n) = absent.filter(|_| !tolerant) {
-        return Err(missing(&wanted.chunks()[n].0));
+    let absent: Vec<usize> = (0..came.len()).filter(|&n| !came[n].load(Ordering::Relaxed)).collect();
+    if !absent.is_empty() && !tolerant {
+        // Somebody gave blocks that are whole, and not those that were asked for: what is asked for by its name is proved by it.
+        let mut writer = ChunkWriter::new(session, level)?;
+        for n in absent {
+            let (hash, length) = wanted.chunks()[n];
+            let bytes = source.chunk(&hash, length)?;
+            if session.claim(&hash)? == Claim::Store {
+                writer.add(hash, &bytes)?;
+                chunks.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        writer.close()?;
     }
     Ok(Moved { chunks: chunks.into_inner(), read: read.into_inner() })
 }
@@ -89,6 +98,7 @@ pub(super) fn transfer(source: &dyn ChunkSource, wanted: &ChunkSet, how: &Transf
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::source::missing;
     use crate::store::{BlockFeed, Origin, Store, StoredBlock};
 
     /// Says that it has everything, and gives nothing.

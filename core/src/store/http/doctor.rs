@@ -5,7 +5,7 @@
 //!     a check that fails ends those that need it; the others go on
 //! ```
 
-use super::exchange::{Answer, Want, ask};
+use super::exchange::{Answer, Want, Watch, ask};
 use super::{HttpOptions, pool};
 use crate::error::{ErrorKind, Result};
 use crate::image::Hash;
@@ -20,7 +20,6 @@ use crate::web::{Fault, Url, agent};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::net::ToSocketAddrs;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 /// A clock that is further away is told; beyond the second, certificates and announcements may not hold.
@@ -123,7 +122,7 @@ impl Patient<'_> {
     }
 
     fn ask(&self, key: &str, want: Want) -> Result<Answer, Fault> {
-        ask(&self.client, &self.url.join(key), want, &AtomicBool::new(false), Vec::new())
+        ask(&self.client, &self.url.join(key), want, &Watch::default(), Vec::new())
     }
 
     fn examine(&mut self) -> Result<()> {

@@ -3,8 +3,8 @@
 use super::super::blob::Meta;
 use crate::web::Fault;
 use std::io::Read;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 use ureq::http::{HeaderMap, StatusCode, header};
 
 /// What a small request may take.
@@ -46,6 +46,15 @@ impl Want {
     }
 }
 
+/// What others see of a request, and it of them.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    /// Nobody waits for it any more.
+    pub(super) abandoned: AtomicBool,
+    /// Bytes of the body that came.
+    pub(super) received: AtomicU64,
+}
+
 /// What came.
 #[derive(Debug, Default)]
 pub(super) struct Answer {
@@ -56,14 +65,8 @@ pub(super) struct Answer {
     pub(super) date: Option<i64>,
 }
 
-/// Asks, and gives up when `abandoned` says so. What comes may be put into `memory`.
-pub(super) fn ask(
-    agent: &ureq::Agent,
-    url: &str,
-    want: Want,
-    abandoned: &AtomicBool,
-    memory: Vec<u8>,
-) -> Result<Answer, Fault> {
+/// Asks, and gives up when it is abandoned. What comes may be put into `memory`.
+pub(super) fn ask(agent: &ureq::Agent, url: &str, want: Want, watch: &Watch, memory: Vec<u8>) -> Result<Answer, Fault> {
     let request = match want {
         Want::Head => agent.head(url).config().timeout_global(Some(want.deadline())).build(),
         Want::Whole(_) => agent.get(url).config().timeout_global(Some(want.deadline())).build(),
@@ -87,14 +90,14 @@ pub(super) fn ask(
         Want::Head => Ok(Answer { bytes: Vec::new(), meta: length.map(|size| Meta { size, modified }), date }),
         Want::Range(offset, wanted) => {
             let total = ranged(headers, offset, wanted)?;
-            let bytes = read(answer.body_mut().as_reader(), wanted as u64, Some(wanted as u64), abandoned, memory)?;
+            let bytes = read(answer.body_mut().as_reader(), wanted as u64, Some(wanted as u64), watch, memory)?;
             Ok(Answer { bytes, meta: total.map(|size| Meta { size, modified }), date })
         }
         Want::Whole(limit) => {
             if length.is_some_and(|l| l > limit) {
                 return Err(Fault::TooLong);
             }
-            let bytes = read(answer.body_mut().as_reader(), limit, length, abandoned, memory)?;
+            let bytes = read(answer.body_mut().as_reader(), limit, length, watch, memory)?;
             let meta = Some(Meta { size: bytes.len() as u64, modified });
             Ok(Answer { bytes, meta, date })
         }
@@ -145,15 +148,20 @@ fn read(
     mut from: impl Read,
     limit: u64,
     length: Option<u64>,
-    abandoned: &AtomicBool,
+    watch: &Watch,
     mut out: Vec<u8>,
 ) -> Result<Vec<u8>, Fault> {
-    let most = length.unwrap_or(limit).min(limit) as usize;
+    let (most, began) = (length.unwrap_or(limit).min(limit) as usize, Instant::now());
     out.resize(length.unwrap_or(BEGIN).min(limit) as usize, 0);
     let mut at = 0;
     loop {
-        if abandoned.load(Ordering::Relaxed) {
+        watch.received.store(at as u64, Ordering::Relaxed);
+        if watch.abandoned.load(Ordering::Relaxed) {
             return Err(Fault::Abandoned);
+        }
+        // However long it may be: who drips is as good as dead.
+        if began.elapsed() > WHOLE + Duration::from_secs(at as u64 / SLOWEST) {
+            return Err(Fault::Late(format!("{at} bytes in {} s", began.elapsed().as_secs())));
         }
         if at == most {
             return match some(&mut from, &mut [0])? {
@@ -191,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_body_is_what_was_said_and_no_more() {
-        let go = AtomicBool::new(false);
+        let go = Watch::default();
         let read = |text: &[u8], limit, length| read(text, limit, length, &go, vec![9; 5]);
         assert_eq!(read(b"abc", 3, Some(3)), Ok(b"abc".to_vec()));
         assert_eq!(read(b"abc", 10, None), Ok(b"abc".to_vec()));
@@ -202,7 +210,7 @@ mod tests {
         let long = vec![7; 3 << 20];
         assert_eq!(read(&long, 4 << 20, None), Ok(long.clone()));
         assert_eq!(read(&long, 1 << 20, None), Err(Fault::TooLong));
-        go.store(true, Ordering::Relaxed);
+        go.abandoned.store(true, Ordering::Relaxed);
         assert_eq!(read(b"abc", 3, Some(3)), Err(Fault::Abandoned));
     }
 

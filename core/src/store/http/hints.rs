@@ -1,8 +1,9 @@
 //! HEAD and CURRENT: what is replaced in place. A mirror may have that of yesterday, and a liar any: all mirrors are asked,
 //! and what only one of them says has to be there.
 
+use super::super::proof;
 use super::super::release::{head_number, release_key};
-use super::{Http, proof};
+use super::Http;
 use crate::error::Result;
 use crate::store::blob::BlobStore;
 use std::collections::BTreeSet;

@@ -11,6 +11,8 @@ use std::collections::BTreeSet;
 
 /// Where a server lists.
 pub(crate) const LIST: &str = "v1/list/";
+/// Most generations that are probed for.
+const PROBED: u64 = 10_000;
 /// Longest listing: some millions of objects.
 const LIMIT: u64 = 1 << 30;
 
@@ -82,9 +84,15 @@ impl Http {
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             text => head_number(name, &text?).unwrap_or(0),
         };
+        if said > PROBED {
+            return Err(Error::limit(format!("{name} has too many generations to be found without a listing")));
+        }
         let (mut out, mut n) = (vec!["HEAD".to_owned()], 0);
         loop {
             n += 1;
+            if n > 2 * PROBED {
+                return Ok(out);
+            }
             let key = release_key(name, n);
             let there = self.stat(&key)?.is_some();
             if there {

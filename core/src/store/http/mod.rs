@@ -24,17 +24,20 @@ mod listing;
 mod mirror;
 mod options;
 mod pool;
-mod proof;
 
 #[cfg(feature = "server")]
 pub(crate) use listing::Listed;
 pub use options::{HttpOptions, MirrorOf};
 
 use super::blob::{BlobStore, BlobWriter, Meta};
+use super::proof;
 use crate::error::{Error, ErrorKind, Result};
 use exchange::Want;
 use kept::Kept;
 use pool::Pool;
+
+/// Longest release and record of a tag.
+const POINTER: u64 = 64 << 10;
 
 /// The backend of a store behind web servers.
 pub struct Http {
@@ -50,6 +53,13 @@ impl Http {
     pub fn connect(options: &HttpOptions) -> Result<Self> {
         options.check()?;
         Ok(Self { pool: Pool::new(options)?, segments: Kept::default() })
+    }
+
+    /// Ends all requests when it is called: the store is of no more use then.
+    #[cfg(feature = "server")]
+    pub(crate) fn closer(&self) -> impl Fn() + Send + Sync + 'static {
+        let closed = self.pool.closer();
+        move || closed.abandoned.store(true, std::sync::atomic::Ordering::Relaxed)
     }
 
     fn whole(&self, key: &str, limit: u64) -> Result<Vec<u8>> {
@@ -99,7 +109,12 @@ impl BlobStore for Http {
     }
 
     fn stat(&self, key: &str) -> Result<Option<Meta>> {
-        match self.pool.fetch(key, Want::Head, &|_| true) {
+        // A server that answers everything with a page must not make generations.
+        let pointer = key.starts_with("refs/") || key.starts_with("tags/");
+        let (want, limit) = if pointer { (Want::Whole(POINTER), POINTER) } else { (Want::Head, 0) };
+        let found = self.pool.fetch(key, want, &|bytes| !pointer || proof::fits(key, bytes));
+        match found {
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::Integrity) && limit > 0 => Ok(None),
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
             found => {
                 let unknown = || Error::new(ErrorKind::Network, format!("no server tells the size of {key}"));

@@ -9,15 +9,15 @@
 //!
 //! It fails only when none of them can give it.
 
-use super::exchange::{Answer, Want, ask};
+use super::exchange::{Answer, Want, Watch, ask};
 use super::mirror::{Mirror, Standing};
 use super::options::HttpOptions;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::clock;
 use crate::web::{Fault, Pace, agent};
 use crossbeam_channel::{RecvTimeoutError, Sender};
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -28,6 +28,8 @@ const TRIES: u32 = 4;
 /// How long one is waited for before a second one is asked as well: at least, at most, and while nothing is known.
 const PATIENCE: (Duration, Duration, Duration) =
     (Duration::from_millis(200), Duration::from_secs(5), Duration::from_millis(500));
+/// So many bytes show that something comes.
+const RECEIVING: u64 = 64 << 10;
 /// Times what it should take.
 const LENIENT: f64 = 3.0;
 /// How many are asked for the same at a time.
@@ -38,16 +40,20 @@ const SLOW: f64 = 0.25;
 const ALL: Duration = Duration::from_millis(500);
 /// Notes that nobody has read yet.
 const NOTES: usize = 1024;
+/// Who gave something wrong of an object is not asked for it for so long.
+const SHUNNED: Duration = Duration::from_secs(120);
 /// Who gave what is kept in mind for so many ranges.
 const GIVERS: usize = 1024;
 
 /// The mirrors.
 pub(super) struct Pool {
     mirrors: Vec<Arc<Mirror>>,
+    /// Nobody waits for anything any more.
+    closed: Arc<Watch>,
     notes: Mutex<VecDeque<String>>,
     givers: Mutex<VecDeque<Given>>,
     /// Mirrors that gave something wrong of a key.
-    shunned: Mutex<HashMap<String, HashSet<usize>>>,
+    shunned: Mutex<HashMap<String, HashMap<usize, Instant>>>,
 }
 
 /// A range that a mirror gave.
@@ -71,7 +77,7 @@ struct Fetch {
 struct Attempt {
     mirror: usize,
     began: Instant,
-    abandoned: Arc<AtomicBool>,
+    watch: Arc<Watch>,
 }
 
 impl Fetch {
@@ -106,7 +112,19 @@ impl Pool {
             let client = agent(&options.web, PACE, url.is_secure())?;
             mirrors.push(Arc::new(Mirror::new(url, weight, client)));
         }
-        Ok(Self { mirrors, notes: Mutex::default(), givers: Mutex::default(), shunned: Mutex::default() })
+        Ok(Self {
+            mirrors,
+            closed: Arc::default(),
+            notes: Mutex::default(),
+            givers: Mutex::default(),
+            shunned: Mutex::default(),
+        })
+    }
+
+    /// What ends all requests when it is abandoned.
+    #[cfg(feature = "server")]
+    pub(super) fn closer(&self) -> Arc<Watch> {
+        self.closed.clone()
     }
 
     /// The addresses, for people.
@@ -147,7 +165,7 @@ impl Pool {
         memory: Vec<u8>,
     ) -> Result<Answer> {
         let shunned = lock(&self.shunned).get(key).cloned().unwrap_or_default();
-        let over = |n| shunned.contains(&n).then_some(Fault::Wrong);
+        let over = |n| shunned.get(&n).is_some_and(|until| *until > Instant::now()).then_some(Fault::Wrong);
         let mut fetch = Fetch {
             tries: vec![0; self.mirrors.len()],
             over: (0..self.mirrors.len()).map(over).collect(),
@@ -157,6 +175,9 @@ impl Pool {
         let (to, results) = crossbeam_channel::unbounded();
         let patience = self.patience(want);
         loop {
+            if self.closed.abandoned.load(Ordering::Relaxed) {
+                return Err(Error::cancelled());
+            }
             if fetch.running.is_empty() {
                 match self.choose(&fetch, want) {
                     Choice::Ask(n) => self.start(n, key, want, &mut fetch, &to)?,
@@ -252,13 +273,18 @@ impl Pool {
             .find(|g| g.key == key && (g.offset..g.end).contains(&offset))
             .map(|g| g.mirror);
         let Some(n) = giver else { return false };
+        let now = Instant::now();
         let mut shunned = lock(&self.shunned);
         let of_key = shunned.entry(key.to_owned()).or_default();
-        if of_key.insert(n) {
-            let back = self.mirrors[n].failed(&Fault::Wrong, Instant::now());
-            self.note(told(&self.mirrors[n], key, &Fault::Wrong, back));
+        of_key.retain(|_, until| *until > now);
+        // Who is the last one left is asked again: it may be whole by then.
+        if of_key.contains_key(&n) || of_key.len() + 1 == self.mirrors.len() {
+            return false;
         }
-        of_key.len() < self.mirrors.len()
+        of_key.insert(n, now + SHUNNED);
+        let back = self.mirrors[n].failed(&Fault::Wrong, now);
+        self.note(told(&self.mirrors[n], key, &Fault::Wrong, back));
+        true
     }
 
     fn remember(&self, key: &str, offset: u64, length: usize, mirror: usize) {
@@ -284,11 +310,13 @@ impl Pool {
     /// Those that were asked as well, and too slow.
     fn abandon(&self, running: &[Attempt], key: &str, want: Want) {
         for attempt in running {
-            attempt.abandoned.store(true, Ordering::Relaxed);
+            attempt.watch.abandoned.store(true, Ordering::Relaxed);
             let mirror = &self.mirrors[attempt.mirror];
             let took = attempt.began.elapsed();
             // One that was asked a moment ago had no chance yet.
-            if took >= PATIENCE.0 {
+            // Of what nobody knows the length of it may be in the middle.
+            let in_the_middle = want.bytes() == 0 && attempt.watch.received.load(Ordering::Relaxed) >= RECEIVING;
+            if took >= PATIENCE.0 && !in_the_middle {
                 let back = mirror.overtaken(want.bytes(), took, Instant::now());
                 self.note(told(mirror, key, &Fault::Late(format!("nothing in {} ms", took.as_millis())), back));
             }
@@ -303,19 +331,21 @@ impl Pool {
         fetch: &mut Fetch,
         to: &Sender<(usize, Result<Answer, Fault>)>,
     ) -> Result<()> {
-        let (mirror, abandoned) = (self.mirrors[n].clone(), Arc::new(AtomicBool::new(false)));
+        let mirror = self.mirrors[n].clone();
+        // Alone it is abandoned when all is.
+        let watch = if self.mirrors.len() == 1 { self.closed.clone() } else { Arc::default() };
         mirror.begin();
-        fetch.running.push(Attempt { mirror: n, began: Instant::now(), abandoned: abandoned.clone() });
+        fetch.running.push(Attempt { mirror: n, began: Instant::now(), watch: watch.clone() });
         let (url, to, memory) = (mirror.url.join(key), to.clone(), std::mem::take(&mut fetch.memory));
         // Alone there is nobody to ask as well: it can be asked right here.
         if self.mirrors.len() == 1 {
-            let _ = to.send((n, ask(&mirror.agent, &url, want, &abandoned, memory)));
+            let _ = to.send((n, ask(&mirror.agent, &url, want, &watch, memory)));
             return Ok(());
         }
         std::thread::Builder::new()
             .name("libcv-http".into())
             .stack_size(256 << 10)
-            .spawn(move || _ = to.send((n, ask(&mirror.agent, &url, want, &abandoned, memory))))
+            .spawn(move || _ = to.send((n, ask(&mirror.agent, &url, want, &watch, memory))))
             .map(drop)
             .map_err(|e| Error::io("start", "a thread", e))
     }
@@ -377,6 +407,10 @@ impl Pool {
             return Duration::from_secs(3600);
         }
         if best == 0.0 {
+            return unknown;
+        }
+        if want.bytes() == 0 {
+            // How long it is nobody knows yet.
             return unknown;
         }
         Duration::from_secs_f64((LENIENT * want.bytes() as f64 / best).min(most.as_secs_f64())).clamp(least, most)

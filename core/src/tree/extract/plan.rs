@@ -191,6 +191,11 @@ impl Plan {
         self.came[chunk as usize / 64].fetch_or(bit, Ordering::Relaxed) & bit == 0
     }
 
+    /// Whether a chunk has come.
+    pub(in crate::tree) fn has_come(&self, chunk: u32) -> bool {
+        self.came[chunk as usize / 64].load(Ordering::Relaxed) & (1 << (chunk % 64)) != 0
+    }
+
     /// Where a chunk belongs.
     pub(in crate::tree) fn uses(&self, chunk: u32) -> &[Use] {
         let (from, to) = (self.first[chunk as usize], self.first[chunk as usize + 1]);

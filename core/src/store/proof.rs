@@ -1,9 +1,9 @@
 //! What an object has to be by its name. A mirror that sends something else is found out before anybody reads it; what lies
 //! in packs is proved later, by the names of the chunks.
 
-use super::super::release::SignedRelease;
-use super::super::sealed::has_sum;
-use super::super::{image_key, is_store_file};
+use super::release::SignedRelease;
+use super::sealed::has_sum;
+use super::{image_key, is_store_file};
 use crate::image::Hash;
 
 /// Whether these bytes can be the whole object of this key.
@@ -18,6 +18,7 @@ pub(super) fn fits(key: &str, bytes: &[u8]) -> bool {
         }
         (Some("refs"), Some(name), Some(generation), None) if is_number(generation) => SignedRelease::decode(bytes)
             .is_ok_and(|s| s.release.name == name && format!("{:016}", s.release.generation) == generation),
+        (Some("refs"), Some(_), Some(tombstone), None) if tombstone.ends_with(".removed") => bytes.is_empty(),
         (Some("tags"), Some(_), Some(_), Some(number)) if is_number(number) => has_sum(bytes),
         (Some("blobs"), Some(_), Some(_), None) => has_sum(bytes),
         _ => true,
@@ -63,7 +64,7 @@ mod tests {
         // Of another generation, of another name, changed.
         assert!(!fits("refs/n/0000000000000004", &bytes) && !fits("refs/m/0000000000000003", &bytes));
         assert!(!fits("refs/n/0000000000000003", &bytes[1..]));
-        assert!(fits("refs/n/0000000000000003.removed", b""));
+        assert!(fits("refs/n/0000000000000003.removed", b"") && !fits("refs/n/0000000000000003.removed", b"<html>"));
         let tag = sealed::seal("tag", &1);
         assert!(fits("tags/n/t/0000000000000001", &tag) && !fits("tags/n/t/0000000000000001", &tag[2..]));
         assert!(fits("packs/ab/x.pack", b"anything"));
