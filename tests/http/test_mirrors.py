@@ -23,7 +23,7 @@ def main() -> None:
         _, mirrored = bed.serve(mirror, "--mirror-of", url)
         static = bed.nginx(mirror)
         healthy = [url, mirrored, static]
-        examined = json.loads(cv("doctor", "http", *healthy).stdout)
+        examined = json.loads(cv("doctor", "http", *healthy).stdout)["servers"]
         assert len({server["store"] for server in examined}) == 1, examined
         done = cv("doctor", "http", url, "http://127.0.0.1:1", check=False)
         assert done.returncode == 18 and "BAD" in subprocess.run([CVCTL, "doctor", "http", "http://127.0.0.1:1"], capture_output=True,

@@ -5,6 +5,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::store::http::doctor::{Verdict, examine};
 use crate::web::Url;
 use clap::Subcommand;
+use serde_json::json;
 
 #[derive(Subcommand)]
 pub(super) enum Verb {
@@ -23,7 +24,7 @@ pub(super) fn run(verb: Verb, session: &Session) -> Result<()> {
     let mut options = session.mirrors.of(first)?;
     options.mirrors.extend(urls.map(Into::into));
     let found = session.run("doctor http", |task| examine(&options, task))?;
-    session.print(&found, |w| {
+    session.print(&json!({ "servers": found }), |w| {
         for server in &found {
             writeln!(w, "{}", server.url)?;
             for finding in &server.findings {

@@ -1,11 +1,13 @@
 //! Every verb's JSON fits its schema, and there is a schema for every verb.
 
 use super::layout::{can_apply, layout};
-use super::{Bed, common, schemas};
+use super::{Bed, common, schemas, validate};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::Stdio;
 
 #[test]
 fn the_json_of_every_verb_fits_its_schema() {
@@ -87,6 +89,7 @@ fn the_json_of_every_verb_fits_its_schema() {
         (&Value::Bool(false), Some(std::fs::metadata(file).unwrap().len()))
     );
     layouts_in_json(&bed);
+    servers_in_json(&bed);
     super::role::in_json(&bed);
     super::packages::in_json(&bed);
     bed.json("completion", &["completion", "bash"]);
@@ -101,6 +104,22 @@ fn the_json_of_every_verb_fits_its_schema() {
     let mut described: BTreeSet<String> = files.map(|f| f.trim_end_matches(".json").to_owned()).collect();
     assert!(described.remove("error"));
     assert_eq!(verbs, described);
+}
+
+fn servers_in_json(bed: &Bed) {
+    let mut serve = bed.command(&["-o", "json", "serve", "--listen", "127.0.0.1:0"]);
+    let mut serve = serve.stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(serve.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let said: Value = serde_json::from_str(&line).unwrap();
+    validate("serve", &said);
+    let url = format!("http://{}", said["listening"].as_str().unwrap());
+    let done = bed.json("store-mirror", &["--store", &url, "store", "mirror", "--to", &bed.text("mirror")]);
+    assert!(done["packs"].as_u64().unwrap() > 0);
+    let found = bed.json("doctor-http", &["doctor", "http", &url]);
+    assert_eq!(found["servers"][0]["findings"][0]["check"], "name");
+    serve.kill().unwrap();
+    serve.wait().unwrap();
 }
 
 fn layouts_in_json(bed: &Bed) {
