@@ -76,9 +76,8 @@ impl Http {
     }
 
     fn read_only(&self) -> Error {
-        Error::unsupported(format!("{} is read only: it is behind a web server", self.place())).hint(
-            "work on the store where it lies; an image of this machine is sent there with cvctl image capture --to URL",
-        )
+        Error::unsupported(format!("{} is read only: it is behind a web server", self.place()))
+            .hint("work on the store where it lies")
     }
 }
 
