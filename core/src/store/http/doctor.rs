@@ -250,7 +250,7 @@ impl Patient<'_> {
             self.say(
                 "names",
                 Verdict::Ok,
-                format!("{} names, each with the HEAD of its newest generation", names.len()),
+                format!("{} names, each with the HEAD of its newest generation", names.len().min(MOST)),
             );
         }
     }
@@ -279,7 +279,7 @@ impl Patient<'_> {
             }
         }
         if bad == 0 {
-            self.say("index", Verdict::Ok, format!("{} segments, as {CURRENT} says", names.len()));
+            self.say("index", Verdict::Ok, format!("{} segments, as {CURRENT} says", names.len().min(MOST)));
         }
         first
     }

@@ -3,6 +3,7 @@
 
 use super::super::release::{LAST, head_key, head_number, release_key};
 use super::exchange::Want;
+use super::pool::Pool;
 use super::{Http, hints};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::blob::{BlobStore, Meta};
@@ -28,8 +29,8 @@ pub(crate) struct Listed {
 }
 
 impl Http {
-    /// All objects beneath a prefix.
-    pub(super) fn objects(&self, prefix: &str) -> Result<Vec<(String, Meta)>> {
+    /// All objects beneath a prefix, as one of these servers lists them.
+    pub(super) fn objects(&self, pool: &Pool, prefix: &str) -> Result<Vec<(String, Meta)>> {
         let beneath = format!("{prefix}/");
         let parse = |bytes: &[u8]| -> Option<Vec<(String, Meta)>> {
             let text = std::str::from_utf8(bytes).ok()?;
@@ -40,7 +41,7 @@ impl Http {
             text.lines().map(line).collect()
         };
         let key = format!("{LIST}{prefix}");
-        let found = self.pool.fetch(&key, Want::Whole(LIMIT), &|bytes| parse(bytes).is_some());
+        let found = pool.fetch(&key, Want::Whole(LIMIT), &|bytes| parse(bytes).is_some());
         let found = found.map_err(|e| match e.kind() {
             ErrorKind::NotFound => Error::unsupported(format!("{} cannot list what it has", self.place()))
                 .hint("name the image; or read from a server that cvctl serve runs")
@@ -54,7 +55,7 @@ impl Http {
 
     /// The names directly beneath a prefix.
     pub(super) fn names(&self, prefix: &str) -> Result<Vec<String>> {
-        match self.objects(prefix) {
+        match self.objects(&self.pool, prefix) {
             Ok(objects) => {
                 let first = |(key, _): &(String, Meta)| key[prefix.len() + 1..].split('/').next().map(str::to_owned);
                 Ok(objects.iter().filter_map(first).collect::<BTreeSet<_>>().into_iter().collect())

@@ -42,6 +42,8 @@ const POINTER: u64 = 64 << 10;
 /// The backend of a store behind web servers.
 pub struct Http {
     pool: Pool,
+    /// The first server alone, where there are several.
+    first: Option<Pool>,
     segments: Kept,
 }
 
@@ -52,7 +54,9 @@ impl Http {
     /// `Invalid` when files of certificates or keys are none, or too many mirrors are named.
     pub fn connect(options: &HttpOptions) -> Result<Self> {
         options.check()?;
-        Ok(Self { pool: Pool::new(options)?, segments: Kept::default() })
+        let alone = HttpOptions { mirrors: Vec::new(), ..options.clone() };
+        let first = (!options.mirrors.is_empty()).then(|| Pool::new(&alone)).transpose()?;
+        Ok(Self { pool: Pool::new(options)?, first, segments: Kept::default() })
     }
 
     /// Ends all requests when it is called: the store is of no more use then.
@@ -139,7 +143,8 @@ impl BlobStore for Http {
     }
 
     fn walk(&self, prefix: &str) -> Result<Vec<(String, Meta)>> {
-        self.objects(prefix)
+        // Who copies removes what is not listed: parts of several listings are none.
+        self.objects(self.first.as_ref().unwrap_or(&self.pool), prefix)
     }
 
     fn delete_all(&self, _: &[String]) -> Result<()> {
