@@ -59,7 +59,7 @@ TARGETS = {
     "deploy after 20 updates / fresh": Target(1 / 1.15), "  read of packs / fresh": Target(most=1.2),
     "gc of 100 versions / restic prune": Target(5),
     "fetch of packs / curl": Target(0.9), "deploy over HTTP / curl|zstd|tar": Target(2), "64 clients / nginx": Target(0.8),
-    "slow link / its rate": Target(0.9),
+    "slow link / its rate": Target(0.9), "full capture sent / restic": Target(1), "5 % update sent / restic": Target(4),
     "distro add / bsdtar -x": Target(0.7), "build / dnf --installroot": Target(0.87),
     "sync of what is the same / 0.5 s": Target(1), "sync of a version, stored / new bytes": Target(most=1.02),
 }

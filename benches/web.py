@@ -1,5 +1,5 @@
 """The parts of peers.py about servers, all on loopback: packs fetched beside curl, an image deployed beside curl | zstd | tar, 64 clients
-of our server beside those of nginx, a link with a delay of 50 ms and 100 Mbit/s. Needs what `tests/setup.sh bench` installs."""
+of our server beside those of nginx, a link with a delay of 50 ms and 100 Mbit/s, a capture that is sent beside restic. Needs what `tests/setup.sh bench` installs."""
 from __future__ import annotations
 
 import contextlib
@@ -14,13 +14,16 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from change import changed
 from measure import SHM, Filesystem, Timed, fresh, stored, timed, warm
+from versions import ENVIRONMENT, TREE, Peer, copy_of
 
 if TYPE_CHECKING:
     from peers import Bench
 
 TAR = ["tar", "--xattrs", "--xattrs-include=*", "--acls", "--numeric-owner", "--same-owner", "-p"]
 CLIENTS = 64
+SFTP = ["-o", "sftp.command=/usr/lib/openssh/sftp-server"]
 LINK = 100e6 / 8
 DELAY = 0.025       # each way
 
@@ -250,6 +253,39 @@ def link(b: Bench) -> None:
     b.row("slow link / its rate", used)
 
 
+def send(b: Bench) -> None:
+    """A tree of which 5 % have changed, sent to our server, beside restic over sftp: without ssh, which would encrypt once more."""
+    peer = Peer("restic", ["restic", *SFTP, "--quiet", "init"],
+                lambda n: ["restic", *SFTP, "--quiet", "backup", "--one-file-system", "--compression", "auto", TREE])
+    os.environ.update(ENVIRONMENT, RESTIC_REPOSITORY=f"sftp:x:{SHM}/restic")
+    copy_of(b)
+    b.empty_store()
+    peer.empty()
+    full, pairs = [], []
+
+    with ours(b, f"{SHM}/store") as (url, pid):
+        def mine(what: str) -> Timed:
+            token = [b.cvctl, "-o", "json", "--store", f"{SHM}/store", "token", "create", "--name", "bench"]
+            with open(f"{SHM}/token", "w", encoding="ascii") as f:
+                f.write(json.loads(subprocess.run(token, check=True, stdout=subprocess.PIPE).stdout)["secret"])
+            return b.ours(what, "image", "capture", TREE, "--name", "bench", "--exact", "--to", url, "--token-file", f"{SHM}/token",
+                          "--state", f"{SHM}/state")
+
+        for n in range(b.pairs + 1):
+            if n:
+                changed(TREE, 0.05, n)
+            warm(TREE)
+            one, other = b.both(n, lambda: mine("sending"), lambda: b.note(timed(peer.save(n))))
+            (pairs if n else full).append((one.seconds, other.seconds))
+        with open(f"/proc/{pid}/status", encoding="ascii") as f:
+            b.peak["serve, receiving"] = next(int(line.split()[1]) >> 10 for line in f if line.startswith("VmHWM:"))
+    shutil.rmtree(TREE)
+    shutil.rmtree(peer.at)
+    shutil.rmtree(f"{SHM}/state")
+    b.row("full capture sent / restic", full)
+    b.row("5 % update sent / restic", pairs)
+
+
 def http(b: Bench) -> None:
-    for part in (fetch, deploy, crowd, link):
+    for part in (fetch, deploy, crowd, link, send):
         part(b)

@@ -335,6 +335,10 @@ typedef struct {
      * `http://HOST:PORT` that everything goes through, or NULL.
      */
     const char *proxy;
+    /**
+     * Secret of a token that the server gave, or NULL. With one, captures into the store are sent there.
+     */
+    const char *token;
 } cv_http_options;
 
 /**
@@ -1179,7 +1183,8 @@ int32_t cv_doctor_http(const char *const *urls,
 
 /**
  * Opens the store at `url`, `https://HOST[:PORT][/PATH]`, to be read: from that server, and from those that `options` names, which may be
- * NULL. `cv_store_open` opens one, too, with what the environment says.
+ * NULL. `cv_store_open` opens one, too, with what the environment says. With a token `cv_capture` and `cv_capture_start` send what the
+ * server lacks, and it publishes the next generation of the name that the token is for.
  */
 int32_t cv_store_open_http(const char *url,
                            const cv_http_options *options,
@@ -1229,6 +1234,27 @@ int32_t cv_server_stop(const cv_server *server,
  * Frees a server; one that runs ends at once. NULL is fine.
  */
 int32_t cv_server_free(cv_server *server);
+
+/**
+ * Makes a token for one new generation of `name` and tells its secret, which is told this once. At most `max_size` bytes may be sent with
+ * it, and for `lifetime_s` seconds; 0 is no limit of either. `secret` is to be freed with `cv_string_free`.
+ */
+int32_t cv_token_create(const cv_store *store,
+                        const char *name,
+                        uint64_t max_size,
+                        uint64_t lifetime_s,
+                        char **secret);
+
+/**
+ * The tokens of a store, without their secrets: a JSON array of `{id, name, max_size, created, expires, used}`.
+ */
+int32_t cv_token_list(const cv_store *store,
+                      char **tokens_json);
+
+/**
+ * Removes the token with this id: nothing can be sent with it any more.
+ */
+int32_t cv_token_remove(const cv_store *store, const char *id);
 
 /**
  * Captures the tree at `root` as the next generation of `name`; when nothing has changed there is no new one. The

@@ -172,7 +172,7 @@ fn a_dry_run_writes_nothing() {
 }
 
 /// An image of the same tree as `like`, which no capture would make.
-fn publish(session: &Session<'_>, like: &Manifest, name: &str) -> libcv::Result<Image> {
+fn publish(session: &Session, like: &Manifest, name: &str) -> libcv::Result<Image> {
     let manifest = Manifest { parent: Some(Hash::of(name.as_bytes())), ..like.clone() };
     session.publish(name, &manifest, Reason::Import, None)
 }
@@ -202,7 +202,7 @@ fn a_writer_that_was_there_before_holds_up_what_it_may_count_on() {
 }
 
 /// A writer at work that has stored all chunks of an image, with the image that it will publish.
-fn a_writer_at_work(b: &Bed) -> (Session<'_>, Manifest) {
+fn a_writer_at_work(b: &Bed) -> (Session, Manifest) {
     let other = Bed::new();
     other.write("f", 200_000, 9);
     other.capture("t");

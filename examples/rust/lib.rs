@@ -12,6 +12,9 @@ pub mod plan;
 /// The story of `examples/c/quickstart.c` and `examples/python/quickstart.py`.
 #[allow(dead_code)]
 pub mod quickstart;
+/// The story of `examples/c/send.c` and `examples/python/send.py`.
+#[allow(dead_code)]
+pub mod send;
 /// The story of `examples/c/versions.c` and `examples/python/versions.py`.
 #[allow(dead_code)]
 pub mod versions;
@@ -29,6 +32,13 @@ mod tests {
         let top = tempfile::tempdir().unwrap();
         super::mirrors::story(top.path()).unwrap();
         assert!(top.path().join("mirror/refs/node/HEAD").exists());
+    }
+
+    #[test]
+    fn send_runs() {
+        let top = tempfile::tempdir().unwrap();
+        super::send::story(top.path()).unwrap();
+        assert!(top.path().join("store/refs/login/0000000000000002").exists());
     }
 
     #[test]
@@ -55,7 +65,7 @@ mod tests {
 
     #[test]
     fn examples_are_short() {
-        let stories = ["packages", "plan", "quickstart", "versions"];
+        let stories = ["packages", "plan", "quickstart", "send", "versions"];
         for file in stories.iter().flat_map(|s| [format!("rust/{s}.rs"), format!("c/{s}.c"), format!("python/{s}.py")])
         {
             let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(&file);

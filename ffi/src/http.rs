@@ -1,6 +1,6 @@
 //! Stores behind web servers.
 
-use crate::guard::{Options, guard, optional_path, optional_text, options, out, text, texts};
+use crate::guard::{self, Options, guard, optional_path, optional_text, options, out, text, texts};
 use crate::handle::give;
 use crate::store::cv_store;
 use libcv::job::Task;
@@ -30,6 +30,8 @@ pub struct cv_http_options {
     pub client_key: *const c_char,
     /// `http://HOST:PORT` that everything goes through, or NULL.
     pub proxy: *const c_char,
+    /// Secret of a token that the server gave, or NULL. With one, captures into the store are sent there.
+    pub token: *const c_char,
 }
 
 impl Default for cv_http_options {
@@ -42,13 +44,14 @@ impl Default for cv_http_options {
             client_cert: std::ptr::null(),
             client_key: std::ptr::null(),
             proxy: std::ptr::null(),
+            token: std::ptr::null(),
         }
     }
 }
 
 // SAFETY: numbers and pointers only.
 unsafe impl Options for cv_http_options {
-    const FIRST: usize = size_of::<Self>();
+    const FIRST: usize = std::mem::offset_of!(Self, token);
     const NAME: &'static str = "cv_http_options";
 }
 
@@ -92,7 +95,8 @@ pub unsafe extern "C" fn cv_doctor_http(
 }
 
 /// Opens the store at `url`, `https://HOST[:PORT][/PATH]`, to be read: from that server, and from those that `options` names, which may be
-/// NULL. `cv_store_open` opens one, too, with what the environment says.
+/// NULL. `cv_store_open` opens one, too, with what the environment says. With a token `cv_capture` and `cv_capture_start` send what the
+/// server lacks, and it publishes the next generation of the name that the token is for.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cv_store_open_http(
     url: *const c_char,
@@ -101,7 +105,11 @@ pub unsafe extern "C" fn cv_store_open_http(
 ) -> i32 {
     guard(|| {
         let (http, store) = (read(text(url, "url")?, options)?, out(store, "store")?);
-        store.set(give(Store::open_http(&http)?));
+        let token = optional_text(guard::options(options)?.token, "options.token")?;
+        store.set(give(match token {
+            Some(token) => Store::open_to(&http, token)?,
+            None => Store::open_http(&http)?,
+        }));
         Ok(())
     })
 }

@@ -35,6 +35,8 @@ pub mod http;
 
 pub mod server;
 
+pub mod token;
+
 pub mod capture;
 
 pub mod image;

@@ -32,6 +32,7 @@ from ._types import (
     Repaired,
     Report,
     Synced,
+    Token,
     Updated,
     Verified,
 )
@@ -274,11 +275,13 @@ class Store:
         ca: Optional[_StrPath] = None,
         identity: Optional[tuple[_StrPath, _StrPath]] = None,
         proxy: Optional[str] = None,
+        token: Optional[str] = None,
     ) -> Store:
         """Opens the store in a directory, at `"s3://bucket/prefix"`, or, to be read, at `"https://host/path"`, given as text.
 
         The keywords are for web servers: `mirrors` has the same store, each `"URL"` or `"URL=WEIGHT"`, and none is trusted; `ca` is
-        a PEM file of the authorities that servers are believed by, `identity` those of this client's certificate and key.
+        a PEM file of the authorities that servers are believed by, `identity` those of this client's certificate and key. With
+        `token`, the secret that `create_token` gave where the store lies, `capture` of its name sends to the server, which publishes.
 
         Raises `NotFound` when there is none, `Denied` without the right credentials, `Network` when the server cannot be
         reached.
@@ -293,6 +296,21 @@ class Store:
         """The store's uuid."""
     def images(self) -> list[NameInfo]:
         """The names that have an image, sorted."""
+    def create_token(
+        self, name: str, *, max_size: Optional[int] = None, expires: Union[str, float, None] = None
+    ) -> str:
+        """Makes a token, with which somebody far away can send one new generation of `name`; gives its secret, which is told
+        this once. At most `max_size` bytes may be sent with it, for as long as `expires` says: seconds, or a text such as `"12h"`.
+
+        Raises `Invalid` for a bad name.
+        """
+    def tokens(self) -> list[Token]:
+        """The tokens, without their secrets, sorted by id."""
+    def remove_token(self, id: str) -> None:
+        """Removes a token: nothing can be sent with it any more.
+
+        Raises `NotFound` when there is none.
+        """
     def log(self, name: str) -> list[Logged]:
         """The generations of a name, newest first."""
     def image(self, reference: Union[str, Image]) -> Image:

@@ -49,6 +49,17 @@ class NameInfo(TypedDict):
     tags: list[Tag]
 
 
+class Token(TypedDict):
+    """What lets somebody send one generation of a name into a store."""
+
+    id: str
+    name: str
+    max_size: Optional[int]
+    created: str
+    expires: Optional[str]
+    used: bool
+
+
 class Release(TypedDict):
     """A generation of a name."""
 

@@ -12,7 +12,7 @@ use libcv::convert::tar;
 use libcv::convert::{self, ImportOptions, Imported};
 use libcv::job::Task;
 use libcv::sign::{Keyring, Signer};
-use libcv::store::{Location, SyncOptions, Trust};
+use libcv::store::{Location, SyncOptions, TokenOptions, Trust};
 use libcv::{Error, ErrorKind};
 use pyo3::prelude::*;
 use std::sync::{PoisonError, RwLock};
@@ -96,7 +96,7 @@ impl Store {
     }
 
     #[staticmethod]
-    #[pyo3(signature = (path, *, mirrors=None, ca=None, identity=None, proxy=None))]
+    #[pyo3(signature = (path, *, mirrors=None, ca=None, identity=None, proxy=None, token=None))]
     fn open(
         py: Python<'_>,
         path: SystemPath,
@@ -104,10 +104,18 @@ impl Store {
         ca: Option<SystemPath>,
         identity: Option<(SystemPath, SystemPath)>,
         proxy: Option<String>,
+        token: Option<String>,
     ) -> PyResult<Self> {
-        py.detach(|| match Location::parse(&path.0)? {
-            Location::Http(url) => libcv::store::Store::open_http(&http_options(url, mirrors, ca, identity, proxy)?),
-            _ => libcv::store::Store::open(path.0),
+        py.detach(|| match (Location::parse(&path.0)?, token) {
+            (Location::Http(url), token) => {
+                let options = http_options(url, mirrors, ca, identity, proxy)?;
+                match token {
+                    Some(token) => libcv::store::Store::open_to(&options, &token),
+                    None => libcv::store::Store::open_http(&options),
+                }
+            }
+            (_, Some(_)) => Err(libcv::Error::invalid("a token is for a store behind a server")),
+            (_, None) => libcv::store::Store::open(path.0),
         })
         .or_raise(py)
         .map(Self::new)
@@ -129,6 +137,27 @@ impl Store {
 
     fn images<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         to_python(py, &self.call(py, libcv::store::Store::images)?)
+    }
+
+    #[pyo3(signature = (name, *, max_size=None, expires=None))]
+    fn create_token(
+        &self,
+        py: Python<'_>,
+        name: String,
+        max_size: Option<u64>,
+        expires: Option<Span>,
+    ) -> PyResult<String> {
+        let expires = expires.map(|e| e.duration("expires")).transpose().or_raise(py)?;
+        let options = TokenOptions { name, max_size, expires };
+        self.call(py, move |s| Ok(s.create_token(&options)?.1.to_string()))
+    }
+
+    fn tokens<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        to_python(py, &self.call(py, libcv::store::Store::tokens)?)
+    }
+
+    fn remove_token(&self, py: Python<'_>, id: String) -> PyResult<()> {
+        self.call(py, move |s| s.remove_token(&id))
     }
 
     fn log<'py>(&self, py: Python<'py>, name: String) -> PyResult<Bound<'py, PyAny>> {

@@ -3,18 +3,19 @@
 #
 #   tests/abi/test_c.sh [DIRECTORY WITH libcv.so.0 | --debug]
 #
-# Without an argument: the release build of scripts/build-lib.sh, made when target/venv has the tools for it; with
-# --debug, or without those tools: the debug build. The last line says "N passed, M failed, K skipped".
+# Without an argument: the debug build of the whole workspace, which the other tests have made; with FULL=1 the release build of
+# scripts/build-lib.sh, when target/venv has the tools for it. --debug: the debug build of the library alone. The last line says "N passed, M failed, K skipped".
 set -u
 top=$(cd "$(dirname "$0")/../.." && pwd)
 target=${CARGO_TARGET_DIR:-$top/target}
 if [ $# -ge 1 ] && [ "$1" != --debug ]; then
     lib=$(cd "$1" && pwd)
-elif [ $# = 0 ] && [ -x "$target/venv/bin/cargo-zigbuild" ]; then
+elif [ $# = 0 ] && [ "${FULL:-0}" = 1 ] && [ -x "$target/venv/bin/cargo-zigbuild" ]; then
     "$top/scripts/build-lib.sh" || exit 1
     lib=$target/dist
 else
-    (cd "$top" && cargo build -q -p libcv-ffi) || exit 1
+    if [ $# = 0 ]; then set -- --workspace --all-features --lib; else set -- -p libcv-ffi; fi
+    (cd "$top" && cargo build -q "$@") || exit 1
     lib=$target/abi
     mkdir -p "$lib" && cp "$target/debug/libcv.so" "$lib/libcv.so.0" && cp "$target/debug/libcv.a" "$lib/" || exit 1
     ln -sf libcv.so.0 "$lib/libcv.so"
@@ -66,7 +67,7 @@ if [ -e "$lib/libcv.pc" ]; then
     pc() { PKG_CONFIG_PATH=$lib pkg-config --exists --print-errors "libcv >= 0.1"; }
     if command -v pkg-config >/dev/null; then check "pkg-config finds libcv" pc; else skip "pkg-config" "apt-get install pkg-config"; fi
 else
-    skip "no glibc newer than 2.28 is needed" "tests/setup.sh abi && tests/abi/test_c.sh"
+    skip "no glibc newer than 2.28 is needed" "tests/run.sh --full abi"
 fi
 
 run() { # PROGRAM: in an empty directory
@@ -84,6 +85,8 @@ check "the example of packages compiles" cc -std=c99 $strict -o "$work/installed
 check "the example of packages runs" run "$work/installed"
 check "the example of mirrors compiles" cc -std=c99 $strict -o "$work/mirrors" "$top/examples/c/mirrors.c" $link
 check "the example of mirrors runs" run "$work/mirrors"
+check "the example of sending compiles" cc -std=c99 $strict -o "$work/send" "$top/examples/c/send.c" $link
+check "the example of sending runs" run "$work/send"
 check "the example links statically" \
     cc -std=c99 $strict -o "$work/static" "$example" "$lib/libcv.a" -lgcc_s -lutil -lrt -lpthread -lm -ldl
 check "the static example runs" run "$work/static"

@@ -95,3 +95,38 @@ def test_mirrors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = Path(__file__).parents[2] / "examples" / "python" / "mirrors.py"
     runpy.run_path(str(file))["main"](tmp_path)
     assert "the node says: welcome" in capsys.readouterr().out
+
+
+def test_send(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The example of the documentation runs."""
+    file = Path(__file__).parents[2] / "examples" / "python" / "send.py"
+    runpy.run_path(str(file))["main"](tmp_path)
+    said = capsys.readouterr().out
+    assert "generations: [2, 1]" in said and "welcome back" in said and "2 tokens were used" in said
+
+
+def test_a_token_is_for_one_generation_of_one_name(store: cv.Store, tmp_path: Path) -> None:
+    server = cv.Server(store, "127.0.0.1:0")
+    url = f"http://{server.address}"
+    tree = tmp_path / "another"
+    tree.mkdir()
+    (tree / "f").write_text("x")
+    secret = store.create_token("far", max_size=1 << 30, expires=60.0)
+    token = store.tokens()[0]
+    assert (token["name"], token["max_size"], token["used"]) == ("far", 1 << 30, False)
+    far = cv.Store.open(url, token=secret)
+    with pytest.raises(cv.Denied):
+        far.capture(tree, "near", state=tmp_path / "state")
+    assert far.capture(tree, "far", state=tmp_path / "state").release["generation"] == 1
+    with pytest.raises(cv.Denied):
+        cv.Store.open(url, token=secret)
+    store.remove_token(token["id"])
+    assert store.tokens() == []
+    for wrong in (lambda: store.remove_token(token["id"]), lambda: store.remove_token("../x")):
+        with pytest.raises(cv.NotFound):
+            wrong()
+    with pytest.raises(cv.Invalid):
+        store.create_token("../x")
+    with pytest.raises(cv.Invalid):
+        cv.Store.open(tmp_path / "store", token=secret)
+    server.stop()

@@ -7,6 +7,8 @@ use crate::image::leb::{Reader, put, put_signed};
 use crate::image::{FormatError, Hash};
 use crate::secrets::{self, Hit, RULES};
 use crate::store::Store;
+use crate::store::blob::BlobStore;
+use crate::store::local::LocalDir;
 use crate::sys::clock;
 use crate::tree::Entry;
 use std::path::Path;
@@ -142,10 +144,12 @@ fn limit(rows: u64) -> u64 {
     rows.saturating_mul(ROW_LIMIT).saturating_add(4096).min(LIMIT)
 }
 
-/// The place of the caches of one host in a store.
+/// The cache of a name: in the store, or with the key where the store is behind a server.
 pub struct CacheFile {
     key: [u8; 32],
     object: String,
+    /// Where it is not in the store.
+    aside: Option<LocalDir>,
 }
 
 impl CacheFile {
@@ -153,17 +157,26 @@ impl CacheFile {
     ///
     /// # Errors
     /// When there is no place for a key; a capture then does without a cache.
-    pub fn open(state: &Path, name: &str) -> Result<Self> {
+    pub fn open(state: &Path, store: &Store, name: &str) -> Result<Self> {
         let key = host_key(state)?;
         let host = blake3::derive_key("libcv 2026-03-01 name of a host", &key);
         let host = &Hash(host).to_string()[..16];
-        Ok(Self { key, object: format!("cache/{host}/{name}") })
+        let object = match store.blobs().depot() {
+            Some(_) => format!("sent/{}/{name}", store.uuid()),
+            None => format!("cache/{host}/{name}"),
+        };
+        let aside = store.blobs().depot().map(|_| LocalDir::open(state)).transpose()?;
+        Ok(Self { key, object, aside })
+    }
+
+    fn place<'p>(&'p self, store: &'p Store) -> &'p dyn BlobStore {
+        self.aside.as_ref().map_or(store.blobs(), |aside| aside)
     }
 
     /// The cache of an image with so many rows, unless there is none or it cannot be trusted.
     #[must_use]
     pub fn load(&self, store: &Store, rows: u64) -> Option<Cache> {
-        let bytes = store.blobs().get(&self.object, limit(rows)).ok()?;
+        let bytes = self.place(store).get(&self.object, limit(rows)).ok()?;
         Cache::decode(&bytes, &self.key).ok()
     }
 
@@ -176,7 +189,7 @@ impl CacheFile {
         if bytes.len() as u64 > limit(cache.seen.len() as u64) {
             return Err(Error::limit("what is to be kept in mind of this tree is too much for a stat cache"));
         }
-        store.blobs().put(&self.object, &bytes)
+        self.place(store).put(&self.object, &bytes)
     }
 }
 
@@ -247,7 +260,7 @@ mod tests {
     fn what_is_too_long_for_its_rows_is_neither_read_nor_written() {
         let tmp = tempfile::tempdir().unwrap();
         let store = Store::init(tmp.path().join("store")).unwrap();
-        let file = CacheFile::open(&tmp.path().join("state"), "base").unwrap();
+        let file = CacheFile::open(&tmp.path().join("state"), &store, "base").unwrap();
         let mut cache = sample();
         file.save(&store, &cache).unwrap();
         assert_eq!(file.load(&store, 100).unwrap(), cache);

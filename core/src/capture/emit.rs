@@ -38,7 +38,7 @@ pub(super) fn emit(
     read: &Contents,
     found: &HashMap<u32, Vec<Hit>>,
     parent: Option<&Image>,
-    session: &Session<'_>,
+    session: &Session,
     options: &CaptureOptions,
     task: &Task,
 ) -> Result<Emitted> {

@@ -24,6 +24,7 @@ use crate::image::facts::{facts, id_names};
 use crate::image::{Hash, Manifest};
 use crate::job::Task;
 use crate::secrets::{Finding, Hit, Policy};
+use crate::store::depot::LACKING;
 use crate::store::{Image, Reason, Session, Store};
 use crate::sys::clock;
 use crate::sys::confined::{Root, show};
@@ -156,12 +157,29 @@ impl Store {
             crate::store::name::check_name(tag)?;
         }
         let what = format!("capture of {name}");
-        self.in_session(&what, task, |session| capture(session, root.as_ref(), name, options, task))
+        let attempt = |options: &CaptureOptions| {
+            self.in_session(&what, task, |session| capture(session, root.as_ref(), name, options, task))
+        };
+        let Some(depot) = self.blobs().depot() else { return attempt(options) };
+        if depot.name() != name {
+            let text = format!("the token is for {}, and not for {name}", depot.name());
+            return Err(Error::new(ErrorKind::Denied, text).hint("make one where the store lies: cvctl token create"));
+        }
+        let done = match attempt(options) {
+            // The server has lost what it had of the image before: then everything is asked for.
+            Err(e) if e.facts().contains_key(LACKING) && !options.paranoid => {
+                task.warn(format!("{e}: everything is read"));
+                attempt(&CaptureOptions { paranoid: true, ..options.clone() })
+            }
+            done => done,
+        };
+        self.blobs().take_notes().into_iter().for_each(|note| task.warn(note));
+        done
     }
 }
 
 /// The session begins before anything is looked at that the capture may count on.
-fn capture(session: &Session<'_>, path: &Path, name: &str, options: &CaptureOptions, task: &Task) -> Result<Captured> {
+fn capture(session: &Session, path: &Path, name: &str, options: &CaptureOptions, task: &Task) -> Result<Captured> {
     let store = session.store();
     store.expect_generation(name, options.expect_parent)?;
     let began = clock::now();
@@ -186,7 +204,7 @@ fn capture(session: &Session<'_>, path: &Path, name: &str, options: &CaptureOpti
 
     let parent = store.base(name)?;
     let identity = (tree.device.0, tree.device.1, tree.entry(0).ino);
-    let cache_file = CacheFile::open(&options.state.clone().unwrap_or_else(state::directory), name);
+    let cache_file = CacheFile::open(&options.state.clone().unwrap_or_else(state::directory), store, name);
     let cache = match (&cache_file, &parent) {
         (Ok(f), Some(parent)) if !options.paranoid => {
             let rows = parent.manifest().totals.rows;
@@ -251,6 +269,8 @@ fn capture(session: &Session<'_>, path: &Path, name: &str, options: &CaptureOpti
 
     done.amplification = match unchanged {
         Some(_) => None,
+        // A server knows what lies where.
+        None if !session.has_index() => None,
         None => Some(session.bound_amplification(&emitted.pages, options.level, threads, task)?.percent()),
     };
     done.stored_bytes = session.finish()?;
@@ -276,12 +296,13 @@ fn capture(session: &Session<'_>, path: &Path, name: &str, options: &CaptureOpti
                 names: Some(id_names(&root, &emitted.users, &emitted.groups)),
                 layout: options.layout.clone(),
             };
-            session.publish(name, &manifest, options.reason, options.expect_parent)?
+            session.publish_tagged(name, &manifest, options.reason, options.expect_parent, options.tag.as_deref())?
         }
     };
     let generation = image.release().map_or(0, |r| r.generation);
-    if let Some(tag) = &options.tag {
-        store.advance_tag(name, tag, generation)?;
+    // A new generation got it when it was published.
+    if let (Some(tag), Some(_)) = (&options.tag, &unchanged) {
+        session.advance_tag(name, tag, generation)?;
     }
     save_cache(
         store,

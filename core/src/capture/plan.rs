@@ -31,7 +31,7 @@ impl Plan {
         order: &[u32],
         parent: Option<&Image>,
         cache: Option<&Cache>,
-        session: &Session<'_>,
+        session: &Session,
         task: &Task,
     ) -> Result<Self> {
         let mut plan = Self { kept: vec![false; tree.len()], ..Self::default() };
@@ -59,7 +59,9 @@ impl Plan {
         task.check()?;
         // Where anything changed there will be a new image, and what it counts on must still be in the store. Where nothing
         // did, what the store has lost is given back to it.
-        if cache.is_some() && (!plan.todo.is_empty() || session.has_losses()?) || old.unmatched()? {
+        // A server looks at all of it before it publishes.
+        let knows = session.has_index();
+        if knows && (cache.is_some() && (!plan.todo.is_empty() || session.has_losses()?) || old.unmatched()?) {
             plan.verify(tree, order, parent, session)?;
         }
         // What is read again is looked at again.
@@ -79,7 +81,7 @@ impl Plan {
     }
 
     /// Takes back what counts on a chunk that the store lost: it is read again, which heals the store.
-    fn verify(&mut self, tree: &Tree, order: &[u32], parent: Option<&Image>, session: &Session<'_>) -> Result<()> {
+    fn verify(&mut self, tree: &Tree, order: &[u32], parent: Option<&Image>, session: &Session) -> Result<()> {
         let mut old = OldRows::new(parent);
         let mut path = Vec::new();
         let mut lost = false;
@@ -121,7 +123,7 @@ pub(super) fn is_linked(e: &Entry) -> bool {
 
 /// Whether the store has all that a row needs, and will have it. That it has a list says nothing of what the list names:
 /// they may lie in different packs, of which one is about to go.
-fn holds_all(row: &Row, session: &Session<'_>) -> Result<bool> {
+fn holds_all(row: &Row, session: &Session) -> Result<bool> {
     let mut complete = true;
     let done = of_row(session.store(), row, &mut |hash, _| {
         complete = complete && session.holds(hash)?;

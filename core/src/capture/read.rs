@@ -38,7 +38,7 @@ pub(super) fn read(
     root: &Root,
     tree: &Tree,
     plan: &Plan,
-    session: &Session<'_>,
+    session: &Session,
     options: &CaptureOptions,
     threads: usize,
     task: &Task,
@@ -115,7 +115,7 @@ impl<'a> Worker<'a> {
     fn new(
         root: &'a Root,
         tree: &'a Tree,
-        session: &'a Session<'a>,
+        session: &'a Session,
         options: &CaptureOptions,
         task: &'a Task,
         failure: &'a Failure,

@@ -25,6 +25,8 @@ mod role;
 #[cfg(feature = "server")]
 mod serve;
 mod store;
+#[cfg(feature = "server")]
+mod token;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::{CancelToken, Task};
@@ -94,6 +96,10 @@ enum Noun {
     /// Hand the store out over HTTP, until SIGTERM
     #[cfg(feature = "server")]
     Serve(serve::Serve),
+    /// Let somebody far away send an image into the store
+    #[command(subcommand)]
+    #[cfg(feature = "server")]
+    Token(token::Verb),
     /// Find out what is wrong
     #[command(subcommand)]
     #[cfg(feature = "http")]
@@ -248,12 +254,19 @@ fn dispatch(noun: Noun, session: &Session) -> Result<()> {
         Noun::Role(verb) => role::run(verb, session),
         #[cfg(feature = "server")]
         Noun::Serve(args) => serve::run(args, session),
+        #[cfg(feature = "server")]
+        Noun::Token(verb) => token::run(verb, session),
         #[cfg(feature = "http")]
         Noun::Doctor(verb) => doctor::run(verb, session),
         Noun::Key(verb) => key::run(verb, session),
         Noun::Completion(c) => completion::completion(&c, session),
         Noun::Man(m) => completion::man(&m, session),
     }
+}
+
+/// A span of time. The hint belongs to what a wrong call is told.
+fn time(text: &str) -> std::result::Result<Duration, String> {
+    crate::units::duration(text).map_err(|e| format!("{}: {}", e.message(), e.hint_text().unwrap_or_default()))
 }
 
 /// The first signal cancels. Work that does not end in time is cut off, which store, extraction and disks survive.

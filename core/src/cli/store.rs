@@ -4,7 +4,7 @@ use super::Session;
 use crate::error::Result;
 use crate::store::collect::CollectOptions;
 use crate::store::{Store, SyncOptions};
-use crate::units::{self, human};
+use crate::units::human;
 use clap::{Args, Subcommand};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -60,16 +60,11 @@ pub(super) struct Gc {
     #[arg(long)]
     dry_run: bool,
     /// How long what nobody needs stays, for those who are just reading it
-    #[arg(long, default_value = "7d", value_name = "TIME", value_parser = time)]
+    #[arg(long, default_value = "7d", value_name = "TIME", value_parser = super::time)]
     grace: Duration,
     /// Threads; 0 is one for each core
     #[arg(long, default_value_t = 0, value_name = "N")]
     threads: usize,
-}
-
-/// The hint belongs to what a wrong call is told.
-fn time(text: &str) -> std::result::Result<Duration, String> {
-    units::duration(text).map_err(|e| format!("{}: {}", e.message(), e.hint_text().unwrap_or_default()))
 }
 
 pub(super) fn run(verb: Verb, session: &Session) -> Result<()> {

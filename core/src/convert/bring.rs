@@ -243,7 +243,7 @@ pub(super) fn bring(
 }
 
 fn bring_into(
-    session: &Session<'_>,
+    session: &Session,
     name: &str,
     origin: Origin,
     options: &ImportOptions,

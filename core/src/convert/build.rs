@@ -389,7 +389,7 @@ impl Builder {
     /// Publishes the tree, whose chunks must be durable, unless it equals the newest generation. True when it did not.
     pub(crate) fn publish(
         &self,
-        session: &Session<'_>,
+        session: &Session,
         name: &str,
         built: Built,
         about: About,

@@ -151,7 +151,7 @@ struct Addition<'a> {
 }
 
 impl Addition<'_> {
-    fn store(&self, session: &Session<'_>, document: &mut Document, notes: Vec<String>) -> Result<Added> {
+    fn store(&self, session: &Session, document: &mut Document, notes: Vec<String>) -> Result<Added> {
         let (source, task) = (self.source, self.task);
         task.stage("store", source.size(), Unit::Bytes);
         let threads = crate::job::threads(self.options.threads);
@@ -225,7 +225,7 @@ impl Addition<'_> {
 
     fn publish(
         &self,
-        session: &Session<'_>,
+        session: &Session,
         builder: &Builder,
         built: Built,
         document: &Document,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  medium ── part ──┬──> fill: what the storing asks for, in the order of the medium
-//!                   └──> sums, in a thread no more than 48 MiB behind: SHA-256, and MD5 unless the SHA-256 is known that has to
+//!                   └──> sums, in a thread no more than 8 MiB behind: SHA-256, and MD5 unless the SHA-256 is known that has to
 //!                        come out
 //! ```
 //!
@@ -20,9 +20,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Scope, ScopedJoinHandle};
 
-const PART: usize = 1 << 20;
-/// Parts that the sums may be behind: as much as a pack, while one of which the storing may stand still.
-const BEHIND: usize = 48;
+/// A quarter of what a processor has near it: what is read is summed and cut before it has left.
+const PART: usize = 256 << 10;
+/// Parts that the sums may be behind.
+const BEHIND: usize = 32;
 
 /// A medium that is read.
 pub(super) struct Sweep<'s, 'm> {

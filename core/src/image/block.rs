@@ -160,6 +160,34 @@ impl BlockBuilder {
         self.chunks = chunks;
     }
 
+    /// Whether it is worth being closed.
+    pub(crate) fn is_half_full(&self) -> bool {
+        !self.is_empty() && (self.raw.len() > RAW_LIMIT / 2 || self.chunks.len() > CHUNKS_LIMIT / 2)
+    }
+
+    /// Name and length of each chunk in it.
+    pub(crate) fn chunks(&self) -> &[(Hash, u32)] {
+        &self.chunks
+    }
+
+    /// Takes out those of its chunks from number `first` on that are not to stay; what lies in between closes up.
+    pub(crate) fn retain(&mut self, first: usize, stays: &[bool]) {
+        debug_assert_eq!(self.chunks.len(), first + stays.len());
+        let mut from: usize = self.chunks[..first].iter().map(|(_, length)| *length as usize).sum();
+        let (mut to, mut kept) = (from, first);
+        for (n, stays) in (first..).zip(stays) {
+            let (hash, length) = self.chunks[n];
+            if *stays {
+                self.raw.copy_within(from..from + length as usize, to);
+                self.chunks[kept] = (hash, length);
+                (to, kept) = (to + length as usize, kept + 1);
+            }
+            from += length as usize;
+        }
+        self.raw.truncate(to);
+        self.chunks.truncate(kept);
+    }
+
     /// Whether nothing is in it.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -371,6 +399,30 @@ mod tests {
         }
         for n in 0..stored.len() {
             assert!(parse(&stored[..n]).is_err());
+        }
+    }
+
+    #[test]
+    fn what_is_not_to_stay_leaves_no_gap() {
+        let parts = ["one", "two", "three", "four"].map(|p| p.as_bytes().to_vec());
+        for (first, stays, left) in [
+            (0, vec![true, false, true, false], vec![0, 2]),
+            (1, vec![false, false, true], vec![0, 3]),
+            (4, vec![], vec![0, 1, 2, 3]),
+            (0, vec![false; 4], vec![]),
+        ] {
+            let mut b = BlockBuilder::new(3).unwrap();
+            parts.iter().for_each(|p| b.push(Hash::of(p), p));
+            b.retain(first, &stays);
+            let wanted: Vec<_> = left.iter().map(|&n: &usize| (Hash::of(&parts[n]), parts[n].clone())).collect();
+            assert_eq!(b.is_empty(), wanted.is_empty());
+            let Some(block) = b.finish().unwrap() else { continue };
+            let mut found = Vec::new();
+            let info = BlockOpener::new().unwrap().open(&block.to_vec(), |hash, bytes| {
+                found.push((hash, bytes.to_vec()));
+                Ok(())
+            });
+            assert_eq!((info.unwrap(), found), (block.info.clone(), wanted));
         }
     }
 

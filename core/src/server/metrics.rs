@@ -28,6 +28,8 @@ pub(super) struct Metrics {
     answers: Family<Answered, Counter>,
     bytes: Counter,
     seconds: Histogram,
+    /// Bytes of bodies that came from clients.
+    pub(super) received: Counter,
     /// Connections that are open.
     pub(super) connections: Gauge,
     /// Connections that were turned away.
@@ -45,9 +47,10 @@ impl Metrics {
         let mut registry = Registry::with_prefix("libcv_http");
         let (answers, bytes, seconds) = (Family::default(), Counter::default(), Histogram::new(SECONDS));
         let (connections, running) = (Gauge::default(), Gauge::default());
-        let (refused, handshakes_failed) = (Counter::default(), Counter::default());
+        let (refused, handshakes_failed, received) = (Counter::default(), Counter::default(), Counter::default());
         registry.register("answers", "Answers by method and status", Family::clone(&answers));
         registry.register("body_bytes", "Bytes of bodies that went to clients", bytes.clone());
+        registry.register("received_bytes", "Bytes of bodies that came from clients", received.clone());
         registry.register("answer_seconds", "From the request to the end of the answer", seconds.clone());
         registry.register("connections", "Connections that are open", connections.clone());
         registry.register("connections_refused", "Connections that were turned away", refused.clone());
@@ -59,7 +62,7 @@ impl Metrics {
             registry.register("mirror_pulls_failed", "Looks at the origin that failed", mirror_failed.clone());
         }
         let mirror = (freshness, mirror_age, mirror_failed);
-        Self { registry, answers, bytes, seconds, connections, refused, handshakes_failed, running, mirror }
+        Self { registry, answers, bytes, received, seconds, connections, refused, handshakes_failed, running, mirror }
     }
 
     /// Counts an answer.

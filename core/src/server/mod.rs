@@ -3,11 +3,12 @@
 //! ```text
 //!  accept: how many, from whom, TLS ──> hyper: headers in time ──> routes ──┬─> objects: ranges, conditions, cached for ever or never
 //!     │                                                                     ├─> v1/list/PREFIX
+//!     │                                                                     ├─> v1/has, packs, publish: with a token
 //!     └── stop: nobody new, what runs is finished                           └─> healthz, metrics
 //! ```
 //!
 //! The server believes nothing and keeps nothing: what it hands out is what lies in the store, and a reader proves it by its names.
-//! It writes nothing either. Its paths are those of `core/docs/server.md`.
+//! What is sent to it is proved as well, and only a token of the store lets anybody write. Its paths are those of `core/docs/server.md`.
 //!
 //! The runtime is the server's own; who starts one needs none.
 
@@ -25,6 +26,7 @@ pub mod range;
 mod routes;
 mod stall;
 mod tls;
+mod uploads;
 
 pub use access::{Access, Listener};
 pub use follow::MirrorOptions;
@@ -45,6 +47,7 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use uploads::Uploads;
 
 /// Listings at a time.
 const LISTINGS: usize = 8;
@@ -72,6 +75,7 @@ pub struct Server {
     /// Before the threads: it writes into the store.
     follower: Option<Follower>,
     listener: Arc<RwLock<Option<Listener>>>,
+    uploads: Arc<Uploads>,
 }
 
 /// What all requests share.
@@ -83,6 +87,7 @@ struct Shared {
     reading: tokio::sync::Semaphore,
     pieces: Arc<Pieces>,
     listing: Arc<tokio::sync::Semaphore>,
+    uploads: Arc<Uploads>,
 }
 
 impl Server {
@@ -128,6 +133,7 @@ impl Server {
             .build()
             .map_err(|e| Error::io("start", "the threads of the server", e))?;
         let metrics = Arc::new(Metrics::new(follower.as_ref().map(|f| f.freshness.clone())));
+        let uploads = Arc::<Uploads>::default();
         let told = Arc::new(RwLock::new(options.listener.clone()));
         let shared = Arc::new(Shared {
             store: store.clone(),
@@ -136,6 +142,7 @@ impl Server {
             reading: tokio::sync::Semaphore::new(READERS),
             pieces: Arc::default(),
             listing: Arc::new(tokio::sync::Semaphore::new(LISTINGS)),
+            uploads: uploads.clone(),
         });
         let (stop, stopped) = watch::channel(false);
         let accepting =
@@ -152,6 +159,7 @@ impl Server {
             metrics,
             follower,
             listener: told,
+            uploads,
         })
     }
 
@@ -181,6 +189,7 @@ impl Server {
         let _ = self.stop.send(true);
         let done = runtime.block_on(async { tokio::time::timeout(grace, accepting).await });
         runtime.shutdown_timeout(Duration::from_millis(100));
+        self.uploads.end();
         self.silence();
         match done {
             Ok(Ok(())) => Ok(()),
@@ -196,6 +205,7 @@ impl Drop for Server {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
+        self.uploads.end();
         self.silence();
     }
 }

@@ -1,7 +1,7 @@
 //! What is answered where.
 
 use super::access::{record, text};
-use super::{Shared, list, object};
+use super::{Shared, list, object, uploads};
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -14,6 +14,7 @@ pub(super) fn routes(shared: Arc<Shared>) -> Router {
         .route("/healthz", get(health))
         .route("/metrics", get(metrics))
         .route("/v1/list/{*prefix}", get(list::list))
+        .merge(uploads::routes())
         .fallback(object::get)
         .layer(axum::middleware::from_fn_with_state(shared.clone(), record))
         .with_state(shared)

@@ -75,7 +75,7 @@ impl Store {
     }
 }
 
-impl Session<'_> {
+impl Session {
     /// Bounds the amplification of the image of these pages that is being written, when all its chunks are claimed: stores
     /// some of them once more. Gives what it is then.
     ///

@@ -27,7 +27,7 @@ pub(super) enum Wanted {
 
 /// One thread that stores chunks anew.
 pub(super) struct Anew<'a> {
-    session: &'a Session<'a>,
+    session: &'a Session,
     content: ChunkWriter<'a>,
     pages: ChunkWriter<'a>,
     opener: BlockOpener,
@@ -35,7 +35,7 @@ pub(super) struct Anew<'a> {
 }
 
 impl<'a> Anew<'a> {
-    pub(super) fn new(session: &'a Session<'a>, level: i32) -> Result<Self> {
+    pub(super) fn new(session: &'a Session, level: i32) -> Result<Self> {
         let (content, pages) = (ChunkWriter::new(session, level)?, ChunkWriter::new(session, level)?);
         Ok(Self { session, content, pages, opener: BlockOpener::new()?, stored: Vec::new() })
     }

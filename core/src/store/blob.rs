@@ -1,5 +1,6 @@
 //! Where the files of a store lie: a directory, an object store, a web server.
 
+use super::depot::Depot;
 use crate::error::Result;
 
 /// What a store knows of an object.
@@ -130,6 +131,11 @@ pub trait BlobStore: Send + Sync {
     /// What happened since the last call that whoever watches should know, such as attempts that failed; oldest first.
     fn take_notes(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    /// Who takes what is stored and publishes it, where that cannot be written as objects.
+    fn depot(&self) -> Option<&dyn Depot> {
+        None
     }
 
     /// A name for people and errors, such as the directory.

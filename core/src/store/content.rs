@@ -16,7 +16,7 @@ const BUFFER: usize = 4 << 20;
 
 /// New chunks on their way to the store.
 pub struct ChunkPool<'p> {
-    session: &'p Session<'p>,
+    session: &'p Session,
     workers: Sender<Run>,
     /// Memory of earlier runs: what is new costs a fault for each of its pages.
     empty: Receiver<Vec<u8>>,
@@ -35,7 +35,7 @@ struct Run {
 /// # Errors
 /// What `work` and the session return; `Invalid` for a level that is not 1 to 19.
 pub fn with_pool<T>(
-    session: &Session<'_>,
+    session: &Session,
     level: i32,
     threads: usize,
     work: impl FnOnce(&mut ChunkPool<'_>) -> Result<T>,

@@ -74,6 +74,12 @@ impl Image {
         Ok(Self { store, id, manifest, release, key })
     }
 
+    /// An image whose manifest is not in the store yet.
+    #[cfg(feature = "server")]
+    pub(super) fn of_manifest(store: Store, id: Hash, manifest: Manifest) -> Self {
+        Self { store, id, manifest, release: None, key: None }
+    }
+
     /// The image id.
     #[must_use]
     pub fn id(&self) -> Hash {

@@ -24,6 +24,7 @@ pub mod collect;
 pub mod content;
 mod copied;
 mod cover;
+pub mod depot;
 pub mod derived;
 pub mod diff;
 mod elsewhere;
@@ -48,17 +49,23 @@ pub mod release;
 pub mod s3;
 mod rows;
 mod sealed;
+#[cfg(feature = "server")]
+pub(crate) mod receive;
 mod repair;
 pub mod replica;
 pub mod session;
 pub mod source;
 mod sync;
 pub mod tag;
+#[cfg(feature = "server")]
+pub(crate) mod token;
 mod transfer;
 mod trash;
 mod trust;
 mod usage;
 mod verify;
+#[cfg(feature = "http")]
+pub(crate) mod wire;
 pub mod writer;
 
 pub(crate) use blocks::BlockReader;
@@ -78,6 +85,8 @@ pub use session::{Claim, Session};
 pub use source::{BlockFeed, ChunkSource, Origin, StoredBlock, Whole};
 pub use sync::{SyncOptions, Synced};
 pub use tag::Tag;
+#[cfg(feature = "server")]
+pub use token::{Token, TokenOptions};
 pub use trust::Trust;
 pub use verify::Verified;
 pub use writer::ChunkWriter;
@@ -187,6 +196,22 @@ impl Store {
         Self::with_backend(Box::new(http::Http::connect(options)?))
     }
 
+    /// Opens a store behind a server that takes captures with `token` (`docs/capture-protocol.md`): [`Store::capture`] of the name
+    /// that it is for sends what the server lacks, and the server publishes. Everything else can only read.
+    ///
+    /// # Errors
+    /// As [`Store::open_http`]; `Denied` when the token is not valid, `Unsupported` when the server takes nothing.
+    #[cfg(feature = "http")]
+    pub fn open_to(options: &http::HttpOptions, token: &str) -> Result<Self> {
+        let blobs = http::Http::sending(options, token)?;
+        let granted = blobs.granted_store().map(str::to_owned);
+        let store = Self::with_backend(Box::new(blobs))?;
+        if granted.is_some_and(|uuid| uuid != store.uuid()) {
+            return Err(Error::integrity(format!("{} is the store of another server", store.blobs().place())));
+        }
+        Ok(store)
+    }
+
     /// Opens the store that a backend holds.
     ///
     /// # Errors
@@ -243,17 +268,12 @@ impl Store {
     ///
     /// # Errors
     /// `Busy` when somebody else writes and the store cannot decide races; those of the backend.
-    pub fn session(&self, what: &str) -> Result<Session<'_>> {
+    pub fn session(&self, what: &str) -> Result<Session> {
         Session::new(self, what)
     }
 
     /// Does `work` in a session. When the store is full, what it stored is given back.
-    pub(crate) fn in_session<T>(
-        &self,
-        what: &str,
-        task: &Task,
-        work: impl FnOnce(&Session<'_>) -> Result<T>,
-    ) -> Result<T> {
+    pub(crate) fn in_session<T>(&self, what: &str, task: &Task, work: impl FnOnce(&Session) -> Result<T>) -> Result<T> {
         let session = self.session(what)?;
         let mut reserve = self.blobs().writer()?;
         reserve.append(&[0; RESERVE])?;

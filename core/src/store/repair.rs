@@ -146,14 +146,14 @@ impl Store {
 struct Repair<'r> {
     store: &'r Store,
     from: &'r Store,
-    session: &'r Session<'r>,
+    session: &'r Session,
     task: &'r Task,
     out: &'r mut Repaired,
 }
 
 impl Repair<'_> {
     fn put(&mut self, key: &str, bytes: &[u8]) -> Result<()> {
-        self.session.lease().keep(key)?;
+        self.session.lease()?.keep(key)?;
         self.store.blobs().put(key, bytes)?;
         self.out.healed.push(key.to_owned());
         Ok(())

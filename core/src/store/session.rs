@@ -3,8 +3,12 @@
 //! Any number of threads write at once: each has its own open block, and only the finished ones meet in the pack that
 //! is open. No locks are taken on the store, only a lease: two sessions may store the same chunk twice, which harms
 //! nobody.
+//!
+//! Behind a server there is no lease, no index and no file: what is new is asked of its [`Depot`], which takes the packs and
+//! publishes (`docs/capture-protocol.md`).
 
 use super::blob::BlobWriter;
+use super::depot::{self, Depot};
 use super::index::{Index, Place, SEGMENT_RECORDS, Segment};
 use super::lease::Lease;
 use super::locate::Gaps;
@@ -33,9 +37,10 @@ pub enum Claim {
 }
 
 /// A session of one writer.
-pub struct Session<'s> {
-    store: &'s Store,
-    lease: Arc<Lease>,
+pub struct Session {
+    store: Store,
+    /// None where the store is behind a server, which has one.
+    lease: Option<Arc<Lease>>,
     /// Packs that are not counted on.
     distrusted: HashSet<Hash>,
     known: OnceLock<Known>,
@@ -81,7 +86,7 @@ struct OpenPack {
 }
 
 /// A pack is on its way to the disk for as long as this is there.
-struct Sealing<'s>(&'s Session<'s>);
+struct Sealing<'s>(&'s Session);
 
 impl Drop for Sealing<'_> {
     fn drop(&mut self) {
@@ -94,15 +99,23 @@ fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
     m.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl<'s> Session<'s> {
-    pub(super) fn new(store: &'s Store, what: &str) -> Result<Self> {
-        Ok(Self::under(store, Arc::new(Lease::begin(store, what)?)))
+impl Session {
+    pub(super) fn new(store: &Store, what: &str) -> Result<Self> {
+        let lease = match store.blobs().depot() {
+            Some(_) => None,
+            None => Some(Arc::new(Lease::begin(store, what)?)),
+        };
+        Ok(Self::with(store, lease))
     }
 
     /// A session of somebody who has a lease already.
-    pub(super) fn under(store: &'s Store, lease: Arc<Lease>) -> Self {
+    pub(super) fn under(store: &Store, lease: Arc<Lease>) -> Self {
+        Self::with(store, Some(lease))
+    }
+
+    fn with(store: &Store, lease: Option<Arc<Lease>>) -> Self {
         Self {
-            store,
+            store: store.clone(),
             lease,
             distrusted: HashSet::new(),
             known: OnceLock::new(),
@@ -128,11 +141,24 @@ impl<'s> Session<'s> {
     /// The store.
     #[must_use]
     pub fn store(&self) -> &Store {
-        self.store
+        &self.store
     }
 
-    pub(super) fn lease(&self) -> &Lease {
-        &self.lease
+    pub(super) fn lease(&self) -> Result<&Lease> {
+        self.lease.as_deref().ok_or_else(|| {
+            Error::unsupported("with a token captures are sent, and nothing else")
+                .hint("work on the store where it lies")
+        })
+    }
+
+    /// The server that takes what this session stores, when the store is behind one.
+    fn depot(&self) -> Option<&dyn Depot> {
+        self.store.blobs().depot()
+    }
+
+    /// Whether what the store holds is known here. Else it is told when something is sent, and at the end.
+    pub(crate) fn has_index(&self) -> bool {
+        self.depot().is_none()
     }
 
     /// The index of what the store held at first use, without what will be deleted.
@@ -140,7 +166,7 @@ impl<'s> Session<'s> {
         if let Some(k) = self.known.get() {
             return Ok(k);
         }
-        let (mut index, trash) = (Index::of_all_places(), self.lease.trash());
+        let (mut index, trash) = (Index::of_all_places(), self.lease()?.trash());
         let lasting = |id: &Hash| !trash.holds(&pack_key(id)) && !self.distrusted.contains(id);
         let gaps = self.store.each_segment(&mut |_| true, &mut |segment| index.add_packs(segment, lasting))?;
         index.settle();
@@ -153,7 +179,7 @@ impl<'s> Session<'s> {
     /// # Errors
     /// When the index can neither be read nor rebuilt.
     pub fn prepare(&self) -> Result<()> {
-        self.known().map(|_| ())
+        if self.has_index() { self.known().map(|_| ()) } else { Ok(()) }
     }
 
     /// The index of what the store held at first use, and which of its chunks are counted on.
@@ -187,7 +213,27 @@ impl<'s> Session<'s> {
     /// # Errors
     /// When the index can neither be read nor rebuilt.
     pub fn claim(&self, hash: &Hash) -> Result<Claim> {
-        if self.holds(hash)? { Ok(Claim::Known) } else { Ok(self.claim_anew(hash)) }
+        if self.has_index() && self.holds(hash)? { Ok(Claim::Known) } else { Ok(self.claim_anew(hash)) }
+    }
+
+    /// Which of these chunks, which were claimed, a server lacks; `None` where they were looked up when they were claimed.
+    ///
+    /// # Errors
+    /// When the server cannot be asked.
+    pub(super) fn lacking(&self, chunks: &[Hash]) -> Result<Option<Vec<bool>>> {
+        self.depot().map(|depot| depot.lacking(chunks)).transpose()
+    }
+
+    /// Whether the store holds this chunk, or this session has claimed it.
+    ///
+    /// # Errors
+    /// As [`Session::holds`].
+    pub(super) fn has(&self, hash: &Hash) -> Result<bool> {
+        let claimed = || {
+            let shard = lock(&self.claimed[hash.0[31] as usize % SHARDS]);
+            shard.table.find(key(hash), |&i| shard.hashes[i as usize] == *hash).is_some()
+        };
+        Ok(self.holds(hash)? || claimed())
     }
 
     /// As [`Session::claim`], of a chunk that is to be stored although the store has it.
@@ -217,7 +263,8 @@ impl<'s> Session<'s> {
         let stored = u64::from(block.info.stored);
         let (added, full) = {
             let mut packs = lock(&self.packs);
-            let is_full = |p: &mut OpenPack| p.size + stored > pack::CLOSE_AT || p.blocks.len() == pack::BLOCK_LIMIT;
+            let close_at = if self.has_index() { pack::CLOSE_AT } else { depot::CLOSE_AT };
+            let is_full = |p: &mut OpenPack| p.size + stored > close_at || p.blocks.len() == pack::BLOCK_LIMIT;
             // A second pack may be filled meanwhile, and no third: a remote store has all that is not sealed in memory.
             while packs.sealing && packs.open.as_mut().is_some_and(is_full) {
                 packs = self.sealed.wait(packs).unwrap_or_else(PoisonError::into_inner);
@@ -257,9 +304,14 @@ impl<'s> Session<'s> {
         pack.writer.append(&trailer)?;
         pack.writer.append(&pack::encode_footer(&trailer))?;
         let id = Hash::of(&trailer);
-        self.lease.keep(&pack_key(&id))?;
+        if let Some(lease) = &self.lease {
+            lease.keep(&pack_key(&id))?;
+        }
         pack.writer.finish(&pack_key(&id))?;
         self.stored.fetch_add(pack.size + (trailer.len() + pack::FOOTER) as u64, Ordering::Relaxed);
+        if !self.has_index() {
+            return Ok(());
+        }
         let full = {
             let mut packs = lock(&self.packs);
             packs.sealed.push(id);
@@ -293,6 +345,9 @@ impl<'s> Session<'s> {
         }
         let last = lock(&self.packs).open.take();
         last.map_or(Ok(()), |pack| self.seal(pack))?;
+        if !self.has_index() {
+            return Ok(self.stored.load(Ordering::Relaxed));
+        }
         let segment = std::mem::take(&mut lock(&self.packs).segment);
         self.store.forgive(&lock(&self.packs).sealed)?;
         self.write_segment(segment)?;
@@ -304,7 +359,7 @@ impl<'s> Session<'s> {
         let filled = self.store.fill_gaps(&known.gaps)?;
         packs.segments.extend(filled);
         self.store.note_segments(&packs.segments)?;
-        let mut there = Presence::of(self.store)?;
+        let mut there = Presence::of(&self.store)?;
         let used = known.index.records().iter().zip(&known.used).filter(|(_, used)| used.load(Ordering::Relaxed));
         let packs: HashSet<u32> = used.map(|((_, place), _)| place.pack).collect();
         for id in packs.into_iter().map(|n| &known.index.packs()[n as usize]) {
@@ -331,7 +386,7 @@ impl<'s> Session<'s> {
 
     /// Writes a manifest, whose chunks must be durable.
     pub(super) fn put_manifest(&self, manifest: &Manifest) -> Result<Hash> {
-        let (id, new) = self.store.put_manifest(&self.lease, manifest)?;
+        let (id, new) = self.store.put_manifest(self.lease()?, manifest)?;
         if new {
             lock(&self.manifests).push(image_key(&id));
         }
@@ -346,7 +401,41 @@ impl<'s> Session<'s> {
     pub fn publish(&self, name: &str, manifest: &Manifest, reason: Reason, expect: Option<u64>) -> Result<Image> {
         let name = check_name(name)?;
         let id = self.put_manifest(manifest)?;
-        self.store.publish(&self.lease, name, (id, manifest.tree_id()), reason, expect)
+        self.store.publish(self.lease()?, name, (id, manifest.tree_id()), reason, expect)
+    }
+
+    /// As [`Session::publish`], with a tag for the new generation.
+    ///
+    /// # Errors
+    /// As [`Session::publish`].
+    pub(crate) fn publish_tagged(
+        &self,
+        name: &str,
+        manifest: &Manifest,
+        reason: Reason,
+        expect: Option<u64>,
+        tag: Option<&str>,
+    ) -> Result<Image> {
+        let Some(depot) = self.depot() else {
+            let image = self.publish(name, manifest, reason, expect)?;
+            if let (Some(tag), Some(release)) = (tag, image.release()) {
+                self.store.advance_tag(name, tag, release.generation)?;
+            }
+            return Ok(image);
+        };
+        let generation = depot.publish(manifest, expect, tag)?;
+        self.store.image(&format!("{name}@{generation}"))
+    }
+
+    /// Points a tag to a generation, unless it points to a later one.
+    ///
+    /// # Errors
+    /// As [`Store::advance_tag`].
+    pub(crate) fn advance_tag(&self, name: &str, tag: &str, generation: u64) -> Result<()> {
+        match self.depot() {
+            Some(depot) => depot.tag(tag, generation),
+            None => self.store.advance_tag(name, tag, generation),
+        }
     }
 }
 

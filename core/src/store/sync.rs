@@ -219,7 +219,7 @@ impl Sync<'_> {
     }
 
     /// Brings the images over that the generations point to; all is durable when it returns.
-    fn images(&mut self, lacks: &[Lack], session: &Session<'_>) -> Result<()> {
+    fn images(&mut self, lacks: &[Lack], session: &Session) -> Result<()> {
         let ids: BTreeSet<Hash> = lacks.iter().flat_map(|l| l.images.iter().copied()).collect();
         let (needs, mut wanted, mut images) = (Needs::default(), ChunkSet::default(), Vec::new());
         for id in ids {
@@ -243,8 +243,8 @@ impl Sync<'_> {
     }
 
     /// Publishes the generations of a name.
-    fn publish(&mut self, lack: &Lack, session: &Session<'_>) -> Result<()> {
-        let (blobs, lease) = (self.to.blobs(), session.lease());
+    fn publish(&mut self, lack: &Lack, session: &Session) -> Result<()> {
+        let (blobs, lease) = (self.to.blobs(), session.lease()?);
         let head = blobs.get(&head_key(&lack.name), 32).ok();
         let mut made = Vec::new();
         for (key, bytes) in &lack.objects {

@@ -19,7 +19,7 @@ pub(super) struct Moved {
 /// How chunks go over.
 pub(super) struct Transfer<'t> {
     /// Where they are stored.
-    pub(super) session: &'t Session<'t>,
+    pub(super) session: &'t Session,
     /// zstd level of blocks of which only a part is wanted.
     pub(super) level: i32,
     /// Threads; 0 is one for each core.

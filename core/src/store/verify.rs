@@ -65,7 +65,7 @@ impl Image {
     }
 
     /// The chunks of the image, its rows and lists being read and held against the rules and the totals.
-    fn needed(&self, task: &Task) -> Result<ChunkSet> {
+    pub(super) fn needed(&self, task: &Task) -> Result<ChunkSet> {
         let (mut set, mut rules) = (ChunkSet::default(), Rules::default());
         self.need_pages(&mut set);
         self.each_row(|row| {

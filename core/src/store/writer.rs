@@ -7,8 +7,10 @@ use crate::image::block::BlockBuilder;
 
 /// Puts chunks that the store lacks into blocks; chunks that follow each other are neighbours there.
 pub struct ChunkWriter<'s> {
-    session: &'s Session<'s>,
+    session: &'s Session,
     block: BlockBuilder,
+    /// So many of its chunks are known to be new.
+    sifted: usize,
 }
 
 impl<'s> ChunkWriter<'s> {
@@ -16,8 +18,8 @@ impl<'s> ChunkWriter<'s> {
     ///
     /// # Errors
     /// `Invalid` for a level that is not 1 to 19.
-    pub fn new(session: &'s Session<'s>, level: i32) -> Result<Self> {
-        Ok(Self { session, block: BlockBuilder::new(level)? })
+    pub fn new(session: &'s Session, level: i32) -> Result<Self> {
+        Ok(Self { session, block: BlockBuilder::new(level)?, sifted: 0 })
     }
 
     /// Stores a chunk unless it is there already; gives its name.
@@ -47,7 +49,10 @@ impl<'s> ChunkWriter<'s> {
     /// When the session cannot go on.
     pub fn add(&mut self, hash: Hash, bytes: &[u8]) -> Result<()> {
         if !self.block.fits(bytes.len()) {
-            self.close()?;
+            self.sift()?;
+            if !self.block.fits(bytes.len()) || self.block.is_half_full() {
+                self.close()?;
+            }
         }
         self.block.push(hash, bytes);
         Ok(())
@@ -67,6 +72,20 @@ impl<'s> ChunkWriter<'s> {
     /// # Errors
     /// When the session cannot go on.
     pub fn close(&mut self) -> Result<()> {
+        self.sift()?;
+        self.sifted = 0;
         self.block.finish()?.map_or(Ok(()), |b| self.session.add(b))
+    }
+
+    /// Lets go of what a server has: it is asked for many at once, and before they are compressed.
+    fn sift(&mut self) -> Result<()> {
+        let chunks: Vec<_> = self.block.chunks()[self.sifted..].iter().map(|(hash, _)| *hash).collect();
+        if !chunks.is_empty()
+            && let Some(lacking) = self.session.lacking(&chunks)?
+        {
+            self.block.retain(self.sifted, &lacking);
+        }
+        self.sifted = self.block.chunks().len();
+        Ok(())
     }
 }

@@ -9,6 +9,8 @@ mod agent;
 mod fault;
 #[cfg(feature = "http")]
 mod options;
+#[cfg(feature = "http")]
+mod secret;
 mod url;
 
 #[cfg(feature = "http")]
@@ -20,4 +22,6 @@ pub(crate) use agent::{Pace, agent};
 pub(crate) use fault::Fault;
 #[cfg(feature = "http")]
 pub use options::WebOptions;
+#[cfg(feature = "http")]
+pub use secret::read_secret;
 pub use url::Url;

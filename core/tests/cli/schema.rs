@@ -64,6 +64,13 @@ fn the_json_of_every_verb_fits_its_schema() {
     bed.json("image-export", &["image", "export", "base@1", "--format", "tar", "--output", &bed.text("a.tar.zst")]);
     let imported = bed.json("image-import", &["image", "import", &bed.text("a.tar.zst"), "--name", "tar"]);
     assert_eq!(imported["changed"], true);
+    let token = bed.json("token-create", &["token", "create", "--name", "far", "--max-size", "1GiB"]);
+    assert!(token["secret"].is_string() && token["token"]["max_size"] == 1 << 30);
+    let file = bed.text("token");
+    let token = bed.json("token-create", &["token", "create", "--name", "far", "--output", &file]);
+    assert_eq!((&token["secret"], &token["file"]), (&Value::Null, &file.as_str().into()));
+    assert_eq!(bed.json("token-list", &["token", "list"])["tokens"].as_array().unwrap().len(), 2);
+    bed.json("token-rm", &["token", "rm", token["token"]["id"].as_str().unwrap()]);
     bed.json("key-generate", &["key", "generate", "--output", &bed.text("key")]);
     bed.json("image-sign", &["image", "sign", "tar", "--sign-key", &bed.text("key")]);
     let verified = bed.json("image-verify", &["image", "verify", "tar", "--key", &bed.text("key.pub")]);

@@ -48,6 +48,31 @@ void server_functions(cv_store *store, const char *dir) {
     IS(-CV_E_INVALID, cv_store_open_http(listing, &h, &far));
     h.client_cert = NULL;
 
+    char *secret;
+    NULL_IS_ERROR(cv_token_create, store, cv_token_create(NULL, "node", 0, 0, &secret));
+    NULL_IS_ERROR(cv_token_create, name, cv_token_create(store, NULL, 0, 0, &secret));
+    NULL_IS_ERROR(cv_token_create, secret, cv_token_create(store, "node", 0, 0, NULL));
+    IS(-CV_E_INVALID, cv_token_create(store, "../node", 0, 0, &secret));
+    IS(-CV_E_INVALID, cv_token_create(store, "node", 0, UINT64_MAX, &secret));
+    IS(0, cv_token_create(store, "node", 1 << 20, 3600, &secret));
+    h.token = secret;
+    IS(0, cv_store_open_http(listing, &h, &far));
+    IS(0, cv_store_free(far));
+    NULL_IS_ERROR(cv_token_list, store, cv_token_list(NULL, &s));
+    NULL_IS_ERROR(cv_token_list, tokens_json, cv_token_list(store, NULL));
+    IS(0, cv_token_list(store, &s));
+    CHECK(strstr(s, "\"max_size\":1048576") && strstr(s, "\"used\":false") && !strstr(s, secret));
+    cv_string_free(s);
+    char id[17];
+    snprintf(id, sizeof id, "%s", secret + strlen("cvt1-"));
+    NULL_IS_ERROR(cv_token_remove, store, cv_token_remove(NULL, id));
+    NULL_IS_ERROR(cv_token_remove, id, cv_token_remove(store, NULL));
+    IS(0, cv_token_remove(store, id));
+    IS(-CV_E_NOT_FOUND, cv_token_remove(store, id));
+    IS(-CV_E_DENIED, cv_store_open_http(listing, &h, &far));
+    cv_string_free(secret);
+    h.token = NULL;
+
     const char *servers[] = {listing, "http://127.0.0.1:1"};
     NULL_IS_ERROR(cv_doctor_http, urls, cv_doctor_http(NULL, 2, &h, &s));
     NULL_IS_ERROR(cv_doctor_http, examined_json, cv_doctor_http(servers, 2, &h, NULL));

@@ -6,7 +6,10 @@ use crate::cli::output;
 use crate::error::Result;
 use crate::layout;
 use crate::layout::capture::LayoutCaptureOptions;
+use crate::store::Store;
 use crate::units::human;
+#[cfg(feature = "http")]
+use crate::web::{self, Url};
 use clap::Args;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -45,6 +48,14 @@ pub(crate) struct Capture {
     /// Fail unless this is the newest generation; 0: the name is new
     #[arg(long, value_name = "N")]
     expect_parent: Option<u64>,
+    /// Send it to this server, which publishes it, instead of writing into the store of --store
+    #[cfg(feature = "http")]
+    #[arg(long, value_name = "URL", requires = "token_file", conflicts_with = "sign_key")]
+    to: Option<Url>,
+    /// File with the secret of a token for the name; `-` is standard input
+    #[cfg(feature = "http")]
+    #[arg(long, value_name = "FILE", requires = "to")]
+    token_file: Option<PathBuf>,
     #[command(flatten)]
     sign: SignArgs,
     #[command(flatten)]
@@ -62,7 +73,7 @@ pub(crate) struct Capture {
 }
 
 pub(super) fn capture(args: &Capture, session: &Session) -> Result<()> {
-    let store = args.sign.store(session)?;
+    let store = place(args, session)?;
     let options = CaptureOptions {
         exclude: args.exclude.clone(),
         keep: args.keep.clone(),
@@ -81,6 +92,15 @@ pub(super) fn capture(args: &Capture, session: &Session) -> Result<()> {
     };
     let done = session.run("image capture", |task| store.capture(&args.root, &args.name, &options, task))?;
     session.print(&done, |w| describe(w, &done))
+}
+
+/// Where the image goes.
+fn place(args: &Capture, session: &Session) -> Result<Store> {
+    #[cfg(feature = "http")]
+    if let (Some(url), Some(file)) = (&args.to, &args.token_file) {
+        return Store::open_to(&session.mirrors.of(url.clone())?, &web::read_secret(file)?);
+    }
+    args.sign.store(session)
 }
 
 /// The document for the disks of this machine. What it cannot say is told, and does not hold up the capture.

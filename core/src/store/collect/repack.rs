@@ -29,7 +29,7 @@ pub(super) struct Repacked {
 
 /// Stores what is needed of `packs` anew. One that cannot be read whole stays as it is.
 pub(super) fn repack(
-    session: &Session<'_>,
+    session: &Session,
     mark: &Mark,
     packs: &[PackUse],
     options: &CollectOptions,

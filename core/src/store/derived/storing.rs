@@ -62,7 +62,7 @@ impl Store {
                 size,
                 store: self.uuid().to_owned(),
             };
-            let document = self.put_derived(session.lease(), SignedDocument::new(document, self.signer()))?;
+            let document = self.put_derived(session.lease()?, SignedDocument::new(document, self.signer()))?;
             Ok((self.open_derived(document)?, stored))
         })
     }

@@ -24,17 +24,21 @@ mod listing;
 mod mirror;
 mod options;
 mod pool;
+mod upload;
 
 #[cfg(feature = "server")]
 pub(crate) use listing::Listed;
 pub use options::{HttpOptions, MirrorOf};
 
 use super::blob::{BlobStore, BlobWriter, Meta};
+use super::depot::Depot;
 use super::proof;
 use crate::error::{Error, ErrorKind, Result};
 use exchange::Want;
 use kept::Kept;
 use pool::Pool;
+use std::sync::Arc;
+use upload::{Sending, Upload};
 
 /// Longest release and record of a tag.
 const POINTER: u64 = 64 << 10;
@@ -45,6 +49,8 @@ pub struct Http {
     /// The first server alone, where there are several.
     first: Option<Pool>,
     segments: Kept,
+    /// Where there is a token to write with.
+    upload: Option<Arc<Upload>>,
 }
 
 impl Http {
@@ -56,7 +62,22 @@ impl Http {
         options.check()?;
         let alone = HttpOptions { mirrors: Vec::new(), ..options.clone() };
         let first = (!options.mirrors.is_empty()).then(|| Pool::new(&alone)).transpose()?;
-        Ok(Self { pool: Pool::new(options)?, first, segments: Kept::default() })
+        Ok(Self { pool: Pool::new(options)?, first, segments: Kept::default(), upload: None })
+    }
+
+    /// The same, and what `token` lets us send goes to the first server.
+    ///
+    /// # Errors
+    /// As [`Http::connect`]; `Denied` when the token is not valid, `Unsupported` when the server takes nothing; `Network`.
+    pub fn sending(options: &HttpOptions, token: &str) -> Result<Self> {
+        let mut http = Self::connect(options)?;
+        http.upload = Some(Arc::new(Upload::connect(options, token)?));
+        Ok(http)
+    }
+
+    /// The uuid of the store that the token is for.
+    pub(super) fn granted_store(&self) -> Option<&str> {
+        self.upload.as_ref().map(|u| u.granted().store.as_str())
     }
 
     /// Ends all requests when it is called: the store is of no more use then.
@@ -135,7 +156,10 @@ impl BlobStore for Http {
     }
 
     fn writer(&self) -> Result<Box<dyn BlobWriter>> {
-        Err(self.read_only())
+        match &self.upload {
+            Some(upload) => Ok(Box::new(Sending::new(upload))),
+            None => Err(self.read_only()),
+        }
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<String>> {
@@ -164,7 +188,12 @@ impl BlobStore for Http {
     }
 
     fn take_notes(&self) -> Vec<String> {
-        self.pool.take_notes()
+        let sent = self.upload.iter().flat_map(|u| u.take_notes());
+        self.pool.take_notes().into_iter().chain(sent).collect()
+    }
+
+    fn depot(&self) -> Option<&dyn Depot> {
+        self.upload.as_ref().map(|u| u.as_ref() as &dyn Depot)
     }
 
     fn place(&self) -> String {

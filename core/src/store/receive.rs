@@ -1,0 +1,206 @@
+//! A capture that somebody far away sends: packs are opened, and what is new in them is stored as if it had been read here.
+//!
+//! ```text
+//!  has? ── packs: each chunk proved ──> session ── seal ── is all of the image there? ──> the next generation, signed here
+//! ```
+//!
+//! Nothing that is sent is believed: not a name of a chunk, not a pack, not that an image is complete.
+
+use super::depot::LACKING;
+use super::name::check_name;
+use super::needs::named;
+use super::release::Reason;
+use super::session::{Claim, Session};
+use super::token::Token;
+use super::wire::{Granted, Published};
+use super::{Image, Store};
+use crate::error::{Error, ErrorKind, Result};
+use crate::image::block::{Block, BlockInfo, BlockOpener};
+use crate::image::{FormatError, Hash, Manifest, pack};
+use crate::job::Task;
+use std::sync::{Mutex, PoisonError, RwLock};
+
+/// Longest pack that is taken: twice what a client makes.
+pub(crate) const PACK_LIMIT: usize = 16 << 20;
+/// Most chunks that may be asked for at a time.
+pub(crate) const HAS_LIMIT: usize = 16_384;
+
+/// What is being received with one token.
+pub(crate) struct Receiver {
+    store: Store,
+    token: Token,
+    session: Session,
+    received: Mutex<u64>,
+    /// Many add at a time; whoever seals is alone.
+    adding: RwLock<()>,
+}
+
+impl Receiver {
+    /// Begins to receive.
+    ///
+    /// # Errors
+    /// As [`Store::session`].
+    pub(crate) fn begin(store: &Store, token: Token) -> Result<Self> {
+        let session = store.session(&format!("capture of {}, sent with token {}", token.name, token.id))?;
+        let received = Mutex::new(store.received_with(&token)?);
+        Ok(Self { store: store.clone(), token, session, received, adding: RwLock::default() })
+    }
+
+    /// What the token lets its owner do, and did.
+    pub(crate) fn granted(&self) -> Granted {
+        Granted {
+            name: self.token.name.clone(),
+            store: self.store.uuid().to_owned(),
+            max_size: self.token.max_size,
+            received: *self.received.lock().unwrap_or_else(PoisonError::into_inner),
+            expires: self.token.expires.clone(),
+        }
+    }
+
+    /// A bit for each of these chunks, 32 bytes each, whether it need not be sent; the first one is the lowest bit of the first
+    /// byte.
+    ///
+    /// # Errors
+    /// `Invalid` when these are no names of chunks, `Limit` when they are too many; when the index cannot be read.
+    pub(crate) fn has(&self, names: &[u8]) -> Result<Vec<u8>> {
+        let (names, rest) = names.as_chunks::<32>();
+        if !rest.is_empty() {
+            return Err(Error::invalid("names of chunks have 32 bytes each"));
+        }
+        if names.len() > HAS_LIMIT {
+            return Err(Error::limit(format!("at most {HAS_LIMIT} chunks may be asked for at a time")));
+        }
+        let mut out = vec![0; names.len().div_ceil(8)];
+        for (n, name) in names.iter().enumerate() {
+            out[n / 8] |= u8::from(self.session.has(&Hash(*name))?) << (n % 8);
+        }
+        Ok(out)
+    }
+
+    /// Takes what is new in a pack. It is durable when the session is sealed; until then who is asked says that it is there.
+    ///
+    /// # Errors
+    /// `Integrity` when it is no pack or a chunk is not what its name says: nothing of it is taken then; `Limit` when the token
+    /// allows no more, or the store has no room.
+    pub(crate) fn take(&self, bytes: &[u8]) -> Result<()> {
+        let blocks = parse(bytes)?;
+        let mut opener = BlockOpener::new()?;
+        for (offset, info) in &blocks {
+            let block = &bytes[*offset as usize..*offset as usize + info.stored as usize];
+            if opener.open(block, |_, _| Ok(()))? != *info {
+                return Err(Error::integrity("a block of the pack is not what its trailer says"));
+            }
+        }
+        self.count(bytes.len() as u64)?;
+        let _adding = self.adding.read().unwrap_or_else(PoisonError::into_inner);
+        for (offset, info) in blocks {
+            let block = &bytes[offset as usize..offset as usize + info.stored as usize];
+            let mut wanted = false;
+            for (hash, _) in &info.chunks {
+                wanted |= self.session.claim(hash)? == Claim::Store;
+            }
+            if wanted {
+                self.session.add(Block { info, pieces: [block, &[]] })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts what is sent, for as long as the token lives.
+    fn count(&self, bytes: u64) -> Result<()> {
+        let mut received = self.received.lock().unwrap_or_else(PoisonError::into_inner);
+        let sum = received.saturating_add(bytes);
+        if let Some(most) = self.token.max_size.filter(|most| sum > *most) {
+            let text = format!("with this token at most {most} bytes may be sent");
+            return Err(Error::limit(text).hint("ask for another one with a larger --max-size"));
+        }
+        self.store.note_received(&self.token, sum)?;
+        *received = sum;
+        Ok(())
+    }
+
+    /// Makes what was taken durable and known: it need not be sent again whatever happens.
+    ///
+    /// # Errors
+    /// As [`Session::finish`].
+    pub(crate) fn seal(&self) -> Result<()> {
+        let _alone = self.adding.write().unwrap_or_else(PoisonError::into_inner);
+        self.session.finish().map(drop)
+    }
+
+    /// Publishes the next generation of the name, perhaps with a tag, when all of the image is there; then the token is of no more use.
+    ///
+    /// # Errors
+    /// `Integrity` when it is no manifest or its rows break a rule; `Conflict` when something lacks, with the fact `lacking`, or
+    /// when `expect` is not the newest generation.
+    pub(crate) fn publish(&self, manifest: &[u8], expect: Option<u64>, tag: Option<&str>) -> Result<Published> {
+        tag.map(check_name).transpose()?;
+        let decoded = Manifest::decode(manifest)?;
+        if decoded.encode() != manifest {
+            return Err(Error::integrity("the manifest is not as a manifest is written"));
+        }
+        self.seal()?;
+        let lacking = self.lacking(&decoded, Hash::of(manifest))?;
+        if lacking > 0 {
+            let e = Error::new(ErrorKind::Conflict, format!("{lacking} chunks of the image are not there"));
+            return Err(e.hint("capture again").fact(LACKING, lacking));
+        }
+        // What was counted on just now has to be there, too.
+        self.seal()?;
+        let image = self.session.publish_tagged(&self.token.name, &decoded, Reason::Capture, expect, tag)?;
+        let generation = image.release().map_or(0, |r| r.generation);
+        let published = Published { generation, image: image.id(), tree: image.tree_id() };
+        self.store.use_token_up(&self.token, &published)?;
+        Ok(published)
+    }
+
+    /// Chunks of an image that are neither in the store nor were taken. Its rows are held against the rules of trees.
+    fn lacking(&self, manifest: &Manifest, id: Hash) -> Result<u64> {
+        let image = Image::of_manifest(self.store.plain(), id, manifest.clone());
+        let mut lacking = 0;
+        let mut count = |hash: &Hash| {
+            lacking += u64::from(!self.session.has(hash)?);
+            Ok::<_, Error>(())
+        };
+        manifest.pages.iter().try_for_each(|page| count(&page.hash))?;
+        // Rows are read when all pages are there, and lists when all lists are.
+        if lacking == 0 {
+            let mut count = |hash: &Hash, _| {
+                lacking += u64::from(!self.session.has(hash)?);
+                Ok(())
+            };
+            image.each_row(|row| named(row, &mut count))?;
+        }
+        if lacking == 0 {
+            for (hash, _) in image.needed(&Task::quiet())?.chunks() {
+                lacking += u64::from(!self.session.has(hash)?);
+            }
+        }
+        Ok(lacking)
+    }
+
+    /// Points a tag of the name to a generation, unless it points to a later one.
+    ///
+    /// # Errors
+    /// As [`Store::advance_tag`]; `NotFound` when there is no such generation.
+    pub(crate) fn tag(&self, tag: &str, generation: u64) -> Result<()> {
+        check_name(tag)?;
+        self.store.plain().image(&format!("{}@{generation}", self.token.name))?;
+        self.store.advance_tag(&self.token.name, tag, generation)
+    }
+}
+
+/// The blocks of a pack with their offsets.
+fn parse(bytes: &[u8]) -> Result<Vec<(u64, BlockInfo)>> {
+    if bytes.len() > PACK_LIMIT {
+        return Err(Error::limit(format!("a pack that is sent has at most {PACK_LIMIT} bytes")));
+    }
+    let size = bytes.len() as u64;
+    let at = bytes.len().checked_sub(pack::FOOTER).ok_or(FormatError::Truncated("pack"))?;
+    if !bytes.starts_with(pack::MAGIC) {
+        return Err(FormatError::malformed("pack", "it does not begin with the magic of its kind").into());
+    }
+    let footer = pack::decode_footer(&bytes[at..], size)?;
+    let trailer = &bytes[at - footer.trailer as usize..at];
+    Ok(pack::decode_trailer(trailer, &footer, size)?)
+}
