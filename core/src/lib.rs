@@ -32,6 +32,8 @@ pub mod convert;
 #[cfg(feature = "build")]
 pub mod distro;
 pub mod layout;
+#[cfg(feature = "http")]
+pub mod node;
 pub mod capture;
 pub mod config;
 #[cfg(feature = "build")]

@@ -37,6 +37,8 @@ pub mod server;
 
 pub mod token;
 
+pub mod node;
+
 pub mod capture;
 
 pub mod image;

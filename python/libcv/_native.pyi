@@ -23,6 +23,7 @@ from ._types import (
     ImageInfo,
     Imported,
     NameInfo,
+    NodeInfo,
     Logged,
     Made,
     Package,
@@ -46,7 +47,7 @@ class _HasFileno(Protocol):
 
 _File = Union[int, _HasFileno, _StrPath]
 
-__all__ = ["BuildOptions", "Change", "Image", "Job", "Layout", "Plan", "Role", "Row", "Rows", "Server", "Store", "__version__", "add_distro", "add_distro_job", "build_image", "build_image_job", "configure", "distro_info", "doctor_http", "edit_image", "edit_image_job", "error_kinds", "generate_key", "list_distros", "main", "remove_distro", "update_image", "update_image_job", "verify_distro", "verify_distro_job"]
+__all__ = ["BuildOptions", "Change", "Image", "Job", "Layout", "Plan", "Role", "Row", "Rows", "Server", "Store", "__version__", "add_distro", "add_distro_job", "build_image", "build_image_job", "configure", "connect_job", "distro_info", "doctor_http", "edit_image", "edit_image_job", "error_kinds", "generate_key", "list_distros", "main", "remove_distro", "update_image", "update_image_job", "verify_distro", "verify_distro_job"]
 
 __version__: str
 """The version of the library."""
@@ -86,6 +87,20 @@ def add_distro_job(
 
 def list_distros(store: Store) -> list[DistroInfo]:
     """The distributions of a store, by name."""
+
+def connect_job(
+    url: str,
+    secret: str,
+    policy: _StrPath,
+    *,
+    state: Optional[_StrPath] = None,
+    mirrors: Optional[Sequence[str]] = None,
+    ca: Optional[_StrPath] = None,
+    identity: Optional[tuple[_StrPath, _StrPath]] = None,
+    proxy: Optional[str] = None,
+) -> Job[None]:
+    """Starts to be a node: asks the server at `url` for orders, and does what the policy file allows, until the job is cancelled.
+    `secret` is what `Store.add_node` gave. The other keywords are those of `Store.open`."""
 
 def distro_info(store: Store, name: str) -> DistroInfo:
     """What is known of a distribution. Raises `NotFound` with the nearest names."""
@@ -311,6 +326,67 @@ class Store:
 
         Raises `NotFound` when there is none.
         """
+    def add_node(self, name: str) -> str:
+        """Makes a node known; gives the secret by which it says who it is, which is told this once.
+
+        Raises `Conflict` when it is known already.
+        """
+    def nodes(self) -> list[NodeInfo]:
+        """The nodes that are known, sorted by name."""
+    def remove_node(self, name: str) -> None:
+        """Forgets a node, and what it was asked for.
+
+        Raises `NotFound` when there is none.
+        """
+    def capture_node(
+        self,
+        node: str,
+        name: str,
+        *,
+        tag: Optional[str] = None,
+        exclude: Optional[Sequence[str]] = None,
+        patience: Union[str, float, None] = None,
+        progress: _Progress = None,
+    ) -> Captured:
+        """Asks a node, through a server of this store, to send its tree as the next generation of `name`, and waits for the end.
+        Lists of the result are cut to what fits into a report.
+
+        Raises `Refused` when its policy does not allow it, `Timeout` when it has not come for it within `patience` (two minutes).
+        """
+    def capture_node_job(
+        self,
+        node: str,
+        name: str,
+        *,
+        tag: Optional[str] = None,
+        exclude: Optional[Sequence[str]] = None,
+        patience: Union[str, float, None] = None,
+    ) -> Job[Captured]:
+        """Starts what `capture_node` does."""
+    def update_node(
+        self,
+        node: str,
+        image: str,
+        *,
+        dry_run: bool = False,
+        protect: Optional[Sequence[str]] = None,
+        patience: Union[str, float, None] = None,
+        progress: _Progress = None,
+    ) -> Updated:
+        """Asks a node, through a server of this store, to become the image in place, and waits for the end.
+
+        Raises as `capture_node`, and what the node says when it fails.
+        """
+    def update_node_job(
+        self,
+        node: str,
+        image: str,
+        *,
+        dry_run: bool = False,
+        protect: Optional[Sequence[str]] = None,
+        patience: Union[str, float, None] = None,
+    ) -> Job[Updated]:
+        """Starts what `update_node` does."""
     def log(self, name: str) -> list[Logged]:
         """The generations of a name, newest first."""
     def image(self, reference: Union[str, Image]) -> Image:

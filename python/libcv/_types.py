@@ -60,6 +60,14 @@ class Token(TypedDict):
     used: bool
 
 
+class NodeInfo(TypedDict):
+    """A node that the server knows."""
+
+    name: str
+    created: str
+    seen: Optional[str]
+
+
 class Release(TypedDict):
     """A generation of a name."""
 

@@ -28,6 +28,7 @@ from ._native import (
     verify_distro_job,
 )
 from ._types import (
+    Captured,
     Collected,
     Derivation,
     DistroAdded,
@@ -52,6 +53,7 @@ __all__ = [
     "apply",
     "build_image",
     "capture",
+    "capture_node",
     "check",
     "derive",
     "diff",
@@ -70,6 +72,7 @@ __all__ = [
     "sync",
     "update",
     "update_image",
+    "update_node",
     "verify",
     "verify_distro",
 ]
@@ -125,6 +128,16 @@ async def gc(store: Store, *, progress: Progress = None, **options: Any) -> Coll
 async def sync(store: Store, to: Store, names: Sequence[str] = (), *, progress: Progress = None, **options: Any) -> Synced:
     """`Store.sync`, with the same options."""
     return await result(store.sync_job(to, names, **options), progress)
+
+
+async def capture_node(store: Store, node: str, name: str, *, progress: Progress = None, **options: Any) -> Captured:
+    """`Store.capture_node`, with the same options."""
+    return await result(store.capture_node_job(node, name, **options), progress)
+
+
+async def update_node(store: Store, node: str, image: str, *, progress: Progress = None, **options: Any) -> Updated:
+    """`Store.update_node`, with the same options."""
+    return await result(store.update_node_job(node, image, **options), progress)
 
 
 async def mirror(store: Store, to: StrPath, *, progress: Progress = None) -> Pulled:

@@ -21,6 +21,7 @@ mod options;
 mod plan;
 mod role;
 mod row;
+mod node;
 mod server;
 mod sign;
 mod store;
@@ -47,6 +48,8 @@ mod _native {
     use crate::job::Job;
     #[pymodule_export]
     use crate::layout::Layout;
+    #[pymodule_export]
+    use crate::node::connect_job;
     #[pymodule_export]
     use crate::plan::Plan;
     #[pymodule_export]

@@ -129,3 +129,8 @@ pub(crate) fn import_options(
     let report = report.map(|r| r.0);
     ImportOptions { tag, level, threads, exact, limits, expect_parent, secrets, report, ..ImportOptions::default() }
 }
+
+/// How long a node may take to come for what it is asked.
+pub(crate) fn node_patience(py: Python<'_>, patience: Option<Span>) -> PyResult<Duration> {
+    patience.map_or(Ok(Duration::from_secs(120)), |p| p.duration("patience").or_raise(py))
+}

@@ -18,10 +18,14 @@ mod key;
 mod layout;
 #[cfg(feature = "http")]
 mod mirrors;
+#[cfg(feature = "http")]
+mod node;
 mod output;
 mod progress;
 #[cfg(feature = "build")]
 mod role;
+#[cfg(feature = "server")]
+mod secret_file;
 #[cfg(feature = "server")]
 mod serve;
 mod store;
@@ -100,6 +104,13 @@ enum Noun {
     #[command(subcommand)]
     #[cfg(feature = "server")]
     Token(token::Verb),
+    /// Say which nodes may ask for orders
+    #[command(subcommand)]
+    #[cfg(feature = "server")]
+    Node(node::Verb),
+    /// Be a node: ask a server for orders, and do what the policy allows, until SIGTERM
+    #[cfg(feature = "http")]
+    Connect(node::Connect),
     /// Find out what is wrong
     #[command(subcommand)]
     #[cfg(feature = "http")]
@@ -256,6 +267,10 @@ fn dispatch(noun: Noun, session: &Session) -> Result<()> {
         Noun::Serve(args) => serve::run(args, session),
         #[cfg(feature = "server")]
         Noun::Token(verb) => token::run(verb, session),
+        #[cfg(feature = "server")]
+        Noun::Node(verb) => node::run(verb, session),
+        #[cfg(feature = "http")]
+        Noun::Connect(args) => node::run_connect(args, session),
         #[cfg(feature = "http")]
         Noun::Doctor(verb) => doctor::run(verb, session),
         Noun::Key(verb) => key::run(verb, session),

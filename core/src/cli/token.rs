@@ -1,13 +1,11 @@
 //! `cvctl token`: who may send captures into the store.
 
-use super::Session;
+use super::{Session, secret_file};
 use crate::error::Result;
 use crate::store::{Token, TokenOptions};
 use crate::units::{ByteSize, human};
 use clap::{Args, Subcommand};
 use serde_json::json;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -64,29 +62,16 @@ fn create(args: Create, session: &Session) -> Result<()> {
     let Create { name, max_size, expires, file } = args;
     let options = TokenOptions { name, max_size: max_size.map(ByteSize::bytes), expires: Some(expires) };
     let store = session.store()?;
-    // The file first: a token whose secret nobody got would lie about.
-    let failed = |file: &PathBuf, e| crate::Error::io("write", file.display(), e);
-    let mut opened = match &file {
-        Some(file) => {
-            let mut open = std::fs::OpenOptions::new();
-            let open = open.write(true).create_new(true).mode(0o600).open(file);
-            Some((file, open.map_err(|e| failed(file, e))?))
-        }
-        None => None,
-    };
-    let (token, secret) = store.create_token(&options)?;
-    let told = match &mut opened {
-        Some((file, opened)) => {
-            writeln!(opened, "{}", *secret).and_then(|()| opened.sync_all()).map_err(|e| failed(file, e))?;
-            None
-        }
-        None => Some(secret.as_str()),
-    };
-    let value = json!({ "token": token, "secret": told, "file": file });
-    session.print(&value, |w| match (told, &file) {
-        (Some(secret), _) => writeln!(w, "{secret}"),
-        (None, Some(file)) => writeln!(w, "token {} for {} in {}", token.id, token.name, file.display()),
-        (None, None) => Ok(()),
+    let mut made = None;
+    let told = secret_file::tell(file.as_deref(), || {
+        let (token, secret) = store.create_token(&options)?;
+        made = Some(token);
+        Ok(secret)
+    })?;
+    let value = json!({ "token": made, "secret": told.as_ref().map(|s| s.as_str()), "file": file });
+    session.print(&value, |w| match (&told, &made) {
+        (None, Some(token)) => writeln!(w, "token {} for {} in its file", token.id, token.name),
+        (secret, _) => secret.iter().try_for_each(|secret| writeln!(w, "{}", **secret)),
     })
 }
 

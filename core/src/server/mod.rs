@@ -4,6 +4,7 @@
 //!  accept: how many, from whom, TLS ──> hyper: headers in time ──> routes ──┬─> objects: ranges, conditions, cached for ever or never
 //!     │                                                                     ├─> v1/list/PREFIX
 //!     │                                                                     ├─> v1/has, packs, publish: with a token
+//!     │                                                                     ├─> v1/orders: for nodes
 //!     └── stop: nobody new, what runs is finished                           └─> healthz, metrics
 //! ```
 //!
@@ -14,6 +15,7 @@
 
 mod accept;
 mod access;
+mod body;
 mod conditions;
 mod follow;
 pub mod key;
@@ -21,8 +23,10 @@ mod limits;
 mod list;
 mod metrics;
 mod object;
+mod orders;
 mod pieces;
 pub mod range;
+mod refusal;
 mod routes;
 mod stall;
 mod tls;
@@ -51,6 +55,8 @@ use uploads::Uploads;
 
 /// Listings at a time.
 const LISTINGS: usize = 8;
+/// Bodies that are received at a time.
+const BODIES: usize = 4;
 /// Reads from the store at a time.
 const READERS: usize = 32;
 
@@ -88,6 +94,10 @@ struct Shared {
     pieces: Arc<Pieces>,
     listing: Arc<tokio::sync::Semaphore>,
     uploads: Arc<Uploads>,
+    bodies: tokio::sync::Semaphore,
+    seen: orders::Seen,
+    /// Told when the server ends.
+    stop: watch::Receiver<bool>,
 }
 
 impl Server {
@@ -134,6 +144,7 @@ impl Server {
             .map_err(|e| Error::io("start", "the threads of the server", e))?;
         let metrics = Arc::new(Metrics::new(follower.as_ref().map(|f| f.freshness.clone())));
         let uploads = Arc::<Uploads>::default();
+        let (stop, stopped) = watch::channel(false);
         let told = Arc::new(RwLock::new(options.listener.clone()));
         let shared = Arc::new(Shared {
             store: store.clone(),
@@ -143,8 +154,10 @@ impl Server {
             pieces: Arc::default(),
             listing: Arc::new(tokio::sync::Semaphore::new(LISTINGS)),
             uploads: uploads.clone(),
+            bodies: tokio::sync::Semaphore::new(BODIES),
+            seen: orders::Seen::default(),
+            stop: stopped.clone(),
         });
-        let (stop, stopped) = watch::channel(false);
         let accepting =
             Accepting { tls, limits: options.limits.clone(), metrics: metrics.clone(), routes: routes::routes(shared) };
         let guard = runtime.enter();

@@ -1,7 +1,7 @@
 //! What is answered where.
 
 use super::access::{record, text};
-use super::{Shared, list, object, uploads};
+use super::{Shared, list, object, orders, uploads};
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -15,6 +15,7 @@ pub(super) fn routes(shared: Arc<Shared>) -> Router {
         .route("/metrics", get(metrics))
         .route("/v1/list/{*prefix}", get(list::list))
         .merge(uploads::routes())
+        .merge(orders::routes())
         .fallback(object::get)
         .layer(axum::middleware::from_fn_with_state(shared.clone(), record))
         .with_state(shared)

@@ -48,7 +48,9 @@ pub mod release;
 #[cfg(feature = "s3")]
 pub mod s3;
 mod rows;
-mod sealed;
+#[cfg(feature = "server")]
+pub(crate) mod secret;
+pub(crate) mod sealed;
 #[cfg(feature = "server")]
 pub(crate) mod receive;
 mod repair;

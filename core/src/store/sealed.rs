@@ -26,7 +26,7 @@ pub(super) fn front<T: Serialize>(kind: &str, value: &T) -> String {
 }
 
 /// The bytes of a document of a kind that is not signed.
-pub(super) fn seal<T: Serialize>(kind: &str, value: &T) -> Vec<u8> {
+pub(crate) fn seal<T: Serialize>(kind: &str, value: &T) -> Vec<u8> {
     seal_signed(kind, value, &[])
 }
 
@@ -52,7 +52,7 @@ pub(super) fn has_sum(bytes: &[u8]) -> bool {
 ///
 /// # Errors
 /// As [`unseal_signed`]; `Malformed` when it has signatures.
-pub(super) fn unseal<T: Serialize + DeserializeOwned>(kind: &'static str, bytes: &[u8]) -> Result<T, FormatError> {
+pub(crate) fn unseal<T: Serialize + DeserializeOwned>(kind: &'static str, bytes: &[u8]) -> Result<T, FormatError> {
     match unseal_signed(kind, bytes)? {
         (value, signatures) if signatures.is_empty() => Ok(value),
         _ => Err(FormatError::malformed(kind, "documents of its kind are not signed")),

@@ -10,6 +10,7 @@
 use super::Store;
 use super::name::{check_image_name, check_name};
 use super::sealed::{seal, unseal};
+use super::secret;
 use super::wire::Published;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::Hash;
@@ -105,8 +106,7 @@ impl Store {
     /// `Invalid` for what is no name; those of the backend.
     pub fn create_token(&self, options: &TokenOptions) -> Result<(Token, Zeroizing<String>)> {
         let name = check_image_name(&options.name)?;
-        let mut random = Zeroizing::new([0; 32]);
-        getrandom::fill(&mut *random).map_err(|e| Error::new(ErrorKind::Failed, "there is no randomness").cause(e))?;
+        let (digits, secret) = secret::make()?;
         let until = |d| now().checked_add(d).map_err(|e| Error::invalid("no token lasts as long").cause(e));
         let expires = options.expires.map(until).transpose()?.map(|t| t.to_string());
         let file = TokenFile {
@@ -114,12 +114,11 @@ impl Store {
             expires,
             max_size: options.max_size,
             name: name.to_owned(),
-            secret: Hash::of(&*random),
+            secret,
         };
         let id = format!("{:016x}", clock::random_u64());
         self.blobs().create(&key(&id), &seal(KIND, &file))?;
-        let digits: String = random.iter().map(|b| format!("{b:02x}")).collect();
-        Ok((Token::of(&id, file, false), Zeroizing::new(format!("{PREFIX}-{id}-{digits}"))))
+        Ok((Token::of(&id, file, false), Zeroizing::new(format!("{PREFIX}-{id}-{}", &*digits))))
     }
 
     /// The tokens, sorted by their ids; those that were used or whose time is over stay until they are removed.
@@ -155,19 +154,20 @@ impl Store {
     ///
     /// # Errors
     /// `Denied` when it is not valid, whatever the reason; those of the backend.
-    pub(crate) fn token_of(&self, secret: &str) -> Result<Token> {
-        let mut parts = secret.trim().split('-');
+    pub(crate) fn token_of(&self, shown: &str) -> Result<Token> {
+        let mut parts = shown.trim().split('-');
         let (Some(PREFIX), Some(id), Some(digits), None) = (parts.next(), parts.next(), parts.next(), parts.next())
         else {
             return Err(denied());
         };
-        let Some(random) = bytes(digits).filter(|_| is_id(id)) else { return Err(denied()) };
+        if !is_id(id) {
+            return Err(denied());
+        }
         let (token, expected) = match self.read_token(id) {
             Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::Integrity) => return Err(denied()),
             read => read?,
         };
-        // Two hashes are compared, not two secrets: how long that takes tells nothing.
-        if Hash::of(&*random) != expected || token.has_expired() {
+        if !secret::fits(digits, &expected) || token.has_expired() {
             return Err(denied());
         }
         Ok(token)
@@ -221,16 +221,4 @@ fn sent_key(id: &str) -> String {
 
 fn used_key(id: &str) -> String {
     format!("{DIR}/{id}.used")
-}
-
-/// 32 bytes from their digits.
-fn bytes(digits: &str) -> Option<Zeroizing<[u8; 32]>> {
-    let mut out = Zeroizing::new([0; 32]);
-    if digits.len() != 64 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return None;
-    }
-    for (n, byte) in out.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&digits[2 * n..2 * n + 2], 16).ok()?;
-    }
-    Some(out)
 }

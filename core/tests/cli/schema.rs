@@ -71,6 +71,10 @@ fn the_json_of_every_verb_fits_its_schema() {
     assert_eq!((&token["secret"], &token["file"]), (&Value::Null, &file.as_str().into()));
     assert_eq!(bed.json("token-list", &["token", "list"])["tokens"].as_array().unwrap().len(), 2);
     bed.json("token-rm", &["token", "rm", token["token"]["id"].as_str().unwrap()]);
+    bed.json("node-add", &["node", "add", "n1"]);
+    let nodes = bed.json("node-list", &["node", "list"]);
+    assert_eq!((&nodes["nodes"][0]["name"], &nodes["nodes"][0]["seen"]), (&"n1".into(), &Value::Null));
+    bed.json("node-rm", &["node", "rm", "n1"]);
     bed.json("key-generate", &["key", "generate", "--output", &bed.text("key")]);
     bed.json("image-sign", &["image", "sign", "tar", "--sign-key", &bed.text("key")]);
     let verified = bed.json("image-verify", &["image", "verify", "tar", "--key", &bed.text("key.pub")]);

@@ -49,6 +49,43 @@ void server_functions(cv_store *store, const char *dir) {
     h.client_cert = NULL;
 
     char *secret;
+    const char *ask = "{\"do\":\"capture\",\"name\":\"n\",\"tag\":null,\"exclude\":[]}";
+    cv_job *job;
+    NULL_IS_ERROR(cv_node_add, store, cv_node_add(NULL, "n1", &secret));
+    NULL_IS_ERROR(cv_node_add, name, cv_node_add(store, NULL, &secret));
+    NULL_IS_ERROR(cv_node_add, secret, cv_node_add(store, "n1", NULL));
+    IS(0, cv_node_add(store, "n1", &secret));
+    NULL_IS_ERROR(cv_node_list, store, cv_node_list(NULL, &s));
+    NULL_IS_ERROR(cv_node_list, nodes_json, cv_node_list(store, NULL));
+    IS(0, cv_node_list(store, &s));
+    CHECK(strstr(s, "\"seen\":null") && !strstr(s, secret));
+    cv_string_free(s);
+    NULL_IS_ERROR(cv_node_ask, store, cv_node_ask(NULL, "n1", ask, 1, NULL, NULL, &s));
+    NULL_IS_ERROR(cv_node_ask, node, cv_node_ask(store, NULL, ask, 1, NULL, NULL, &s));
+    NULL_IS_ERROR(cv_node_ask, action_json, cv_node_ask(store, "n1", NULL, 1, NULL, NULL, &s));
+    NULL_IS_ERROR(cv_node_ask, result_json, cv_node_ask(store, "n1", ask, 1, NULL, NULL, NULL));
+    IS(-CV_E_INVALID, cv_node_ask(store, "n1", "{}", 1, NULL, NULL, &s));
+    IS(-CV_E_NOT_FOUND, cv_node_ask(store, "n2", ask, 1, NULL, NULL, &s));
+    IS(-CV_E_TIMEOUT, cv_node_ask(store, "n1", ask, 1, NULL, NULL, &s));
+    NULL_IS_ERROR(cv_node_ask_start, store, cv_node_ask_start(NULL, "n1", ask, 1, &job));
+    NULL_IS_ERROR(cv_node_ask_start, node, cv_node_ask_start(store, NULL, ask, 1, &job));
+    NULL_IS_ERROR(cv_node_ask_start, action_json, cv_node_ask_start(store, "n1", NULL, 1, &job));
+    NULL_IS_ERROR(cv_node_ask_start, job, cv_node_ask_start(store, "n1", ask, 1, NULL));
+    NULL_IS_ERROR(cv_node_connect_start, url, cv_node_connect_start(NULL, &h, secret, "/none", "/none", &job));
+    NULL_IS_ERROR(cv_node_connect_start, secret, cv_node_connect_start(listing, &h, NULL, "/none", "/none", &job));
+    NULL_IS_ERROR(cv_node_connect_start, policy, cv_node_connect_start(listing, &h, secret, NULL, "/none", &job));
+    NULL_IS_ERROR(cv_node_connect_start, job, cv_node_connect_start(listing, &h, secret, "/none", "/none", NULL));
+    NULL_IS_FINE(cv_node_connect_start, options, cv_node_connect_start(listing, NULL, secret, "/none", "/none", &job));
+    IS(0, cv_job_wait(job, -1)); /* there is no such policy */
+    IS(0, cv_job_free(job));
+    NULL_IS_FINE(cv_node_connect_start, state, cv_node_connect_start(listing, &h, secret, "/none", NULL, &job));
+    IS(0, cv_job_free(job));
+    NULL_IS_ERROR(cv_node_remove, store, cv_node_remove(NULL, "n1"));
+    NULL_IS_ERROR(cv_node_remove, name, cv_node_remove(store, NULL));
+    IS(0, cv_node_remove(store, "n1"));
+    IS(-CV_E_NOT_FOUND, cv_node_remove(store, "n1"));
+    cv_string_free(secret);
+
     NULL_IS_ERROR(cv_token_create, store, cv_token_create(NULL, "node", 0, 0, &secret));
     NULL_IS_ERROR(cv_token_create, name, cv_token_create(store, NULL, 0, 0, &secret));
     NULL_IS_ERROR(cv_token_create, secret, cv_token_create(store, "node", 0, 0, NULL));

@@ -6,6 +6,8 @@ use crate::build::{self, Base, Change, Made, MakeOptions, Program, Step};
 use crate::cli::role::Library;
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::Task;
+#[cfg(feature = "server")]
+use crate::node::Action;
 use crate::role::Role;
 use crate::units;
 use crate::units::human;
@@ -42,7 +44,24 @@ pub(crate) struct Build {
 #[derive(Args)]
 pub(crate) struct Update {
     /// The name of the image
-    name: String,
+    #[cfg_attr(feature = "server", arg(required_unless_present = "node"))]
+    name: Option<String>,
+    /// Ask this node, through cvctl serve, to become the image of --to; whether is for its policy to say
+    #[cfg(feature = "server")]
+    #[arg(long, value_name = "NODE", requires = "to", conflicts_with_all = ["name", "distro", "packages", "roles"])]
+    node: Option<String>,
+    /// The image that the node becomes
+    #[cfg(feature = "server")]
+    #[arg(long, value_name = "REF", requires = "node")]
+    to: Option<String>,
+    /// What stays as it is on the node; a pattern as in .gitignore
+    #[cfg(feature = "server")]
+    #[arg(long, value_name = "PATTERN", requires = "node")]
+    protect: Vec<String>,
+    /// How long the node may take to come for it
+    #[cfg(feature = "server")]
+    #[arg(long, default_value = "2min", value_name = "TIME", value_parser = crate::cli::time)]
+    patience: Duration,
     /// The distribution that its packages are brought to; else the one that it was built from
     #[arg(long, value_name = "NAME")]
     distro: Option<String>,
@@ -168,6 +187,11 @@ pub(super) fn build(args: &Build, session: &Session) -> Result<()> {
 }
 
 pub(super) fn update(args: &Update, session: &Session) -> Result<()> {
+    #[cfg(feature = "server")]
+    if let (Some(node), Some(image)) = (&args.node, &args.to) {
+        return ask(node, image, args, session);
+    }
+    let name = args.name.as_deref().unwrap_or_default();
     let store = args.how.common.sign.store(session)?;
     let role = match args.roles[..] {
         [] => None,
@@ -175,8 +199,22 @@ pub(super) fn update(args: &Update, session: &Session) -> Result<()> {
     };
     let change = Change { distro: args.distro.clone(), packages: args.packages.clone(), role };
     let options = args.how.options()?;
-    let made = session.run("image update", |task| build::update(&store, &args.name, &change, &options, task))?;
+    let made = session.run("image update", |task| build::update(&store, name, &change, &options, task))?;
     tell(&made, session)
+}
+
+/// A node updates itself, and says what became of it.
+#[cfg(feature = "server")]
+fn ask(node: &str, image: &str, args: &Update, session: &Session) -> Result<()> {
+    let (image, protect) = (image.to_owned(), args.protect.clone());
+    let action = Action::Update { image, dry_run: args.how.dry_run, protect };
+    let done = crate::cli::node::ask(node, &action, args.patience, session)?;
+    session.print(&done, |w| {
+        let verb = if args.how.dry_run { "would be " } else { "" };
+        let counts = ["created", "replaced", "metadata", "deleted", "unchanged"].map(|f| format!("{f} {}", done[f]));
+        writeln!(w, "{node}: {verb}{}", counts.join(", "))?;
+        writeln!(w, "needs: {}", done["verdict"]["need"].as_str().unwrap_or("nothing"))
+    })
 }
 
 pub(super) fn edit(args: &Edit, session: &Session) -> Result<()> {

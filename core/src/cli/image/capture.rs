@@ -6,6 +6,8 @@ use crate::cli::output;
 use crate::error::Result;
 use crate::layout;
 use crate::layout::capture::LayoutCaptureOptions;
+#[cfg(feature = "server")]
+use crate::node::Action;
 use crate::store::Store;
 use crate::units::human;
 #[cfg(feature = "http")]
@@ -17,7 +19,8 @@ use std::path::{Path, PathBuf};
 #[derive(Args)]
 pub(crate) struct Capture {
     /// The root of the tree
-    root: PathBuf,
+    #[cfg_attr(feature = "server", arg(required_unless_present = "node"))]
+    root: Option<PathBuf>,
     /// The name
     #[arg(long)]
     name: String,
@@ -56,6 +59,15 @@ pub(crate) struct Capture {
     #[cfg(feature = "http")]
     #[arg(long, value_name = "FILE", requires = "to")]
     token_file: Option<PathBuf>,
+    /// Ask this node for it, through cvctl serve: what is captured, and whether, is for its policy to say
+    #[cfg(feature = "server")]
+    #[arg(long, value_name = "NODE", conflicts_with_all = ["root", "to", "sign_key", "with_layout", "report", "state", "keep", "exact",
+        "strict", "paranoid", "level", "threads", "expect_parent"])]
+    node: Option<String>,
+    /// How long the node may take to come for it
+    #[cfg(feature = "server")]
+    #[arg(long, default_value = "2min", value_name = "TIME", value_parser = crate::cli::time)]
+    patience: std::time::Duration,
     #[command(flatten)]
     sign: SignArgs,
     #[command(flatten)]
@@ -73,6 +85,11 @@ pub(crate) struct Capture {
 }
 
 pub(super) fn capture(args: &Capture, session: &Session) -> Result<()> {
+    #[cfg(feature = "server")]
+    if let Some(node) = &args.node {
+        return ask(node, args, session);
+    }
+    let root = args.root.as_deref().unwrap_or(Path::new("/"));
     let store = place(args, session)?;
     let options = CaptureOptions {
         exclude: args.exclude.clone(),
@@ -86,12 +103,24 @@ pub(super) fn capture(args: &Capture, session: &Session) -> Result<()> {
         state: args.state.clone(),
         expect_parent: args.expect_parent,
         secrets: args.secrets.policy(),
-        layout: args.with_layout.then(|| layout_of(&args.root, session)).transpose()?,
+        layout: args.with_layout.then(|| layout_of(root, session)).transpose()?,
         report: args.report.clone(),
         ..CaptureOptions::default()
     };
-    let done = session.run("image capture", |task| store.capture(&args.root, &args.name, &options, task))?;
+    let done = session.run("image capture", |task| store.capture(root, &args.name, &options, task))?;
     session.print(&done, |w| describe(w, &done))
+}
+
+/// A node captures itself, and says what became of it.
+#[cfg(feature = "server")]
+fn ask(node: &str, args: &Capture, session: &Session) -> Result<()> {
+    let action = Action::Capture { name: args.name.clone(), tag: args.tag.clone(), exclude: args.exclude.clone() };
+    let done = crate::cli::node::ask(node, &action, args.patience, session)?;
+    session.print(&done, |w| {
+        let text = |field: &str| done[field].as_str().map_or_else(|| done[field].to_string(), str::to_owned);
+        writeln!(w, "{}@{} {}, captured on {node}", text("name"), text("generation"), text("image"))?;
+        writeln!(w, "{} entries, {} read, {} B sent", text("entries"), text("read"), text("stored_bytes"))
+    })
 }
 
 /// Where the image goes.

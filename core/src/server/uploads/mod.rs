@@ -6,48 +6,36 @@
 //!           body: so long, in time └──> has, packs, publish, tags ──> an answer, or a refusal in JSON
 //! ```
 
-mod body;
 mod requests;
 
 pub(super) use requests::routes;
 
-use super::Shared;
 use super::object::blocking;
+use super::refusal::{bearer, is_theirs};
+use super::{Shared, body};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::Store;
 use crate::store::receive::Receiver;
 use crate::store::token::{Token, denied};
-use crate::store::wire::Refusal;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::response::Response;
+use axum::http::HeaderMap;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::Semaphore;
-use zeroize::Zeroizing;
 
 /// Captures that are received at a time: each has the index of the store in memory.
 const OPEN: usize = 16;
-/// Bodies that are received at a time.
-const BODIES: usize = 4;
 /// What nobody has sent to for so long is sealed, and begins anew when somebody does.
 const IDLE: Duration = Duration::from_secs(600);
 
 /// The captures that are being received.
+#[derive(Default)]
 pub(super) struct Uploads {
     open: Mutex<HashMap<String, Open>>,
-    bodies: Semaphore,
 }
 
 struct Open {
     receiver: Arc<Receiver>,
     last: Instant,
-}
-
-impl Default for Uploads {
-    fn default() -> Self {
-        Self { open: Mutex::default(), bodies: Semaphore::new(BODIES) }
-    }
 }
 
 impl Uploads {
@@ -135,53 +123,4 @@ async fn receive<T: Send + 'static>(
 async fn token_of(shared: &Arc<Shared>, headers: &HeaderMap) -> Result<Token> {
     let secret = bearer(headers).ok_or_else(denied)?;
     blocking(shared, move |store| store.token_of(&secret)).await
-}
-
-fn bearer(headers: &HeaderMap) -> Option<Zeroizing<String>> {
-    let text = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, secret) = text.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| Zeroizing::new(secret.trim().to_owned()))
-}
-
-/// Whether the reason lies with who sent the request: what was received goes on.
-fn is_theirs(kind: ErrorKind) -> bool {
-    use ErrorKind::{Conflict, Denied, Integrity, Invalid, NotFound, UnsafeInput};
-    matches!(kind, Conflict | Denied | Integrity | Invalid | NotFound | UnsafeInput)
-}
-
-/// An answer that says what was not done, and why. What only this machine should know stays here.
-fn refused(e: &Error) -> Response {
-    let status = match e.kind() {
-        ErrorKind::Denied => StatusCode::UNAUTHORIZED,
-        ErrorKind::NotFound => StatusCode::NOT_FOUND,
-        ErrorKind::Conflict => StatusCode::CONFLICT,
-        ErrorKind::Limit => StatusCode::PAYLOAD_TOO_LARGE,
-        ErrorKind::Invalid => StatusCode::BAD_REQUEST,
-        ErrorKind::Integrity | ErrorKind::UnsafeInput => StatusCode::UNPROCESSABLE_ENTITY,
-        ErrorKind::Timeout => StatusCode::REQUEST_TIMEOUT,
-        ErrorKind::Busy | ErrorKind::Cancelled => StatusCode::SERVICE_UNAVAILABLE,
-        ErrorKind::Unsupported => StatusCode::NOT_IMPLEMENTED,
-        _ => StatusCode::INTERNAL_SERVER_ERROR,
-    };
-    let ours = !is_theirs(e.kind()) && !matches!(e.kind(), ErrorKind::Limit | ErrorKind::Busy | ErrorKind::Timeout);
-    let says = if ours || e.facts().contains_key("path") { "the store cannot be written" } else { e.message() };
-    let said = Refusal {
-        code: e.kind().code(),
-        message: says.to_owned(),
-        hint: e.hint_text().filter(|_| !ours).map(str::to_owned),
-        lacking: e.facts().get(crate::store::depot::LACKING).and_then(serde_json::Value::as_u64),
-    };
-    let mut response = json(status, &said);
-    if status == StatusCode::UNAUTHORIZED {
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-    }
-    response
-}
-
-fn json(status: StatusCode, value: &impl serde::Serialize) -> Response {
-    let mut response = super::access::text(status, serde_json::to_string(value).unwrap_or_default());
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
 }

@@ -1,8 +1,9 @@
 //! The requests of a client that sends a capture.
 
-use super::super::Shared;
 use super::super::object::blocking;
-use super::{body, json, receive, refused, token_of};
+use super::super::refusal::{json, refused};
+use super::super::{Shared, body};
+use super::{receive, token_of};
 use crate::error::{Error, Result};
 use crate::image::Hash;
 use crate::image::manifest::BYTE_LIMIT;

@@ -16,6 +16,7 @@
 //! - HEAD and CURRENT are hints that a mirror may have of yesterday, or make up: all are asked, and the newest that holds counts.
 //! - Every request has a deadline, nothing is followed elsewhere, and no answer is longer than what was asked for.
 
+pub(crate) mod api;
 pub mod doctor;
 mod exchange;
 mod hints;

@@ -1,6 +1,6 @@
 //! The body of a request: so long, and in time.
 
-use super::super::Shared;
+use super::Shared;
 use crate::error::{Error, ErrorKind, Result};
 use axum::extract::Request;
 use axum::http::header;
@@ -26,7 +26,7 @@ pub(super) async fn read(
         return Err(too_long(limit));
     }
     let ended = || Error::new(ErrorKind::Cancelled, "the server ends");
-    let place = shared.uploads.bodies.acquire().await.map_err(|_| ended())?;
+    let place = shared.bodies.acquire().await.map_err(|_| ended())?;
     let (began, mut body, mut out) = (Instant::now(), request.into_body(), Vec::new());
     loop {
         let late = |_| Error::new(ErrorKind::Timeout, "the body of the request does not come");

@@ -1,0 +1,169 @@
+//! What nodes are asked for, as it lies in the store: whoever asks and the server that hands it out need not know each other.
+//!
+//! ```text
+//!  orders/<node>/<id>          action, expires        the ids of later ones are greater
+//!  orders/<node>/<id>.report   what the node says of it: running, then done, failed or refused
+//! ```
+
+use super::action::{Action, Order, Report};
+use crate::error::{Error, ErrorKind, Result};
+use crate::store::name::check_image_name;
+use crate::store::sealed::{seal, unseal};
+use crate::store::{Ref, Store, TokenOptions};
+use crate::sys::clock;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+const KIND: &str = "order";
+const REPORT: &str = "report";
+const LIMIT: u64 = 64 << 10;
+/// How long a token counts that a node gets with an order: it may have much to send.
+const SENDING: Duration = Duration::from_secs(24 * 3600);
+/// Orders of a node that may wait.
+const WAITING: usize = 64;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OrderFile {
+    // In the order of their names, which is the canonical order of the JSON.
+    action: Action,
+    /// Seconds since 1970; who has not come for it by then gets it no more.
+    expires: i64,
+}
+
+fn dir(node: &str) -> String {
+    format!("orders/{node}")
+}
+
+fn key(node: &str, id: &str) -> String {
+    format!("{}/{id}", dir(node))
+}
+
+fn report_key(node: &str, id: &str) -> String {
+    format!("{}/{id}.report", dir(node))
+}
+
+fn is_id(text: &str) -> bool {
+    text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// Later ones are greater, as far as clocks go.
+fn new_id() -> String {
+    let (seconds, nanos) = clock::now();
+    let millis = u64::try_from(seconds).unwrap_or(0) * 1000 + u64::from(nanos / 1_000_000);
+    format!("{millis:012x}{:04x}", clock::random_u64() & 0xffff)
+}
+
+impl Store {
+    /// Puts down what a node is asked for; gives the id.
+    ///
+    /// # Errors
+    /// `NotFound` when the node is not known; `Invalid` for a bad name; `Limit` when too many wait; those of the backend.
+    pub(crate) fn put_order(&self, node: &str, action: &Action, lifetime: Duration) -> Result<String> {
+        match action {
+            Action::Capture { name, .. } => _ = check_image_name(name)?,
+            Action::Update { image, .. } => _ = Ref::parse(image)?,
+        }
+        self.node(node)?;
+        self.remove_ended(node)?;
+        if self.order_ids(node)?.len() >= WAITING {
+            return Err(Error::limit(format!("{WAITING} orders wait for {node} already")));
+        }
+        let until = clock::now().0.saturating_add(i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX));
+        let (id, file) = (new_id(), OrderFile { action: action.clone(), expires: until });
+        self.blobs().create(&key(node, &id), &seal(KIND, &file))?;
+        Ok(id)
+    }
+
+    /// The ids of the orders of a node, the oldest first.
+    fn order_ids(&self, node: &str) -> Result<Vec<String>> {
+        let mut ids: Vec<String> = self.blobs().list(&dir(node))?.into_iter().filter(|n| is_id(n)).collect();
+        ids.sort();
+        Ok(ids)
+    }
+
+    /// The next order for a node, with what it needs. It is given as often as it is asked for, until there is a report that ends
+    /// it: who was ended in the middle gets it again.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    pub(crate) fn next_order(&self, node: &str) -> Result<Option<Order>> {
+        let now = Timestamp::from_second(clock::now().0).unwrap_or(Timestamp::MAX).as_second();
+        for id in self.order_ids(node)? {
+            let report = self.report(node, &id)?;
+            if report.as_ref().is_some_and(Report::is_final) {
+                continue;
+            }
+            let Some(OrderFile { action, expires }) = self.read_order(node, &id)? else { continue };
+            // What was begun is gone on with.
+            if expires < now && report.is_none() {
+                continue;
+            }
+            let token = match &action {
+                Action::Capture { name, .. } => {
+                    let options = TokenOptions { name: name.clone(), max_size: None, expires: Some(SENDING) };
+                    Some(self.create_token(&options)?.1.to_string())
+                }
+                Action::Update { .. } => None,
+            };
+            return Ok(Some(Order { id, action, token }));
+        }
+        Ok(None)
+    }
+
+    /// One that is damaged is none.
+    fn read_order(&self, node: &str, id: &str) -> Result<Option<OrderFile>> {
+        match self.blobs().get(&key(node, id), LIMIT) {
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+            bytes => Ok(unseal(KIND, &bytes?).ok()),
+        }
+    }
+
+    /// What a node says of an order.
+    ///
+    /// # Errors
+    /// `Integrity` when it is damaged; those of the backend.
+    pub(crate) fn report(&self, node: &str, id: &str) -> Result<Option<Report>> {
+        let key = report_key(node, id);
+        match self.blobs().get(&key, super::action::REPORT_LIMIT as u64 * 2) {
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+            bytes => unseal(REPORT, &bytes?).map(Some).map_err(|e| Error::from(e).context(&key).fact("object", key)),
+        }
+    }
+
+    /// Keeps what a node says of an order, unless that has ended.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such order; those of the backend.
+    pub(crate) fn put_report(&self, node: &str, id: &str, report: &Report) -> Result<()> {
+        if !is_id(id) || self.blobs().size(&key(node, id))?.is_none() {
+            return Err(Error::not_found("there is no such order"));
+        }
+        // The same once more, or of one that was given twice.
+        if self.report(node, id)?.is_some_and(|r| r.is_final()) {
+            return Ok(());
+        }
+        self.blobs().put(&report_key(node, id), &seal(REPORT, report))
+    }
+
+    /// Takes an order back. What a node has begun goes on.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    pub(crate) fn remove_order(&self, node: &str, id: &str) -> Result<()> {
+        self.blobs().delete_all(&[key(node, id), report_key(node, id)])
+    }
+
+    /// Removes orders whose end nobody has waited for, and those that nobody has come for.
+    fn remove_ended(&self, node: &str) -> Result<()> {
+        let now = clock::now().0;
+        for id in self.order_ids(node)? {
+            let old = self.read_order(node, &id)?.is_none_or(|o| o.expires < now);
+            if old && self.report(node, &id)?.is_none_or(|r| r.is_final()) {
+                self.remove_order(node, &id)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,113 @@
+//! Orders for nodes: a node asks, and is answered when there is one (`docs/node-protocol.md`).
+
+use super::object::blocking;
+use super::refusal::{bearer, json, refused};
+use super::{Shared, body};
+use crate::error::{Error, ErrorKind, Result};
+use crate::node::action::{Order, REPORT_LIMIT, Report};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use axum::routing::{get, post};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long a node may wait for an order at most.
+const LONGEST: u64 = 60;
+/// Between two looks into the store.
+const LOOK: Duration = Duration::from_millis(500);
+/// That a node asked is written down so often.
+const SEEN: Duration = Duration::from_secs(300);
+
+/// When nodes were last written down to have asked.
+#[derive(Default)]
+pub(super) struct Seen(Mutex<HashMap<String, Instant>>);
+
+impl Seen {
+    /// Whether it is to be written down once more.
+    fn is_due(&self, node: &str) -> bool {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = seen.get(node).is_none_or(|at| at.elapsed() > SEEN);
+        if due {
+            seen.insert(node.to_owned(), Instant::now());
+        }
+        due
+    }
+}
+
+pub(super) fn routes() -> Router<Arc<Shared>> {
+    Router::new().route("/v1/orders", get(next)).route("/v1/orders/{id}", post(report))
+}
+
+/// The next order, or nothing after a while.
+async fn next(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    match wait(&shared, request.headers(), request.uri().query().unwrap_or_default()).await {
+        Ok(Some(order)) => json(StatusCode::OK, &order),
+        Ok(None) => nothing(),
+        Err(e) => refused(&e),
+    }
+}
+
+async fn wait(shared: &Arc<Shared>, headers: &HeaderMap, query: &str) -> Result<Option<Order>> {
+    let node = node(shared, headers).await?;
+    let seconds = match query.strip_prefix("wait=") {
+        Some(text) => text.parse().map_err(|_| Error::invalid("wait is a number of seconds"))?,
+        None if query.is_empty() => 0,
+        None => return Err(Error::invalid("the only parameter is wait")),
+    };
+    let until = Instant::now() + Duration::from_secs(u64::min(seconds, LONGEST));
+    let mut stop = shared.stop.clone();
+    loop {
+        let name = node.clone();
+        let order = blocking(shared, move |store| store.next_order(&name)).await?;
+        if order.is_some() || Instant::now() >= until {
+            return Ok(order);
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            // The server ends: the node asks again.
+            _ = stop.changed() => return Ok(None),
+        }
+    }
+}
+
+/// What a node says of an order.
+async fn report(State(shared): State<Arc<Shared>>, Path(id): Path<String>, request: Request) -> Response {
+    match keep(&shared, id, request).await {
+        Ok(()) => nothing(),
+        Err(e) => refused(&e),
+    }
+}
+
+async fn keep(shared: &Arc<Shared>, id: String, request: Request) -> Result<()> {
+    let node = node(shared, request.headers()).await?;
+    let (_place, bytes) = body::read(shared, request, REPORT_LIMIT).await?;
+    let report: Report =
+        serde_json::from_slice(&bytes).map_err(|e| Error::invalid("this is no report of an order").cause(e))?;
+    blocking(shared, move |store| store.put_report(&node, &id, &report)).await
+}
+
+/// Who asks.
+async fn node(shared: &Arc<Shared>, headers: &HeaderMap) -> Result<String> {
+    let denied = || Error::new(ErrorKind::Denied, "orders are for nodes, which say who they are");
+    let secret = bearer(headers).ok_or_else(denied)?;
+    let asked = shared.clone();
+    let work = move |store: &crate::store::Store| {
+        let node = store.node_of(&secret)?.name;
+        if asked.seen.is_due(&node) {
+            store.note_seen(&node)?;
+        }
+        Ok(node)
+    };
+    blocking(shared, work).await
+}
+
+fn nothing() -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
