@@ -36,6 +36,9 @@ class Node:
             os.makedirs(os.path.dirname(self.root + library), exist_ok=True)
             shutil.copy(library, self.root + library)
         self.policy(ALL)
+        shutil.copy(f"{bed.dir}/pki/ca.pem", f"{self.root}/etc/libcv/ca.pem")
+        shutil.copy(f"{bed.dir}/site.pub", f"{self.root}/etc/libcv/site.pub")
+        write(f"{self.root}/etc/libcv/secret", "cvn1-x")
         self.process = self.connect()
 
     def policy(self, text: str) -> None:
@@ -44,7 +47,7 @@ class Node:
 
     def connect(self) -> subprocess.Popen[str]:
         process = self.bed.start(*self.net.inside(
-            1, "chroot", self.root, "/opt/cvctl", "--events", "/opt/events", "--ca", "/etc/libcv/ca.pem", "connect", "--server", URL,
+            1, "unshare", "-m", f"--mount-proc={self.root}/proc", "chroot", self.root, "/opt/cvctl", "--events", "/opt/events", "--ca", "/etc/libcv/ca.pem", "connect", "--server", URL,
             "--policy", "/etc/libcv/policy.yaml"))
         return process
 
@@ -101,8 +104,6 @@ def story(bed: Bed) -> None:
                    and node.said().count("not known here") > n)
     node.end()
     shutil.copy(secret, f"{node.root}/etc/libcv/secret")
-    shutil.copy(f"{p}/ca.pem", f"{node.root}/etc/libcv/ca.pem")
-    shutil.copy(f"{bed.dir}/site.pub", f"{node.root}/etc/libcv/site.pub")
     node.process = node.connect()
 
     captures(node, ask, cat)

@@ -27,7 +27,7 @@ use crate::secrets::{Finding, Hit, Policy};
 use crate::store::depot::LACKING;
 use crate::store::{Image, Reason, Session, Store};
 use crate::sys::clock;
-use crate::sys::confined::{Root, show};
+use crate::sys::confined::{Root, has_proc, show};
 use crate::sys::state;
 use crate::tree::report::{self, ReportFile};
 use crate::tree::{Tree, walk};
@@ -190,6 +190,10 @@ fn capture(session: &Session, path: &Path, name: &str, options: &CaptureOptions,
         e => Error::io("open", path.display(), e),
     });
     let root = root?.one_filesystem();
+    if !has_proc() {
+        let hint = "mount it first: mount -t proc proc /proc";
+        return Err(Error::unsupported("/proc is not mounted, and files are read through it").hint(hint));
+    }
     if let Some(work) = crate::tree::unfinished(&root) {
         let what = format!("{} holds parts of an image, from {work} that did not end", path.display());
         return Err(Error::refused(what).hint("repeat it first"));

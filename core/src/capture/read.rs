@@ -146,6 +146,10 @@ impl<'a> Worker<'a> {
         let e = *self.tree.entry(n);
         match self.try_entry(n, &e) {
             Ok(()) => Ok(()),
+            // Without it there is no tree.
+            Err(Problem::Gone) if n == 0 => {
+                Err(Error::new(ErrorKind::Conflict, "the root of the tree vanished while it was read"))
+            }
             // Its other names were not read.
             Err(Problem::Gone) if e.has(LINKED) => {
                 let path = show(&self.tree.path(n)).into_owned();

@@ -263,6 +263,12 @@ pub fn proc_path(dir: BorrowedFd<'_>, name: &[u8]) -> CString {
     CString::new(path).unwrap_or_default()
 }
 
+/// Whether what [`proc_path`] gives can be found: else everything would seem to have vanished.
+#[must_use]
+pub fn has_proc() -> bool {
+    rustix::fs::access("/proc/self/fd", rustix::fs::Access::EXISTS).is_ok()
+}
+
 /// Bytes of a path as text: what is not printable UTF-8, and the backslash, is written `\xHH`.
 #[must_use]
 pub fn show(path: &[u8]) -> Cow<'_, str> {
