@@ -1257,6 +1257,58 @@ int32_t cv_token_list(const cv_store *store,
 int32_t cv_token_remove(const cv_store *store, const char *id);
 
 /**
+ * Makes a node known and tells the secret by which it says who it is, which is told this once and is to be freed with
+ * `cv_string_free`.
+ */
+int32_t cv_node_add(const cv_store *store,
+                    const char *name,
+                    char **secret);
+
+/**
+ * The nodes that are known: a JSON array of `{name, created, seen}`.
+ */
+int32_t cv_node_list(const cv_store *store, char **nodes_json);
+
+/**
+ * Forgets a node, and what it was asked for.
+ */
+int32_t cv_node_remove(const cv_store *store, const char *name);
+
+/**
+ * Asks a node for something, through a server of this store, and waits for its end. `action_json` is
+ * `{"do":"capture","name":NAME,"tag":null,"exclude":[]}` or `{"do":"update","image":REF,"dry_run":false,"protect":[]}`; `result_json`
+ * becomes what `cv_store_capture` or `cv_image_update` gives, with lists that are cut. Whoever has not come for it within `patience_ms`
+ * gets it no more: CV_E_TIMEOUT; a node whose policy does not allow it: CV_E_REFUSED. `on_event` may be NULL.
+ */
+int32_t cv_node_ask(const cv_store *store,
+                    const char *node,
+                    const char *action_json,
+                    uint64_t patience_ms,
+                    cv_event_fn on_event,
+                    void *user,
+                    char **result_json);
+
+/**
+ * Starts what `cv_node_ask` does; the result is the same object.
+ */
+int32_t cv_node_ask_start(const cv_store *store,
+                          const char *node,
+                          const char *action_json,
+                          uint64_t patience_ms,
+                          cv_job **job);
+
+/**
+ * Starts to be a node: asks the server at `url` for orders, and does what the policy file allows, until the job is cancelled. `secret` is
+ * what `cv_node_add` told. `options` may be NULL, and so may `state`, the directory in which this host keeps its state.
+ */
+int32_t cv_node_connect_start(const char *url,
+                              const cv_http_options *options,
+                              const char *secret,
+                              const char *policy,
+                              const char *state,
+                              cv_job **job);
+
+/**
  * Captures the tree at `root` as the next generation of `name`; when nothing has changed there is no new one. The
  * result is a JSON object `{name, generation, image, tree, changed, entries, …}`. `options` and `on_event` may be NULL.
  */

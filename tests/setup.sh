@@ -110,7 +110,7 @@ full=''
 if [ "${1:-}" = --full ]; then full=1; shift; fi
 missing=() packages=() environment='' fuzz='' status=0
 for group in "$@"; do
-  case $group in python|abi|s3) environment=1;; unit) fuzz=1;; esac
+  case $group in python|abi|s3|net) environment=1;; unit) fuzz=1;; esac
   for what in ${NEEDS[$group]:-}; do
     there "$what" && continue
     missing+=("${what##*/}")

@@ -130,3 +130,35 @@ def test_a_token_is_for_one_generation_of_one_name(store: cv.Store, tmp_path: Pa
     with pytest.raises(cv.Invalid):
         cv.Store.open(tmp_path / "store", token=secret)
     server.stop()
+
+
+def test_a_node_is_asked(store: cv.Store, tmp_path: Path) -> None:
+    server = cv.Server(store, "127.0.0.1:0")
+    root, state = tmp_path / "root", tmp_path / "state"
+    (root / "etc").mkdir(parents=True)
+    (root / "etc" / "motd").write_text("of the node\n")
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(f"schema: cv.policy/v1\ncapture: {{names: [login], root: {root}}}\nupdate: {{images: [login], root: {root}}}\n")
+    secret = store.add_node("n1")
+    with pytest.raises(cv.Conflict):
+        store.add_node("n1")
+    with pytest.raises(cv.NotFound):
+        store.capture_node("n2", "login")
+    with pytest.raises(cv.Timeout):
+        store.capture_node("n1", "login", patience=0.2)
+    node = cv.connect_job(f"http://{server.address}", secret, policy, state=state)
+    done = store.capture_node("n1", "login", tag="good", patience="1min")
+    assert (done["generation"], done["changed"]) == (1, True)
+    (root / "etc" / "motd").write_text("changed\n")
+    (root / "etc" / "new").write_text("x")
+    assert asyncio.run(cv.aio.update_node(store, "n1", "login:good", dry_run=True))["dry_run"]
+    updated = store.update_node("n1", "login@1", protect=["/etc/new"])
+    assert updated["replaced"] == 1 and (root / "etc" / "motd").read_text() == "of the node\n"
+    assert (root / "etc" / "new").exists()
+    with pytest.raises(cv.Refused, match="n1 refuses"):
+        store.capture_node_job("n1", "other").result()
+    assert store.nodes()[0]["name"] == "n1" and store.nodes()[0]["seen"]
+    node.cancel()
+    store.remove_node("n1")
+    assert store.nodes() == []
+    server.stop()

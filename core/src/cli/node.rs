@@ -2,9 +2,10 @@
 
 use super::Session;
 use crate::error::Result;
-use crate::node::{ConnectOptions, connect};
+use crate::node::{ConnectOptions, Policy, connect};
 use crate::web::{self, Url};
 use clap::Args;
+use serde_json::json;
 use std::path::{Path, PathBuf};
 
 #[derive(Args)]
@@ -28,6 +29,9 @@ pub(super) fn run_connect(args: Connect, session: &Session) -> Result<()> {
     let secret = web::read_secret(&args.secret_file.unwrap_or_else(beside))?;
     let server = session.mirrors.of(args.server)?;
     let options = ConnectOptions { server, secret, policy: args.policy, state: args.state };
+    Policy::read(&options.policy)?;
+    let value = json!({ "server": options.server.url.to_string(), "policy": options.policy });
+    session.print(&value, |w| writeln!(w, "asking {}", options.server.url))?;
     // An update that has begun has more time to end.
     session.run_on_disks("connect", |task| connect(&options, task))
 }

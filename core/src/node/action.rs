@@ -59,10 +59,14 @@ pub(crate) enum State {
 pub(crate) struct Report {
     // In the order of their names, which is the canonical order of the JSON.
     /// The number of the kind of error.
+    #[serde(default)]
     pub(crate) code: Option<i32>,
+    #[serde(default)]
     pub(crate) hint: Option<String>,
+    #[serde(default)]
     pub(crate) message: Option<String>,
     /// As the verb prints it where the node is.
+    #[serde(default)]
     pub(crate) result: Option<Value>,
     pub(crate) state: State,
 }

@@ -23,6 +23,7 @@ mod limits;
 mod list;
 mod metrics;
 mod object;
+mod openapi;
 mod orders;
 mod pieces;
 pub mod range;

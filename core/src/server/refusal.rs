@@ -56,3 +56,32 @@ pub(super) fn json(status: StatusCode, value: &impl serde::Serialize) -> Respons
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
+
+/// The statuses of refusals, and what they mean; for the document that describes them.
+pub(super) const STATUSES: [(u16, &str); 10] = [
+    (400, "A parameter or body that is none"),
+    (401, "Who asks is not known, or may not any more"),
+    (404, "There is none"),
+    (408, "The body does not come"),
+    (409, "Something lacks, or another generation is the newest"),
+    (413, "It is over a limit"),
+    (422, "What was sent is not what it says, or breaks a rule"),
+    (500, "The store cannot be written"),
+    (501, "Not with this store"),
+    (503, "The server has too much to do, or ends"),
+];
+
+/// The schema of a refusal.
+pub(super) fn schema() -> serde_json::Value {
+    serde_json::json!({
+        "type": "object",
+        "properties": {
+            "code": { "type": "integer" },
+            "message": { "type": "string" },
+            "hint": { "type": "string" },
+            "lacking": { "type": "integer" },
+        },
+        "required": ["code", "message"],
+        "additionalProperties": false,
+    })
+}

@@ -1,7 +1,7 @@
 //! What is answered where.
 
 use super::access::{record, text};
-use super::{Shared, list, object, orders, uploads};
+use super::{Shared, list, object, openapi, orders, uploads};
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -13,6 +13,7 @@ pub(super) fn routes(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/healthz", get(health))
         .route("/metrics", get(metrics))
+        .route("/v1/openapi.json", get(openapi::get))
         .route("/v1/list/{*prefix}", get(list::list))
         .merge(uploads::routes())
         .merge(orders::routes())

@@ -64,7 +64,7 @@ impl Receiver {
     /// `Invalid` when these are no names of chunks, `Limit` when they are too many; when the index cannot be read.
     pub(crate) fn has(&self, names: &[u8]) -> Result<Vec<u8>> {
         let (names, rest) = names.as_chunks::<32>();
-        if !rest.is_empty() {
+        if names.is_empty() || !rest.is_empty() {
             return Err(Error::invalid("names of chunks have 32 bytes each"));
         }
         if names.len() > HAS_LIMIT {

@@ -129,6 +129,15 @@ fn servers_in_json(bed: &Bed) {
     assert!(done["packs"].as_u64().unwrap() > 0);
     let found = bed.json("doctor-http", &["doctor", "http", &url]);
     assert_eq!(found["servers"][0]["findings"][0]["check"], "name");
+    std::fs::write(bed.path("policy.yaml"), "schema: cv.policy/v1\n").unwrap();
+    std::fs::write(bed.path("secret"), "cvn1-x\n").unwrap();
+    let mut node = bed.command(&["-q", "-o", "json", "connect", "--server", "http://127.0.0.1:1", "--policy"]);
+    let mut node = node.arg(bed.path("policy.yaml")).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(node.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    validate("connect", &serde_json::from_str(&line).unwrap());
+    node.kill().unwrap();
+    node.wait().unwrap();
     serve.kill().unwrap();
     serve.wait().unwrap();
 }

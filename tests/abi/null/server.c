@@ -67,6 +67,8 @@ void server_functions(cv_store *store, const char *dir) {
     IS(-CV_E_INVALID, cv_node_ask(store, "n1", "{}", 1, NULL, NULL, &s));
     IS(-CV_E_NOT_FOUND, cv_node_ask(store, "n2", ask, 1, NULL, NULL, &s));
     IS(-CV_E_TIMEOUT, cv_node_ask(store, "n1", ask, 1, NULL, NULL, &s));
+    NULL_IS_FINE(cv_node_ask, on_event, cv_node_ask(store, "n1", ask, 1, NULL, server, &s));
+    NULL_IS_FINE(cv_node_ask, user, cv_node_ask(store, "n1", ask, 1, refuse, NULL, &s));
     NULL_IS_ERROR(cv_node_ask_start, store, cv_node_ask_start(NULL, "n1", ask, 1, &job));
     NULL_IS_ERROR(cv_node_ask_start, node, cv_node_ask_start(store, NULL, ask, 1, &job));
     NULL_IS_ERROR(cv_node_ask_start, action_json, cv_node_ask_start(store, "n1", NULL, 1, &job));
