@@ -3,6 +3,7 @@
 //! ```text
 //!  accept: how many, from whom, TLS ──> hyper: headers in time ──> routes ──┬─> objects: ranges, conditions, cached for ever or never
 //!     │                                                                     ├─> v1/list/PREFIX
+//!     │                                                                     ├─> v1/distros: repositories, installer trees
 //!     │                                                                     ├─> v1/has, packs, publish: with a token
 //!     └── stop: nobody new, what runs is finished                           └─> healthz, metrics
 //! ```
@@ -14,7 +15,10 @@
 
 mod accept;
 mod access;
+mod answer;
 mod conditions;
+#[cfg(feature = "build")]
+mod distros;
 mod follow;
 pub mod key;
 mod limits;
@@ -88,6 +92,8 @@ struct Shared {
     pieces: Arc<Pieces>,
     listing: Arc<tokio::sync::Semaphore>,
     uploads: Arc<Uploads>,
+    #[cfg(feature = "build")]
+    distros: distros::Opened,
 }
 
 impl Server {
@@ -143,6 +149,8 @@ impl Server {
             pieces: Arc::default(),
             listing: Arc::new(tokio::sync::Semaphore::new(LISTINGS)),
             uploads: uploads.clone(),
+            #[cfg(feature = "build")]
+            distros: distros::Opened::default(),
         });
         let (stop, stopped) = watch::channel(false);
         let accepting =
