@@ -16,6 +16,7 @@ import socket
 import subprocess
 import threading
 import time
+import urllib.error
 import urllib.request
 from typing import Any
 
@@ -155,6 +156,20 @@ class Story:
             assert refused.returncode == 1 and "GPG" in refused.stdout + refused.stderr, refused.stdout + refused.stderr
             assert not os.path.exists(f"{self.bed.dir}/other/usr/bin/busybox")
             self.boots(base)
+            # What somebody else adds while the server runs is there at once, and what is removed is not.
+            self.bed.good("distro", "add", f"{self.bed.mini}/mini-9.5.iso")
+            with open(f"{self.bed.mini}/tree-9.5/.treeinfo", "rb") as f:
+                assert fetch(f"{base[:-1]}5/.treeinfo") == f.read()
+            done = self.dnf(f"{self.bed.dir}/later", f"{base[:-1]}5", f"{base}/{KEY}", "mini-release")
+            assert done.returncode == 0, done.stdout + done.stderr
+            names = [d["name"] for d in json.loads(fetch(base.rpartition("/")[0]))["distros"]]
+            assert names == ["rocky-9.4", "rocky-9.5"], names
+            self.bed.good("distro", "rm", "rocky-9.5")
+            try:
+                fetch(f"{base[:-1]}5/.treeinfo")
+                raise AssertionError("it was removed")
+            except urllib.error.HTTPError as e:
+                assert e.code == 404, e
         finally:
             server.kill()
 

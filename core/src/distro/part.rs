@@ -77,7 +77,7 @@ impl Part {
             self.items = decode_list(&self.store.chunk(&hash, bytes)?, count as usize)?;
             self.at = 0;
         }
-        Ok(self.items[self.at].clone())
+        Ok(self.items[self.at])
     }
 }
 

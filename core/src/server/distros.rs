@@ -120,7 +120,6 @@ async fn found(shared: &Arc<Shared>, name: String, path: Vec<u8>, headers: &Head
         let file = tree.file(&path).ok_or_else(|| Error::not_found("there is no such file"))?;
         let etag = format!("\"{}\"", &file.version().to_string()[..32]);
         let entity = Entity { size: file.size(), modified: 0, etag, caching: CHANGING, kind };
-        drop(file);
         Ok((tree, path, entity))
     };
     let (tree, path, entity) = blocking(shared, look).await?;
