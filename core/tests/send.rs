@@ -155,7 +155,7 @@ fn a_token_is_for_one_generation_of_one_name() {
     }
     assert_eq!(kind(bed.open("two words")), ErrorKind::Invalid);
     assert_eq!(bed.store.images().unwrap()[0].generation, 1);
-    for name in ["", "../x", "distro.x"] {
+    for name in ["", "../x", "distro.", "distro.../x"] {
         assert_eq!(
             kind(bed.store.create_token(&TokenOptions { name: name.into(), ..TokenOptions::default() })),
             ErrorKind::Invalid

@@ -161,10 +161,7 @@ impl Store {
             self.in_session(&what, task, |session| capture(session, root.as_ref(), name, options, task))
         };
         let Some(depot) = self.blobs().depot() else { return attempt(options) };
-        if depot.name() != name {
-            let text = format!("the token is for {}, and not for {name}", depot.name());
-            return Err(Error::new(ErrorKind::Denied, text).hint("make one where the store lies: cvctl token create"));
-        }
+        depot.allows(name)?;
         let done = match attempt(options) {
             // The server has lost what it had of the image before: then everything is asked for.
             Err(e) if e.facts().contains_key(LACKING) && !options.paranoid => {

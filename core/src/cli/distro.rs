@@ -4,7 +4,9 @@ use super::Session;
 use super::output::table;
 use crate::distro::{self, AddOptions, Added, Digest, Distro, Document, Listed};
 use crate::error::Result;
+use crate::store::Store;
 use crate::units::human;
+use crate::web::{self, Url};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use std::io::{self, Write};
@@ -56,6 +58,12 @@ pub(super) struct Add {
     /// Threads that compress; 0 is one for each core
     #[arg(long, default_value_t = 0, value_name = "N")]
     threads: usize,
+    /// Send it to this server, which publishes it, instead of writing into the store of --store
+    #[arg(long, value_name = "URL", requires = "token_file")]
+    to: Option<Url>,
+    /// File with the secret of a token for distro.NAME; `-` is standard input
+    #[arg(long, value_name = "FILE", requires = "to")]
+    token_file: Option<PathBuf>,
 }
 
 pub(super) fn run(verb: Verb, session: &Session) -> Result<()> {
@@ -75,9 +83,13 @@ pub(super) fn run(verb: Verb, session: &Session) -> Result<()> {
 }
 
 fn add(args: Add, session: &Session) -> Result<()> {
-    let Add { place, name, keys, sha256, components, threads } = args;
+    let Add { place, name, keys, sha256, components, threads, to, token_file } = args;
     let sha256 = sha256.as_deref().map(Digest::sha256).transpose()?;
-    let (store, options) = (session.store()?, AddOptions { name, keys, sha256, components, threads });
+    let store = match (to, token_file) {
+        (Some(url), Some(file)) => Store::open_to(&session.mirrors.of(url)?, &web::read_secret(&file)?)?,
+        _ => session.store()?,
+    };
+    let options = AddOptions { name, keys, sha256, components, threads };
     let done = session.run("distro add", |task| distro::add(&store, &place, &options, task))?;
     session.print(&done, |w| {
         let Added { name, changed, files, read_bytes, stored_bytes, distribution, .. } = &done;

@@ -417,7 +417,7 @@ impl Builder {
             parent: newest.as_ref().map(Image::id),
             layout: None,
         };
-        Ok((session.publish(name, &manifest, Reason::Import, expect)?, true))
+        Ok((session.publish_tagged(name, &manifest, Reason::Import, expect, None)?, true))
     }
 }
 

@@ -24,7 +24,8 @@ use crate::image::row::REGULAR;
 use crate::image::{Hash, Kind};
 use crate::job::Task;
 use crate::store::content::{ChunkPool, ContentWriter, with_pool};
-use crate::store::{Session, Store};
+use crate::store::depot::LACKING;
+use crate::store::{DISTRO_PREFIX, Session, Store};
 use crate::sys::confined::show;
 use serde::Serialize;
 use serde_json::json;
@@ -79,14 +80,19 @@ pub struct Added {
 ///
 /// A mirror that is there already, and has changed since, becomes the next version of it.
 ///
+/// A store that was opened with a token ([`Store::open_to`]) is sent what it lacks, and the server publishes.
+///
 /// # Errors
+/// `Denied` when the store was opened with a token for another name;
 /// `NotFound`; `Unsupported` for a URL that is not HTTP; `Network`; `Stale` for a mirror that is older than what is there;
 /// `Invalid` when it is no distribution; `Integrity` when it is damaged or truncated, its
 /// metadata do not fit each other, or it has none of the keys that were given; `UnsafeInput` when something in it leads out
 /// of it; `Conflict` when another distribution has the name; `Limit`; `Cancelled`. Nothing is then published.
 pub fn add(store: &Store, place: &Path, options: &AddOptions, task: &Task) -> Result<Added> {
     if let Some(name) = &options.name {
-        reference(name)?;
+        allowed(store, Some(&reference(name)?))?;
+    } else {
+        allowed(store, None)?;
     }
     if options.sha256.as_ref().is_some_and(|d| d.algorithm != Algorithm::Sha256) {
         return Err(Error::invalid("a medium is known by its SHA-256"));
@@ -135,10 +141,38 @@ fn finish(
     task: &Task,
 ) -> Result<Added> {
     let name = options.name.clone().unwrap_or_else(|| document.default_name());
+    allowed(store, Some(&reference(&name)?))?;
     let old = taken(store, &name, &document)?;
     let whole = Addition { source, options, name: &name, old, task };
     let what = format!("distribution {name}");
-    store.in_session(&what, task, |session| whole.store(session, &mut document, notes.to_vec()))
+    let mut attempt = || store.in_session(&what, task, |session| whole.store(session, &mut document, notes.to_vec()));
+    if store.blobs().depot().is_none() {
+        return attempt();
+    }
+    let done = match attempt() {
+        // The server has lost what it said it had, as one that was killed does: it is asked once more.
+        Err(e) if e.facts().contains_key(LACKING) => {
+            task.warn(format!("{e}: it is sent again"));
+            attempt()
+        }
+        done => done,
+    };
+    store.blobs().take_notes().into_iter().for_each(|note| task.warn(note));
+    done
+}
+
+/// With a token one distribution can be sent: that is said before anything is read, where the name is known by then.
+fn allowed(store: &Store, full: Option<&str>) -> Result<()> {
+    match (store.blobs().depot(), full) {
+        (None, _) => Ok(()),
+        (Some(depot), Some(full)) => depot.allows(full),
+        (Some(depot), None) if depot.name().starts_with(DISTRO_PREFIX) => Ok(()),
+        (Some(depot), None) => {
+            let text = format!("the token is for the image {}, and for no distribution", depot.name());
+            let hint = format!("make one where the store lies: cvctl token create --name {DISTRO_PREFIX}NAME");
+            Err(Error::new(ErrorKind::Denied, text).hint(hint))
+        }
+    }
 }
 
 /// An addition whose name and content are known.

@@ -5,6 +5,7 @@ use super::key::KeyInfo;
 use super::mirror;
 use super::repo::Repository;
 use crate::error::{Error, Result};
+use crate::image::{Manifest, path};
 use crate::store::Image;
 use serde::{Deserialize, Serialize};
 
@@ -189,15 +190,26 @@ impl Document {
     /// The document of an image that is a distribution.
     ///
     /// # Errors
-    /// `NotFound` when it is none; `Unsupported` for one of a later version.
+    /// `NotFound` when it is none; `Unsupported` for one of a later version; `Integrity`.
     pub(super) fn of(image: &Image, name: &str) -> Result<Self> {
+        Self::of_manifest(image.manifest(), name)
+    }
+
+    /// As [`Document::of`], of the manifest of an image.
+    pub(super) fn of_manifest(manifest: &Manifest, name: &str) -> Result<Self> {
         let none = || Error::not_found(format!("\"{name}\" is an image and not a distribution"));
-        let value = image.manifest().facts.as_ref().and_then(|f| f.get(FACT)).ok_or_else(none)?;
+        let value = manifest.facts.as_ref().and_then(|f| f.get(FACT)).ok_or_else(none)?;
         if value["schema"] != SCHEMA {
             return Err(Error::unsupported(format!("{name} has the schema {}", value["schema"])));
         }
-        serde_json::from_value(value.clone())
-            .map_err(|e| Error::integrity(format!("the document of {name} cannot be read")).cause(e))
+        let document: Self = serde_json::from_value(value.clone())
+            .map_err(|e| Error::integrity(format!("the document of {name} cannot be read")).cause(e))?;
+        // They become parts of paths, and whoever wrote the image may have made them up.
+        for r in &document.repositories {
+            path::check(r.path.as_bytes())
+                .map_err(|e| Error::from(e).context(format!("repository {} of {name}", crate::shown::line(&r.id))))?;
+        }
+        Ok(document)
     }
 
     /// The name that it gets when nobody gives another: `rocky-9.4`.

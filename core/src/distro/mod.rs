@@ -23,12 +23,16 @@ mod lay_out;
 mod md5;
 mod mediasum;
 pub mod mirror;
+#[cfg(feature = "server")]
+mod part;
 mod recognise;
 pub mod repo;
 mod signature;
 mod source;
 mod stored;
 mod sweep;
+#[cfg(feature = "server")]
+mod tree;
 pub mod treeinfo;
 mod verify;
 mod web;
@@ -39,11 +43,17 @@ pub use document::{Document, Key, RepositoryInfo, Source};
 pub use key::{KeyInfo, parse as parse_keys};
 pub use lay_out::{LaidOut, Selection};
 pub use mediasum::MediaSum;
+#[cfg(feature = "server")]
+pub(crate) use part::Part;
 pub use repo::{Environment, Group, Module, Package, Repository};
+#[cfg(feature = "server")]
+pub(crate) use tree::Tree;
 pub use verify::{Fault, Verified};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::Hash;
+#[cfg(feature = "server")]
+use crate::image::Manifest;
 use crate::job::Task;
 use crate::store::name::{check_name, nearest};
 use crate::store::{DISTRO_PREFIX, Image, Store};
@@ -158,6 +168,17 @@ impl Distro {
         }
         recognise::recognise(&stored, task).map(|r| r.repositories)
     }
+}
+
+/// Whether what somebody sent for the name `full` of a distribution is one: else nobody could list them any more.
+///
+/// # Errors
+/// `Invalid` when it is none.
+#[cfg(feature = "server")]
+pub(crate) fn check_sent(full: &str, manifest: &[u8]) -> Result<()> {
+    let Some(name) = full.strip_prefix(DISTRO_PREFIX) else { return Ok(()) };
+    let document = Document::of_manifest(&Manifest::decode(manifest)?, name);
+    document.map(drop).map_err(|e| Error::invalid(format!("what was sent is no distribution: {}", e.message())))
 }
 
 /// The names that have a distribution, sorted.

@@ -29,6 +29,12 @@ impl Stored {
         Ok(Self { store: image.store().clone(), files })
     }
 
+    /// The store that they are in.
+    #[cfg(feature = "server")]
+    pub(super) fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// Gives the bytes of a file in parts.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! `GET v1/list/PREFIX`: a line of JSON for each object beneath a prefix, which a static web server cannot give.
 
 use super::access::text;
-use super::{Shared, conditions, key, object};
+use super::{Shared, answer, conditions, key, object};
 use crate::error::{Error, ErrorKind};
 use crate::store::http::Listed;
 use axum::body::{Body, Bytes};
@@ -67,15 +67,15 @@ pub(super) async fn list(
         Err(e) if e.kind() == ErrorKind::Unsupported => {
             return text(StatusCode::NOT_IMPLEMENTED, "this store cannot be listed\n");
         }
-        Err(e) => return object::failed(&e),
+        Err(e) => return answer::failed(&e),
     };
-    let etag = object::etag(lines.as_bytes());
+    let etag = answer::etag(lines.as_bytes());
     if conditions::has_it(&headers, &etag) {
-        return object::unchanged(&etag, object::CHANGING);
+        return answer::unchanged(&etag, answer::CHANGING);
     }
     let mut response = text(StatusCode::OK, lines).map(|body| Body::new(Held { body, _permit: permit }));
     let to = response.headers_mut();
     to.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
-    object::describe(to, &etag, object::CHANGING, None);
+    answer::describe(to, &etag, answer::CHANGING, None);
     response
 }

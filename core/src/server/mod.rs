@@ -3,6 +3,7 @@
 //! ```text
 //!  accept: how many, from whom, TLS ──> hyper: headers in time ──> routes ──┬─> objects: ranges, conditions, cached for ever or never
 //!     │                                                                     ├─> v1/list/PREFIX
+//!     │                                                                     ├─> v1/distros: repositories, installer trees
 //!     │                                                                     ├─> v1/has, packs, publish: with a token
 //!     │                                                                     ├─> v1/orders: for nodes
 //!     └── stop: nobody new, what runs is finished                           └─> healthz, metrics
@@ -15,8 +16,11 @@
 
 mod accept;
 mod access;
+mod answer;
 mod body;
 mod conditions;
+#[cfg(feature = "build")]
+mod distros;
 mod follow;
 pub mod key;
 mod limits;
@@ -99,6 +103,8 @@ struct Shared {
     seen: orders::Seen,
     /// Told when the server ends.
     stop: watch::Receiver<bool>,
+    #[cfg(feature = "build")]
+    distros: distros::Opened,
 }
 
 impl Server {
@@ -158,6 +164,8 @@ impl Server {
             bodies: tokio::sync::Semaphore::new(BODIES),
             seen: orders::Seen::default(),
             stop: stopped.clone(),
+            #[cfg(feature = "build")]
+            distros: distros::Opened::default(),
         });
         let accepting =
             Accepting { tls, limits: options.limits.clone(), metrics: metrics.clone(), routes: routes::routes(shared) };

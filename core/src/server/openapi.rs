@@ -1,7 +1,7 @@
 //! `GET v1/openapi.json`: what is answered where, for programs. The numbers in it are those that the server has.
 
 use super::access::text;
-use super::object::{self, CHANGING};
+use super::answer::{self, CHANGING};
 use super::{conditions, refusal};
 use crate::image::manifest::BYTE_LIMIT;
 use crate::node::action::REPORT_LIMIT;
@@ -13,14 +13,14 @@ use serde_json::{Map, Value, json};
 /// Answers with the document.
 pub(super) async fn get(headers: HeaderMap) -> Response {
     let document = document().to_string();
-    let etag = object::etag(document.as_bytes());
+    let etag = answer::etag(document.as_bytes());
     if conditions::has_it(&headers, &etag) {
-        return object::unchanged(&etag, CHANGING);
+        return answer::unchanged(&etag, CHANGING);
     }
     let mut response = text(StatusCode::OK, document);
     let to = response.headers_mut();
     to.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    object::describe(to, &etag, CHANGING, None);
+    answer::describe(to, &etag, CHANGING, None);
     response
 }
 
@@ -44,6 +44,9 @@ pub(super) fn document() -> Value {
         plain("The objects beneath a prefix, a line of JSON each", "application/x-ndjson", &[304, 404, 501, 503]);
     list["parameters"] = listing;
     add("/v1/list/{prefix}", json!({ "get": list }));
+    if cfg!(feature = "build") {
+        add("/v1/distros", json!({ "get": plain("The distributions", "application/json", &[304, 503]) }));
+    }
     add("/v1/session", json!({ "get": asked("token", "What a token lets its owner do", None, &granted()) }));
     let bytes = |limit: usize| {
         Some(json!({ "application/octet-stream": { "schema": { "type": "string", "maxLength": limit } } }))

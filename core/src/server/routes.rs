@@ -10,16 +10,16 @@ use axum::routing::get;
 use std::sync::Arc;
 
 pub(super) fn routes(shared: Arc<Shared>) -> Router {
-    Router::new()
+    let routes = Router::new()
         .route("/healthz", get(health))
         .route("/metrics", get(metrics))
         .route("/v1/openapi.json", get(openapi::get))
         .route("/v1/list/{*prefix}", get(list::list))
         .merge(uploads::routes())
-        .merge(orders::routes())
-        .fallback(object::get)
-        .layer(axum::middleware::from_fn_with_state(shared.clone(), record))
-        .with_state(shared)
+        .merge(orders::routes());
+    #[cfg(feature = "build")]
+    let routes = routes.merge(super::distros::routes());
+    routes.fallback(object::get).layer(axum::middleware::from_fn_with_state(shared.clone(), record)).with_state(shared)
 }
 
 /// Whether the store can be read.

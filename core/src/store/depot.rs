@@ -1,4 +1,4 @@
-//! Who takes what a capture stores when the store is behind a server (`docs/capture-protocol.md`).
+//! Who takes what a capture, or the addition of a distribution, stores when the store is behind a server (`docs/capture-protocol.md`).
 //!
 //! ```text
 //!  chunks of a run ── lacking? ──> those that are ── a pack ──> send … manifest ──> publish
@@ -6,7 +6,7 @@
 //!
 //! Packs are handed to the writer of the backend, as they are where a store lies; what becomes of them is the server's affair.
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::image::{Hash, Manifest};
 
 /// Bytes of a pack on its way: a part of what the server makes of it, so that little is sent twice when the way breaks off.
@@ -19,6 +19,18 @@ pub const LACKING: &str = "lacking";
 pub trait Depot: Send + Sync {
     /// The name whose next generation it takes.
     fn name(&self) -> &str;
+
+    /// Whether it takes this name.
+    ///
+    /// # Errors
+    /// `Denied` when the token is for another.
+    fn allows(&self, name: &str) -> Result<()> {
+        if self.name() == name {
+            return Ok(());
+        }
+        let text = format!("the token is for {}, and not for {name}", self.name());
+        Err(Error::new(ErrorKind::Denied, text).hint("make one where the store lies: cvctl token create"))
+    }
 
     /// For each of these chunks whether it has to be sent.
     ///

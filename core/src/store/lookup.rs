@@ -147,7 +147,7 @@ impl Store {
     }
 
     /// The newest generation of a name, unless the name was removed or never was.
-    pub(super) fn live_head(&self, name: &str) -> Result<Option<u64>> {
+    pub(crate) fn live_head(&self, name: &str) -> Result<Option<u64>> {
         Ok(self.live(name)?.map(|signed| signed.release.generation))
     }
 

@@ -59,6 +59,15 @@ pub(crate) fn check_image_name(name: &str) -> Result<&str> {
     check_name(name)
 }
 
+/// Checks the name of an image, or `distro.NAME` of a distribution.
+///
+/// # Errors
+/// `Invalid`, as [`check_name`].
+#[cfg(feature = "server")]
+pub(crate) fn check_any_name(name: &str) -> Result<&str> {
+    check_name(name.strip_prefix(super::DISTRO_PREFIX).unwrap_or(name)).and_then(|_| check_name(name))
+}
+
 /// Checks a name or tag: letters, digits, `.`, `_`, `-`, at most 128, beginning with a letter or digit.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! A capture that somebody far away sends: packs are opened, and what is new in them is stored as if it had been read here.
+//! A capture, or a distribution, that somebody far away sends: packs are opened, and what is new in them is stored as if it had been read here.
 //!
 //! ```text
 //!  has? ── packs: each chunk proved ──> session ── seal ── is all of the image there? ──> the next generation, signed here
@@ -13,7 +13,7 @@ use super::release::Reason;
 use super::session::{Claim, Session};
 use super::token::Token;
 use super::wire::{Granted, Published};
-use super::{Image, Store};
+use super::{DISTRO_PREFIX, Image, Store};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::block::{Block, BlockInfo, BlockOpener};
 use crate::image::{FormatError, Hash, Manifest, pack};
@@ -41,7 +41,8 @@ impl Receiver {
     /// # Errors
     /// As [`Store::session`].
     pub(crate) fn begin(store: &Store, token: Token) -> Result<Self> {
-        let session = store.session(&format!("capture of {}, sent with token {}", token.name, token.id))?;
+        let what = if is_distribution(&token) { "addition" } else { "capture" };
+        let session = store.session(&format!("{what} of {}, sent with token {}", token.name, token.id))?;
         let received = Mutex::new(store.received_with(&token)?);
         Ok(Self { store: store.clone(), token, session, received, adding: RwLock::default() })
     }
@@ -147,7 +148,8 @@ impl Receiver {
         }
         // What was counted on just now has to be there, too.
         self.seal()?;
-        let image = self.session.publish_tagged(&self.token.name, &decoded, Reason::Capture, expect, tag)?;
+        let reason = if is_distribution(&self.token) { Reason::Import } else { Reason::Capture };
+        let image = self.session.publish_tagged(&self.token.name, &decoded, reason, expect, tag)?;
         let generation = image.release().map_or(0, |r| r.generation);
         let published = Published { generation, image: image.id(), tree: image.tree_id() };
         self.store.use_token_up(&self.token, &published)?;
@@ -188,6 +190,10 @@ impl Receiver {
         self.store.plain().image(&format!("{}@{generation}", self.token.name))?;
         self.store.advance_tag(&self.token.name, tag, generation)
     }
+}
+
+fn is_distribution(token: &Token) -> bool {
+    token.name.starts_with(DISTRO_PREFIX)
 }
 
 /// The blocks of a pack with their offsets.

@@ -228,6 +228,7 @@ impl Session {
     ///
     /// # Errors
     /// As [`Session::holds`].
+    #[cfg(feature = "server")]
     pub(super) fn has(&self, hash: &Hash) -> Result<bool> {
         let claimed = || {
             let shard = lock(&self.claimed[hash.0[31] as usize % SHARDS]);
@@ -423,6 +424,7 @@ impl Session {
             }
             return Ok(image);
         };
+        depot.allows(name)?;
         let generation = depot.publish(manifest, expect, tag)?;
         self.store.image(&format!("{name}@{generation}"))
     }

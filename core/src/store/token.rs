@@ -8,7 +8,7 @@
 //! A secret has 256 random bits, so that its hash need not be slow. It stands nowhere but with whom it was told.
 
 use super::Store;
-use super::name::{check_image_name, check_name};
+use super::name::{check_any_name, check_name};
 use super::sealed::{seal, unseal};
 use super::secret;
 use super::wire::Published;
@@ -31,7 +31,7 @@ const PREFIX: &str = "cvt1";
 /// What a token is for.
 #[derive(Clone, Debug, Default)]
 pub struct TokenOptions {
-    /// The name that may be written.
+    /// The name that may be written; `distro.NAME` of a distribution.
     pub name: String,
     /// Bytes that may be stored with it; `None`: any number.
     pub max_size: Option<u64>,
@@ -105,7 +105,7 @@ impl Store {
     /// # Errors
     /// `Invalid` for what is no name; those of the backend.
     pub fn create_token(&self, options: &TokenOptions) -> Result<(Token, Zeroizing<String>)> {
-        let name = check_image_name(&options.name)?;
+        let name = check_any_name(&options.name)?;
         let (digits, secret) = secret::make()?;
         let until = |d| now().checked_add(d).map_err(|e| Error::invalid("no token lasts as long").cause(e));
         let expires = options.expires.map(until).transpose()?.map(|t| t.to_string());

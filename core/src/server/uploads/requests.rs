@@ -72,7 +72,11 @@ async fn published(shared: &Arc<Shared>, request: Request) -> Result<Published> 
         let made = blocking(shared, move |store| store.published_with(&token)).await?;
         return if made.image == Hash::of(&manifest) { Ok(made) } else { Err(super::denied()) };
     }
+    #[cfg(feature = "build")]
+    let name = token.name.clone();
     let made = receive(shared, request, BYTE_LIMIT, move |receiver, manifest| {
+        #[cfg(feature = "build")]
+        crate::distro::check_sent(&name, manifest)?;
         receiver.publish(manifest, expect, tag.as_deref())
     });
     let made = made.await?;
