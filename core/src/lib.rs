@@ -32,8 +32,6 @@ pub mod convert;
 #[cfg(feature = "build")]
 pub mod distro;
 pub mod layout;
-#[cfg(feature = "http")]
-pub mod node;
 pub mod capture;
 pub mod config;
 #[cfg(feature = "build")]
@@ -41,6 +39,8 @@ pub mod role;
 #[cfg(feature = "build")]
 pub mod build;
 pub mod deploy;
+#[cfg(feature = "http")]
+pub mod node;
 #[cfg(feature = "server")]
 pub mod server;
 

@@ -24,7 +24,7 @@ pub(super) async fn get(headers: HeaderMap) -> Response {
     response
 }
 
-const NAME: &str = "^[a-z0-9][a-z0-9._-]{0,63}$";
+const NAME: &str = "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$";
 const HASH: &str = "^[0-9a-f]{64}$";
 const NUMBER: &str = "^[0-9]{16}$";
 
