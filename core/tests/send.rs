@@ -239,7 +239,8 @@ fn nothing_that_is_sent_is_believed() {
     let ask = |method: &str, path: &str, body: &[u8]| {
         let request = ureq::http::Request::builder().method(method).uri(format!("{}/{path}", bed.url));
         let request = request.header("authorization", format!("Bearer {token}")).body(body.to_vec()).unwrap();
-        let mut answer = agent.run(request).unwrap();
+        // Who refuses a long body may end the connection before all of it was sent.
+        let Ok(mut answer) = agent.run(request) else { return (0, String::new()) };
         let text = answer.body_mut().read_to_string().unwrap_or_default();
         (answer.status().as_u16(), text)
     };
@@ -270,7 +271,7 @@ fn nothing_that_is_sent_is_believed() {
     assert_eq!(ask("POST", "v1/publish?who=me", &manifest).0, 400);
     // Names of chunks that are none.
     assert_eq!(ask("POST", "v1/has", &[1; 31]).0, 400);
-    assert_eq!(ask("POST", "v1/has", &vec![1; 32 * 16_385]).0, 413);
+    assert!(matches!(ask("POST", "v1/has", &vec![1; 32 * 16_385]).0, 0 | 413));
     assert_eq!(ask("POST", "v1/has", &Hash::of(b"x").0), (200, "\0".into()));
     assert_eq!(ask("POST", "v1/has", b"").0, 400);
     // Tags of what is not there, and of nowhere.
@@ -286,11 +287,17 @@ fn nothing_that_is_sent_is_believed() {
     // The pack as it is, twice; then the image is there, and the answer can be had again.
     assert_eq!(ask("POST", "v1/packs", &pack).0, 204);
     assert_eq!(ask("POST", "v1/packs", &pack).0, 204);
-    let (status, first) = ask("POST", "v1/publish?expect=0", &manifest);
+    // Many at once: one makes it, and all are told of that one.
+    let answers: Vec<_> = std::thread::scope(|s| {
+        let all: Vec<_> = (0..8).map(|_| s.spawn(|| ask("POST", "v1/publish?expect=0", &manifest))).collect();
+        all.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    let (status, first) = answers[0].clone();
     assert_eq!(status, 200, "{first}");
+    assert!(answers.iter().all(|answer| *answer == (200, first.clone())), "{answers:?}");
     assert_eq!(ask("POST", "v1/publish?expect=0", &manifest), (200, first));
     assert_eq!(ask("POST", "v1/publish?expect=0", &manifest[1..]).0, 401);
-    assert_eq!(ask("POST", "v1/packs", &pack).0, 401);
+    assert!(matches!(ask("POST", "v1/packs", &pack).0, 0 | 401));
     assert_eq!(ask("GET", "v1/session", b"").0, 401);
     assert_eq!(bed.store.images().unwrap()[0].generation, 1);
     bed.store.image("node").unwrap().verify(0, &Task::quiet()).unwrap();

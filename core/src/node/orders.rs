@@ -103,7 +103,8 @@ impl Store {
             let token = match &action {
                 Action::Capture { name, .. } => {
                     let options = TokenOptions { name: name.clone(), max_size: None, expires: Some(SENDING) };
-                    Some(self.create_token(&options)?.1.to_string())
+                    // Of the same id: whoever gets the order again goes on with what was sent.
+                    Some(self.renew_token(&id, &options)?.to_string())
                 }
                 Action::Update { .. } => None,
             };
@@ -152,7 +153,11 @@ impl Store {
     /// # Errors
     /// Those of the backend.
     pub(crate) fn remove_order(&self, node: &str, id: &str) -> Result<()> {
-        self.blobs().delete_all(&[key(node, id), report_key(node, id)])
+        self.blobs().delete_all(&[key(node, id), report_key(node, id)])?;
+        match self.remove_token(id) {
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(e),
+            _ => Ok(()),
+        }
     }
 
     /// Removes orders whose end nobody has waited for, and those that nobody has come for.

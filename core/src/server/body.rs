@@ -14,6 +14,8 @@ use tokio::time::Instant;
 const SILENCE: Duration = Duration::from_secs(30);
 const SHORT: Duration = Duration::from_secs(30);
 const SLOWEST: u64 = 64 << 10;
+/// What is no longer than this has places of its own: it does not wait for packs.
+const SMALL: usize = 1 << 20;
 
 /// All of a body, and the place that it takes until it was worked up.
 pub(super) async fn read(
@@ -26,7 +28,8 @@ pub(super) async fn read(
         return Err(too_long(limit));
     }
     let ended = || Error::new(ErrorKind::Cancelled, "the server ends");
-    let place = shared.bodies.acquire().await.map_err(|_| ended())?;
+    let places = if limit > SMALL { &shared.bodies } else { &shared.small_bodies };
+    let place = places.acquire().await.map_err(|_| ended())?;
     let (began, mut body, mut out) = (Instant::now(), request.into_body(), Vec::new());
     loop {
         let late = |_| Error::new(ErrorKind::Timeout, "the body of the request does not come");

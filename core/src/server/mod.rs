@@ -62,6 +62,10 @@ use uploads::Uploads;
 const LISTINGS: usize = 8;
 /// Bodies that are received at a time.
 const BODIES: usize = 4;
+/// The same, of those that are small.
+const SMALL_BODIES: usize = 32;
+/// Between two looks at captures that nobody goes on with.
+const TIDY: Duration = Duration::from_secs(60);
 /// Reads from the store at a time.
 const READERS: usize = 32;
 
@@ -100,6 +104,7 @@ struct Shared {
     listing: Arc<tokio::sync::Semaphore>,
     uploads: Arc<Uploads>,
     bodies: tokio::sync::Semaphore,
+    small_bodies: tokio::sync::Semaphore,
     seen: orders::Seen,
     /// Told when the server ends.
     stop: watch::Receiver<bool>,
@@ -162,6 +167,7 @@ impl Server {
             listing: Arc::new(tokio::sync::Semaphore::new(LISTINGS)),
             uploads: uploads.clone(),
             bodies: tokio::sync::Semaphore::new(BODIES),
+            small_bodies: tokio::sync::Semaphore::new(SMALL_BODIES),
             seen: orders::Seen::default(),
             stop: stopped.clone(),
             #[cfg(feature = "build")]
@@ -173,6 +179,7 @@ impl Server {
         let listener = tokio::net::TcpListener::from_std(listener).map_err(|e| Error::io("listen at", bound, e))?;
         drop(guard);
         let accepting = runtime.spawn(accepting.run(listener, stopped));
+        runtime.spawn(tidy(uploads.clone()));
         Ok(Self {
             runtime: Some(runtime),
             address: bound,
@@ -229,6 +236,15 @@ impl Drop for Server {
         }
         self.uploads.end();
         self.silence();
+    }
+}
+
+/// Seals captures that nobody goes on with: as long as they are open nothing can be collected that they count on.
+async fn tidy(uploads: Arc<Uploads>) {
+    loop {
+        tokio::time::sleep(TIDY).await;
+        let uploads = uploads.clone();
+        drop(tokio::task::spawn_blocking(move || uploads.end_idle()).await);
     }
 }
 

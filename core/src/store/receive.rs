@@ -11,7 +11,7 @@ use super::name::check_name;
 use super::needs::named;
 use super::release::Reason;
 use super::session::{Claim, Session};
-use super::token::Token;
+use super::token::{Token, denied};
 use super::wire::{Granted, Published};
 use super::{DISTRO_PREFIX, Image, Store};
 use crate::error::{Error, ErrorKind, Result};
@@ -33,6 +33,8 @@ pub(crate) struct Receiver {
     received: Mutex<u64>,
     /// Many add at a time; whoever seals is alone.
     adding: RwLock<()>,
+    /// What it has published: one does at a time, and only once.
+    published: Mutex<Option<Published>>,
 }
 
 impl Receiver {
@@ -44,7 +46,14 @@ impl Receiver {
         let what = if is_distribution(&token) { "addition" } else { "capture" };
         let session = store.session(&format!("{what} of {}, sent with token {}", token.name, token.id))?;
         let received = Mutex::new(store.received_with(&token)?);
-        Ok(Self { store: store.clone(), token, session, received, adding: RwLock::default() })
+        Ok(Self {
+            store: store.clone(),
+            token,
+            session,
+            received,
+            adding: RwLock::default(),
+            published: Mutex::default(),
+        })
     }
 
     /// What the token lets its owner do, and did.
@@ -136,6 +145,10 @@ impl Receiver {
     /// when `expect` is not the newest generation.
     pub(crate) fn publish(&self, manifest: &[u8], expect: Option<u64>, tag: Option<&str>) -> Result<Published> {
         tag.map(check_name).transpose()?;
+        let mut done = self.published.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(done) = &*done {
+            return if done.image == Hash::of(manifest) { Ok(done.clone()) } else { Err(denied()) };
+        }
         let decoded = Manifest::decode(manifest)?;
         if decoded.encode() != manifest {
             return Err(Error::integrity("the manifest is not as a manifest is written"));
@@ -152,6 +165,7 @@ impl Receiver {
         let image = self.session.publish_tagged(&self.token.name, &decoded, reason, expect, tag)?;
         let generation = image.release().map_or(0, |r| r.generation);
         let published = Published { generation, image: image.id(), tree: image.tree_id() };
+        *done = Some(published.clone());
         self.store.use_token_up(&self.token, &published)?;
         Ok(published)
     }

@@ -50,6 +50,19 @@ struct TokenFile {
     secret: Hash,
 }
 
+impl TokenFile {
+    fn new(options: &TokenOptions, secret: Hash) -> Result<Self> {
+        let until = |d| now().checked_add(d).map_err(|e| Error::invalid("no token lasts as long").cause(e));
+        Ok(Self {
+            created: clock::now_rfc3339(),
+            expires: options.expires.map(until).transpose()?.map(|t| t.to_string()),
+            max_size: options.max_size,
+            name: check_any_name(&options.name)?.to_owned(),
+            secret,
+        })
+    }
+}
+
 /// A token, without its secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Token {
@@ -85,6 +98,11 @@ fn now() -> Timestamp {
     Timestamp::from_second(clock::now().0).unwrap_or(Timestamp::MAX)
 }
 
+/// The secret as it is told.
+fn told(id: &str, digits: &str) -> Zeroizing<String> {
+    Zeroizing::new(format!("{PREFIX}-{id}-{digits}"))
+}
+
 fn key(id: &str) -> String {
     format!("{DIR}/{id}")
 }
@@ -105,20 +123,23 @@ impl Store {
     /// # Errors
     /// `Invalid` for what is no name; those of the backend.
     pub fn create_token(&self, options: &TokenOptions) -> Result<(Token, Zeroizing<String>)> {
-        let name = check_any_name(&options.name)?;
         let (digits, secret) = secret::make()?;
-        let until = |d| now().checked_add(d).map_err(|e| Error::invalid("no token lasts as long").cause(e));
-        let expires = options.expires.map(until).transpose()?.map(|t| t.to_string());
-        let file = TokenFile {
-            created: clock::now_rfc3339(),
-            expires,
-            max_size: options.max_size,
-            name: name.to_owned(),
-            secret,
-        };
+        let file = TokenFile::new(options, secret)?;
         let id = format!("{:016x}", clock::random_u64());
         self.blobs().create(&key(&id), &seal(KIND, &file))?;
-        Ok((Token::of(&id, file, false), Zeroizing::new(format!("{PREFIX}-{id}-{}", &*digits))))
+        Ok((Token::of(&id, file, false), told(&id, &digits)))
+    }
+
+    /// Makes the token with this id anew, whatever it was: only the new secret counts from now on.
+    ///
+    /// # Errors
+    /// As [`Store::create_token`].
+    pub(crate) fn renew_token(&self, id: &str, options: &TokenOptions) -> Result<Zeroizing<String>> {
+        let (digits, secret) = secret::make()?;
+        let file = TokenFile::new(options, secret)?;
+        self.blobs().delete_all(&[used_key(id), sent_key(id)])?;
+        self.blobs().put(&key(id), &seal(KIND, &file))?;
+        Ok(told(id, &digits))
     }
 
     /// The tokens, sorted by their ids; those that were used or whose time is over stay until they are removed.

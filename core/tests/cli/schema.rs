@@ -117,11 +117,20 @@ fn the_json_of_every_verb_fits_its_schema() {
     assert_eq!(verbs, described);
 }
 
+/// A program that ends with the test, however that ends.
+struct Running(std::process::Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill().and_then(|()| self.0.wait());
+    }
+}
+
 fn servers_in_json(bed: &Bed) {
     let mut serve = bed.command(&["-o", "json", "serve", "--listen", "127.0.0.1:0"]);
-    let mut serve = serve.stdout(Stdio::piped()).spawn().unwrap();
+    let mut serve = Running(serve.stdout(Stdio::piped()).spawn().unwrap());
     let mut line = String::new();
-    BufReader::new(serve.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    BufReader::new(serve.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let said: Value = serde_json::from_str(&line).unwrap();
     validate("serve", &said);
     let url = format!("http://{}", said["listening"].as_str().unwrap());
@@ -131,15 +140,11 @@ fn servers_in_json(bed: &Bed) {
     assert_eq!(found["servers"][0]["findings"][0]["check"], "name");
     std::fs::write(bed.path("policy.yaml"), "schema: cv.policy/v1\n").unwrap();
     std::fs::write(bed.path("secret"), "cvn1-x\n").unwrap();
-    let mut node = bed.command(&["-q", "-o", "json", "connect", "--server", "http://127.0.0.1:1", "--policy"]);
-    let mut node = node.arg(bed.path("policy.yaml")).stdout(Stdio::piped()).spawn().unwrap();
+    let mut node = bed.command(&["-o", "json", "connect", "--server", "http://127.0.0.1:1", "--policy"]);
+    let mut node = node.arg(bed.path("policy.yaml")).stdout(Stdio::piped()).spawn().map(Running).unwrap();
     let mut line = String::new();
-    BufReader::new(node.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    BufReader::new(node.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
     validate("connect", &serde_json::from_str(&line).unwrap());
-    node.kill().unwrap();
-    node.wait().unwrap();
-    serve.kill().unwrap();
-    serve.wait().unwrap();
 }
 
 fn layouts_in_json(bed: &Bed) {

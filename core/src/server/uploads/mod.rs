@@ -48,7 +48,6 @@ impl Uploads {
         if token.used {
             return Err(denied());
         }
-        self.end_idle();
         let mut open = self.lock();
         let there = open.len();
         if let Some(found) = open.get_mut(&token.id) {
@@ -72,7 +71,8 @@ impl Uploads {
         self.lock().remove(id)
     }
 
-    fn end_idle(&self) {
+    /// Seals those that nobody has sent anything to for a while.
+    pub(super) fn end_idle(&self) {
         let idle: Vec<Open> = {
             let mut open = self.lock();
             let ids: Vec<String> =

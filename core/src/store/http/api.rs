@@ -64,7 +64,11 @@ impl Api {
             return Err(Error::invalid("this is no token").hint("give what cvctl printed when it was made"));
         }
         let agent = agent(web, PACE, url.is_secure())?;
-        Ok(Self { agent, url: url.clone(), secret, probe, notes: Mutex::default() })
+        let local = matches!(url.host(), "localhost" | "::1") || url.host().starts_with("127.");
+        let open = !url.is_secure() && !local;
+        let notes =
+            open.then(|| format!("{url}: what it knows us by goes over the network for all to read: use https"));
+        Ok(Self { agent, url: url.clone(), secret, probe, notes: Mutex::new(notes.into_iter().collect()) })
     }
 
     pub(crate) fn url(&self) -> &Url {
