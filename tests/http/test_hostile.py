@@ -32,8 +32,8 @@ class Crowd:
     def __init__(self, address: tuple[str, int]) -> None:
         self.address, self.stopped, self.threads = address, threading.Event(), []
 
-    def connect(self) -> socket.socket:
-        s = socket.create_connection(self.address, timeout=20)
+    def connect(self, source: str = "") -> socket.socket:
+        s = socket.create_connection(self.address, timeout=20, source_address=(source, 0) if source else None)
         s.settimeout(20)
         return s
 
@@ -120,9 +120,11 @@ def main() -> None:
         crowd = Crowd(address)
         Crowd.pack = packs[0]
         idle = []
-        for _ in range(IDLE):
+        for n in range(IDLE):
+            # One address has 2,048 connections at most.
             with contextlib.suppress(OSError):
-                idle.append(crowd.connect())
+                idle.append(crowd.connect(f"127.0.{1 + n // 2000}.1"))
+        assert len(idle) == IDLE, len(idle)
         crowd.each(8, crowd.slow_headers)
         crowd.each(1, crowd.endless_headers)
         crowd.each(4, crowd.endless_body)

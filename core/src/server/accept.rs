@@ -21,6 +21,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 use tower_service::Service;
 
+/// What the store, the log and the runtime may open.
+const FILES: usize = 512;
 /// After an error of accepting, mostly for want of descriptors.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -85,7 +87,9 @@ impl Accepting {
     /// Until it is stopped; ends when the last connection has.
     pub(super) async fn run(self, listener: TcpListener, mut stop: watch::Receiver<bool>) {
         let (graceful, peers) = (GracefulShutdown::new(), Arc::<Peers>::default());
-        let most = self.limits.connections.min(crate::sys::descriptor::left() / 2).max(1);
+        // Of the store few files are open at a time, however many ask.
+        let left = crate::sys::descriptor::left();
+        let most = self.limits.connections.min(left.saturating_sub(FILES).max(left / 2)).max(1);
         let (places, accepting) = (Arc::new(Semaphore::new(most)), Arc::new(self));
         loop {
             let accepted = tokio::select! {
