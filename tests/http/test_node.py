@@ -134,6 +134,7 @@ def captures(node: Node, ask, cat) -> None:  # type: ignore[no-untyped-def]
     paths = json.loads(cv("--store", node.bed.store, "image", "ls", "login", "-r").stdout)["entries"]
     names = {e["path"].lstrip("/") for e in paths}
     assert "etc/8" in names and "etc/7" not in names and "opt/cvctl" not in names, sorted(names)[:20]
+    assert "etc/libcv/policy.yaml" in names and not names & {"etc/libcv/secret", "var/lib/libcv/cache.key"}, names
     write(f"{node.root}/etc/motd", "changed\n")
     again = ask("capture", "--node", "n1", "--name", "login", "--exclude", "/etc/7")
     assert again["generation"] == 2 and int(str(again["read"])) < 20, again
@@ -159,6 +160,8 @@ def updates(bed: Bed, node: Node, ask) -> None:  # type: ignore[no-untyped-def]
     write(f"{bed.dir}/next/etc/8", "of the image\n")
     write(f"{bed.dir}/next/etc/brought", "new\n")
     os.makedirs(f"{bed.dir}/next/opt")
+    os.makedirs(f"{bed.dir}/next/etc/libcv")
+    write(f"{bed.dir}/next/etc/libcv/policy.yaml", "schema: cv.policy/v1\ncapture: {names: ['*']}\n")
     cv("--store", bed.store, "image", "capture", f"{bed.dir}/next", "--name", "next")
     unsigned = ask("update", "--node", "n1", "--to", "next", code=14)
     assert "n1 says" in json.dumps(unsigned), unsigned
@@ -170,6 +173,10 @@ def updates(bed: Bed, node: Node, ask) -> None:  # type: ignore[no-untyped-def]
     with open(f"{root}/etc/8", encoding="ascii") as f, open(f"{root}/etc/brought", encoding="ascii") as g:
         assert (f.read(), g.read()) == ("of the image\n", "new\n")
     assert os.path.exists(f"{root}/opt/cvctl") and node.process.poll() is None
+    # The image has a policy of its own, and no secret: those of the node stay.
+    with open(f"{root}/etc/libcv/policy.yaml", encoding="ascii") as f:
+        assert f.read() == ALL, "an update brought another policy"
+    assert os.path.exists(f"{root}/etc/libcv/secret") and os.path.exists(f"{root}/var/lib/libcv/cache.key")
     assert ask("update", "--node", "n1", "--to", "none", code=16)
     assert ask("update", "--node", "n1", "--to", "login@9", code=10)
 

@@ -10,7 +10,7 @@ import sys
 
 from bed import FULL, Bed, cv, get
 
-ST = os.path.join(os.environ.get("CARGO_TARGET_DIR", "target"), "venv", "bin", "st")
+ST = os.path.abspath(os.path.join(os.environ.get("CARGO_TARGET_DIR", "target"), "venv", "bin", "st"))
 
 
 def main() -> None:
@@ -29,20 +29,20 @@ def main() -> None:
         node = json.loads(cv("--store", bed.store, "node", "add", "n1").stdout)["secret"]
         token = json.loads(cv("--store", bed.store, "token", "create", "--name", "far").stdout)["secret"]
         sent, ordered = "session|has|packs|publish|tags", "orders"
-        check(url, token, f"^/v1/({sent})")
+        check(bed.dir, url, token, f"^/v1/({sent})")
         # A right request for an order takes as long as it says: only what is at the edges.
-        check(url, node, f"^/v1/{ordered}", "coverage")
-        check(url, "", f"^/(?!v1/({sent}|{ordered}))")
+        check(bed.dir, url, node, f"^/v1/{ordered}", "coverage")
+        check(bed.dir, url, "", f"^/(?!v1/({sent}|{ordered}))")
         cv("--store", bed.store, "store", "check", "--read-data")
         assert get(f"{url}/healthz")[0] == 200
 
 
-def check(url: str, secret: str, paths: str, phases: str = "coverage,fuzzing") -> None:
+def check(place: str, url: str, secret: str, paths: str, phases: str = "coverage,fuzzing") -> None:
     header = ["--header", f"Authorization: Bearer {secret}"] if secret else []
     done = subprocess.run([ST, "run", f"{url}/v1/openapi.json", "--include-path-regex", paths, *header, "--max-examples",
                            "200" if FULL else "20", "--seed", "7", "--phases", phases, "--checks", "all",
                            "--exclude-checks", "positive_data_acceptance", "--no-color", "--request-timeout", "65", "--workers", "1"],
-                          capture_output=True, text=True, timeout=600)
+                          capture_output=True, text=True, timeout=600, cwd=place)
     print(paths, done.stdout[-1200:])
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
 

@@ -28,12 +28,16 @@ pub(super) fn run_connect(args: Connect, session: &Session) -> Result<()> {
     let beside = || args.policy.parent().unwrap_or(Path::new("")).join("secret");
     let secret = web::read_secret(&args.secret_file.unwrap_or_else(beside))?;
     let server = session.mirrors.of(args.server)?;
-    let options = ConnectOptions { server, secret, policy: args.policy, state: args.state };
+    let options = ConnectOptions {
+        state: args.state,
+        obeying: session.on_disks.clone(),
+        ..ConnectOptions::new(server, &secret, args.policy)
+    };
     Policy::read(&options.policy)?;
     let value = json!({ "server": options.server.url.to_string(), "policy": options.policy });
     session.print(&value, |w| writeln!(w, "asking {}", options.server.url))?;
     // An update that has begun has more time to end.
-    session.run_on_disks("connect", |task| connect(&options, task))
+    session.run("connect", |task| connect(&options, task))
 }
 
 #[cfg(feature = "server")]

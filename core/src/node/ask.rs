@@ -23,11 +23,8 @@ impl Store {
         task.stage("wait", 0, Unit::Steps);
         let id = self.put_order(node, action, patience)?;
         let outcome = self.wait_for(node, &id, patience, task);
-        match &outcome {
-            // It has begun, and its report is for whoever looks.
-            Err(e) if e.kind() == ErrorKind::Cancelled && self.report(node, &id)?.is_some() => {}
-            _ => self.remove_order(node, &id)?,
-        }
+        // Nobody waits any more: it is not given again, and what is said of it is for nobody.
+        self.remove_order(node, &id)?;
         outcome
     }
 

@@ -12,11 +12,13 @@ use crate::sys::state;
 use crate::tree::update::UpdateOptions;
 use serde_json::Value;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
 /// How long the server lets us wait for an order.
-const WAIT: Duration = Duration::from_secs(50);
+const WAIT: Duration = Duration::from_secs(25);
 /// Between two attempts when the server does not answer.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
@@ -31,13 +33,21 @@ pub struct ConnectOptions {
     pub policy: PathBuf,
     /// Where this host keeps its state; `None` is [`state::directory`].
     pub state: Option<PathBuf>,
+    /// Told whether an order is being obeyed, for whoever ends the program.
+    pub obeying: Arc<AtomicBool>,
 }
 
 impl ConnectOptions {
     /// A node of this server, with the secret that the server knows it by.
     #[must_use]
     pub fn new(server: HttpOptions, secret: &str, policy: impl Into<PathBuf>) -> Self {
-        Self { server, secret: Zeroizing::new(secret.to_owned()), policy: policy.into(), state: None }
+        Self {
+            server,
+            secret: Zeroizing::new(secret.to_owned()),
+            policy: policy.into(),
+            state: None,
+            obeying: Arc::default(),
+        }
     }
 }
 
@@ -67,7 +77,10 @@ pub fn connect(options: &ConnectOptions, task: &Task) -> Result<()> {
                 }
                 pause = PAUSE.0;
                 if let Some(order) = order {
-                    obey(&order, options, &api, task)?;
+                    options.obeying.store(true, Ordering::Relaxed);
+                    let obeyed = obey(&order, options, &api, task);
+                    options.obeying.store(false, Ordering::Relaxed);
+                    obeyed?;
                 }
             }
             Err(e) => {
@@ -102,8 +115,14 @@ fn obey(order: &Order, options: &ConnectOptions, api: &Api, task: &Task) -> Resu
         }
         Ok(policy) => {
             task.log(format!("ordered: {}", shown(&order.action)));
-            say(api, order, &Report::running(), task);
-            match perform(order, &policy, options, task) {
+            if let Err(e) = say(api, order, &Report::running(), task)
+                && e.kind() == ErrorKind::NotFound
+            {
+                task.log("nobody waits for it any more");
+                return Ok(());
+            }
+            let done = perform(order, &policy, options, task);
+            match done {
                 Err(e) if e.kind() == ErrorKind::Cancelled => return Err(e),
                 Err(e) => {
                     task.warn(format!("{}: {e}", shown(&order.action)));
@@ -113,18 +132,20 @@ fn obey(order: &Order, options: &ConnectOptions, api: &Api, task: &Task) -> Resu
             }
         }
     };
-    say(api, order, &report, task);
+    // One that does not get through is no loss: the order comes again, and what is done is found so.
+    drop(say(api, order, &report, task));
     Ok(())
 }
 
-/// A report that does not get through is no loss: the order comes again, and what is done is found so.
-fn say(api: &Api, order: &Order, report: &Report, task: &Task) {
+fn say(api: &Api, order: &Order, report: &Report, task: &Task) -> Result<()> {
     let path = format!("v1/orders/{}", order.id);
     let body = serde_json::to_vec(report).unwrap_or_default();
-    if let Err(e) = api.ask(&Ask::new("POST", &path, &body)) {
+    let said = api.ask(&Ask::new("POST", &path, &body)).map(drop);
+    if let Err(e) = &said {
         task.warn(format!("what became of it cannot be told: {e}"));
     }
     api.take_notes().into_iter().for_each(|note| task.log(note));
+    said
 }
 
 fn shown(action: &Action) -> String {

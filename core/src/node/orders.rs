@@ -20,6 +20,8 @@ const REPORT: &str = "report";
 const LIMIT: u64 = 64 << 10;
 /// How long a token counts that a node gets with an order: it may have much to send.
 const SENDING: Duration = Duration::from_secs(24 * 3600);
+/// Seconds that an order is given again after its time, to a node that was ended in its middle.
+const GOES_ON: i64 = 3600;
 /// Orders of a node that may wait.
 const WAITING: usize = 64;
 
@@ -96,8 +98,9 @@ impl Store {
                 continue;
             }
             let Some(OrderFile { action, expires }) = self.read_order(node, &id)? else { continue };
-            // What was begun is gone on with.
-            if expires < now && report.is_none() {
+            // What was begun is gone on with for a while.
+            let until = if report.is_none() { expires } else { expires.saturating_add(GOES_ON) };
+            if until < now {
                 continue;
             }
             let token = match &action {
@@ -108,6 +111,11 @@ impl Store {
                 }
                 Action::Update { .. } => None,
             };
+            // It may have been taken back meanwhile, and its token with it.
+            if self.read_order(node, &id)?.is_none() {
+                self.remove_order(node, &id)?;
+                continue;
+            }
             return Ok(Some(Order { id, action, token }));
         }
         Ok(None)

@@ -62,6 +62,7 @@ impl Store {
     /// `Invalid` for a bad name; `Conflict` when it is known already; those of the backend.
     pub fn add_node(&self, name: &str) -> Result<Zeroizing<String>> {
         let name = check_name(name)?;
+        self.is_own("what a node is known by")?;
         // Beside it lies when it was seen.
         if name.ends_with(".seen") {
             return Err(Error::invalid("the name of a node does not end with .seen"));
@@ -83,7 +84,12 @@ impl Store {
     pub fn nodes(&self) -> Result<Vec<NodeInfo>> {
         let names = self.blobs().list(DIR)?;
         let nodes = names.iter().filter(|n| check_name(n).is_ok() && !n.ends_with(".seen"));
-        nodes.map(|name| Ok(self.read_node(name)?.0)).collect()
+        // One may be removed meanwhile.
+        let there = |read: Result<(NodeInfo, Hash)>| match read {
+            Err(e) if e.kind() == ErrorKind::NotFound => None,
+            read => Some(read.map(|(node, _)| node)),
+        };
+        nodes.filter_map(|name| there(self.read_node(name))).collect()
     }
 
     /// Forgets a node, and what it was asked for.

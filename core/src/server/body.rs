@@ -7,10 +7,11 @@ use axum::http::header;
 use http_body_util::BodyExt as _;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::SemaphorePermit;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-/// How long a client may send nothing, and how slow it may be on the whole: seconds for a body, and bytes in a second.
+/// How long a client waits for a place. How long it may send nothing, and how slow it may be on the whole: seconds for a body, and bytes in a second.
+const WAIT: Duration = Duration::from_secs(20);
 const SILENCE: Duration = Duration::from_secs(30);
 const SHORT: Duration = Duration::from_secs(30);
 const SLOWEST: u64 = 64 << 10;
@@ -22,14 +23,15 @@ pub(super) async fn read(
     shared: &Arc<Shared>,
     request: Request,
     limit: usize,
-) -> Result<(SemaphorePermit<'_>, Vec<u8>)> {
+) -> Result<(OwnedSemaphorePermit, Vec<u8>)> {
     let said = request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
     if said.is_some_and(|said| said > limit as u64) {
         return Err(too_long(limit));
     }
     let ended = || Error::new(ErrorKind::Cancelled, "the server ends");
     let places = if limit > SMALL { &shared.bodies } else { &shared.small_bodies };
-    let place = places.acquire().await.map_err(|_| ended())?;
+    let busy = |_| Error::new(ErrorKind::Busy, "as many bodies are being received as this server takes at a time");
+    let place = tokio::time::timeout(WAIT, places.clone().acquire_owned()).await.map_err(busy)?.map_err(|_| ended())?;
     let (began, mut body, mut out) = (Instant::now(), request.into_body(), Vec::new());
     loop {
         let late = |_| Error::new(ErrorKind::Timeout, "the body of the request does not come");

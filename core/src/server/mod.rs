@@ -99,12 +99,12 @@ struct Shared {
     metrics: Arc<Metrics>,
     /// Emptied when the server ends: nothing is called after that.
     listener: Arc<RwLock<Option<Listener>>>,
-    reading: tokio::sync::Semaphore,
+    reading: Arc<tokio::sync::Semaphore>,
     pieces: Arc<Pieces>,
     listing: Arc<tokio::sync::Semaphore>,
     uploads: Arc<Uploads>,
-    bodies: tokio::sync::Semaphore,
-    small_bodies: tokio::sync::Semaphore,
+    bodies: Arc<tokio::sync::Semaphore>,
+    small_bodies: Arc<tokio::sync::Semaphore>,
     seen: orders::Seen,
     /// Told when the server ends.
     stop: watch::Receiver<bool>,
@@ -162,19 +162,23 @@ impl Server {
             store: store.clone(),
             metrics: metrics.clone(),
             listener: told.clone(),
-            reading: tokio::sync::Semaphore::new(READERS),
+            reading: Arc::new(tokio::sync::Semaphore::new(READERS)),
             pieces: Arc::default(),
             listing: Arc::new(tokio::sync::Semaphore::new(LISTINGS)),
             uploads: uploads.clone(),
-            bodies: tokio::sync::Semaphore::new(BODIES),
-            small_bodies: tokio::sync::Semaphore::new(SMALL_BODIES),
+            bodies: Arc::new(tokio::sync::Semaphore::new(BODIES)),
+            small_bodies: Arc::new(tokio::sync::Semaphore::new(SMALL_BODIES)),
             seen: orders::Seen::default(),
             stop: stopped.clone(),
             #[cfg(feature = "build")]
             distros: distros::Opened::default(),
         });
-        let accepting =
-            Accepting { tls, limits: options.limits.clone(), metrics: metrics.clone(), routes: routes::routes(shared) };
+        let accepting = Accepting {
+            tls,
+            limits: options.limits.clone(),
+            metrics: metrics.clone(),
+            routes: routes::routes(shared, follower.is_none()),
+        };
         let guard = runtime.enter();
         let listener = tokio::net::TcpListener::from_std(listener).map_err(|e| Error::io("listen at", bound, e))?;
         drop(guard);

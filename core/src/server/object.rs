@@ -116,9 +116,14 @@ pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce(&Store) -> Result<T> + Send + 'static,
 ) -> Result<T> {
     let ended = || Error::new(ErrorKind::Cancelled, "the server ends");
-    let _permit = shared.reading.acquire().await.map_err(|_| ended())?;
+    let permit = shared.reading.clone().acquire_owned().await.map_err(|_| ended())?;
     let store = shared.store.clone();
-    tokio::task::spawn_blocking(move || work(&store)).await.unwrap_or_else(|_| Err(ended()))
+    // It counts until the work has ended, whether the client waits for it or not.
+    let work = move || {
+        let _permit = permit;
+        work(&store)
+    };
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(ended()))
 }
 
 fn refused_method() -> Response {

@@ -23,9 +23,9 @@ const LOOK: Duration = Duration::from_millis(500);
 /// That a node asked is written down so often.
 const SEEN: Duration = Duration::from_secs(300);
 
-/// When nodes were last written down to have asked.
+/// When nodes were last written down to have asked, and the number of their last question.
 #[derive(Default)]
-pub(super) struct Seen(Mutex<HashMap<String, Instant>>);
+pub(super) struct Seen(Mutex<HashMap<String, Instant>>, Mutex<HashMap<String, u64>>);
 
 impl Seen {
     /// Whether it is to be written down once more.
@@ -36,6 +36,19 @@ impl Seen {
             seen.insert(node.to_owned(), Instant::now());
         }
         due
+    }
+
+    /// The number of a new question of a node.
+    fn question(&self, node: &str) -> u64 {
+        let mut last = self.1.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = last.entry(node.to_owned()).or_default();
+        *number += 1;
+        *number
+    }
+
+    /// Whether it has asked nothing since.
+    fn is_last(&self, node: &str, question: u64) -> bool {
+        self.1.lock().unwrap_or_else(PoisonError::into_inner).get(node) == Some(&question)
     }
 }
 
@@ -60,11 +73,21 @@ async fn wait(shared: &Arc<Shared>, headers: &HeaderMap, query: &str) -> Result<
         None => return Err(Error::invalid("the only parameter is wait")),
     };
     let until = Instant::now() + Duration::from_secs(u64::min(seconds, LONGEST));
-    let mut stop = shared.stop.clone();
+    let (mut stop, question) = (shared.stop.clone(), shared.seen.question(&node));
     loop {
-        let name = node.clone();
-        let order = blocking(shared, move |store| store.next_order(&name)).await?;
-        if order.is_some() || Instant::now() >= until {
+        let (name, mine) = (node.clone(), shared.clone());
+        let look = move |store: &crate::store::Store| {
+            // Of a node that asked again nobody hears this answer.
+            if !mine.seen.is_last(&name, question) {
+                return Ok((None, true));
+            }
+            let order = store.next_order(&name)?;
+            // Its token was made anew: what was received with the old one goes on with this.
+            order.iter().filter(|o| o.token.is_some()).for_each(|o| mine.uploads.end_one(&o.id));
+            Ok((order, false))
+        };
+        let (order, superseded) = blocking(shared, look).await?;
+        if superseded || order.is_some() || Instant::now() >= until {
             return Ok(order);
         }
         tokio::select! {

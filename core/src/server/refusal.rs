@@ -35,7 +35,11 @@ pub(super) fn refused(e: &Error) -> Response {
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     };
     let ours = !is_theirs(e.kind()) && !matches!(e.kind(), ErrorKind::Limit | ErrorKind::Busy | ErrorKind::Timeout);
-    let says = if ours || e.facts().contains_key("path") { "the store cannot be written" } else { e.message() };
+    let says = if ours || ["path", "lease"].iter().any(|fact| e.facts().contains_key(*fact)) {
+        "the store cannot be written"
+    } else {
+        e.message()
+    };
     let said = Refusal {
         code: e.kind().code(),
         message: says.to_owned(),

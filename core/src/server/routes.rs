@@ -9,14 +9,14 @@ use axum::response::Response;
 use axum::routing::get;
 use std::sync::Arc;
 
-pub(super) fn routes(shared: Arc<Shared>) -> Router {
+/// `takes`: whether anything may be sent, which a mirror does not take.
+pub(super) fn routes(shared: Arc<Shared>, takes: bool) -> Router {
     let routes = Router::new()
         .route("/healthz", get(health))
         .route("/metrics", get(metrics))
         .route("/v1/openapi.json", get(openapi::get))
-        .route("/v1/list/{*prefix}", get(list::list))
-        .merge(uploads::routes())
-        .merge(orders::routes());
+        .route("/v1/list/{*prefix}", get(list::list));
+    let routes = if takes { routes.merge(uploads::routes()).merge(orders::routes()) } else { routes };
     #[cfg(feature = "build")]
     let routes = routes.merge(super::distros::routes());
     routes.fallback(object::get).layer(axum::middleware::from_fn_with_state(shared.clone(), record)).with_state(shared)

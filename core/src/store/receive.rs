@@ -25,6 +25,9 @@ pub(crate) const PACK_LIMIT: usize = 16 << 20;
 /// Most chunks that may be asked for at a time.
 pub(crate) const HAS_LIMIT: usize = 16_384;
 
+/// So many of the last generations may have been made by whoever was ended.
+const LOOKED_AT: usize = 16;
+
 /// What is being received with one token.
 pub(crate) struct Receiver {
     store: Store,
@@ -35,6 +38,22 @@ pub(crate) struct Receiver {
     adding: RwLock<()>,
     /// What it has published: one does at a time, and only once.
     published: Mutex<Option<Published>>,
+}
+
+impl Store {
+    /// What a token lets its owner do, and did.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    pub(crate) fn granted(&self, token: &Token) -> Result<Granted> {
+        Ok(Granted {
+            name: token.name.clone(),
+            store: self.uuid().to_owned(),
+            max_size: token.max_size,
+            received: self.received_with(token)?,
+            expires: token.expires.clone(),
+        })
+    }
 }
 
 impl Receiver {
@@ -54,17 +73,6 @@ impl Receiver {
             adding: RwLock::default(),
             published: Mutex::default(),
         })
-    }
-
-    /// What the token lets its owner do, and did.
-    pub(crate) fn granted(&self) -> Granted {
-        Granted {
-            name: self.token.name.clone(),
-            store: self.store.uuid().to_owned(),
-            max_size: self.token.max_size,
-            received: *self.received.lock().unwrap_or_else(PoisonError::into_inner),
-            expires: self.token.expires.clone(),
-        }
     }
 
     /// A bit for each of these chunks, 32 bytes each, whether it need not be sent; the first one is the lowest bit of the first
@@ -101,7 +109,13 @@ impl Receiver {
                 return Err(Error::integrity("a block of the pack is not what its trailer says"));
             }
         }
-        self.count(bytes.len() as u64)?;
+        let mut new = 0;
+        for (_, info) in &blocks {
+            let has = info.chunks.iter().map(|(hash, _)| self.session.has(hash)).collect::<Result<Vec<_>>>()?;
+            new += if has.contains(&false) { u64::from(info.stored) } else { 0 };
+        }
+        // What is said twice counts once.
+        self.count(new)?;
         let _adding = self.adding.read().unwrap_or_else(PoisonError::into_inner);
         for (offset, info) in blocks {
             let block = &bytes[offset as usize..offset as usize + info.stored as usize];
@@ -153,8 +167,19 @@ impl Receiver {
         if decoded.encode() != manifest {
             return Err(Error::integrity("the manifest is not as a manifest is written"));
         }
+        if self.store.is_used(&self.token)? {
+            return Err(denied());
+        }
+        let image = Hash::of(manifest);
+        if let Some(claimed) = self.store.claim_of(&self.token)?
+            && let Some(made) = self.generation_with(claimed)?
+        {
+            // Whoever published it was ended before that was written down.
+            self.store.use_token_up(&self.token, &made)?;
+            return if claimed == image { Ok(made) } else { Err(denied()) };
+        }
         self.seal()?;
-        let lacking = self.lacking(&decoded, Hash::of(manifest))?;
+        let lacking = self.lacking(&decoded, image)?;
         if lacking > 0 {
             let e = Error::new(ErrorKind::Conflict, format!("{lacking} chunks of the image are not there"));
             return Err(e.hint("capture again").fact(LACKING, lacking));
@@ -162,12 +187,31 @@ impl Receiver {
         // What was counted on just now has to be there, too.
         self.seal()?;
         let reason = if is_distribution(&self.token) { Reason::Import } else { Reason::Capture };
+        self.store.claim(&self.token, image)?;
         let image = self.session.publish_tagged(&self.token.name, &decoded, reason, expect, tag)?;
         let generation = image.release().map_or(0, |r| r.generation);
         let published = Published { generation, image: image.id(), tree: image.tree_id() };
         *done = Some(published.clone());
         self.store.use_token_up(&self.token, &published)?;
         Ok(published)
+    }
+
+    /// The generation of the name that points to an image, if one of the last has it.
+    fn generation_with(&self, id: Hash) -> Result<Option<Published>> {
+        let refs = self.store.refs();
+        let highest = refs.highest(&self.token.name)?.unwrap_or(0);
+        for generation in (1..=highest).rev().take(LOOKED_AT) {
+            let release = match refs.release(&self.token.name, generation) {
+                Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::Integrity) => continue,
+                release => release?,
+            };
+            if let (Some(image), Some(tree)) = (release.image, release.tree)
+                && image == id
+            {
+                return Ok(Some(Published { generation, image, tree }));
+            }
+        }
+        Ok(None)
     }
 
     /// Chunks of an image that are neither in the store nor were taken. Its rows are held against the rules of trees.

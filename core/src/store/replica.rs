@@ -293,6 +293,18 @@ fn is_pointer(key: &str) -> bool {
     key == CURRENT || key.ends_with("/HEAD")
 }
 
+impl Store {
+    /// That nobody makes `what` in an exact copy: whoever comes with it would write there.
+    #[cfg(feature = "server")]
+    pub(crate) fn is_own(&self, what: &str) -> Result<()> {
+        if self.blobs().size(MARK)?.is_none() {
+            return Ok(());
+        }
+        let text = format!("{} is an exact copy of another store: {what} is made there", self.blobs().place());
+        Err(Error::refused(text).hint("make it where the origin lies"))
+    }
+}
+
 /// When an object is written.
 fn order(key: &str) -> usize {
     let place = PLACES.iter().position(|p| key.starts_with(p)).unwrap_or(PLACES.len());

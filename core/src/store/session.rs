@@ -44,6 +44,8 @@ pub struct Session {
     /// Packs that are not counted on.
     distrusted: HashSet<Hash>,
     known: OnceLock<Known>,
+    /// Held by whoever reads the index: the others wait for it.
+    reading: Mutex<()>,
     claimed: Vec<Mutex<Claimed>>,
     packs: Mutex<Packs>,
     /// Told when a pack was sealed.
@@ -119,6 +121,7 @@ impl Session {
             lease,
             distrusted: HashSet::new(),
             known: OnceLock::new(),
+            reading: Mutex::default(),
             claimed: (0..SHARDS).map(|_| Mutex::default()).collect(),
             packs: Mutex::default(),
             sealed: Condvar::new(),
@@ -163,6 +166,10 @@ impl Session {
 
     /// The index of what the store held at first use, without what will be deleted.
     fn known(&self) -> Result<&Known> {
+        if let Some(k) = self.known.get() {
+            return Ok(k);
+        }
+        let _reading = lock(&self.reading);
         if let Some(k) = self.known.get() {
             return Ok(k);
         }

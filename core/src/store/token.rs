@@ -22,6 +22,7 @@ use zeroize::Zeroizing;
 
 const DIR: &str = "tokens";
 const KIND: &str = "token";
+const CLAIM: &str = "claim";
 const SENT: &str = "sent";
 const USED: &str = "used";
 const LIMIT: u64 = 64 << 10;
@@ -121,8 +122,9 @@ impl Store {
     /// Makes a token, and gives its secret, which is told this once.
     ///
     /// # Errors
-    /// `Invalid` for what is no name; those of the backend.
+    /// `Invalid` for what is no name; `Refused` in an exact copy of another store; those of the backend.
     pub fn create_token(&self, options: &TokenOptions) -> Result<(Token, Zeroizing<String>)> {
+        self.is_own("a token")?;
         let (digits, secret) = secret::make()?;
         let file = TokenFile::new(options, secret)?;
         let id = format!("{:016x}", clock::random_u64());
@@ -137,7 +139,7 @@ impl Store {
     pub(crate) fn renew_token(&self, id: &str, options: &TokenOptions) -> Result<Zeroizing<String>> {
         let (digits, secret) = secret::make()?;
         let file = TokenFile::new(options, secret)?;
-        self.blobs().delete_all(&[used_key(id), sent_key(id)])?;
+        self.blobs().delete_all(&[used_key(id), sent_key(id), claim_key(id)])?;
         self.blobs().put(&key(id), &seal(KIND, &file))?;
         Ok(told(id, &digits))
     }
@@ -148,7 +150,12 @@ impl Store {
     /// `Integrity` when one is damaged; those of the backend.
     pub fn tokens(&self) -> Result<Vec<Token>> {
         let names = self.blobs().list(DIR)?;
-        names.iter().filter(|n| is_id(n)).map(|id| Ok(self.read_token(id)?.0)).collect()
+        // One may be removed meanwhile.
+        let there = |read: Result<(Token, Hash)>| match read {
+            Err(e) if e.kind() == ErrorKind::NotFound => None,
+            read => Some(read.map(|(token, _)| token)),
+        };
+        names.iter().filter(|n| is_id(n)).filter_map(|id| there(self.read_token(id))).collect()
     }
 
     /// Removes a token; whoever has its secret can do nothing with it any more.
@@ -159,7 +166,7 @@ impl Store {
         if !is_id(id) || self.blobs().size(&key(id))?.is_none() {
             return Err(Error::not_found(format!("there is no token {}", crate::shown::line(id))));
         }
-        self.blobs().delete_all(&[key(id), used_key(id), sent_key(id)])
+        self.blobs().delete_all(&[key(id), used_key(id), sent_key(id), claim_key(id)])
     }
 
     fn read_token(&self, id: &str) -> Result<(Token, Hash)> {
@@ -215,6 +222,31 @@ impl Store {
         })
     }
 
+    /// Whether a token was used, now.
+    pub(crate) fn is_used(&self, token: &Token) -> Result<bool> {
+        Ok(self.blobs().size(&used_key(&token.id))?.is_some())
+    }
+
+    /// The image that was about to be published with a token, before anybody knew whether it was.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    pub(crate) fn claim_of(&self, token: &Token) -> Result<Option<Hash>> {
+        match self.blobs().get(&claim_key(&token.id), LIMIT) {
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+            // One that is damaged claims nothing.
+            bytes => Ok(unseal(CLAIM, &bytes?).ok()),
+        }
+    }
+
+    /// Says which image is about to be published with a token.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    pub(crate) fn claim(&self, token: &Token, image: Hash) -> Result<()> {
+        self.blobs().put(&claim_key(&token.id), &seal(CLAIM, &image))
+    }
+
     /// Bytes that were sent with a token.
     ///
     /// # Errors
@@ -234,6 +266,10 @@ impl Store {
     pub(crate) fn note_received(&self, token: &Token, bytes: u64) -> Result<()> {
         self.blobs().put(&sent_key(&token.id), &seal(SENT, &bytes))
     }
+}
+
+fn claim_key(id: &str) -> String {
+    format!("{DIR}/{id}.claim")
 }
 
 fn sent_key(id: &str) -> String {

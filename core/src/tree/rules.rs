@@ -101,6 +101,10 @@ pub const RULES: &[Rule] = &[
     rule("/var/lib/cloud/instance", Leave, "state of cloud-init"),
     rule("/var/lib/cloud/data/*", Leave, "state of cloud-init"),
     rule("/var/lib/cloud/sem/*", Leave, "state of cloud-init"),
+    // Whoever has it is this node to its server.
+    Rule { unless_exact: false, ..rule("/etc/libcv/secret", Leave, "secret of the node") },
+    Rule { unless_exact: false, ..rule("/etc/libcv/*.key", Leave, "key of the node") },
+    Rule { unless_exact: false, ..rule("/var/lib/libcv/*", Leave, "state and keys of libcv on this machine") },
     // What happened on the machine.
     rule("/var/log/journal/*", Leave, "log"),
     rule("/var/log/**", Empty, "log: emptied"),

@@ -136,7 +136,6 @@ void server_functions(cv_store *store, const char *dir) {
     NULL_IS_FINE(cv_server_mirror, user, (void)cv_server_mirror(place, "127.0.0.1:0", listing, &h, &o, refuse, NULL, &mirror));
 
     char copy[4200];
-    cv_job *job;
     snprintf(copy, sizeof copy, "%s-copy", dir);
     NULL_IS_ERROR(cv_store_mirror, store, cv_store_mirror(NULL, copy, NULL, NULL, &s));
     NULL_IS_ERROR(cv_store_mirror, directory, cv_store_mirror(store, NULL, NULL, NULL, &s));

@@ -14,7 +14,9 @@ use super::object::blocking;
 use super::refusal::{bearer, is_theirs};
 use super::{Shared, body};
 use crate::error::{Error, ErrorKind, Result};
+use crate::image::manifest::BYTE_LIMIT as PUBLISH;
 use crate::store::Store;
+use crate::store::depot::LACKING;
 use crate::store::receive::Receiver;
 use crate::store::token::{Token, denied};
 use axum::http::HeaderMap;
@@ -24,6 +26,8 @@ use std::time::{Duration, Instant};
 
 /// Captures that are received at a time: each has the index of the store in memory.
 const OPEN: usize = 16;
+/// One that nobody has sent to for so long makes room for another.
+const SHORTLY: Duration = Duration::from_secs(20);
 /// What nobody has sent to for so long is sealed, and begins anew when somebody does.
 const IDLE: Duration = Duration::from_secs(600);
 
@@ -34,8 +38,25 @@ pub(super) struct Uploads {
 }
 
 struct Open {
-    receiver: Arc<Receiver>,
+    slot: Arc<Slot>,
     last: Instant,
+}
+
+/// Empty until the first request that needs it has begun; the others wait for that, and nobody else does.
+#[derive(Default)]
+struct Slot(Mutex<Option<Arc<Receiver>>>);
+
+impl Slot {
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<Receiver>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes durable what was taken; what cannot be is sent again.
+    fn seal(&self) {
+        if let Some(receiver) = self.lock().take() {
+            drop(receiver.seal());
+        }
+    }
 }
 
 impl Uploads {
@@ -44,54 +65,59 @@ impl Uploads {
     }
 
     /// The receiver of a token that may still be used.
-    fn of(&self, store: &Store, token: Token) -> Result<Arc<Receiver>> {
+    fn of(&self, store: &Store, token: &Token) -> Result<Arc<Receiver>> {
         if token.used {
             return Err(denied());
         }
-        let mut open = self.lock();
-        let there = open.len();
-        if let Some(found) = open.get_mut(&token.id) {
-            found.last = Instant::now();
-            return Ok(found.receiver.clone());
+        let slot = self.slot(&token.id)?;
+        let mut receiver = slot.lock();
+        match &*receiver {
+            Some(begun) => Ok(begun.clone()),
+            None => Ok(receiver.insert(Arc::new(Receiver::begin(store, token.clone())?)).clone()),
         }
-        if there >= OPEN {
-            return Err(Error::new(
-                ErrorKind::Busy,
-                "as many captures are being received as this server takes at a time",
-            ));
-        }
-        let id = token.id.clone();
-        let receiver = Arc::new(Receiver::begin(store, token)?);
-        open.insert(id, Open { receiver: receiver.clone(), last: Instant::now() });
-        Ok(receiver)
     }
 
-    /// Lets go of one that has ended.
-    fn end_one(&self, id: &str) -> Option<Open> {
-        self.lock().remove(id)
+    fn slot(&self, id: &str) -> Result<Arc<Slot>> {
+        let mut open = self.lock();
+        if !open.contains_key(id) && open.len() >= OPEN {
+            // One that nobody works with makes room.
+            let idle = open.iter().filter(|(_, o)| Arc::strong_count(&o.slot) == 1 && o.last.elapsed() > SHORTLY);
+            let Some(oldest) = idle.min_by_key(|(_, o)| o.last).map(|(id, _)| id.clone()) else {
+                let text = "as many captures are being received as this server takes at a time";
+                return Err(Error::new(ErrorKind::Busy, text));
+            };
+            let evicted = open.remove(&oldest);
+            drop(open);
+            evicted.iter().for_each(|o| o.slot.seal());
+            open = self.lock();
+        }
+        let found = open.entry(id.to_owned()).or_insert_with(|| Open { slot: Arc::default(), last: Instant::now() });
+        found.last = Instant::now();
+        Ok(found.slot.clone())
+    }
+
+    /// Ends one: it goes on with what is durable, if somebody comes again.
+    pub(super) fn end_one(&self, id: &str) {
+        let ended = self.lock().remove(id);
+        ended.iter().for_each(|o| o.slot.seal());
     }
 
     /// Seals those that nobody has sent anything to for a while.
     pub(super) fn end_idle(&self) {
         let idle: Vec<Open> = {
             let mut open = self.lock();
-            let ids: Vec<String> =
-                open.iter().filter(|(_, o)| o.last.elapsed() > IDLE).map(|(id, _)| id.clone()).collect();
+            let is_idle = |o: &Open| o.last.elapsed() > IDLE && Arc::strong_count(&o.slot) == 1;
+            let ids: Vec<String> = open.iter().filter(|(_, o)| is_idle(o)).map(|(id, _)| id.clone()).collect();
             ids.iter().filter_map(|id| open.remove(id)).collect()
         };
-        seal(idle);
+        idle.iter().for_each(|o| o.slot.seal());
     }
 
     /// Seals all: what was sent need not be sent again.
     pub(super) fn end(&self) {
         let open: Vec<Open> = self.lock().drain().map(|(_, open)| open).collect();
-        seal(open);
+        open.iter().for_each(|o| o.slot.seal());
     }
-}
-
-/// What cannot be sealed is sent again.
-fn seal(open: impl IntoIterator<Item = Open>) {
-    open.into_iter().for_each(|o| drop(o.receiver.seal()));
 }
 
 /// Does `work` with the receiver of the token that came with a request, and with its body.
@@ -102,21 +128,32 @@ async fn receive<T: Send + 'static>(
     work: impl FnOnce(&Receiver, &[u8]) -> Result<T> + Send + 'static,
 ) -> Result<T> {
     let token = token_of(shared, request.headers()).await?;
-    let (id, mine) = (token.id.clone(), shared.clone());
     // Before the body: who may not send need not.
-    let receiver = blocking(shared, move |store| mine.uploads.of(store, token)).await?;
-    let (_place, bytes) = body::read(shared, request, limit).await?;
-    let done = blocking(shared, move |_| work(&receiver, &bytes)).await;
-    if done.as_ref().is_err_and(|e| !is_theirs(e.kind())) {
-        // It may not go on; what was durable before, or can become so, need not be sent again.
-        let mine = shared.clone();
-        let sealed = blocking(shared, move |_| {
-            seal(mine.uploads.end_one(&id));
-            Ok(())
-        });
-        drop(sealed.await);
+    if token.used {
+        return Err(denied());
     }
-    done
+    let (place, bytes) = body::read(shared, request, limit).await?;
+    let mine = shared.clone();
+    // All of it in one piece: it ends as it has to, whether the client waits for it or not.
+    let whole = move |store: &Store| {
+        let _place = place;
+        let receiver = mine.uploads.of(store, &token)?;
+        let done = work(&receiver, &bytes);
+        let published = limit == PUBLISH && done.is_ok();
+        // What was durable before, or can become so, need not be sent again.
+        if published || done.as_ref().is_err_and(is_an_end) {
+            drop(receiver);
+            mine.uploads.end_one(&token.id);
+        }
+        done
+    };
+    blocking(shared, whole).await
+}
+
+/// Whether what was received does not go on after this.
+fn is_an_end(e: &Error) -> bool {
+    let lost = e.kind() == ErrorKind::Conflict && !e.facts().contains_key(LACKING);
+    lost || !is_theirs(e.kind())
 }
 
 /// The token that came with a request, which may have been used.

@@ -8,11 +8,11 @@ use crate::error::{Error, Result};
 use crate::image::Hash;
 use crate::image::manifest::BYTE_LIMIT;
 use crate::store::receive::{HAS_LIMIT, PACK_LIMIT, Receiver};
-use crate::store::wire::Published;
+use crate::store::wire::{Granted, Published};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use axum::routing::{get, post, put};
 use std::sync::Arc;
@@ -28,8 +28,19 @@ pub(in crate::server) fn routes() -> Router<Arc<Shared>> {
 
 /// What the token lets its owner do.
 async fn session(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    let granted = receive(&shared, request, 0, |receiver, _| Ok(receiver.granted())).await;
-    granted.map_or_else(|e| refused(&e), |granted| json(StatusCode::OK, &granted))
+    match granted(&shared, request.headers()).await {
+        Ok(granted) => json(StatusCode::OK, &granted),
+        Err(e) => refused(&e),
+    }
+}
+
+/// A question is answered from the token alone: nothing is begun for it.
+async fn granted(shared: &Arc<Shared>, headers: &HeaderMap) -> Result<Granted> {
+    let token = token_of(shared, headers).await?;
+    if token.used {
+        return Err(super::denied());
+    }
+    blocking(shared, move |store| store.granted(&token)).await
 }
 
 /// Which chunks need not be sent.
@@ -79,9 +90,7 @@ async fn published(shared: &Arc<Shared>, request: Request) -> Result<Published> 
         crate::distro::check_sent(&name, manifest)?;
         receiver.publish(manifest, expect, tag.as_deref())
     });
-    let made = made.await?;
-    shared.uploads.end_one(&token.id);
-    Ok(made)
+    made.await
 }
 
 /// Points a tag to a generation.

@@ -40,12 +40,14 @@ pub(crate) struct Ask<'a> {
     pub(crate) body: &'a [u8],
     /// What the server needs besides the time to send it.
     pub(crate) time: Duration,
+    /// Whether the secret still counts when no answer came: it need not after the last request.
+    pub(crate) probes: bool,
 }
 
 impl<'a> Ask<'a> {
     /// Something small.
     pub(crate) fn new(method: &'static str, path: &'a str, body: &'a [u8]) -> Self {
-        Self { method, path, body, time: Duration::ZERO }
+        Self { method, path, body, time: Duration::ZERO, probes: true }
     }
 
     fn deadline(&self) -> Duration {
@@ -94,21 +96,22 @@ impl Api {
     /// # Errors
     /// What the server says against it; `Network`, `Timeout`, `Denied` when it does not answer in time, or not as it should.
     pub(crate) fn ask(&self, ask: &Ask<'_>) -> Result<Vec<u8>> {
-        let (began, mut pause) = (Instant::now(), PAUSE.0);
+        let (mut failing, mut pause) = (None, PAUSE.0);
         loop {
             let fault = match self.once(ask) {
                 Ok(answer) => return answer,
                 Err(fault) => fault,
             };
             let text = format!("{}/{}: {fault}", self.url, ask.path);
-            if !fault.may_pass() || began.elapsed() > PATIENCE {
+            // What came about in a long request says nothing of how long the server has not answered.
+            if !fault.may_pass() || failing.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
                 return Err(unanswered(&fault, text));
             }
             self.notes.lock().unwrap_or_else(PoisonError::into_inner).push(text);
             std::thread::sleep(pause / 2 + pause.mul_f64(clock::random_u64() as f64 / u64::MAX as f64 / 2.0));
             pause = (pause * 2).min(PAUSE.1);
             // Who refuses a long body may end the connection before the reason has come.
-            if let Some(probe) = self.probe.filter(|_| !ask.body.is_empty())
+            if let Some(probe) = self.probe.filter(|_| ask.probes && !ask.body.is_empty())
                 && let Ok(Err(refused)) = self.once(&Ask::new("GET", probe, &[]))
             {
                 return Err(refused);

@@ -67,7 +67,7 @@ impl Depot for Upload {
         let query: Vec<String> = expect.into_iter().chain(tag).collect();
         let path = format!("v1/publish?{}", query.join("&"));
         let body = manifest.encode();
-        let ask = Ask { time: PUBLISHING, ..Ask::new("POST", &path, &body) };
+        let ask = Ask { time: PUBLISHING, probes: false, ..Ask::new("POST", &path, &body) };
         let published: Published = self.api.ask_json(&ask)?;
         Ok(published.generation)
     }

@@ -45,6 +45,10 @@ pub const RULES: &[Rule] = &[
     own("/etc/machine-info", "name of the node"),
     local("/etc/systemd/system/*.wants/*", "unit that was enabled on the node"),
     local("/etc/systemd/system/*.requires/*", "unit that was enabled on the node"),
+    own("/etc/libcv/**", "what this node lets others ask"),
+    own("/var/lib/libcv/**", "state of libcv on this node"),
+    local("/usr/bin/cvctl-node", "the program that updates this node"),
+    local("/usr/lib/systemd/system/cvctl-node.service", "the program that updates this node"),
     // Disks.
     own("/etc/crypttab", "disks of the node"),
     own("/etc/mdadm.conf", "disks of the node"),
