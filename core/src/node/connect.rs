@@ -121,8 +121,7 @@ fn obey(order: &Order, options: &ConnectOptions, api: &Api, task: &Task) -> Resu
                 task.log("nobody waits for it any more");
                 return Ok(());
             }
-            let done = perform(order, &policy, options, task);
-            match done {
+            match perform(order, &policy, options, task) {
                 Err(e) if e.kind() == ErrorKind::Cancelled => return Err(e),
                 Err(e) => {
                     task.warn(format!("{}: {e}", shown(&order.action)));

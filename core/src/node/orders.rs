@@ -9,9 +9,9 @@ use super::action::{Action, Order, Report};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::name::check_image_name;
 use crate::store::sealed::{seal, unseal};
+use crate::store::token::is_id;
 use crate::store::{Ref, Store, TokenOptions};
 use crate::sys::clock;
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -44,10 +44,6 @@ fn key(node: &str, id: &str) -> String {
 
 fn report_key(node: &str, id: &str) -> String {
     format!("{}/{id}.report", dir(node))
-}
-
-fn is_id(text: &str) -> bool {
-    text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// Later ones are greater, as far as clocks go.
@@ -91,7 +87,7 @@ impl Store {
     /// # Errors
     /// Those of the backend.
     pub(crate) fn next_order(&self, node: &str) -> Result<Option<Order>> {
-        let now = Timestamp::from_second(clock::now().0).unwrap_or(Timestamp::MAX).as_second();
+        let now = clock::now().0;
         for id in self.order_ids(node)? {
             let report = self.report(node, &id)?;
             if report.as_ref().is_some_and(Report::is_final) {

@@ -1,12 +1,11 @@
 //! Orders for nodes: a node asks, and is answered when there is one (`docs/node-protocol.md`).
 
 use super::object::blocking;
-use super::refusal::{bearer, json, refused};
+use super::refusal::{bearer, json, nothing, refused};
 use super::{Shared, body};
 use crate::error::{Error, ErrorKind, Result};
 use crate::node::action::{Order, REPORT_LIMIT, Report};
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
@@ -127,10 +126,4 @@ async fn node(shared: &Arc<Shared>, headers: &HeaderMap) -> Result<String> {
         Ok(node)
     };
     blocking(shared, work).await
-}
-
-fn nothing() -> Response {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    response
 }

@@ -3,6 +3,7 @@
 use super::access::text;
 use crate::error::{Error, ErrorKind};
 use crate::store::wire::Refusal;
+use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use zeroize::Zeroizing;
@@ -58,6 +59,13 @@ pub(super) fn json(status: StatusCode, value: &impl serde::Serialize) -> Respons
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// An answer that says that it is done, or that there is nothing.
+pub(super) fn nothing() -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
     response
 }
 

@@ -11,7 +11,7 @@ use super::name::check_name;
 use super::needs::named;
 use super::release::Reason;
 use super::session::{Claim, Session};
-use super::token::{Token, denied};
+use super::token::{Claimed, Token, denied};
 use super::wire::{Granted, Published};
 use super::{DISTRO_PREFIX, Image, Store};
 use crate::error::{Error, ErrorKind, Result};
@@ -24,9 +24,6 @@ use std::sync::{Mutex, PoisonError, RwLock};
 pub(crate) const PACK_LIMIT: usize = 16 << 20;
 /// Most chunks that may be asked for at a time.
 pub(crate) const HAS_LIMIT: usize = 16_384;
-
-/// So many of the last generations may have been made by whoever was ended.
-const LOOKED_AT: usize = 16;
 
 /// What is being received with one token.
 pub(crate) struct Receiver {
@@ -73,6 +70,12 @@ impl Receiver {
             adding: RwLock::default(),
             published: Mutex::default(),
         })
+    }
+
+    /// Whether it has published: there is nothing more to come.
+    pub(crate) fn has_ended(&self) -> bool {
+        // Nobody waits for one that is just publishing: it says so itself.
+        self.published.try_lock().is_ok_and(|made| made.is_some())
     }
 
     /// A bit for each of these chunks, 32 bytes each, whether it need not be sent; the first one is the lowest bit of the first
@@ -171,14 +174,16 @@ impl Receiver {
         // Meanwhile somebody else may have: who says the same is told the same.
         if self.store.is_used(&self.token)? {
             let made = self.store.published_with(&self.token)?;
+            *done = Some(made.clone());
             return if made.image == image { Ok(made) } else { Err(denied()) };
         }
         if let Some(claimed) = self.store.claim_of(&self.token)?
-            && let Some(made) = self.generation_with(claimed)?
+            && let Some(made) = self.made_of(&claimed)?
         {
             // Whoever published it was ended before that was written down.
             self.store.use_token_up(&self.token, &made)?;
-            return if claimed == image { Ok(made) } else { Err(denied()) };
+            *done = Some(made.clone());
+            return if claimed.image == image { Ok(made) } else { Err(denied()) };
         }
         self.seal()?;
         let lacking = self.lacking(&decoded, image)?;
@@ -189,7 +194,8 @@ impl Receiver {
         // What was counted on just now has to be there, too.
         self.seal()?;
         let reason = if is_distribution(&self.token) { Reason::Import } else { Reason::Capture };
-        self.store.claim(&self.token, image)?;
+        let after = self.store.refs().highest(&self.token.name)?.unwrap_or(0);
+        self.store.claim(&self.token, &Claimed { after, image })?;
         let image = self.session.publish_tagged(&self.token.name, &decoded, reason, expect, tag)?;
         let generation = image.release().map_or(0, |r| r.generation);
         let published = Published { generation, image: image.id(), tree: image.tree_id() };
@@ -198,17 +204,17 @@ impl Receiver {
         Ok(published)
     }
 
-    /// The generation of the name that points to an image, if one of the last has it.
-    fn generation_with(&self, id: Hash) -> Result<Option<Published>> {
+    /// The generation that came of what was claimed, if any did.
+    fn made_of(&self, claimed: &Claimed) -> Result<Option<Published>> {
         let refs = self.store.refs();
         let highest = refs.highest(&self.token.name)?.unwrap_or(0);
-        for generation in (1..=highest).rev().take(LOOKED_AT) {
+        for generation in claimed.after + 1..=highest {
             let release = match refs.release(&self.token.name, generation) {
                 Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::Integrity) => continue,
                 release => release?,
             };
             if let (Some(image), Some(tree)) = (release.image, release.tree)
-                && image == id
+                && image == claimed.image
             {
                 return Ok(Some(Published { generation, image, tree }));
             }

@@ -51,6 +51,17 @@ struct TokenFile {
     secret: Hash,
 }
 
+/// What is about to be published with a token.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Claimed {
+    // In the order of their names, which is the canonical order of the JSON.
+    /// The newest generation of the name before.
+    pub(crate) after: u64,
+    /// The image.
+    pub(crate) image: Hash,
+}
+
 impl TokenFile {
     fn new(options: &TokenOptions, secret: Hash) -> Result<Self> {
         let until = |d| now().checked_add(d).map_err(|e| Error::invalid("no token lasts as long").cause(e));
@@ -108,7 +119,8 @@ fn key(id: &str) -> String {
     format!("{DIR}/{id}")
 }
 
-fn is_id(text: &str) -> bool {
+/// Whether this may be the id of a token; an order and its token have the same.
+pub(crate) fn is_id(text: &str) -> bool {
     text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
@@ -227,11 +239,11 @@ impl Store {
         Ok(self.blobs().size(&used_key(&token.id))?.is_some())
     }
 
-    /// The image that was about to be published with a token, before anybody knew whether it was.
+    /// What was about to be published with a token, before anybody knew whether it was.
     ///
     /// # Errors
     /// Those of the backend.
-    pub(crate) fn claim_of(&self, token: &Token) -> Result<Option<Hash>> {
+    pub(crate) fn claim_of(&self, token: &Token) -> Result<Option<Claimed>> {
         match self.blobs().get(&claim_key(&token.id), LIMIT) {
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
             // One that is damaged claims nothing.
@@ -239,12 +251,12 @@ impl Store {
         }
     }
 
-    /// Says which image is about to be published with a token.
+    /// Says what is about to be published with a token.
     ///
     /// # Errors
     /// Those of the backend.
-    pub(crate) fn claim(&self, token: &Token, image: Hash) -> Result<()> {
-        self.blobs().put(&claim_key(&token.id), &seal(CLAIM, &image))
+    pub(crate) fn claim(&self, token: &Token, claimed: &Claimed) -> Result<()> {
+        self.blobs().put(&claim_key(&token.id), &seal(CLAIM, claimed))
     }
 
     /// Bytes that were sent with a token.

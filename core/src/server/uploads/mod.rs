@@ -14,7 +14,6 @@ use super::object::blocking;
 use super::refusal::{bearer, is_theirs};
 use super::{Shared, body};
 use crate::error::{Error, ErrorKind, Result};
-use crate::image::manifest::BYTE_LIMIT as PUBLISH;
 use crate::store::Store;
 use crate::store::depot::LACKING;
 use crate::store::receive::Receiver;
@@ -139,9 +138,8 @@ async fn receive<T: Send + 'static>(
         let _place = place;
         let receiver = mine.uploads.of(store, &token)?;
         let done = work(&receiver, &bytes);
-        let published = limit == PUBLISH && done.is_ok();
         // What was durable before, or can become so, need not be sent again.
-        if published || done.as_ref().is_err_and(is_an_end) {
+        if receiver.has_ended() || done.as_ref().is_err_and(is_an_end) {
             drop(receiver);
             mine.uploads.end_one(&token.id);
         }

@@ -1,7 +1,7 @@
 //! The requests of a client that sends a capture.
 
 use super::super::object::blocking;
-use super::super::refusal::{json, refused};
+use super::super::refusal::{json, nothing, refused};
 use super::super::{Shared, body};
 use super::{receive, token_of};
 use crate::error::{Error, Result};
@@ -104,14 +104,7 @@ async fn tags(State(shared): State<Arc<Shared>>, Path(tag): Path<String>, reques
 }
 
 fn done(done: Result<()>) -> Response {
-    match done {
-        Ok(()) => {
-            let mut response = Response::new(Body::empty());
-            *response.status_mut() = StatusCode::NO_CONTENT;
-            response
-        }
-        Err(e) => refused(&e),
-    }
+    done.map_or_else(|e| refused(&e), |()| nothing())
 }
 
 /// The parameters of a request; none of ours has a character that is written in another way.
