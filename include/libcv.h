@@ -1276,7 +1276,7 @@ int32_t cv_node_remove(const cv_store *store, const char *name);
 
 /**
  * Asks a node for something, through a server of this store, and waits for its end. `action_json` is
- * `{"do":"capture","name":NAME,"tag":null,"exclude":[]}` or `{"do":"update","image":REF,"dry_run":false,"protect":[]}`; `result_json`
+ * `{"do":"capture","name":NAME,"tag":null,"exclude":[],"max_size":null}` or `{"do":"update","image":REF,"dry_run":false,"protect":[]}`; `result_json`
  * becomes what `cv_store_capture` or `cv_image_update` gives, with lists that are cut. Whoever has not come for it within `patience_ms`
  * gets it no more: CV_E_TIMEOUT; a node whose policy does not allow it: CV_E_REFUSED. `on_event` may be NULL.
  */

@@ -1,22 +1,32 @@
 #!/bin/bash
-# run.sh [--full] [GROUP...]: runs the tests, after tests/setup.sh for what they need.
-# Groups: unit flow abi python s3 storage vm net sim build netboot el; without a group: all, one after the other.
-# --full runs the numbers that an issue names. Each test has a log in target/test-logs, and so has each group.
+# run.sh [--full] [--jobs N] [GROUP...]: runs the tests, after tests/setup.sh for what they need.
+# Groups: unit flow abi python s3 storage vm net sim build netboot el fuzz; without a group: all, after `unit` two at a time.
+# --full runs the numbers that an issue names, and --jobs so many groups at a time. Each test has a log in target/test-logs, and so
+# has each group, which is printed at its end; alone it can be watched.
 # Exit: 0, or 1 when a test failed. A skip is counted, and says what to install or what is missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-ALL=(unit flow abi python s3 storage vm net sim build netboot el)
-export FULL=0 GROUP='' LOGS=${CARGO_TARGET_DIR:-target}/test-logs PATH=$PATH:/usr/sbin:/sbin
-groups=()
-for arg in "$@"; do
-  case $arg in
+# The first one makes what the others take, and builds on all processors. Most of them use one; the longest come first.
+ALL=(unit storage abi python vm fuzz s3 build flow net sim netboot el)
+export FULL=0 LOGS=${CARGO_TARGET_DIR:-target}/test-logs PATH=$PATH:/usr/sbin:/sbin
+groups=() at_once=''
+while [ $# -gt 0 ]; do
+  case $1 in
     --full) FULL=1;;
-    -h|--help) sed -n '2,5s/^# //p' "$0"; exit 0;;
-    *) [[ " ${ALL[*]} " == *" $arg "* ]] || { echo "run.sh: there is no group $arg (${ALL[*]})" >&2; exit 2; }
-       groups+=("$arg");;
+    --jobs) at_once=${2:-}; shift
+       [[ $at_once =~ ^[1-9]$ ]] || { echo "run.sh: --jobs takes a number" >&2; exit 2; };;
+    -h|--help) sed -n '2,6s/^# //p' "$0"; exit 0;;
+    *) [[ " ${ALL[*]} " == *" $1 "* ]] || { echo "run.sh: there is no group $1 (${ALL[*]})" >&2; exit 2; }
+       groups+=("$1");;
   esac
+  shift
 done
-[ ${#groups[@]} -gt 0 ] || groups=("${ALL[@]}")
+if [ ${#groups[@]} -eq 0 ]; then
+  groups=("${ALL[@]}")
+  # Large numbers are measured, each alone.
+  [ "$FULL" = 1 ] || at_once=${at_once:-2}
+fi
+at_once=${at_once:-1}
 LOGS=$(realpath -m "$LOGS")
 mkdir -p "$LOGS"
 rm -f "$LOGS/cvctl"      # of this run only
@@ -25,41 +35,63 @@ full=()
 tests/setup.sh "${full[@]}" "${groups[@]}" || echo "run.sh: not all could be set up; tests that need it will say so"
 
 summary=() passed=0 failed=0 skipped=0
-# Who ends this run ends the group, and that its test.
-RUNNING=''
-trap '[ -z "$RUNNING" ] || kill "$RUNNING"; exit 143' TERM
-for GROUP in "${groups[@]}"; do
-  rm -f "$LOGS/$GROUP".* "$LOGS/$GROUP"-*
-  echo "== $GROUP"
-  begin=$SECONDS rc=0
-  # A shell of its own; at its end it writes its counts. Without them it died, and that is a failure.
-  # shellcheck disable=SC2016  # expanded in there
-  mkfifo "$LOGS/$GROUP.pipe"
-  tee "$LOGS/$GROUP.log" < "$LOGS/$GROUP.pipe" &
-  TELLING=$!
+# Processes of groups that run, and when they began.
+declare -A running=() began=()
+# Who ends this run ends the groups, and those their tests.
+trap '[ ${#running[@]} = 0 ] || kill "${!running[@]}"; exit 143' TERM
+
+# Begins a group: a shell of its own, which at its end writes its counts.
+begin() {
+  local group=$1
+  rm -f "$LOGS/$group".* "$LOGS/$group"-*
+  : > "$LOGS/$group.log"
   # In the background, so that the trap above is heard; but then SIGINT would be ignored in there.
-  env --default-signal=INT,QUIT bash -c 'set -uo pipefail
+  # shellcheck disable=SC2016  # expanded in there
+  GROUP=$group env --default-signal=INT,QUIT bash -c 'set -uo pipefail
     . tests/lib.sh
     . "tests/groups/$GROUP.sh"
-    echo "$PASSED $FAILED $SKIPPED" > "$LOGS/$GROUP.count"' < /dev/null > "$LOGS/$GROUP.pipe" 2>&1 &
-  RUNNING=$!
-  wait "$RUNNING" || rc=$?
-  RUNNING=''
-  wait "$TELLING"
-  rm "$LOGS/$GROUP.pipe"
-  p=0 f=1 s=0
-  if [ -s "$LOGS/$GROUP.count" ]; then
-    read -r p f s < "$LOGS/$GROUP.count"
+    echo "$PASSED $FAILED $SKIPPED" > "$LOGS/$GROUP.count"' < /dev/null > "$LOGS/$group.log" 2>&1 &
+  running[$!]=$group began[$group]=$SECONDS
+  echo "== $group"
+}
+
+# Waits for the end of one of them.
+finish() {
+  local pid rc=0 group p=0 f=1 s=0 watching=''
+  if [ "$at_once" = 1 ]; then
+    tail -n +1 -f -s 0.5 --pid="${!running[*]}" "$LOGS/${running[${!running[*]}]}.log" &
+    watching=$!
+  fi
+  wait -n -p pid "${!running[@]}" || rc=$?
+  group=${running[$pid]}
+  unset "running[$pid]"
+  if [ -n "$watching" ]; then
+    wait "$watching"
   else
-    printf '  FAIL  the group ended in its middle, exit %d\n' "$rc" | tee -a "$LOGS/$GROUP.log"
+    echo "== $group has ended"
+    cat "$LOGS/$group.log"
+  fi
+  # Without its counts it died, and that is a failure.
+  if [ -s "$LOGS/$group.count" ]; then
+    read -r p f s < "$LOGS/$group.count"
+  else
+    printf '  FAIL  the group ended in its middle, exit %d\n' "$rc" | tee -a "$LOGS/$group.log"
   fi
   passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
-  summary+=("$(printf '%-8s %7d %7d %8d %8d' "$GROUP" "$p" "$f" "$s" $((SECONDS - begin)))")
+  summary+=("$(printf '%-8s %7d %7d %8d %8d' "$group" "$p" "$f" "$s" $((SECONDS - began[$group])))")
+}
+
+for group in "${groups[@]}"; do
+  [ ${#running[@]} -lt "$at_once" ] || finish
+  begin "$group"
+  # What it makes is for the others.
+  [ "$group" != unit ] || finish
 done
+while [ ${#running[@]} -gt 0 ]; do finish; done
 echo "== summary"
 printf '%-8s %7s %7s %8s %8s\n' group passed failed skipped seconds
 printf '%s\n' "${summary[@]}"
-for GROUP in "${groups[@]}"; do sed -n "s/^  FAIL/FAIL $GROUP:/p" "$LOGS/$GROUP.log"; done
+for group in "${groups[@]}"; do sed -n "s/^  FAIL/FAIL $group:/p" "$LOGS/$group.log"; done
 printf 'logs: %s, %d s\n' "$LOGS" "$SECONDS"
 printf 'total: %d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
 [ "$failed" = 0 ]

@@ -69,9 +69,8 @@ int main(int argc, char **argv) {
     must(cv_image_extract(image, join(top, "/", "second"), NULL, NULL, NULL, &json));
     say("extracted", json);
     must(cv_server_metrics(mirror, &json));
-    cv_string_free(json);
+    say("of the mirror", json);
     must(cv_server_stop(mirror, 10000));
-
     must(cv_server_free(origin));
     must(cv_server_free(mirror));
     must(cv_image_free(image));

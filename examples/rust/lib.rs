@@ -3,6 +3,9 @@
 /// The story of `examples/c/mirrors.c` and `examples/python/mirrors.py`.
 #[allow(dead_code)] // `main` is for the example
 pub mod mirrors;
+/// The story of `examples/c/nodes.c` and `examples/python/nodes.py`.
+#[allow(dead_code)] // `main` is for the example
+pub mod nodes;
 /// The story of `examples/c/packages.c` and `examples/python/packages.py`.
 #[allow(dead_code)] // `main` is for the example
 pub mod packages;
@@ -42,6 +45,13 @@ mod tests {
     }
 
     #[test]
+    fn nodes_runs() {
+        let top = tempfile::tempdir().unwrap();
+        super::nodes::story(top.path()).unwrap();
+        assert_eq!(std::fs::read_to_string(top.path().join("root/motd")).unwrap(), "of the node\n");
+    }
+
+    #[test]
     fn plan_runs() {
         let top = tempfile::tempdir().unwrap();
         super::plan::story(top.path()).unwrap();
@@ -65,7 +75,7 @@ mod tests {
 
     #[test]
     fn examples_are_short() {
-        let stories = ["packages", "plan", "quickstart", "send", "versions"];
+        let stories = ["mirrors", "nodes", "packages", "plan", "quickstart", "send", "versions"];
         for file in stories.iter().flat_map(|s| [format!("rust/{s}.rs"), format!("c/{s}.c"), format!("python/{s}.py")])
         {
             let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(&file);

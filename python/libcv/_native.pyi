@@ -345,11 +345,12 @@ class Store:
         *,
         tag: Optional[str] = None,
         exclude: Optional[Sequence[str]] = None,
+        max_size: Optional[int] = None,
         patience: Union[str, float, None] = None,
         progress: _Progress = None,
     ) -> Captured:
         """Asks a node, through a server of this store, to send its tree as the next generation of `name`, and waits for the end.
-        Lists of the result are cut to what fits into a report.
+        Lists of the result are cut to what fits into a report. It may send `max_size` bytes at most.
 
         Raises `Refused` when its policy does not allow it, `Timeout` when it has not come for it within `patience` (two minutes).
         """
@@ -360,6 +361,7 @@ class Store:
         *,
         tag: Optional[str] = None,
         exclude: Optional[Sequence[str]] = None,
+        max_size: Optional[int] = None,
         patience: Union[str, float, None] = None,
     ) -> Job[Captured]:
         """Starts what `capture_node` does."""

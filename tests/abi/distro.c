@@ -90,6 +90,30 @@ int main(int argc, char **argv) {
     MUST(cv_distro_remove(store, "second"));
     WANT(cv_distro_info(store, "second", &json) == -CV_E_NOT_FOUND);
 
+    /* The same from afar, into a store behind a server. */
+    cv_store *away, *far;
+    cv_server *server;
+    char *address, *token, url[4096];
+    MUST(cv_store_init(in("away"), &away));
+    MUST(cv_server_start(away, "127.0.0.1:0", NULL, &server));
+    MUST(cv_server_address(server, &address));
+    WANT(snprintf(url, sizeof url, "http://%s", address) < (int)sizeof url);
+    cv_string_free(address);
+    MUST(cv_token_create(away, "distro.rocky-9.4", 0, 0, &token));
+    cv_http_options http = {0};
+    http.size = sizeof http;
+    http.token = token;
+    MUST(cv_store_open_http(url, &http, &far));
+    MUST(cv_distro_add(far, in("media"), NULL, NULL, NULL, &json));
+    has(json, "\"changed\":true");
+    MUST(cv_distro_list(away, &json));
+    has(json, "\"name\":\"rocky-9.4\"");
+    MUST(cv_store_free(far));
+    cv_string_free(token);
+    MUST(cv_server_stop(server, 10000));
+    MUST(cv_server_free(server));
+    MUST(cv_store_free(away));
+
     /* A package that is another is found, and named; a key that is none is not taken. */
     write_file(in("media/BaseOS/Packages/rocky-release.rpm"), "not the package, but of the same length!" + 3);
     options.name = "bad";

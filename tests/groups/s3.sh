@@ -3,7 +3,7 @@
 suite() {
   local name=$1
   shift
-  run "$name" 500 tests/s3/serve.py "$@"
+  run "$name" 900 tests/s3/serve.py "$@"
 }
 suite_binary() {
   cargo test -q --workspace --all-features --test s3 --no-run --message-format=json |

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# unit: formatting, lints, the feature matrix, all Rust tests, licences, and each fuzz target for 10 s. With --full the
-# properties of the solver and the matcher on 100,000 inputs, a thousand nodes planned, every cut, 300 layouts.
+# unit: formatting, lints, the feature matrix, all Rust tests, licences. With --full the properties of the
+# solver and the matcher on 100,000 inputs, a thousand nodes planned, every cut, 300 layouts.
 run "cargo fmt" 120 cargo fmt --all --check
 run "cargo clippy" 1200 cargo clippy -q --workspace --all-targets --all-features -- -D warnings
 # With cli alone cvctl-node is built, without any feature the C library. One test beside the library: with it dependencies
@@ -28,5 +28,3 @@ if command -v cargo-deny >/dev/null; then
 else
   skip "cargo deny" "cargo install cargo-deny --locked"
 fi
-
-run "fuzz" 3600 tests/fuzz.sh "$([ "$FULL" = 1 ] && echo 120 || echo 10)"

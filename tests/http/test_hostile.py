@@ -31,6 +31,8 @@ class Crowd:
 
     def __init__(self, address: tuple[str, int]) -> None:
         self.address, self.stopped, self.threads = address, threading.Event(), []
+        # How long the server bore each slow client.
+        self.borne: list[float] = []
 
     def connect(self, source: str = "") -> socket.socket:
         s = socket.create_connection(self.address, timeout=20, source_address=(source, 0) if source else None)
@@ -55,10 +57,15 @@ class Crowd:
 
     def slow_headers(self, s: socket.socket) -> None:
         s.sendall(b"GET /store.json HTTP/1.1\r\n")
-        for n in range(1000):
-            if self.stopped.wait(0.2):
-                return
-            s.sendall(b"X-%d: y\r\n" % n)
+        began = time.monotonic()
+        try:
+            for n in range(1000):
+                if self.stopped.wait(0.2):
+                    return
+                s.sendall(b"X-%d: y\r\n" % n)
+        finally:
+            if not self.stopped.is_set():
+                self.borne.append(time.monotonic() - began)
 
     def endless_headers(self, s: socket.socket) -> None:
         s.sendall(b"GET /store.json HTTP/1.1\r\n")
@@ -138,8 +145,15 @@ def main() -> None:
         assert after < before + MEMORY, f"{before} {after}"
         if FULL:
             assert min(beside, again) >= 0.7 * alone
+        # Headers may take 15 s, and so may a connection that says nothing.
+        until = time.monotonic() + 30
+        while not crowd.borne and time.monotonic() < until:
+            time.sleep(0.2)
         crowd.stop()
+        assert crowd.borne and max(crowd.borne) < 25, crowd.borne
         for s in idle:
+            with contextlib.suppress(ConnectionResetError):
+                assert s.recv(1) == b""
             s.close()
         # It ends by itself, and finishes what runs.
         server.terminate()

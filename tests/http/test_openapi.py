@@ -24,7 +24,8 @@ def main() -> None:
         assert status == 200 and document["openapi"].startswith("3.1"), document
         assert get(f"{url}/v1/openapi.json", **{"If-None-Match": headers["ETag"]})[0] == 304
         # Everything that is answered beneath v1 is in it.
-        for path in ("session", "has", "packs", "publish", "tags/{tag}", "orders", "orders/{id}", "list/{prefix}"):
+        for path in ("session", "has", "packs", "publish", "tags/{tag}", "orders", "orders/{id}", "list/{prefix}",
+                     "distros", "distros/{name}/{path}"):
             assert f"/v1/{path}" in document["paths"], path
         node = json.loads(cv("--store", bed.store, "node", "add", "n1").stdout)["secret"]
         token = json.loads(cv("--store", bed.store, "token", "create", "--name", "far").stdout)["secret"]

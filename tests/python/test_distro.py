@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import urllib.request
 from pathlib import Path
 
 import libcv as cv
@@ -74,6 +75,22 @@ def test_a_directory_becomes_a_distribution(store: cv.Store, media: Path) -> Non
     assert cv.list_distros(store) == []
     with pytest.raises(cv.NotFound, match="rocky-9.4"):
         cv.remove_distro(store, "rocky-9.4")
+
+
+def test_a_distribution_is_sent_with_a_token(store: cv.Store, media: Path) -> None:
+    server = cv.Server(store, "127.0.0.1:0")
+    url = f"http://{server.address}"
+    other = cv.Store.open(url, token=store.create_token("distro.other"))
+    with pytest.raises(cv.Denied):
+        cv.add_distro(other, media)
+    far = cv.Store.open(url, token=store.create_token("distro.rocky-9.4"))
+    added = cv.add_distro(far, media)
+    assert (added["name"], added["changed"]) == ("rocky-9.4", True)
+    assert [d["name"] for d in cv.list_distros(store)] == ["rocky-9.4"]
+    assert cv.verify_distro(store, "rocky-9.4")["faults"] == []
+    served = urllib.request.urlopen(f"{url}/v1/distros/rocky-9.4/BaseOS/Packages/rocky-release.rpm", timeout=10).read()
+    assert served == PACKAGE
+    server.stop()
 
 
 def test_what_is_wrong_is_said(store: cv.Store, media: Path, tmp_path: Path) -> None:

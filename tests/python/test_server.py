@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import runpy
 import urllib.request
 from pathlib import Path
@@ -105,6 +106,14 @@ def test_send(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "generations: [2, 1]" in said and "welcome back" in said and "2 tokens were used" in said
 
 
+def test_nodes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The example of the documentation runs."""
+    file = Path(__file__).parents[2] / "examples" / "python" / "nodes.py"
+    runpy.run_path(str(file))["main"](tmp_path)
+    said = capsys.readouterr().out
+    assert "captured: generation 1" in said and "updated: 1 replaced" in said and "n1 refuses" in said
+
+
 def test_a_token_is_for_one_generation_of_one_name(store: cv.Store, tmp_path: Path) -> None:
     server = cv.Server(store, "127.0.0.1:0")
     url = f"http://{server.address}"
@@ -148,7 +157,7 @@ def test_a_node_is_asked(store: cv.Store, tmp_path: Path) -> None:
     with pytest.raises(cv.Timeout):
         store.capture_node("n1", "login", patience=0.2)
     node = cv.connect_job(f"http://{server.address}", secret, policy, state=state)
-    done = store.capture_node("n1", "login", tag="good", patience="1min")
+    done = store.capture_node("n1", "login", tag="good", max_size=1 << 30, patience="1min")
     assert (done["generation"], done["changed"]) == (1, True)
     (root / "etc" / "motd").write_text("changed\n")
     (root / "etc" / "new").write_text("x")
@@ -156,6 +165,9 @@ def test_a_node_is_asked(store: cv.Store, tmp_path: Path) -> None:
     updated = store.update_node("n1", "login@1", protect=["/etc/new"])
     assert updated["replaced"] == 1 and (root / "etc" / "motd").read_text() == "of the node\n"
     assert (root / "etc" / "new").exists()
+    (root / "etc" / "noise").write_bytes(os.urandom(1 << 20))
+    with pytest.raises(cv.Limit, match="n1 says"):
+        store.capture_node("n1", "login", max_size=1 << 19)
     with pytest.raises(cv.Refused, match="n1 refuses"):
         store.capture_node_job("n1", "other").result()
     assert store.nodes()[0]["name"] == "n1" and store.nodes()[0]["seen"]

@@ -490,8 +490,9 @@ fn units_are_enabled_as_systemctl_does() {
     let units = [
         (
             "a.service",
-            "[Install]\nWantedBy=multi-user.target \\\n  graphical.target\nAlias=z.service\nAlso=c.socket gone.service\n",
+            "[Install]\nWantedBy=multi-user.target \\\n  graphical.target\nAlias=z.service\nAlso=c.socket gone.service off.service\n",
         ),
+        ("off.service", "[Install]\nWantedBy=x.target\n"),
         ("c.socket", "[Unit]\nWantedBy=no.target\n[Install]\n; note\nRequiredBy=a.service\n"),
         ("g@.service", "[Install]\nDefaultInstance=tty1\nWantedBy=getty.target dev-%i.device\n"),
         ("h@.service", "[Install]\nWantedBy=x.target\nWantedBy=\nWantedBy=%p-%i.target\n"),
@@ -502,6 +503,7 @@ fn units_are_enabled_as_systemctl_does() {
         for (name, text) in units {
             fs::write(dir.join("usr/lib/systemd/system").join(name), text).unwrap();
         }
+        symlink("/dev/null", dir.join("etc/systemd/system/off.service")).unwrap();
         fs::write(dir.join("usr/lib/systemd/system/c.socket.d/x.conf"), "[Install]\nWantedBy=sockets.target\n")
             .unwrap();
     };

@@ -33,6 +33,13 @@ struct UnitFile {
     install: Install,
 }
 
+/// What there is of a unit.
+enum Found {
+    Nothing,
+    Masked,
+    File(UnitFile),
+}
+
 /// Enables a unit and what its `Also=` names.
 pub(super) fn enable(draft: &mut Draft<'_>, action: &EnableUnit, task: &Task) -> Result<()> {
     let mut todo = vec![action.unit.clone()];
@@ -45,12 +52,16 @@ pub(super) fn enable(draft: &mut Draft<'_>, action: &EnableUnit, task: &Task) ->
             return Err(ConfigError::Limit { what: "the chain of Also=".into(), limit: ALSO_LIMIT as u64 }.into());
         }
         let main = unit == action.unit;
-        let Some(mut file) = find(draft, &unit)? else {
-            if main {
-                return Err(ConfigError::Missing { what: "unit", name: unit }.into());
+        let mut file = match find(draft, &unit)? {
+            Found::File(file) => file,
+            Found::Nothing if main => return Err(ConfigError::Missing { what: "unit", name: unit }.into()),
+            Found::Masked if main => return Err(ConfigError::Masked { unit }.into()),
+            // Somebody has said that it is not wanted.
+            Found::Masked => continue,
+            Found::Nothing => {
+                task.warn(format!("{unit}, which {} names with Also=, is not in the root", action.unit));
+                continue;
             }
-            task.warn(format!("{unit}, which {} names with Also=, is not in the root", action.unit));
-            continue;
         };
         if let (true, Some(by)) = (main, &action.wanted_by) {
             file.install.wanted_by = vec![by.clone()];
@@ -133,7 +144,7 @@ fn link(draft: &mut Draft<'_>, name: &str, file: &UnitFile) -> Result<()> {
 }
 
 /// The file of a unit or of its template.
-fn find(draft: &mut Draft<'_>, unit: &str) -> Result<Option<UnitFile>> {
+fn find(draft: &mut Draft<'_>, unit: &str) -> Result<Found> {
     let template = unit.split_once('@').and_then(|(stem, rest)| {
         let (instance, kind) = rest.rsplit_once('.')?;
         (!instance.is_empty()).then(|| format!("{stem}@.{kind}"))
@@ -144,9 +155,7 @@ fn find(draft: &mut Draft<'_>, unit: &str) -> Result<Option<UnitFile>> {
             let at = draft.resolve(&path, false)?;
             match draft.node(&at)? {
                 Node::Absent | Node::Directory | Node::Other(_) => continue,
-                Node::Link(target) if target == b"/dev/null" => {
-                    return Err(ConfigError::Masked { unit: unit.to_owned() }.into());
-                }
+                Node::Link(target) if target == b"/dev/null" => return Ok(Found::Masked),
                 Node::Link(target) => {
                     let real = show(split(target).1).into_owned();
                     let e = ConfigError::field("enable-unit.unit", format!("{unit} is another name of {real}"));
@@ -158,7 +167,7 @@ fn find(draft: &mut Draft<'_>, unit: &str) -> Result<Option<UnitFile>> {
             let text = text.unwrap_or_default();
             if text.is_empty() {
                 // An empty file masks as a link to /dev/null does.
-                return Err(ConfigError::Masked { unit: unit.to_owned() }.into());
+                return Ok(Found::Masked);
             }
             let mut install = Install::default();
             install.read(&text);
@@ -170,10 +179,10 @@ fn find(draft: &mut Draft<'_>, unit: &str) -> Result<Option<UnitFile>> {
             {
                 install.default_instance = Some(instance.to_owned());
             }
-            return Ok(Some(UnitFile { path, install }));
+            return Ok(Found::File(UnitFile { path, install }));
         }
     }
-    Ok(None)
+    Ok(Found::Nothing)
 }
 
 /// The texts of `<unit>.d/*.conf`, by name; of equal names the one of the first directory counts.

@@ -158,7 +158,7 @@ fn shown(action: &Action) -> String {
 fn perform(order: &Order, policy: &Policy, options: &ConnectOptions, task: &Task) -> Result<Value> {
     let in_json = |e| Error::new(ErrorKind::Bug, "the result has no JSON").cause(e);
     match &order.action {
-        Action::Capture { name, tag, exclude } => {
+        Action::Capture { name, tag, exclude, .. } => {
             let (allowed, token) = (policy.capture(name)?, order.token.as_deref());
             let token =
                 token.ok_or_else(|| Error::new(ErrorKind::Network, "the server sent no token for a capture"))?;

@@ -3,6 +3,7 @@
 //! ```text
 //!  orders/<node>/<id>          action, expires        the ids of later ones are greater
 //!  orders/<node>/<id>.report   what the node says of it: running, then done, failed or refused
+//!  orders/HEAD                 the id of the last one of any node: one look for all that wait
 //! ```
 
 use super::action::{Action, Order, Report};
@@ -24,6 +25,10 @@ const SENDING: Duration = Duration::from_secs(24 * 3600);
 const GOES_ON: i64 = 3600;
 /// Orders of a node that may wait.
 const WAITING: usize = 64;
+/// How often a node may begin with an order: one that it does not survive is not given for ever.
+const BEGINNINGS: u32 = 5;
+/// No node is called so.
+const LAST: &str = "orders/HEAD";
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -71,7 +76,23 @@ impl Store {
         let until = clock::now().0.saturating_add(i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX));
         let (id, file) = (new_id(), OrderFile { action: action.clone(), expires: until });
         self.blobs().create(&key(node, &id), &seal(KIND, &file))?;
+        if let Err(e) = self.blobs().put(LAST, id.as_bytes()) {
+            self.remove_order(node, &id)?;
+            return Err(e);
+        }
         Ok(id)
+    }
+
+    /// The id of the last order of any node: another one than before means that there is something new.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    #[cfg(feature = "server")]
+    pub(crate) fn last_order(&self) -> Result<Option<Vec<u8>>> {
+        match self.blobs().get(LAST, LIMIT) {
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+            bytes => bytes.map(Some),
+        }
     }
 
     /// The ids of the orders of a node, the oldest first.
@@ -94,14 +115,19 @@ impl Store {
                 continue;
             }
             let Some(OrderFile { action, expires }) = self.read_order(node, &id)? else { continue };
+            if report.as_ref().is_some_and(|r| r.begun >= BEGINNINGS) {
+                let why = format!("it has begun {BEGINNINGS} times, and was ended each time");
+                self.put_report(node, &id, &Report::failed(&Error::new(ErrorKind::Failed, why)))?;
+                continue;
+            }
             // What was begun is gone on with for a while.
             let until = if report.is_none() { expires } else { expires.saturating_add(GOES_ON) };
             if until < now {
                 continue;
             }
             let token = match &action {
-                Action::Capture { name, .. } => {
-                    let options = TokenOptions { name: name.clone(), max_size: None, expires: Some(SENDING) };
+                Action::Capture { name, max_size, .. } => {
+                    let options = TokenOptions { name: name.clone(), max_size: *max_size, expires: Some(SENDING) };
                     // Of the same id: whoever gets the order again goes on with what was sent.
                     Some(self.renew_token(&id, &options)?.to_string())
                 }
@@ -145,11 +171,19 @@ impl Store {
         if !is_id(id) || self.blobs().size(&key(node, id))?.is_none() {
             return Err(Error::not_found("there is no such order"));
         }
+        let old = self.report(node, id)?;
         // The same once more, or of one that was given twice.
-        if self.report(node, id)?.is_some_and(|r| r.is_final()) {
+        if old.as_ref().is_some_and(Report::is_final) {
             return Ok(());
         }
-        self.blobs().put(&report_key(node, id), &seal(REPORT, report))
+        let begun = old.map_or(0, |r| r.begun).saturating_add(u32::from(!report.is_final()));
+        self.blobs().put(&report_key(node, id), &seal(REPORT, &Report { begun, ..report.clone() }))?;
+        // It may have been taken back meanwhile, and nobody would remove what is said of it.
+        if self.blobs().size(&key(node, id))?.is_none() {
+            self.blobs().delete(&report_key(node, id))?;
+            return Err(Error::not_found("there is no such order any more"));
+        }
+        Ok(())
     }
 
     /// Takes an order back. What a node has begun goes on.

@@ -169,7 +169,7 @@ mod tests {
     }
 
     fn capture(name: &str) -> Action {
-        Action::Capture { name: name.into(), tag: None, exclude: Vec::new() }
+        Action::Capture { name: name.into(), tag: None, exclude: Vec::new(), max_size: None }
     }
 
     fn update(image: &str) -> Action {

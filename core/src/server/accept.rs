@@ -105,14 +105,27 @@ impl Accepting {
                 accepting.metrics.refused.inc();
                 continue;
             };
-            let (accepting, watcher) = (accepting.clone(), graceful.watcher());
+            let (accepting, watcher, mut stop) = (accepting.clone(), graceful.watcher(), stop.clone());
             tokio::spawn(async move {
-                accepting.serve(stream, peer, watcher).await;
+                let begins = tokio::select! {
+                    begins = accepting.begins(&stream) => begins,
+                    _ = stop.changed() => false,
+                };
+                if begins {
+                    // In memory of its own: those that only wait, of which there may be thousands, do without.
+                    Box::pin(accepting.serve(stream, peer, watcher)).await;
+                }
                 drop((place, permit));
             });
         }
         drop(listener);
         graceful.shutdown().await;
+    }
+
+    /// Whether the client says something in time.
+    async fn begins(&self, stream: &TcpStream) -> bool {
+        let limit = if self.tls.is_some() { self.limits.handshake_time } else { self.limits.header_time };
+        matches!(tokio::time::timeout(limit, stream.readable()).await, Ok(Ok(())))
     }
 
     async fn serve(&self, stream: TcpStream, address: SocketAddr, watcher: Watcher) {

@@ -9,7 +9,8 @@ pub struct Limits {
     pub connections: usize,
     /// Connections of one peer at a time: an IPv4 address, or the /64 of an IPv6 address.
     pub per_peer: usize,
-    /// How long the headers of a request may take, the wait for it included: an idle connection is closed after that.
+    /// How long the headers of a request may take, the wait for it included: an idle connection is closed after that. The first byte of a new
+    /// connection has as long.
     pub header_time: Duration,
     /// How long TLS may take to begin.
     pub handshake_time: Duration,

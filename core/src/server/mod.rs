@@ -17,6 +17,7 @@
 mod accept;
 mod access;
 mod answer;
+mod bell;
 mod body;
 mod conditions;
 #[cfg(feature = "build")]
@@ -46,6 +47,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::job::Task;
 use crate::store::Store;
 use accept::Accepting;
+use bell::Bell;
 use follow::Follower;
 use metrics::Metrics;
 use pieces::Pieces;
@@ -106,6 +108,7 @@ struct Shared {
     bodies: Arc<tokio::sync::Semaphore>,
     small_bodies: Arc<tokio::sync::Semaphore>,
     seen: orders::Seen,
+    bell: Bell,
     /// Told when the server ends.
     stop: watch::Receiver<bool>,
     #[cfg(feature = "build")]
@@ -169,6 +172,7 @@ impl Server {
             bodies: Arc::new(tokio::sync::Semaphore::new(BODIES)),
             small_bodies: Arc::new(tokio::sync::Semaphore::new(SMALL_BODIES)),
             seen: orders::Seen::default(),
+            bell: Bell::default(),
             stop: stopped.clone(),
             #[cfg(feature = "build")]
             distros: distros::Opened::default(),
@@ -177,13 +181,14 @@ impl Server {
             tls,
             limits: options.limits.clone(),
             metrics: metrics.clone(),
-            routes: routes::routes(shared, follower.is_none()),
+            routes: routes::routes(shared.clone(), follower.is_none()),
         };
         let guard = runtime.enter();
         let listener = tokio::net::TcpListener::from_std(listener).map_err(|e| Error::io("listen at", bound, e))?;
         drop(guard);
         let accepting = runtime.spawn(accepting.run(listener, stopped));
         runtime.spawn(tidy(uploads.clone()));
+        runtime.spawn(bell::watch(shared));
         Ok(Self {
             runtime: Some(runtime),
             address: bound,

@@ -36,7 +36,8 @@ pub(super) fn document() -> Value {
     add("/metrics", json!({ "get": plain("What the server has done", "application/openmetrics-text", &[]) }));
     add("/v1/openapi.json", json!({ "get": plain("This document", "application/json", &[304]) }));
     for (path, parameters) in objects() {
-        add(path, json!({ "get": object(&parameters), "head": object(&parameters) }));
+        let object = object("An object of the store", &parameters, "application/octet-stream");
+        add(path, json!({ "get": object, "head": object }));
     }
     let listing = json!([{ "name": "prefix", "in": "path", "required": true, "schema": {
         "enum": ["packs", "idx", "images", "refs", "tags", "blobs"] } }]);
@@ -45,7 +46,15 @@ pub(super) fn document() -> Value {
     list["parameters"] = listing;
     add("/v1/list/{prefix}", json!({ "get": list }));
     if cfg!(feature = "build") {
-        add("/v1/distros", json!({ "get": plain("The distributions", "application/json", &[304, 503]) }));
+        let listed = object("The distributions", &json!([]), "application/json");
+        add("/v1/distros", json!({ "get": listed, "head": listed }));
+        // `path` may have several parts, which OpenAPI cannot say.
+        let parameters = json!([
+            parameter("path", "name", true, &json!({ "type": "string", "pattern": NAME })),
+            parameter("path", "path", true, &json!({ "type": "string", "minLength": 1 })),
+        ]);
+        let file = object("A file of a distribution", &parameters, "application/octet-stream");
+        add("/v1/distros/{name}/{path}", json!({ "get": file, "head": file }));
     }
     add("/v1/session", json!({ "get": asked("token", "What a token lets its owner do", None, &granted()) }));
     let bytes = |limit: usize| {
@@ -118,10 +127,11 @@ fn objects() -> Vec<(&'static str, Value)> {
     ]
 }
 
-fn object(parameters: &Value) -> Value {
-    let body = json!({ "application/octet-stream": {} });
+/// Something that is read, or a part of it.
+fn object(summary: &str, parameters: &Value, kind: &str) -> Value {
+    let body = json!({ kind: {} });
     json!({
-        "summary": "An object of the store",
+        "summary": summary,
         "parameters": parameters,
         "responses": {
             "200": { "description": "All of it", "content": body },

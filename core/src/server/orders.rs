@@ -17,8 +17,6 @@ use tokio::time::Instant;
 
 /// How long a node may wait for an order at most.
 const LONGEST: u64 = 60;
-/// Between two looks into the store.
-const LOOK: Duration = Duration::from_millis(500);
 /// That a node asked is written down so often.
 const SEEN: Duration = Duration::from_secs(300);
 
@@ -52,7 +50,10 @@ impl Seen {
 }
 
 pub(super) fn routes() -> Router<Arc<Shared>> {
-    Router::new().route("/v1/orders", get(next)).route("/v1/orders/{id}", post(report))
+    // Who only looks at the head of an answer would take an order along that nobody then obeys.
+    Router::new()
+        .route("/v1/orders", get(next).head(async || StatusCode::METHOD_NOT_ALLOWED))
+        .route("/v1/orders/{id}", post(report))
 }
 
 /// The next order, or nothing after a while.
@@ -72,7 +73,7 @@ async fn wait(shared: &Arc<Shared>, headers: &HeaderMap, query: &str) -> Result<
         None => return Err(Error::invalid("the only parameter is wait")),
     };
     let until = Instant::now() + Duration::from_secs(u64::min(seconds, LONGEST));
-    let (mut stop, question) = (shared.stop.clone(), shared.seen.question(&node));
+    let (mut stop, mut bell, question) = (shared.stop.clone(), shared.bell.listen(), shared.seen.question(&node));
     loop {
         let (name, mine) = (node.clone(), shared.clone());
         let look = move |store: &crate::store::Store| {
@@ -90,7 +91,8 @@ async fn wait(shared: &Arc<Shared>, headers: &HeaderMap, query: &str) -> Result<
             return Ok(order);
         }
         tokio::select! {
-            () = tokio::time::sleep(LOOK) => {}
+            _ = bell.changed() => {}
+            () = tokio::time::sleep_until(until) => {}
             // The server ends: the node asks again.
             _ = stop.changed() => return Ok(None),
         }

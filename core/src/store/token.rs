@@ -144,14 +144,14 @@ impl Store {
         Ok((Token::of(&id, file, false), told(&id, &digits)))
     }
 
-    /// Makes the token with this id anew, whatever it was: only the new secret counts from now on.
+    /// Makes the token with this id anew: only the new secret counts from now on. What was sent with the old one counts still.
     ///
     /// # Errors
     /// As [`Store::create_token`].
     pub(crate) fn renew_token(&self, id: &str, options: &TokenOptions) -> Result<Zeroizing<String>> {
         let (digits, secret) = secret::make()?;
         let file = TokenFile::new(options, secret)?;
-        self.blobs().delete_all(&[used_key(id), sent_key(id), claim_key(id)])?;
+        self.blobs().delete_all(&[used_key(id), claim_key(id)])?;
         self.blobs().put(&key(id), &seal(KIND, &file))?;
         Ok(told(id, &digits))
     }

@@ -12,14 +12,10 @@ const CONFIG: &str = "etc/systemd/system";
 const PRESET: &str = "/etc/systemd/system-preset/00-libcv.preset";
 
 pub(super) fn plan(tree: &Tree, units: &Units) -> Vec<Action> {
-    let mut actions: Vec<Action> =
-        units.enable.iter().map(|u| Action::EnableUnit(EnableUnit { unit: u.clone(), wanted_by: None })).collect();
-    actions.extend(
-        units
-            .mask
-            .iter()
-            .map(|unit| Action::Link(Link { path: format!("/{CONFIG}/{unit}"), target: "/dev/null".to_owned() })),
-    );
+    let mask = |unit| Action::Link(Link { path: format!("/{CONFIG}/{unit}"), target: "/dev/null".to_owned() });
+    let enable = |unit: &String| Action::EnableUnit(EnableUnit { unit: unit.clone(), wanted_by: None });
+    // Masks first: what a unit that is enabled names with Also= may be masked.
+    let mut actions: Vec<Action> = units.mask.iter().map(mask).chain(units.enable.iter().map(enable)).collect();
     let off = units.disable.iter().chain(units.mask.iter());
     let lines = units.enable.iter().map(|u| ("enable", u)).chain(off.map(|u| ("disable", u)));
     let preset = lines.fold(String::new(), |text, (word, unit)| text + word + " " + unit + "\n");

@@ -9,6 +9,8 @@ use crate::layout::capture::LayoutCaptureOptions;
 #[cfg(feature = "server")]
 use crate::node::Action;
 use crate::store::Store;
+#[cfg(feature = "server")]
+use crate::units::ByteSize;
 use crate::units::human;
 #[cfg(feature = "http")]
 use crate::web::{self, Url};
@@ -64,6 +66,10 @@ pub(crate) struct Capture {
     #[arg(long, value_name = "NODE", conflicts_with_all = ["root", "to", "sign_key", "with_layout", "report", "state", "keep", "exact",
         "strict", "paranoid", "level", "threads", "expect_parent"])]
     node: Option<String>,
+    /// Bytes that the node may send at most
+    #[cfg(feature = "server")]
+    #[arg(long, value_name = "SIZE", requires = "node")]
+    max_size: Option<ByteSize>,
     /// How long the node may take to come for it
     #[cfg(feature = "server")]
     #[arg(long, default_value = "2min", value_name = "TIME", value_parser = crate::cli::time)]
@@ -114,7 +120,12 @@ pub(super) fn capture(args: &Capture, session: &Session) -> Result<()> {
 /// A node captures itself, and says what became of it.
 #[cfg(feature = "server")]
 fn ask(node: &str, args: &Capture, session: &Session) -> Result<()> {
-    let action = Action::Capture { name: args.name.clone(), tag: args.tag.clone(), exclude: args.exclude.clone() };
+    let action = Action::Capture {
+        name: args.name.clone(),
+        tag: args.tag.clone(),
+        exclude: args.exclude.clone(),
+        max_size: args.max_size.map(ByteSize::bytes),
+    };
     let done = crate::cli::node::ask(node, &action, args.patience, session)?;
     session.print(&done, |w| {
         let text = |field: &str| done[field].as_str().map_or_else(|| done[field].to_string(), str::to_owned);

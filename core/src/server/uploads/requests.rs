@@ -83,14 +83,27 @@ async fn published(shared: &Arc<Shared>, request: Request) -> Result<Published> 
         let made = blocking(shared, move |store| store.published_with(&token)).await?;
         return if made.image == Hash::of(&manifest) { Ok(made) } else { Err(super::denied()) };
     }
-    #[cfg(feature = "build")]
     let name = token.name.clone();
     let made = receive(shared, request, BYTE_LIMIT, move |receiver, manifest| {
-        #[cfg(feature = "build")]
-        crate::distro::check_sent(&name, manifest)?;
+        check_distro(&name, manifest)?;
         receiver.publish(manifest, expect, tag.as_deref())
     });
     made.await
+}
+
+/// What is published under the name of a distribution has to be one.
+#[cfg(feature = "build")]
+fn check_distro(name: &str, manifest: &[u8]) -> Result<()> {
+    crate::distro::check_sent(name, manifest)
+}
+
+/// Who cannot look at distributions takes none.
+#[cfg(not(feature = "build"))]
+fn check_distro(name: &str, _manifest: &[u8]) -> Result<()> {
+    match name.strip_prefix(crate::store::DISTRO_PREFIX) {
+        Some(_) => Err(Error::unsupported("this server was built without distributions")),
+        None => Ok(()),
+    }
 }
 
 /// Points a tag to a generation.

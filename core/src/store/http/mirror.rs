@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 /// The first time that a mirror is set back for; doubled with each failure in a row.
 const SHORT: Duration = Duration::from_millis(250);
 const LONG: Duration = Duration::from_secs(30);
+/// Who was waited for in vain is set back for so many times as long: trying it out costs somebody that time.
+const DEARER: u32 = 4;
 /// For what does not pass by itself: wrong bytes, a certificate, a server that knows no ranges.
 const BAD: Duration = Duration::from_secs(120);
 /// Answers that are shorter say nothing of the rate.
@@ -105,6 +107,11 @@ impl Mirror {
         Some(back)
     }
 
+    /// Nobody waited for what became of it.
+    pub(super) fn undecided(&self) {
+        self.lock().on_trial = false;
+    }
+
     /// Another one was faster: it counts as too slow.
     pub(super) fn overtaken(&self, bytes: u64, took: Duration, now: Instant) -> Option<Duration> {
         if bytes >= TELLING {
@@ -112,7 +119,9 @@ impl Mirror {
             let mut state = self.lock();
             state.rate = Some(state.rate.map_or(most, |before| before + SHARE * (most.min(before) - before)));
         }
-        self.failed(&Fault::Late("another one was faster".into()), now)
+        let back = self.failed(&Fault::Late("another one was faster".into()), now)?.max(took * DEARER).min(LONG);
+        self.lock().until = Some(now + back);
+        Some(back)
     }
 }
 
@@ -138,6 +147,25 @@ mod tests {
         assert_eq!(m.standing(now), Standing::Good);
         assert_eq!(m.failed(&late, now), Some(SHORT));
         assert_eq!(m.failed(&Fault::Wrong, now), Some(BAD));
+    }
+
+    #[test]
+    fn who_was_waited_for_is_set_back_for_longer_than_the_wait() {
+        let (m, now) = (mirror(), Instant::now());
+        assert_eq!(m.overtaken(0, Duration::from_millis(500), now), Some(Duration::from_secs(2)));
+        assert_eq!(m.standing(now), Standing::Back(now + Duration::from_secs(2)));
+        assert_eq!(m.overtaken(0, Duration::from_millis(10), now), Some(Duration::from_millis(500)));
+        assert_eq!(m.overtaken(0, Duration::from_secs(20), now), Some(LONG));
+    }
+
+    #[test]
+    fn a_trial_that_nobody_waited_for_is_no_trial() {
+        let (m, now) = (mirror(), Instant::now());
+        m.failed(&Fault::Late("x".into()), now);
+        m.begin();
+        assert_eq!(m.standing(now + LONG), Standing::OnTrial);
+        m.undecided();
+        assert_eq!(m.standing(now + LONG), Standing::Good);
     }
 
     #[test]

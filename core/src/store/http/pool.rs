@@ -319,6 +319,8 @@ impl Pool {
             if took >= PATIENCE.0 && !in_the_middle {
                 let back = mirror.overtaken(want.bytes(), took, Instant::now());
                 self.note(told(mirror, key, &Fault::Late(format!("nothing in {} ms", took.as_millis())), back));
+            } else {
+                mirror.undecided();
             }
         }
     }
