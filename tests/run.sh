@@ -7,17 +7,17 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # The first one makes what the others take, and builds on all processors. Most of them use one; the longest come first.
-ALL=(unit storage abi python vm fuzz s3 build flow net sim netboot el)
+ALL=(unit fuzz storage abi python vm build flow s3 net sim netboot el)
 export FULL=0 LOGS=${CARGO_TARGET_DIR:-target}/test-logs PATH=$PATH:/usr/sbin:/sbin
 groups=() at_once=''
 while [ $# -gt 0 ]; do
   case $1 in
     --full) FULL=1;;
     --jobs) at_once=${2:-}; shift
-       [[ $at_once =~ ^[1-9]$ ]] || { echo "run.sh: --jobs takes a number" >&2; exit 2; };;
+       [[ $at_once =~ ^[1-9]$ ]] || { echo "run.sh: --jobs takes 1 to 9" >&2; exit 2; };;
     -h|--help) sed -n '2,6s/^# //p' "$0"; exit 0;;
     *) [[ " ${ALL[*]} " == *" $1 "* ]] || { echo "run.sh: there is no group $1 (${ALL[*]})" >&2; exit 2; }
-       groups+=("$1");;
+       [[ " ${groups[*]} " == *" $1 "* ]] || groups+=("$1");;
   esac
   shift
 done
@@ -38,7 +38,7 @@ summary=() passed=0 failed=0 skipped=0
 # Processes of groups that run, and when they began.
 declare -A running=() began=()
 # Who ends this run ends the groups, and those their tests.
-trap '[ ${#running[@]} = 0 ] || kill "${!running[@]}"; exit 143' TERM
+trap '[ ${#running[@]} = 0 ] || kill "${!running[@]}" || true; exit 143' TERM
 
 # Begins a group: a shell of its own, which at its end writes its counts.
 begin() {
@@ -50,7 +50,7 @@ begin() {
   GROUP=$group env --default-signal=INT,QUIT bash -c 'set -uo pipefail
     . tests/lib.sh
     . "tests/groups/$GROUP.sh"
-    echo "$PASSED $FAILED $SKIPPED" > "$LOGS/$GROUP.count"' < /dev/null > "$LOGS/$group.log" 2>&1 &
+    echo "$PASSED $FAILED $SKIPPED" > "$LOGS/$GROUP.count"' < /dev/null >> "$LOGS/$group.log" 2>&1 &
   running[$!]=$group began[$group]=$SECONDS
   echo "== $group"
 }
@@ -84,8 +84,8 @@ finish() {
 for group in "${groups[@]}"; do
   [ ${#running[@]} -lt "$at_once" ] || finish
   begin "$group"
-  # What it makes is for the others.
-  [ "$group" != unit ] || finish
+  # What it makes is for the others; it and the fuzz targets take all processors.
+  while [[ " ${running[*]} " =~ \ (unit|fuzz)\  ]]; do finish; done
 done
 while [ ${#running[@]} -gt 0 ]; do finish; done
 echo "== summary"

@@ -9,13 +9,14 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::{Mutex, OnceLock};
+use std::time::{Duration, Instant};
 
 struct Bed {
     store: Store,
     token: String,
     node: String,
     address: SocketAddr,
-    connection: Mutex<Option<TcpStream>>,
+    connection: Mutex<Option<(TcpStream, Instant)>>,
     _server: Server,
     _dir: tempfile::TempDir,
 }
@@ -37,7 +38,9 @@ fn bed() -> &'static Bed {
 /// The status of the answer.
 fn ask(bed: &Bed, request: &str, secret: &str, body: &[u8]) -> u16 {
     let mut kept = bed.connection.lock().expect("a connection");
-    let mut stream = kept.take().unwrap_or_else(|| TcpStream::connect(bed.address).expect("the server"));
+    // One that has said nothing for long was closed.
+    let open = kept.take().filter(|(_, last)| last.elapsed() < Duration::from_secs(5)).map(|(stream, _)| stream);
+    let mut stream = open.unwrap_or_else(|| TcpStream::connect(bed.address).expect("the server"));
     let head = format!(
         "{request} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {secret}\r\nContent-Length: {}\r\n\r\n",
         body.len()
@@ -60,7 +63,7 @@ fn ask(bed: &Bed, request: &str, secret: &str, body: &[u8]) -> u16 {
         answer.extend_from_slice(&buffer[..n]);
     }
     // Of a body that was not read the server ends the connection.
-    *kept = (status < 400 || body.is_empty()).then_some(stream);
+    *kept = (status < 400 || body.is_empty()).then_some((stream, Instant::now()));
     status
 }
 

@@ -17,7 +17,7 @@ pub enum Action {
         /// What is left out, besides what its policy leaves out; patterns as in `.gitignore`.
         exclude: Vec<String>,
         /// Bytes that it may send at most.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         max_size: Option<u64>,
     },
     /// To update its tree in place.
@@ -61,9 +61,6 @@ pub(crate) enum State {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Report {
     // In the order of their names, which is the canonical order of the JSON.
-    /// How often the node has begun. The store counts.
-    #[serde(default)]
-    pub(crate) begun: u32,
     /// The number of the kind of error.
     #[serde(default)]
     pub(crate) code: Option<i32>,
@@ -82,7 +79,7 @@ pub(crate) const REPORT_LIMIT: usize = 1 << 20;
 
 impl Report {
     pub(crate) fn running() -> Self {
-        Self { begun: 0, code: None, hint: None, message: None, result: None, state: State::Running }
+        Self { code: None, hint: None, message: None, result: None, state: State::Running }
     }
 
     pub(crate) fn refused(why: &Error) -> Self {
@@ -91,7 +88,7 @@ impl Report {
 
     pub(crate) fn failed(e: &Error) -> Self {
         let (message, hint) = (Some(e.message().to_owned()), e.hint_text().map(str::to_owned));
-        Self { begun: 0, code: Some(e.kind().code()), hint, message, result: None, state: State::Failed }
+        Self { code: Some(e.kind().code()), hint, message, result: None, state: State::Failed }
     }
 
     pub(crate) fn done(result: Value) -> Self {

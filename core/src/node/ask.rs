@@ -24,8 +24,8 @@ impl Store {
         let id = self.put_order(node, action, patience)?;
         let outcome = self.wait_for(node, &id, patience, task);
         // Nobody waits any more: it is not given again, and what is said of it is for nobody.
-        self.remove_order(node, &id)?;
-        outcome
+        let removed = self.remove_order(node, &id);
+        outcome.and_then(|done| removed.map(|()| done))
     }
 
     fn wait_for(&self, node: &str, id: &str, patience: Duration, task: &Task) -> Result<Value> {

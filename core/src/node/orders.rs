@@ -6,7 +6,7 @@
 //!  orders/HEAD                 the id of the last one of any node: one look for all that wait
 //! ```
 
-use super::action::{Action, Order, Report};
+use super::action::{Action, Order, Report, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::name::check_image_name;
 use crate::store::sealed::{seal, unseal};
@@ -37,6 +37,16 @@ struct OrderFile {
     action: Action,
     /// Seconds since 1970; who has not come for it by then gets it no more.
     expires: i64,
+}
+
+/// What a node said of an order.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Kept {
+    // In the order of their names, as above.
+    /// How often it was given to a node that then began.
+    begun: u32,
+    report: Report,
 }
 
 fn dir(node: &str) -> String {
@@ -77,7 +87,8 @@ impl Store {
         let (id, file) = (new_id(), OrderFile { action: action.clone(), expires: until });
         self.blobs().create(&key(node, &id), &seal(KIND, &file))?;
         if let Err(e) = self.blobs().put(LAST, id.as_bytes()) {
-            self.remove_order(node, &id)?;
+            // What cannot be taken back is given to nobody after its time.
+            drop(self.remove_order(node, &id));
             return Err(e);
         }
         Ok(id)
@@ -110,20 +121,28 @@ impl Store {
     pub(crate) fn next_order(&self, node: &str) -> Result<Option<Order>> {
         let now = clock::now().0;
         for id in self.order_ids(node)? {
-            let report = self.report(node, &id)?;
-            if report.as_ref().is_some_and(Report::is_final) {
+            // Where nobody can tell what the node said of it nothing is done twice.
+            let kept = match self.kept(node, &id) {
+                Err(e) if e.kind() == ErrorKind::Integrity => continue,
+                kept => kept?,
+            };
+            if kept.as_ref().is_some_and(|k| k.report.is_final()) {
                 continue;
             }
             let Some(OrderFile { action, expires }) = self.read_order(node, &id)? else { continue };
-            if report.as_ref().is_some_and(|r| r.begun >= BEGINNINGS) {
+            if kept.as_ref().is_some_and(|k| k.begun >= BEGINNINGS) {
                 let why = format!("it has begun {BEGINNINGS} times, and was ended each time");
                 self.put_report(node, &id, &Report::failed(&Error::new(ErrorKind::Failed, why)))?;
                 continue;
             }
             // What was begun is gone on with for a while.
-            let until = if report.is_none() { expires } else { expires.saturating_add(GOES_ON) };
+            let until = if kept.is_none() { expires } else { expires.saturating_add(GOES_ON) };
             if until < now {
                 continue;
+            }
+            // It has begun before, and asks again: it was ended in the middle.
+            if let Some(Kept { begun, report }) = kept {
+                self.blobs().put(&report_key(node, &id), &seal(REPORT, &Kept { begun: begun + 1, report }))?;
             }
             let token = match &action {
                 Action::Capture { name, max_size, .. } => {
@@ -156,6 +175,10 @@ impl Store {
     /// # Errors
     /// `Integrity` when it is damaged; those of the backend.
     pub(crate) fn report(&self, node: &str, id: &str) -> Result<Option<Report>> {
+        Ok(self.kept(node, id)?.map(|k| k.report))
+    }
+
+    fn kept(&self, node: &str, id: &str) -> Result<Option<Kept>> {
         let key = report_key(node, id);
         match self.blobs().get(&key, super::action::REPORT_LIMIT as u64 * 2) {
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
@@ -171,17 +194,24 @@ impl Store {
         if !is_id(id) || self.blobs().size(&key(node, id))?.is_none() {
             return Err(Error::not_found("there is no such order"));
         }
-        let old = self.report(node, id)?;
+        let old = self.kept(node, id)?;
         // The same once more, or of one that was given twice.
-        if old.as_ref().is_some_and(Report::is_final) {
+        if old.as_ref().is_some_and(|k| k.report.is_final()) {
             return Ok(());
         }
-        let begun = old.map_or(0, |r| r.begun).saturating_add(u32::from(!report.is_final()));
-        self.blobs().put(&report_key(node, id), &seal(REPORT, &Report { begun, ..report.clone() }))?;
-        // It may have been taken back meanwhile, and nobody would remove what is said of it.
+        let kept = Kept { begun: old.map_or(0, |k| k.begun).max(1), report: report.clone() };
+        self.blobs().put(&report_key(node, id), &seal(REPORT, &kept))?;
+        // It may have been taken back meanwhile, and nobody would remove what is said of it. The end of it is heard all the same: that
+        // may be why it was.
         if self.blobs().size(&key(node, id))?.is_none() {
             self.blobs().delete(&report_key(node, id))?;
-            return Err(Error::not_found("there is no such order any more"));
+            if !report.is_final() {
+                return Err(Error::not_found("there is no such order any more"));
+            }
+        }
+        // Who has not done it has nothing more to send.
+        if report.is_final() && report.state != State::Done {
+            self.forget_token(id)?;
         }
         Ok(())
     }
@@ -192,6 +222,10 @@ impl Store {
     /// Those of the backend.
     pub(crate) fn remove_order(&self, node: &str, id: &str) -> Result<()> {
         self.blobs().delete_all(&[key(node, id), report_key(node, id)])?;
+        self.forget_token(id)
+    }
+
+    fn forget_token(&self, id: &str) -> Result<()> {
         match self.remove_token(id) {
             Err(e) if e.kind() != ErrorKind::NotFound => Err(e),
             _ => Ok(()),
@@ -203,7 +237,12 @@ impl Store {
         let now = clock::now().0;
         for id in self.order_ids(node)? {
             let old = self.read_order(node, &id)?.is_none_or(|o| o.expires < now);
-            if old && self.report(node, &id)?.is_none_or(|r| r.is_final()) {
+            // One that was begun is gone on with for a while; of what is damaged nobody can say that.
+            let over = |kept: Result<Option<Kept>>| match kept {
+                Err(e) if e.kind() == ErrorKind::Integrity => Ok(true),
+                kept => Ok::<_, Error>(kept?.is_none_or(|k| k.report.is_final())),
+            };
+            if old && over(self.kept(node, &id))? {
                 self.remove_order(node, &id)?;
             }
         }

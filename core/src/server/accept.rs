@@ -125,7 +125,12 @@ impl Accepting {
     /// Whether the client says something in time.
     async fn begins(&self, stream: &TcpStream) -> bool {
         let limit = if self.tls.is_some() { self.limits.handshake_time } else { self.limits.header_time };
-        matches!(tokio::time::timeout(limit, stream.readable()).await, Ok(Ok(())))
+        // `readable` takes a new socket for one that is.
+        let begins = matches!(tokio::time::timeout(limit, stream.peek(&mut [0])).await, Ok(Ok(1)));
+        if self.tls.is_some() && !begins {
+            self.metrics.handshakes_failed.inc();
+        }
+        begins
     }
 
     async fn serve(&self, stream: TcpStream, address: SocketAddr, watcher: Watcher) {

@@ -7,7 +7,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::node::action::{Order, REPORT_LIMIT, Report};
 use axum::Router;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use axum::routing::{get, post};
 use std::collections::HashMap;
@@ -52,7 +52,7 @@ impl Seen {
 pub(super) fn routes() -> Router<Arc<Shared>> {
     // Who only looks at the head of an answer would take an order along that nobody then obeys.
     Router::new()
-        .route("/v1/orders", get(next).head(async || StatusCode::METHOD_NOT_ALLOWED))
+        .route("/v1/orders", get(next).head(async || (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET")])))
         .route("/v1/orders/{id}", post(report))
 }
 

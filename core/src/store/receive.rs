@@ -30,7 +30,8 @@ pub(crate) struct Receiver {
     store: Store,
     token: Token,
     session: Session,
-    received: Mutex<u64>,
+    /// `None` when another one has taken over.
+    received: Mutex<Option<u64>>,
     /// Many add at a time; whoever seals is alone.
     adding: RwLock<()>,
     /// What it has published: one does at a time, and only once.
@@ -61,7 +62,7 @@ impl Receiver {
     pub(crate) fn begin(store: &Store, token: Token) -> Result<Self> {
         let what = if is_distribution(&token) { "addition" } else { "capture" };
         let session = store.session(&format!("{what} of {}, sent with token {}", token.name, token.id))?;
-        let received = Mutex::new(store.received_with(&token)?);
+        let received = Mutex::new(Some(store.received_with(&token)?));
         Ok(Self {
             store: store.clone(),
             token,
@@ -136,14 +137,19 @@ impl Receiver {
     /// Counts what is sent, for as long as the token lives.
     fn count(&self, bytes: u64) -> Result<()> {
         let mut received = self.received.lock().unwrap_or_else(PoisonError::into_inner);
-        let sum = received.saturating_add(bytes);
+        let sum = received.ok_or_else(denied)?.saturating_add(bytes);
         if let Some(most) = self.token.max_size.filter(|most| sum > *most) {
             let text = format!("with this token at most {most} bytes may be sent");
             return Err(Error::limit(text).hint("ask for another one with a larger --max-size"));
         }
         self.store.note_received(&self.token, sum)?;
-        *received = sum;
+        *received = Some(sum);
         Ok(())
+    }
+
+    /// Takes nothing more: another one counts from here on, and of two each would count for itself.
+    pub(crate) fn end(&self) {
+        *self.received.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Makes what was taken durable and known: it need not be sent again whatever happens.

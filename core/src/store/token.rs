@@ -151,8 +151,9 @@ impl Store {
     pub(crate) fn renew_token(&self, id: &str, options: &TokenOptions) -> Result<Zeroizing<String>> {
         let (digits, secret) = secret::make()?;
         let file = TokenFile::new(options, secret)?;
-        self.blobs().delete_all(&[used_key(id), claim_key(id)])?;
+        // First: the old secret must not be good again for a moment.
         self.blobs().put(&key(id), &seal(KIND, &file))?;
+        self.blobs().delete_all(&[used_key(id), claim_key(id)])?;
         Ok(told(id, &digits))
     }
 

@@ -101,3 +101,14 @@ fn secrets_are_warned_of_or_refused() {
     ];
     assert!(bed.ok(&args).contains("2 more that are wanted"));
 }
+
+#[test]
+fn a_limit_that_would_not_be_one_is_refused() {
+    let bed = Bed::captured();
+    let (root, capture) = (bed.text("root"), ["image", "capture", "--name", "x", "--max-size", "1B"]);
+    bed.fails(2, &capture);
+    bed.fails(2, &[&capture[..], &[&root]].concat());
+    bed.fails(2, &[&capture[..], &["--to", "http://127.0.0.1:1", "--token-file", "x", &root]].concat());
+    // Of a node it is one: what is said is that nobody knows it.
+    bed.fails(10, &[&capture[..], &["--node", "n1"]].concat());
+}

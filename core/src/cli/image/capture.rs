@@ -68,7 +68,7 @@ pub(crate) struct Capture {
     node: Option<String>,
     /// Bytes that the node may send at most
     #[cfg(feature = "server")]
-    #[arg(long, value_name = "SIZE", requires = "node")]
+    #[arg(long, value_name = "SIZE", requires = "node", conflicts_with_all = ["root", "to"])]
     max_size: Option<ByteSize>,
     /// How long the node may take to come for it
     #[cfg(feature = "server")]

@@ -98,7 +98,11 @@ impl Uploads {
     /// Ends one: it goes on with what is durable, if somebody comes again.
     pub(super) fn end_one(&self, id: &str) {
         let ended = self.lock().remove(id);
-        ended.iter().for_each(|o| o.slot.seal());
+        if let Some(Open { slot, .. }) = ended {
+            // Requests that are under way hold it still.
+            slot.lock().iter().for_each(|receiver| receiver.end());
+            slot.seal();
+        }
     }
 
     /// Seals those that nobody has sent anything to for a while.

@@ -103,7 +103,8 @@ impl Mirror {
         state.failures += 1;
         let back = if fault.may_pass() { SHORT * (1 << (state.failures - 1).min(10)) } else { BAD };
         let back = if fault.may_pass() { back.min(LONG) } else { back };
-        state.until = Some(now + back);
+        // What is told later may be the lesser fault.
+        state.until = state.until.max(Some(now + back));
         Some(back)
     }
 
@@ -120,7 +121,8 @@ impl Mirror {
             state.rate = Some(state.rate.map_or(most, |before| before + SHARE * (most.min(before) - before)));
         }
         let back = self.failed(&Fault::Late("another one was faster".into()), now)?.max(took * DEARER).min(LONG);
-        self.lock().until = Some(now + back);
+        let mut state = self.lock();
+        state.until = state.until.max(Some(now + back));
         Some(back)
     }
 }
