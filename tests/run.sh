@@ -6,7 +6,8 @@
 # Exit: 0, or 1 when a test failed. A skip is counted, and says what to install or what is missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-# The first one makes what the others take, and builds on all processors. Most of them use one; the longest come first.
+# The first two build on all processors, and make what the others take. Most of those use one; the longest come first, and s3, which takes
+# the wheel of python, late.
 ALL=(unit fuzz storage abi python vm build flow s3 net sim netboot el)
 export FULL=0 LOGS=${CARGO_TARGET_DIR:-target}/test-logs PATH=$PATH:/usr/sbin:/sbin
 groups=() at_once=''

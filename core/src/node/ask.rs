@@ -9,8 +9,8 @@ use crate::store::Store;
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
-/// Between two looks at what the node says.
-const LOOK: Duration = Duration::from_millis(200);
+/// Between two looks at what the node says; and where each look is paid for.
+const LOOK: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
 
 impl Store {
     /// Asks a node for something through the server that hands this store out, and waits for its end: what the verb prints where the
@@ -30,6 +30,7 @@ impl Store {
 
     fn wait_for(&self, node: &str, id: &str, patience: Duration, task: &Task) -> Result<Value> {
         let (began, mut running) = (Instant::now(), false);
+        let pause = if self.blobs().is_remote() { LOOK.1 } else { LOOK.0 };
         loop {
             task.check()?;
             match self.report(node, id)? {
@@ -48,7 +49,7 @@ impl Store {
                 }
                 _ => {}
             }
-            std::thread::sleep(LOOK);
+            std::thread::sleep(pause);
         }
     }
 }

@@ -66,6 +66,7 @@ struct Given {
 
 /// The state of one fetch.
 struct Fetch {
+    is_probe: bool,
     tries: Vec<u32>,
     /// Why each mirror is not asked any more.
     over: Vec<Option<Fault>>,
@@ -92,13 +93,15 @@ impl Fetch {
     }
 }
 
-/// What one server has not got is not there when the others say nothing for so long. Names are probed for, and a block that is
-/// not there is the end of the work.
-fn missing_after(want: Want) -> Duration {
-    match want {
-        Want::Head => Duration::from_secs(2),
-        Want::Whole(_) | Want::Range(..) => Duration::from_secs(10),
-    }
+/// What one server has not got is not there when the others say nothing for so long. Names are probed for, and mostly in vain; a block
+/// that is not there is the end of the work.
+fn missing_after(is_probe: bool) -> Duration {
+    Duration::from_secs(if is_probe { 1 } else { 10 })
+}
+
+/// Whether nobody would wonder if it was not there.
+fn is_probe(key: &str, want: Want) -> bool {
+    want == Want::Head || key.starts_with("refs/") || key.starts_with("tags/")
 }
 
 fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -167,6 +170,7 @@ impl Pool {
         let shunned = lock(&self.shunned).get(key).cloned().unwrap_or_default();
         let over = |n| shunned.get(&n).is_some_and(|until| *until > Instant::now()).then_some(Fault::Wrong);
         let mut fetch = Fetch {
+            is_probe: is_probe(key, want),
             tries: vec![0; self.mirrors.len()],
             over: (0..self.mirrors.len()).map(over).collect(),
             running: Vec::new(),
@@ -179,7 +183,7 @@ impl Pool {
                 return Err(Error::cancelled());
             }
             if fetch.running.is_empty() {
-                match self.choose(&fetch, want) {
+                match self.choose(&fetch) {
                     Choice::Ask(n) => self.start(n, key, want, &mut fetch, &to)?,
                     Choice::Wait(until) => {
                         std::thread::sleep(until.saturating_duration_since(Instant::now()).min(PATIENCE.0));
@@ -192,12 +196,12 @@ impl Pool {
                 Ok(done) => done,
                 Err(RecvTimeoutError::Disconnected) => return Err(Error::new(ErrorKind::Bug, "nobody is asked")),
                 Err(RecvTimeoutError::Timeout) => {
-                    if fetch.is_missing() && fetch.waited() > missing_after(want) {
+                    if fetch.is_missing() && fetch.waited() > missing_after(fetch.is_probe) {
                         self.abandon(&fetch.running, key, want);
                         return Err(self.explain(key, &fetch.over));
                     }
                     if fetch.running.len() < AT_ONCE
-                        && let Choice::Ask(n) = self.choose(&fetch, want)
+                        && let Choice::Ask(n) = self.choose(&fetch)
                     {
                         self.start(n, key, want, &mut fetch, &to)?;
                     }
@@ -236,8 +240,8 @@ impl Pool {
             return Ok(vec![self.fetch(key, want, fits)?.bytes]);
         }
         let count = self.mirrors.len();
-        let mut fetch =
-            Fetch { tries: vec![0; count], over: vec![None; count], running: Vec::new(), memory: Vec::new() };
+        let (tries, over) = (vec![0; count], vec![None; count]);
+        let mut fetch = Fetch { is_probe: false, tries, over, running: Vec::new(), memory: Vec::new() };
         let (to, results) = crossbeam_channel::unbounded();
         let now = Instant::now();
         for (n, mirror) in self.mirrors.iter().enumerate() {
@@ -277,8 +281,12 @@ impl Pool {
         let mut shunned = lock(&self.shunned);
         let of_key = shunned.entry(key.to_owned()).or_default();
         of_key.retain(|_, until| *until > now);
+        // It gave this before that was known of it: the others are asked now.
+        if of_key.contains_key(&n) {
+            return true;
+        }
         // Who is the last one left is asked again: it may be whole by then.
-        if of_key.contains_key(&n) || of_key.len() + 1 == self.mirrors.len() {
+        if of_key.len() + 1 == self.mirrors.len() {
             return false;
         }
         of_key.insert(n, now + SHUNNED);
@@ -353,7 +361,7 @@ impl Pool {
     }
 
     /// Who is asked next: by chance, of those that are good; when there are none, of those that come back first.
-    fn choose(&self, fetch: &Fetch, want: Want) -> Choice {
+    fn choose(&self, fetch: &Fetch) -> Choice {
         let now = Instant::now();
         let can = |n: &usize| fetch.over[*n].is_none() && fetch.running.iter().all(|a| a.mirror != *n);
         let candidates: Vec<usize> = (0..self.mirrors.len()).filter(can).collect();
@@ -371,7 +379,7 @@ impl Pool {
         match (first, tried) {
             _ if candidates.is_empty() => Choice::Nobody,
             // Those that are set back are not waited for to hear the same.
-            _ if fetch.is_missing() && want == Want::Head => Choice::Nobody,
+            _ if fetch.is_missing() && fetch.is_probe => Choice::Nobody,
             // What does not pass soon is asked now: there is nobody else.
             (Some(until), _) if until > now + Duration::from_secs(5) => {
                 let soonest = candidates.into_iter().min_by_key(|&n| fetch.tries[n]);
@@ -454,4 +462,47 @@ enum Choice {
 fn told(mirror: &Mirror, key: &str, fault: &Fault, back: Option<Duration>) -> String {
     let back = back.map(|b| format!("; set back for {} ms", b.as_millis())).unwrap_or_default();
     format!("{}: {key}: {fault}{back}", mirror.url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::web::Url;
+
+    fn pool(mirrors: usize) -> Pool {
+        let mut options = HttpOptions::new(Url::parse("http://127.0.0.1:1").unwrap());
+        options.mirrors = (1..mirrors).map(|n| format!("http://127.0.0.1:{n}").parse().unwrap()).collect();
+        Pool::new(&options).unwrap()
+    }
+
+    #[test]
+    fn of_what_a_mirror_gave_before_it_was_known_to_be_wrong_all_is_asked_for_again() {
+        let (pool, key) = (pool(3), "packs/ab/abc.pack");
+        // Two ranges on their way at a time, both from the same one.
+        pool.remember(key, 0, 10, 1);
+        pool.remember(key, 10, 10, 1);
+        assert!(pool.disown(key, 3) && pool.disown(key, 13));
+        assert!(!pool.disown(key, 20), "nobody gave that");
+        pool.remember(key, 0, 10, 0);
+        assert!(pool.disown(key, 0));
+        // The last one that is left.
+        pool.remember(key, 0, 10, 2);
+        assert!(!pool.disown(key, 0));
+    }
+
+    #[test]
+    fn what_is_probed_for_is_not_waited_for() {
+        let pool = pool(2);
+        // One has not got it, the other one is set back.
+        pool.mirrors[1].failed(&Fault::Late("x".into()), Instant::now());
+        let choice = |key: &str, want| {
+            let over = vec![Some(Fault::Missing), None];
+            let is_probe = is_probe(key, want);
+            pool.choose(&Fetch { is_probe, tries: vec![1, 0], over, running: Vec::new(), memory: Vec::new() })
+        };
+        assert!(matches!(choice("refs/node/0000000000000002", Want::Whole(9)), Choice::Nobody));
+        assert!(matches!(choice("packs/ab/abc.pack", Want::Head), Choice::Nobody));
+        assert!(matches!(choice("packs/ab/abc.pack", Want::Range(0, 9)), Choice::Wait(_)));
+        assert!(matches!(choice("images/abc.cvm", Want::Whole(9)), Choice::Wait(_)));
+    }
 }
