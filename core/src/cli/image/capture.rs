@@ -63,7 +63,7 @@ pub(crate) struct Capture {
     token_file: Option<PathBuf>,
     /// Ask this node for it, through cvctl serve: what is captured, and whether, is for its policy to say
     #[cfg(feature = "server")]
-    #[arg(long, value_name = "NODE", conflicts_with_all = ["root", "to", "sign_key", "with_layout", "report", "state", "keep", "exact",
+    #[arg(long, value_name = "NODE", conflicts_with_all = ["root", "to", "sign_key", "with_layout", "report", "keep", "exact",
         "strict", "paranoid", "level", "threads", "expect_parent"])]
     node: Option<String>,
     /// Bytes that the node may send at most

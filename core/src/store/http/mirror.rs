@@ -76,10 +76,11 @@ impl Mirror {
         self.lock().rate
     }
 
-    /// A request begins.
-    pub(super) fn begin(&self) {
+    /// A request begins; whether it is a trial.
+    pub(super) fn begin(&self) -> bool {
         let mut state = self.lock();
         state.on_trial = state.until.is_some();
+        state.on_trial
     }
 
     /// It went well.

@@ -77,6 +77,7 @@ struct Fetch {
 
 struct Attempt {
     mirror: usize,
+    is_trial: bool,
     began: Instant,
     watch: Arc<Watch>,
 }
@@ -192,6 +193,9 @@ impl Pool {
                     Choice::Nobody => return Err(self.explain(key, &fetch.over)),
                 }
             }
+            // Who was set back before is not trusted with much time.
+            let on_trial = fetch.running.iter().all(|a| a.is_trial);
+            let patience = if on_trial { patience.min(PATIENCE.2) } else { patience };
             let (n, result): (usize, Result<Answer, Fault>) = match results.recv_timeout(patience) {
                 Ok(done) => done,
                 Err(RecvTimeoutError::Disconnected) => return Err(Error::new(ErrorKind::Bug, "nobody is asked")),
@@ -344,8 +348,8 @@ impl Pool {
         let mirror = self.mirrors[n].clone();
         // Alone it is abandoned when all is.
         let watch = if self.mirrors.len() == 1 { self.closed.clone() } else { Arc::default() };
-        mirror.begin();
-        fetch.running.push(Attempt { mirror: n, began: Instant::now(), watch: watch.clone() });
+        let is_trial = mirror.begin();
+        fetch.running.push(Attempt { mirror: n, is_trial, began: Instant::now(), watch: watch.clone() });
         let (url, to, memory) = (mirror.url.join(key), to.clone(), std::mem::take(&mut fetch.memory));
         // Alone there is nobody to ask as well: it can be asked right here.
         if self.mirrors.len() == 1 {
@@ -471,7 +475,7 @@ mod tests {
 
     fn pool(mirrors: usize) -> Pool {
         let mut options = HttpOptions::new(Url::parse("http://127.0.0.1:1").unwrap());
-        options.mirrors = (1..mirrors).map(|n| format!("http://127.0.0.1:{n}").parse().unwrap()).collect();
+        options.mirrors = (1..mirrors).map(|n| format!("http://127.0.0.1:{}", n + 1).parse().unwrap()).collect();
         Pool::new(&options).unwrap()
     }
 
