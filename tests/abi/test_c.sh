@@ -76,10 +76,10 @@ run() { # PROGRAM: in an empty directory
     rm -rf "$work/run" && mkdir "$work/run" && "$1" "$work/run"
 }
 example=$top/examples/c/quickstart.c
-for name in quickstart versions plan build packages mirrors send nodes; do
-    check "the example $name compiles" cc -std=c99 $strict -o "$work/$name" "$top/examples/c/$name.c" $link
+for story in quickstart versions plan build packages mirrors send nodes; do
+    check "the example $story compiles" cc -std=c99 $strict -o "$work/$story" "$top/examples/c/$story.c" $link
     # A build needs a distribution: tests/build/test_examples.py runs that one.
-    [ "$name" = build ] || check "the example $name runs" run "$work/$name"
+    [ "$story" = build ] || check "the example $story runs" run "$work/$story"
 done
 check "the example links statically" \
     cc -std=c99 $strict -o "$work/static" "$example" "$lib/libcv.a" -lgcc_s -lutil -lrt -lpthread -lm -ldl
