@@ -43,8 +43,9 @@ def main() -> None:
             print(f"one killed, one corrupt, one stalled: {hurt:.1f} s, {len(said)} failed attempts")
             for bad in (corrupt, stall):
                 assert any(bad in line for line in said), f"nothing is told of {bad}"
-            told = [line for line in said if mirrored in line or static in line]
-            assert FULL or not told, told
+            # Of those that are whole nothing worse is told than that they were late, where so many ask at a time.
+            told = [line for line in said if (mirrored in line or static in line) and "took too long" not in line]
+            assert not told, told[:20]
             if FULL:
                 assert hurt <= 1.5 * took + 1, f"{hurt:.1f} s instead of {took:.1f} s"
         # What is left is enough.
