@@ -39,6 +39,8 @@ struct State {
     /// Until when it is not asked, as long as there are others.
     until: Option<Instant>,
     on_trial: bool,
+    /// Whether it has answered at all.
+    has_answered: bool,
     /// Bytes in a second.
     rate: Option<f64>,
 }
@@ -71,6 +73,11 @@ impl Mirror {
         }
     }
 
+    /// Whether it has ever given what it was asked for.
+    pub(super) fn has_answered(&self) -> bool {
+        self.lock().has_answered
+    }
+
     /// Bytes in a second, when that is known.
     pub(super) fn rate(&self) -> Option<f64> {
         self.lock().rate
@@ -87,7 +94,7 @@ impl Mirror {
     pub(super) fn succeeded(&self, bytes: u64, took: Duration) {
         let mut state = self.lock();
         let rate = state.rate;
-        *state = State { rate, ..State::default() };
+        *state = State { rate, has_answered: true, ..State::default() };
         if bytes >= TELLING {
             let now = bytes as f64 / took.as_secs_f64().max(1e-6);
             state.rate = Some(rate.map_or(now, |before| before + SHARE * (now - before)));

@@ -184,7 +184,7 @@ impl Pool {
                 return Err(Error::cancelled());
             }
             if fetch.running.is_empty() {
-                match self.choose(&fetch) {
+                match self.choose(&fetch, want) {
                     Choice::Ask(n) => self.start(n, key, want, &mut fetch, &to)?,
                     Choice::Wait(until) => {
                         std::thread::sleep(until.saturating_duration_since(Instant::now()).min(PATIENCE.0));
@@ -205,7 +205,7 @@ impl Pool {
                         return Err(self.explain(key, &fetch.over));
                     }
                     if fetch.running.len() < AT_ONCE
-                        && let Choice::Ask(n) = self.choose(&fetch)
+                        && let Choice::Ask(n) = self.choose(&fetch, want)
                     {
                         self.start(n, key, want, &mut fetch, &to)?;
                     }
@@ -365,8 +365,9 @@ impl Pool {
     }
 
     /// Who is asked next: by chance, of those that are good; when there are none, of those that come back first.
-    fn choose(&self, fetch: &Fetch) -> Choice {
+    fn choose(&self, fetch: &Fetch, want: Want) -> Choice {
         let now = Instant::now();
+        let unheard = |n: &usize| !self.mirrors[*n].has_answered();
         let can = |n: &usize| fetch.over[*n].is_none() && fetch.running.iter().all(|a| a.mirror != *n);
         let candidates: Vec<usize> = (0..self.mirrors.len()).filter(can).collect();
         let (mut good, mut first, mut tried) = (Vec::new(), None::<Instant>, None);
@@ -382,8 +383,11 @@ impl Pool {
         }
         match (first, tried) {
             _ if candidates.is_empty() => Choice::Nobody,
-            // Those that are set back are not waited for to hear the same.
-            _ if fetch.is_missing() && fetch.is_probe => Choice::Nobody,
+            // Those that are set back are not waited for to hear the same; but who has answered before may have what others, which are
+            // behind, have not got yet.
+            _ if fetch.is_missing() && (want == Want::Head || fetch.is_probe && candidates.iter().all(unheard)) => {
+                Choice::Nobody
+            }
             // What does not pass soon is asked now: there is nobody else.
             (Some(until), _) if until > now + Duration::from_secs(5) => {
                 let soonest = candidates.into_iter().min_by_key(|&n| fetch.tries[n]);
@@ -502,11 +506,16 @@ mod tests {
         let choice = |key: &str, want| {
             let over = vec![Some(Fault::Missing), None];
             let is_probe = is_probe(key, want);
-            pool.choose(&Fetch { is_probe, tries: vec![1, 0], over, running: Vec::new(), memory: Vec::new() })
+            pool.choose(&Fetch { is_probe, tries: vec![1, 0], over, running: Vec::new(), memory: Vec::new() }, want)
         };
         assert!(matches!(choice("refs/node/0000000000000002", Want::Whole(9)), Choice::Nobody));
         assert!(matches!(choice("packs/ab/abc.pack", Want::Head), Choice::Nobody));
         assert!(matches!(choice("packs/ab/abc.pack", Want::Range(0, 9)), Choice::Wait(_)));
         assert!(matches!(choice("images/abc.cvm", Want::Whole(9)), Choice::Wait(_)));
+        // It has answered before: it may know of a generation that the other one has not got yet.
+        pool.mirrors[1].succeeded(0, Duration::ZERO);
+        pool.mirrors[1].failed(&Fault::Late("x".into()), Instant::now());
+        assert!(matches!(choice("refs/node/0000000000000002", Want::Whole(9)), Choice::Wait(_)));
+        assert!(matches!(choice("refs/node/0000000000000002", Want::Head), Choice::Nobody));
     }
 }
