@@ -1,10 +1,9 @@
-"""What the tests of servers share: a store, servers of it (ours, a mirror, nginx, one with a fault), and clients. All of it is in a
+"""What the tests of servers share: a store, servers of it (ours, a mirror, nginx, one with a fault), and clients. All is in a
 directory that is removed at the end, on free ports of loopback; what a killed run left ends with it (PDEATHSIG)."""
 from __future__ import annotations
 
 import contextlib
 import ctypes
-import http.server
 import json
 import os
 import random
@@ -13,10 +12,8 @@ import signal
 import socket
 import subprocess
 import tempfile
-import threading
 import time
 import urllib.request
-from collections.abc import Iterator
 from typing import Any
 
 CVCTL = os.environ.get("CVCTL", "cvctl")
@@ -101,8 +98,8 @@ class Bed:
         said = json.loads(line)
         return process, f"{said['scheme']}://{said['listening']}"
 
-    def nginx(self, root: str) -> str:
-        """A real static server."""
+    def nginx(self, root: str, more: str = "") -> str:
+        """A real static server; `more` goes into its configuration."""
         assert NGINX
         port, place = free_port(), tempfile.mkdtemp(dir=self.dir)
         with open(f"{place}/conf", "w", encoding="ascii") as f:
@@ -110,10 +107,23 @@ class Bed:
                     "events { worker_connections 8000; }\n"
                     f"http {{ access_log off; sendfile on; keepalive_requests 1000000; client_body_temp_path {place}/b;\n"
                     f" proxy_temp_path {place}/p; fastcgi_temp_path {place}/f; uwsgi_temp_path {place}/u; scgi_temp_path {place}/s;\n"
-                    f" server {{ listen 127.0.0.1:{port} backlog=4096; root {root}; }} }}\n")
+                    f" server {{ listen 127.0.0.1:{port} backlog=4096; root {root}; {more} }} }}\n")
         self.start(NGINX, "-c", f"{place}/conf", "-p", place, stderr=subprocess.DEVNULL)
         eventually("nginx answers", lambda: answers(port))
         return f"http://127.0.0.1:{port}"
+
+    def damaged(self) -> str:
+        """A copy of the store on a disk that went bad: each file has wrong bytes."""
+        copy = tempfile.mkdtemp(dir=self.dir)
+        shutil.copytree(self.store, copy, dirs_exist_ok=True)
+        for place, _, files in os.walk(copy):
+            for path in (f"{place}/{name}" for name in files):
+                with open(path, "rb+") as f:
+                    bad = bytearray(f.read())
+                    bad[::997] = bytes(b ^ 0x55 for b in bad[::997])
+                    f.seek(0)
+                    f.write(bad)
+        return copy
 
     def clients(self, count: int, urls: list[str], during: Any = None) -> tuple[float, list[str]]:
         """So many extractions at once; how long they took, and what their events say. Each tree is compared."""
@@ -149,56 +159,3 @@ def answers(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
         return True
     return False
-
-
-@contextlib.contextmanager
-def faulty(root: str, fault: str) -> Iterator[str]:
-    """A server over a directory that sends corrupt bytes (`corrupt`), or a byte in a second (`stall`)."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            try:
-                with open(root + self.path, "rb") as f:
-                    data = f.read()
-            except OSError:
-                self.send_response(404)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-                return
-            wanted, total = self.headers.get("Range"), len(data)
-            if wanted:
-                first, _, last = wanted.removeprefix("bytes=").partition("-")
-                data = data[int(first):int(last) + 1]
-                self.send_response(206)
-                self.send_header("Content-Range", f"bytes {first}-{int(first) + len(data) - 1}/{total}")
-            else:
-                self.send_response(200)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            with contextlib.suppress(OSError):
-                if fault == "corrupt":
-                    bad = bytearray(data)
-                    bad[::997] = bytes(b ^ 0x55 for b in bad[::997])
-                    self.wfile.write(bad)
-                while fault == "stall" and data and not stopped.is_set():
-                    self.wfile.write(data[:1])
-                    data = data[1:]
-                    stopped.wait(1)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    stopped = threading.Event()
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    server.handle_error = lambda *_: None  # type: ignore[method-assign]  # clients go as they like
-    server.request_queue_size = 1024
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        stopped.set()
-        server.shutdown()
-        server.server_close()

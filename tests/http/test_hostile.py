@@ -8,6 +8,7 @@ import contextlib
 import os
 import random
 import resource
+import signal
 import socket
 import subprocess
 import threading
@@ -113,6 +114,21 @@ def rate(url: str, packs: list[str], seconds: float) -> float:
     return done / (time.monotonic() - began)
 
 
+def begin_at_once(pid: int, address: tuple[str, int]) -> None:
+    """A thousand nodes that begin in the same moment are let in, although the server is busy just then."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        nodes = [socket.create_connection(address, timeout=0.9) for _ in range(1000)]
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    for s in nodes:
+        s.settimeout(20)
+        s.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert all(s.recv(12) == b"HTTP/1.1 200" for s in nodes)
+    for s in nodes:
+        s.close()
+
+
 def main() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -121,6 +137,7 @@ def main() -> None:
         parts = urllib.parse.urlsplit(url)
         address = (str(parts.hostname), int(parts.port or 0))
         packs = [os.path.relpath(f"{d}/{f}", bed.store) for d, _, files in os.walk(f"{bed.store}/packs") for f in files]
+        begin_at_once(server.pid, address)
         seconds = 5.0 if FULL else 1.0
         rate(url, packs, 0.5)
         alone, before = rate(url, packs, seconds), memory(server.pid)

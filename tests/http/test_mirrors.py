@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 
-from bed import CVCTL, FULL, NGINX, Bed, cv, eventually, faulty
+from bed import CVCTL, FULL, NGINX, Bed, cv, eventually
 
 CLIENTS = 256 if FULL else 16
 
@@ -35,19 +35,19 @@ def main() -> None:
         bed.clients(2, healthy)
         took, said = bed.clients(CLIENTS, healthy)
         print(f"healthy: {took:.1f} s, {len(said)} failed attempts")
-        with faulty(bed.store, "corrupt") as corrupt, faulty(bed.store, "stall") as stall:
-            def kill() -> None:
-                time.sleep(min(1.0, took / 4))
-                ours.kill()
-            hurt, said = bed.clients(CLIENTS, [*healthy, corrupt, stall], kill)
-            print(f"one killed, one corrupt, one stalled: {hurt:.1f} s, {len(said)} failed attempts")
-            for bad in (corrupt, stall):
-                assert any(bad in line for line in said), f"nothing is told of {bad}"
-            # Of those that are whole nothing worse is told than that they were late, where so many ask at a time.
-            told = [line for line in said if (mirrored in line or static in line) and "took too long" not in line]
-            assert not told, told[:20]
-            if FULL:
-                assert hurt <= 1.5 * took + 1, f"{hurt:.1f} s instead of {took:.1f} s"
+        corrupt, stall = bed.nginx(bed.damaged()), bed.nginx(bed.store, "limit_rate 1;")
+        def kill() -> None:
+            time.sleep(min(1.0, took / 4))
+            ours.kill()
+        hurt, said = bed.clients(CLIENTS, [*healthy, corrupt, stall], kill)
+        print(f"one killed, one corrupt, one stalled: {hurt:.1f} s, {len(said)} failed attempts")
+        for bad in (corrupt, stall):
+            assert any(bad in line for line in said), f"nothing is told of {bad}"
+        # Of those that are whole nothing worse is told than that they were late, where so many ask at a time.
+        told = [line for line in said if (mirrored in line or static in line) and "took too long" not in line]
+        assert not told, told[:20]
+        if FULL:
+            assert hurt <= 1.5 * took + 1, f"{hurt:.1f} s instead of {took:.1f} s"
         # What is left is enough.
         bed.clients(2, [url, static])
         assert any("cannot be reached" in line for line in said if url in line) or not FULL, said[:20]

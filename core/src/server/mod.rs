@@ -257,6 +257,9 @@ async fn tidy(uploads: Arc<Uploads>) {
     }
 }
 
+/// Connections that wait to be accepted: hundreds of nodes begin at the same moment. The kernel has a limit of its own (somaxconn).
+const WAITING: i32 = 4096;
+
 /// A socket that nobody is accepted at yet, and where it is.
 fn listen(address: &str) -> Result<(TcpListener, SocketAddr)> {
     let wrong = || {
@@ -270,6 +273,9 @@ fn listen(address: &str) -> Result<(TcpListener, SocketAddr)> {
         }
         _ => Error::io("listen at", address, e),
     })?;
-    let bound = listener.set_nonblocking(true).and_then(|()| listener.local_addr());
+    // The standard library has room for 128 that wait; the kernel drops those beyond, who try again after a second, after three and
+    // after seven. A second call only makes the room larger.
+    let wider = rustix::net::listen(&listener, WAITING).map_err(std::io::Error::from);
+    let bound = wider.and_then(|()| listener.set_nonblocking(true)).and_then(|()| listener.local_addr());
     Ok((listener, bound.map_err(|e| Error::io("listen at", address, e))?))
 }

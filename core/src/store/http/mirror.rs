@@ -38,8 +38,10 @@ struct State {
     failures: u32,
     /// Until when it is not asked, as long as there are others.
     until: Option<Instant>,
+    /// It is set back for something else than having been slow.
+    is_faulty: bool,
     on_trial: bool,
-    /// Whether it has answered at all.
+    /// Whether it has answered, and nothing speaks against it since: a connection may break, but not the next one.
     has_answered: bool,
     /// Bytes in a second.
     rate: Option<f64>,
@@ -49,6 +51,8 @@ struct State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
     Good,
+    /// It was slow: it is asked before that only when there is nobody else.
+    Slow(Instant),
     /// Set back until then.
     Back(Instant),
     /// Somebody is trying it out.
@@ -67,13 +71,14 @@ impl Mirror {
     pub(super) fn standing(&self, now: Instant) -> Standing {
         let state = self.lock();
         match state.until {
-            Some(until) if until > now => Standing::Back(until),
+            Some(until) if until > now && state.is_faulty => Standing::Back(until),
+            Some(until) if until > now => Standing::Slow(until),
             Some(_) if state.on_trial => Standing::OnTrial,
             _ => Standing::Good,
         }
     }
 
-    /// Whether it has ever given what it was asked for.
+    /// Whether it has given what it was asked for, and is there.
     pub(super) fn has_answered(&self) -> bool {
         self.lock().has_answered
     }
@@ -109,6 +114,8 @@ impl Mirror {
             return None;
         }
         state.failures += 1;
+        state.is_faulty = (state.is_faulty && state.until.is_some_and(|u| u > now)) || !matches!(fault, Fault::Late(_));
+        state.has_answered &= fault.may_pass() && (state.failures < 2 || !matches!(fault, Fault::Unreachable(_)));
         let back = if fault.may_pass() { SHORT * (1 << (state.failures - 1).min(10)) } else { BAD };
         let back = if fault.may_pass() { back.min(LONG) } else { back };
         // What is told later may be the lesser fault.
@@ -149,7 +156,7 @@ mod tests {
         let late = Fault::Late("x".into());
         let backs: Vec<_> = (0..9).map(|_| m.failed(&late, now).unwrap().as_millis()).collect();
         assert_eq!(backs, [250, 500, 1000, 2000, 4000, 8000, 16000, 30000, 30000]);
-        assert_eq!(m.standing(now), Standing::Back(now + LONG));
+        assert_eq!(m.standing(now), Standing::Slow(now + LONG));
         assert_eq!(m.standing(now + LONG), Standing::Good);
         m.begin();
         assert_eq!(m.standing(now + LONG), Standing::OnTrial);
@@ -157,13 +164,17 @@ mod tests {
         assert_eq!(m.standing(now), Standing::Good);
         assert_eq!(m.failed(&late, now), Some(SHORT));
         assert_eq!(m.failed(&Fault::Wrong, now), Some(BAD));
+        m.failed(&late, now);
+        assert_eq!(m.standing(now), Standing::Back(now + BAD), "to be late as well makes it no better");
+        m.failed(&late, now + BAD);
+        assert!(matches!(m.standing(now + BAD), Standing::Slow(_)));
     }
 
     #[test]
     fn who_was_waited_for_is_set_back_for_longer_than_the_wait() {
         let (m, now) = (mirror(), Instant::now());
         assert_eq!(m.overtaken(0, Duration::from_millis(500), now), Some(Duration::from_secs(2)));
-        assert_eq!(m.standing(now), Standing::Back(now + Duration::from_secs(2)));
+        assert_eq!(m.standing(now), Standing::Slow(now + Duration::from_secs(2)));
         assert_eq!(m.overtaken(0, Duration::from_millis(10), now), Some(Duration::from_millis(500)));
         assert_eq!(m.overtaken(0, Duration::from_secs(20), now), Some(LONG));
     }
@@ -176,6 +187,26 @@ mod tests {
         assert_eq!(m.standing(now + LONG), Standing::OnTrial);
         m.undecided();
         assert_eq!(m.standing(now + LONG), Standing::Good);
+    }
+
+    #[test]
+    fn who_lies_or_cannot_be_reached_twice_in_a_row_has_to_answer_anew() {
+        let (m, now) = (mirror(), Instant::now());
+        m.succeeded(0, Duration::ZERO);
+        for _ in 0..9 {
+            m.failed(&Fault::Late("x".into()), now);
+            assert!(m.has_answered());
+        }
+        let gone = Fault::Unreachable("x".into());
+        m.succeeded(0, Duration::ZERO);
+        m.failed(&gone, now);
+        assert!(m.has_answered(), "the connection may have been an old one");
+        m.failed(&gone, now);
+        assert!(!m.has_answered());
+        m.succeeded(0, Duration::ZERO);
+        assert!(m.has_answered());
+        m.failed(&Fault::Wrong, now);
+        assert!(!m.has_answered());
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod kept;
 mod listing;
 mod mirror;
 mod options;
+mod patience;
 mod pool;
 mod upload;
 

@@ -12,6 +12,7 @@
 use super::exchange::{Answer, Want, Watch, ask};
 use super::mirror::{Mirror, Standing};
 use super::options::HttpOptions;
+use super::patience::{self, Patience};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::clock;
 use crate::web::{Fault, Pace, agent};
@@ -25,19 +26,10 @@ pub(super) const PACE: Pace =
     Pace { connect: Duration::from_secs(10), silence: Duration::from_secs(20), whole: Duration::from_secs(3600) };
 /// How often one mirror is asked for one thing.
 const TRIES: u32 = 4;
-/// How long one is waited for before a second one is asked as well: at least, at most, and while nothing is known.
-const PATIENCE: (Duration, Duration, Duration) =
-    (Duration::from_millis(200), Duration::from_secs(5), Duration::from_millis(500));
-/// So many bytes show that something comes.
-const RECEIVING: u64 = 64 << 10;
-/// Times what it should take.
-const LENIENT: f64 = 3.0;
-/// How many are asked for the same at a time.
+/// How many are asked for the same at a time. Who has been silent for long does not count.
 const AT_ONCE: usize = 2;
 /// A mirror whose rate is under this share of the median is asked less.
 const SLOW: f64 = 0.25;
-/// How long the others are waited for when one has answered a question that all are asked.
-const ALL: Duration = Duration::from_millis(500);
 /// Notes that nobody has read yet.
 const NOTES: usize = 1024;
 /// Who gave something wrong of an object is not asked for it for so long.
@@ -48,6 +40,7 @@ const GIVERS: usize = 1024;
 /// The mirrors.
 pub(super) struct Pool {
     mirrors: Vec<Arc<Mirror>>,
+    patience: Patience,
     /// Nobody waits for anything any more.
     closed: Arc<Watch>,
     notes: Mutex<VecDeque<String>>,
@@ -80,6 +73,17 @@ struct Attempt {
     is_trial: bool,
     began: Instant,
     watch: Arc<Watch>,
+    /// Bytes that had come when it was looked at last.
+    had: u64,
+}
+
+impl Attempt {
+    /// Whether it needs only a little more time; looked at after each wait.
+    fn is_coming(&mut self, want: Want) -> bool {
+        let received = self.watch.received.load(Ordering::Relaxed);
+        let before = std::mem::replace(&mut self.had, received);
+        patience::is_coming(want, before, received)
+    }
 }
 
 impl Fetch {
@@ -100,9 +104,10 @@ fn missing_after(is_probe: bool) -> Duration {
     Duration::from_secs(if is_probe { 1 } else { 10 })
 }
 
-/// Whether nobody would wonder if it was not there.
+/// Whether nobody would wonder if it was not there. Segments of the index are named by hints, which anybody may have sent; without them
+/// the packs tell.
 fn is_probe(key: &str, want: Want) -> bool {
-    want == Want::Head || key.starts_with("refs/") || key.starts_with("tags/")
+    want == Want::Head || ["refs/", "tags/", "idx/"].iter().any(|d| key.starts_with(d))
 }
 
 fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -118,6 +123,7 @@ impl Pool {
         }
         Ok(Self {
             mirrors,
+            patience: Patience::default(),
             closed: Arc::default(),
             notes: Mutex::default(),
             givers: Mutex::default(),
@@ -187,7 +193,7 @@ impl Pool {
                 match self.choose(&fetch, want) {
                     Choice::Ask(n) => self.start(n, key, want, &mut fetch, &to)?,
                     Choice::Wait(until) => {
-                        std::thread::sleep(until.saturating_duration_since(Instant::now()).min(PATIENCE.0));
+                        std::thread::sleep(until.saturating_duration_since(Instant::now()).min(patience::LEAST));
                         continue;
                     }
                     Choice::Nobody => return Err(self.explain(key, &fetch.over)),
@@ -195,16 +201,20 @@ impl Pool {
             }
             // Who was set back before is not trusted with much time.
             let on_trial = fetch.running.iter().all(|a| a.is_trial);
-            let patience = if on_trial { patience.min(PATIENCE.2) } else { patience };
+            let patience = if on_trial { patience.min(patience::UNKNOWN) } else { patience };
             let (n, result): (usize, Result<Answer, Fault>) = match results.recv_timeout(patience) {
                 Ok(done) => done,
                 Err(RecvTimeoutError::Disconnected) => return Err(Error::new(ErrorKind::Bug, "nobody is asked")),
                 Err(RecvTimeoutError::Timeout) => {
                     if fetch.is_missing() && fetch.waited() > missing_after(fetch.is_probe) {
-                        self.abandon(&fetch.running, key, want);
+                        self.abandon(&fetch.running, key, want, Duration::ZERO);
                         return Err(self.explain(key, &fetch.over));
                     }
-                    if fetch.running.len() < AT_ONCE
+                    let is_coming =
+                        fetch.running.iter_mut().filter_map(|a| a.is_coming(want).then_some(())).count() > 0;
+                    let hopeful = fetch.running.iter().filter(|a| a.began.elapsed() < patience::LOADED).count();
+                    if !is_coming
+                        && hopeful < AT_ONCE
                         && let Choice::Ask(n) = self.choose(&fetch, want)
                     {
                         self.start(n, key, want, &mut fetch, &to)?;
@@ -219,11 +229,12 @@ impl Pool {
             match result {
                 Ok(answer) => {
                     self.mirrors[n].succeeded(answer.bytes.len() as u64, took);
+                    self.patience.learn(want, took);
                     for (mirror, _) in self.mirrors.iter().zip(&fetch.over).filter(|(_, f)| **f == Some(Fault::Missing))
                     {
                         self.note(told(mirror, key, &Fault::Missing, None));
                     }
-                    self.abandon(&fetch.running, key, want);
+                    self.abandon(&fetch.running, key, want, took);
                     if let Want::Range(offset, length) = want {
                         self.remember(key, offset, length, n);
                     }
@@ -253,7 +264,7 @@ impl Pool {
                 self.start(n, key, want, &mut fetch, &to)?;
             }
         }
-        let (mut said, mut until) = (Vec::new(), None::<Instant>);
+        let (mut said, mut first, mut until) = (Vec::new(), Duration::ZERO, None::<Instant>);
         while !fetch.running.is_empty() {
             let wait = until.map_or(PACE.connect, |u| u.saturating_duration_since(Instant::now()));
             let Ok((n, result)) = results.recv_timeout(wait) else { break };
@@ -262,13 +273,17 @@ impl Pool {
             match result.and_then(|a| if fits(&a.bytes) { Ok(a.bytes) } else { Err(Fault::Wrong) }) {
                 Ok(bytes) => {
                     self.mirrors[n].succeeded(0, took);
-                    until.get_or_insert(Instant::now() + ALL);
+                    self.patience.learn(want, took);
+                    if until.is_none() {
+                        first = took;
+                        until = Some(Instant::now() + patience::for_the_others(took));
+                    }
                     said.push(bytes);
                 }
                 Err(fault) => self.blame(n, key, fault, &mut fetch),
             }
         }
-        self.abandon(&fetch.running, key, want);
+        self.abandon(&fetch.running, key, want, first);
         // With its patience, and its error.
         if said.is_empty() { Ok(vec![self.fetch(key, want, fits)?.bytes]) } else { Ok(said) }
     }
@@ -319,18 +334,19 @@ impl Pool {
         }
     }
 
-    /// Those that were asked as well, and too slow.
-    fn abandon(&self, running: &[Attempt], key: &str, want: Want) {
+    /// Those that were asked as well, where another one took so long.
+    fn abandon(&self, running: &[Attempt], key: &str, want: Want, other: Duration) {
         for attempt in running {
             attempt.watch.abandoned.store(true, Ordering::Relaxed);
             let mirror = &self.mirrors[attempt.mirror];
-            let took = attempt.began.elapsed();
-            // One that was asked a moment ago had no chance yet.
+            let waited = attempt.began.elapsed();
             // Of what nobody knows the length of it may be in the middle.
-            let in_the_middle = want.bytes() == 0 && attempt.watch.received.load(Ordering::Relaxed) >= RECEIVING;
-            if took >= PATIENCE.0 && !in_the_middle {
-                let back = mirror.overtaken(want.bytes(), took, Instant::now());
-                self.note(told(mirror, key, &Fault::Late(format!("nothing in {} ms", took.as_millis())), back));
+            let in_the_middle =
+                want.bytes() == 0 && patience::is_coming(want, 0, attempt.watch.received.load(Ordering::Relaxed));
+            // One that was asked a moment ago had no chance yet.
+            if patience::is_late(waited, other) && !in_the_middle {
+                let back = mirror.overtaken(want.bytes(), waited, Instant::now());
+                self.note(told(mirror, key, &Fault::Late(format!("nothing in {} ms", waited.as_millis())), back));
             } else {
                 mirror.undecided();
             }
@@ -349,7 +365,7 @@ impl Pool {
         // Alone it is abandoned when all is.
         let watch = if self.mirrors.len() == 1 { self.closed.clone() } else { Arc::default() };
         let is_trial = mirror.begin();
-        fetch.running.push(Attempt { mirror: n, is_trial, began: Instant::now(), watch: watch.clone() });
+        fetch.running.push(Attempt { mirror: n, is_trial, began: Instant::now(), watch: watch.clone(), had: 0 });
         let (url, to, memory) = (mirror.url.join(key), to.clone(), std::mem::take(&mut fetch.memory));
         // Alone there is nobody to ask as well: it can be asked right here.
         if self.mirrors.len() == 1 {
@@ -370,10 +386,17 @@ impl Pool {
         let unheard = |n: &usize| !self.mirrors[*n].has_answered();
         let can = |n: &usize| fetch.over[*n].is_none() && fetch.running.iter().all(|a| a.mirror != *n);
         let candidates: Vec<usize> = (0..self.mirrors.len()).filter(can).collect();
-        let (mut good, mut first, mut tried) = (Vec::new(), None::<Instant>, None);
+        let (mut good, mut slow, mut first, mut tried) =
+            (Vec::new(), None::<(bool, Instant, usize)>, None::<Instant>, None);
         for &n in &candidates {
             match self.mirrors[n].standing(now) {
                 Standing::Good => good.push(n),
+                Standing::Slow(until) => {
+                    first = Some(first.map_or(until, |f| f.min(until)));
+                    // Who has never answered may never.
+                    let this = (unheard(&n), until, n);
+                    slow = Some(slow.map_or(this, |s| s.min(this)));
+                }
                 Standing::Back(until) => first = Some(first.map_or(until, |f| f.min(until))),
                 Standing::OnTrial => tried = Some(n),
             }
@@ -388,6 +411,8 @@ impl Pool {
             _ if fetch.is_missing() && (want == Want::Head || fetch.is_probe && candidates.iter().all(unheard)) => {
                 Choice::Nobody
             }
+            // Where all were slow it is the load.
+            _ if slow.is_some() => slow.map_or(Choice::Nobody, |(_, _, n)| Choice::Ask(n)),
             // What does not pass soon is asked now: there is nobody else.
             (Some(until), _) if until > now + Duration::from_secs(5) => {
                 let soonest = candidates.into_iter().min_by_key(|&n| fetch.tries[n]);
@@ -419,19 +444,10 @@ impl Pool {
 
     /// How long one is waited for before another one is asked as well.
     fn patience(&self, want: Want) -> Duration {
-        let (least, most, unknown) = PATIENCE;
-        let best = self.mirrors.iter().filter_map(|m| m.rate()).fold(0.0, f64::max);
         if self.mirrors.len() == 1 {
             return Duration::from_secs(3600);
         }
-        if best == 0.0 {
-            return unknown;
-        }
-        if want.bytes() == 0 {
-            // How long it is nobody knows yet.
-            return unknown;
-        }
-        Duration::from_secs_f64((LENIENT * want.bytes() as f64 / best).min(most.as_secs_f64())).clamp(least, most)
+        self.patience.of(want, self.mirrors.iter().filter_map(|m| m.rate()).reduce(f64::max))
     }
 
     /// Why nobody could give it.
@@ -502,20 +518,38 @@ mod tests {
     fn what_is_probed_for_is_not_waited_for() {
         let pool = pool(2);
         // One has not got it, the other one is set back.
-        pool.mirrors[1].failed(&Fault::Late("x".into()), Instant::now());
+        pool.mirrors[1].failed(&Fault::Unreachable("x".into()), Instant::now());
         let choice = |key: &str, want| {
             let over = vec![Some(Fault::Missing), None];
             let is_probe = is_probe(key, want);
             pool.choose(&Fetch { is_probe, tries: vec![1, 0], over, running: Vec::new(), memory: Vec::new() }, want)
         };
         assert!(matches!(choice("refs/node/0000000000000002", Want::Whole(9)), Choice::Nobody));
+        assert!(matches!(choice("idx/abc.idx", Want::Whole(9)), Choice::Nobody));
         assert!(matches!(choice("packs/ab/abc.pack", Want::Head), Choice::Nobody));
         assert!(matches!(choice("packs/ab/abc.pack", Want::Range(0, 9)), Choice::Wait(_)));
         assert!(matches!(choice("images/abc.cvm", Want::Whole(9)), Choice::Wait(_)));
         // It has answered before: it may know of a generation that the other one has not got yet.
         pool.mirrors[1].succeeded(0, Duration::ZERO);
-        pool.mirrors[1].failed(&Fault::Late("x".into()), Instant::now());
+        pool.mirrors[1].failed(&Fault::Unreachable("x".into()), Instant::now());
         assert!(matches!(choice("refs/node/0000000000000002", Want::Whole(9)), Choice::Wait(_)));
         assert!(matches!(choice("refs/node/0000000000000002", Want::Head), Choice::Nobody));
+    }
+
+    #[test]
+    fn where_all_were_slow_nobody_is_waited_for() {
+        let pool = pool(3);
+        let choose = |over| {
+            let fetch = Fetch { is_probe: false, tries: vec![0; 3], over, running: Vec::new(), memory: Vec::new() };
+            pool.choose(&fetch, Want::Range(0, 9))
+        };
+        pool.mirrors[0].overtaken(0, Duration::from_secs(1), Instant::now());
+        pool.mirrors[1].succeeded(0, Duration::ZERO);
+        pool.mirrors[1].overtaken(0, Duration::from_secs(2), Instant::now());
+        assert!(matches!(choose(vec![None; 3]), Choice::Ask(2)), "there is one that was not slow");
+        pool.mirrors[2].failed(&Fault::Unreachable("x".into()), Instant::now());
+        assert!(matches!(choose(vec![None; 3]), Choice::Ask(1)), "it has answered before");
+        assert!(matches!(choose(vec![None, Some(Fault::Missing), None]), Choice::Ask(0)));
+        assert!(matches!(choose(vec![Some(Fault::Wrong), Some(Fault::Missing), None]), Choice::Wait(_)));
     }
 }
