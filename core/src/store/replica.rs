@@ -36,6 +36,8 @@ const DOCUMENT: u64 = 64 << 20;
 const NAMED: u64 = 1 << 30;
 /// What is asked for at a time of a pack.
 const PART: usize = 2 << 20;
+/// Packs that come at a time, at least.
+const PULLERS: usize = 4;
 /// What is handed out, in the order in which it is written, with what is written last of it.
 const PLACES: [&str; 6] = ["packs", "idx", "images", "blobs", "refs", "tags"];
 
@@ -193,7 +195,8 @@ impl Replica {
     fn packs(&self, missing: &[&(String, Meta)], pulled: &mut Pulled, task: &Task) -> Result<()> {
         task.stage("packs", missing.iter().map(|(_, m)| m.size).sum(), Unit::Bytes);
         let (failure, next, bytes) = (Failure::default(), AtomicUsize::new(0), AtomicU64::new(0));
-        failure.on_threads(threads(0), || {
+        // More than there are processors: while one waits for the network another one compares and writes.
+        failure.on_threads(threads(0).max(PULLERS), || {
             while let Some((key, meta)) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
                 self.pack(key, meta.size, &failure, task)?;
                 bytes.fetch_add(meta.size, Ordering::Relaxed);

@@ -1,11 +1,13 @@
 //! The client: connections that are kept, TLS, and limits on time.
 
 use super::options::{WebOptions, read};
+use super::resolve::Remembering;
 use crate::error::{Error, Result};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem};
+use ureq::unversioned::transport::DefaultConnector;
 
 /// How long a server may take.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +40,7 @@ pub(crate) fn agent(options: &WebOptions, pace: Pace, secure: bool) -> Result<ur
     if secure {
         config = config.tls_config(tls(options)?);
     }
-    Ok(config.build().new_agent())
+    Ok(ureq::Agent::with_parts(config.build(), DefaultConnector::default(), Remembering::default()))
 }
 
 fn proxy(url: &str) -> Result<ureq::Proxy> {

@@ -10,6 +10,8 @@ mod fault;
 #[cfg(feature = "http")]
 mod options;
 #[cfg(feature = "http")]
+mod resolve;
+#[cfg(feature = "http")]
 mod secret;
 mod url;
 
