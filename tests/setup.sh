@@ -5,7 +5,7 @@
 # On Debian, as root, packages are installed without recommendations (mdadm would bring a mail server) and none of their
 # services is started. On another system the missing programs are printed and the exit status is 0: the tests that need
 # them skip, or say what they miss. `python` and `abi` also get a Python environment in target/venv, with the versions of
-# tests/requirements.txt, and so does `s3`; `fuzz` gets cargo-fuzz; `s3` and `bench` get the server s3s-fs in target/tools,
+# tests/requirements.txt, and so does `s3`; `fuzz` with --full gets cargo-fuzz; `s3` and `bench` get the server s3s-fs in target/tools,
 # and with --full `s3` gets the server garage, too.
 # Time: nothing when all is there; about 40 s for all packages, 45 s for the environment, 2 minutes for s3s-fs, 10 for
 # garage.
@@ -111,7 +111,7 @@ full=''
 if [ "${1:-}" = --full ]; then full=1; shift; fi
 missing=() packages=() environment='' fuzz='' status=0
 for group in "$@"; do
-  case $group in python|abi|s3|net) environment=1;; fuzz) fuzz=1;; esac
+  case $group in python|abi|s3|net) environment=1;; fuzz) fuzz=$full;; esac
   for what in ${NEEDS[$group]:-}; do
     there "$what" && continue
     missing+=("${what##*/}")

@@ -43,11 +43,8 @@ mod tests {
     #[test]
     fn an_address_is_kept_for_its_name() {
         let (resolver, config) = (Remembering::default(), Config::default());
-        let forever = || NextTimeout {
-            after: ureq::unversioned::transport::time::Duration::NotHappening,
-            reason: ureq::Timeout::Global,
-        };
-        let ask = |uri: &str| resolver.resolve(&uri.parse().unwrap(), &config, forever()).unwrap().to_vec();
+        let ask =
+            |uri: &str| resolver.resolve(&uri.parse().unwrap(), &config, NextTimeout::default()).unwrap().to_vec();
         for _ in 0..2 {
             assert_eq!(ask("http://127.0.0.1:81/x"), ["127.0.0.1:81".parse().unwrap()]);
             assert_eq!(ask("http://127.0.0.2/y"), ["127.0.0.2:80".parse().unwrap()]);
