@@ -39,6 +39,8 @@ pub mod role;
 #[cfg(feature = "build")]
 pub mod build;
 pub mod deploy;
+#[cfg(feature = "mcast")]
+pub mod multicast;
 #[cfg(feature = "http")]
 pub mod node;
 #[cfg(feature = "server")]

@@ -357,7 +357,7 @@ impl Store {
     }
 
     /// Where a chunk lies. Once a chunk is not among those that were warmed, the whole index is loaded and kept.
-    pub(super) fn find(&self, hash: &Hash) -> Result<Option<(Hash, Place)>> {
+    pub(crate) fn find(&self, hash: &Hash) -> Result<Option<(Hash, Place)>> {
         let mut cached = locked(&self.0.index);
         let found = |c: &CachedIndex| c.index.get(hash).map(|p| (c.index.packs()[p.pack as usize], p));
         if let Some(place) = found(&cached) {

@@ -28,10 +28,14 @@ pub mod depot;
 pub mod derived;
 pub mod diff;
 mod elsewhere;
+#[cfg(feature = "mcast")]
+pub(crate) mod held;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod image;
 pub mod index;
+#[cfg(feature = "mcast")]
+pub(crate) mod laid;
 mod lease;
 pub mod local;
 mod locate;
@@ -319,7 +323,7 @@ fn no_store(e: Error, blobs: &dyn BlobStore) -> Error {
     Error::not_found(format!("there is no store in {place}")).hint(format!("cvctl store init {place}"))
 }
 
-fn pack_key(id: &Hash) -> String {
+pub(crate) fn pack_key(id: &Hash) -> String {
     let hex = id.to_string();
     format!("packs/{}/{hex}.pack", &hex[..2])
 }
@@ -330,7 +334,7 @@ fn pack_of(key: &str) -> Option<Hash> {
     name.strip_suffix(".pack")?.parse().ok()
 }
 
-fn image_key(id: &Hash) -> String {
+pub(crate) fn image_key(id: &Hash) -> String {
     format!("images/{id}.cvm")
 }
 

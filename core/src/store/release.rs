@@ -151,7 +151,7 @@ pub(super) fn head_number(name: &str, text: &[u8]) -> Option<u64> {
     number.filter(|n| *n <= LAST && head_text(name, *n) == said)
 }
 
-pub(super) fn release_key(name: &str, generation: u64) -> String {
+pub(crate) fn release_key(name: &str, generation: u64) -> String {
     format!("refs/{name}/{generation:016}")
 }
 

@@ -1,0 +1,310 @@
+//! What a session carries: the head, a small store that holds an image and nothing of its content, and the body, the blocks of its content. See
+//! `multicast-protocol.md` §1.
+
+use super::plan::BodyPlan;
+use super::shape::{HEAD_LIMIT, Part, Shape};
+use crate::error::{Error, ErrorKind, Result};
+use crate::image::block::{BlockInfo, BlockOpener};
+use crate::image::leb::{Reader, put_str};
+use crate::image::row::Value;
+use crate::image::{ChunkSet, Content, Hash, Item, Kind, leb, pack};
+use crate::job::Task;
+use crate::store::held::Held;
+use crate::store::image::each_item;
+use crate::store::laid::Laid;
+use crate::store::source::{ChunkSource, StoredBlock};
+use crate::store::{Image, Store};
+use std::collections::HashSet;
+use std::ops::Range;
+
+/// Files of a head: store.json, a release, a manifest, packs. Part of the protocol.
+const FILES: usize = 64;
+const KEY: usize = 512;
+const PLAN: &str = "plan";
+
+/// The chunks of an image: those that a head holds, and those of content in the order in which its rows name them.
+struct Chunks {
+    /// Pages, lists and long attribute values.
+    head: ChunkSet,
+    content: ChunkSet,
+}
+
+impl Chunks {
+    fn of(image: &Image, task: &Task) -> Result<Self> {
+        let (mut head, mut content) = (ChunkSet::default(), ChunkSet::default());
+        for page in &image.manifest().pages {
+            task.check()?;
+            head.insert(page.hash, page.bytes);
+            let mut rows = image.open_page(page)?;
+            while let Some(row) = rows.read()? {
+                for x in row.xattrs.iter() {
+                    if let Value::Far { hash, length } = &x.value {
+                        head.insert(*hash, *length);
+                    }
+                }
+                let Kind::File { content: of_file, .. } = &row.kind else { continue };
+                if let Content::Far { lists, .. } = of_file {
+                    lists.iter().for_each(|(bytes, hash)| _ = head.insert(*hash, *bytes));
+                }
+                each_item(image.store(), of_file, |item| {
+                    if let Item::Chunk { length, hash } = item {
+                        content.insert(*hash, *length);
+                    }
+                    Ok(())
+                })?;
+            }
+        }
+        Ok(Self { head, content })
+    }
+}
+
+/// The content chunks that the blocks of a head do not hold already.
+fn body_of(content: &ChunkSet, held: &HashSet<Hash>) -> ChunkSet {
+    let mut body = ChunkSet::default();
+    content
+        .chunks()
+        .iter()
+        .filter(|(hash, _)| !held.contains(hash))
+        .for_each(|(hash, length)| _ = body.insert(*hash, *length));
+    body
+}
+
+/// An image as it is sent.
+pub struct Offer {
+    store: Store,
+    image: Hash,
+    name: String,
+    head: Vec<u8>,
+    plan: BodyPlan,
+    blocks: Vec<Laid>,
+}
+
+impl Offer {
+    /// What a session with this image carries.
+    ///
+    /// # Errors
+    /// `Invalid` when it was not opened by a name; `Integrity` when something of it is missing; `Limit` for a head beyond 1 GiB;
+    /// `Cancelled`.
+    pub fn of(image: &Image, task: &Task) -> Result<Self> {
+        let release = image.release().ok_or_else(|| {
+            Error::invalid("an image is sent by its name: its release says what it is")
+                .hint("give NAME, NAME@N or NAME:TAG")
+        })?;
+        let (store, blobs) = (image.store().clone(), image.store().blobs());
+        let chunks = Chunks::of(image, task)?;
+        let (packs, held) = packs_of(&store, &chunks.head, task)?;
+        let body = body_of(&chunks.content, &held);
+        let blocks = if body.is_empty() { Vec::new() } else { store.lay(&body)? };
+        let mut plan = BodyPlan::default();
+        blocks.iter().for_each(|b| plan.add(b.stored, b.chunks.clone()));
+        let file = |key: String| blobs.get(&key, HEAD_LIMIT).map(|bytes| (key, bytes));
+        let mut files = vec![
+            file("store.json".to_owned())?,
+            file(crate::store::release::release_key(&release.name, release.generation))?,
+            file(crate::store::image_key(&image.id()))?,
+        ];
+        files.extend(packs);
+        files.push((PLAN.to_owned(), plan.encode()));
+        let head = encode(&files);
+        if head.len() as u64 > HEAD_LIMIT {
+            return Err(Error::new(ErrorKind::Limit, "the entries of the image take more than 1 GiB"));
+        }
+        Ok(Self { store, image: image.id(), name: release.name.clone(), head, plan, blocks })
+    }
+
+    /// The id of the image.
+    #[must_use]
+    pub fn image(&self) -> Hash {
+        self.image
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The blocks of the body.
+    #[must_use]
+    pub fn plan(&self) -> &BodyPlan {
+        &self.plan
+    }
+
+    /// Bytes of the head.
+    #[must_use]
+    pub fn head(&self) -> u64 {
+        self.head.len() as u64
+    }
+
+    /// Puts the bytes of a stripe into `out`, which they replace.
+    ///
+    /// # Errors
+    /// Whatever keeps the store from being read.
+    pub fn read(&self, shape: &Shape, stripe: u32, out: &mut Vec<u8>) -> Result<()> {
+        out.clear();
+        let (part, range) = shape.range(stripe);
+        if part == Part::Head {
+            out.extend_from_slice(&self.head[range.start as usize..range.end as usize]);
+            return Ok(());
+        }
+        for n in self.plan.at(range.clone()) {
+            let (planned, laid) = (&self.plan.blocks()[n].bytes, &self.blocks[n]);
+            let Range { start, end } = range.start.max(planned.start)..range.end.min(planned.end);
+            let at = out.len();
+            out.resize(at + (end - start) as usize, 0);
+            let offset = laid.origin.offset + (start - planned.start);
+            let key = crate::store::pack_key(&laid.origin.pack);
+            self.store.blobs().get_range(&key, offset, &mut out[at..]).map_err(|e| laid.origin.explain(e))?;
+        }
+        Ok(())
+    }
+}
+
+/// A file of a head: its key and its bytes.
+type File = (String, Vec<u8>);
+
+/// Packs of the blocks that hold these chunks, and what all is in them.
+fn packs_of(store: &Store, wanted: &ChunkSet, task: &Task) -> Result<(Vec<File>, HashSet<Hash>)> {
+    let (mut bytes, mut infos, mut held) = (pack::MAGIC.to_vec(), Vec::<BlockInfo>::new(), HashSet::new());
+    let (mut packs, mut block, mut opener) = (Vec::new(), StoredBlock::default(), BlockOpener::new()?);
+    let feed = store.feed(wanted)?;
+    let mut end = |bytes: &mut Vec<u8>, infos: &mut Vec<BlockInfo>| {
+        let trailer = pack::encode_trailer(infos);
+        bytes.extend_from_slice(&trailer);
+        bytes.extend_from_slice(&pack::encode_footer(&trailer));
+        packs.push((crate::store::pack_key(&Hash::of(&trailer)), std::mem::replace(bytes, pack::MAGIC.to_vec())));
+        infos.clear();
+    };
+    while let Some(origin) = feed.next(&mut block)? {
+        task.check()?;
+        let info = opener.open(&block, |hash, _| {
+            held.insert(hash);
+            Ok(())
+        });
+        infos.push(info.map_err(|e| origin.explain(e))?);
+        bytes.extend_from_slice(&block);
+        if bytes.len() as u64 > pack::CLOSE_AT {
+            end(&mut bytes, &mut infos);
+        }
+    }
+    if !infos.is_empty() {
+        end(&mut bytes, &mut infos);
+    }
+    Ok((packs, held))
+}
+
+fn encode(files: &[File]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(files.iter().map(|(key, file)| key.len() + file.len() + 16).sum());
+    leb::put(&mut out, files.len() as u64);
+    for (key, file) in files {
+        put_str(&mut out, key.as_bytes());
+        put_str(&mut out, file);
+    }
+    out
+}
+
+/// A head that came: a store to open the image from, and what its body is.
+pub struct Offered {
+    store: Store,
+    plan: Vec<u8>,
+}
+
+impl Offered {
+    /// Opens a head. What is in it is believed as little as any store.
+    ///
+    /// # Errors
+    /// Of the format, or as [`Store::with_backend`].
+    pub fn open(head: &[u8]) -> Result<Self> {
+        let mut r = Reader::new("head of a session", head);
+        let count = r.count(FILES, "files of a head")?;
+        let (mut files, mut plan) = (Vec::new(), None);
+        for _ in 0..count {
+            let key = String::from_utf8(r.str(KEY, "name of a file")?.to_vec());
+            let key = key.map_err(|_| Error::integrity("a file of a head has a name that is no text"))?;
+            let file = r.str(HEAD_LIMIT as usize, "file of a head")?.to_vec();
+            if key == PLAN {
+                plan = Some(file);
+            } else {
+                files.push((key, file));
+            }
+        }
+        r.end()?;
+        let plan = plan.ok_or_else(|| Error::integrity("a head has no plan"))?;
+        Ok(Self { store: Store::with_backend(Box::new(Held::new(files)))?, plan })
+    }
+
+    /// The store, with the image and nothing of its content.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The blocks of the body of `image`, which was opened from that store, and the chunks that their positions mean.
+    ///
+    /// # Errors
+    /// `Integrity` when the plan is none of this image.
+    pub fn plan(&self, image: &Image, task: &Task) -> Result<(BodyPlan, ChunkSet)> {
+        let chunks = Chunks::of(image, task)?;
+        let mut held = HashSet::new();
+        for (hash, _) in chunks.content.chunks() {
+            if self.store.find(hash)?.is_some() {
+                held.insert(*hash);
+            }
+        }
+        let body = body_of(&chunks.content, &held);
+        Ok((BodyPlan::decode(&self.plan, body.len())?, body))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::CaptureOptions;
+
+    #[test]
+    fn what_is_offered_is_the_image() {
+        let dir = tempfile::tempdir().unwrap();
+        let (tree, place) = (dir.path().join("tree"), dir.path().join("store"));
+        std::fs::create_dir_all(tree.join("etc")).unwrap();
+        for n in 0..200 {
+            std::fs::write(tree.join(format!("etc/{n}")), format!("line {n}\n").repeat(n)).unwrap();
+        }
+        let noise: Vec<u8> = (0..9_000_000u64).map(|n| (n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33) as u8).collect();
+        std::fs::write(tree.join("noise"), &noise).unwrap();
+        let store = Store::init(&place).unwrap();
+        store.capture(&tree, "node", &CaptureOptions::default(), &Task::quiet()).unwrap();
+        let image = store.image("node").unwrap();
+        let offer = Offer::of(&image, &Task::quiet()).unwrap();
+        let shape = Shape::new(1456, offer.head(), offer.plan().bytes()).unwrap();
+        let (mut head, mut body, mut stripe) = (Vec::new(), Vec::new(), Vec::new());
+        for n in 0..shape.stripes() {
+            offer.read(&shape, n, &mut stripe).unwrap();
+            if n < shape.head_stripes() { &mut head } else { &mut body }.extend_from_slice(&stripe);
+        }
+        assert_eq!((head.len() as u64, body.len() as u64), (offer.head(), offer.plan().bytes()));
+        assert!(head.len() < 100_000, "{}", head.len());
+        let offered = Offered::open(&head).unwrap();
+        let received = offered.store().image("node").unwrap();
+        let rows = |image: &Image| image.list(b"", true).unwrap();
+        assert_eq!((received.id(), rows(&received)), (image.id(), rows(&image)));
+        let (plan, chunks) = offered.plan(&received, &Task::quiet()).unwrap();
+        assert_eq!(&plan, offer.plan());
+        // Each block holds what the plan says.
+        let mut opener = BlockOpener::new().unwrap();
+        for block in plan.blocks() {
+            let mut found = Vec::new();
+            let bytes = &body[block.bytes.start as usize..block.bytes.end as usize];
+            let each = |hash, _: &[u8]| {
+                found.extend(chunks.position(&hash));
+                Ok(())
+            };
+            opener.open(bytes, each).unwrap();
+            found.sort_unstable();
+            found.dedup();
+            assert_eq!(found, block.chunks);
+        }
+        for cut in [0, 1, 100, head.len() - 1] {
+            assert!(Offered::open(&head[..cut]).is_err());
+        }
+    }
+}

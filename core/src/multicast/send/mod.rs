@@ -1,0 +1,546 @@
+//! The sender, without I/O: it gets time and datagrams, and says what is to be sent.
+//!
+//! ```text
+//!  waiting ──> sending: first pass, repair ──> lingering ──> closed
+//!                 ^                                │    (ending: it is said five times)
+//!                 └───────────── a join ───────────┘
+//! ```
+
+mod rate;
+mod receivers;
+mod repair;
+
+pub use rate::Rate;
+pub use receivers::Standing;
+
+use super::plan::BodyPlan;
+use super::shape::Shape;
+use super::wire::{Admit, Announce, DATA_HEADER, Detach, Join, Keys, Message, Need, Report, Sync};
+use crate::error::{Error, Result};
+use rate::Pace;
+use receivers::{Receiver, Receivers};
+use repair::Repair;
+use serde::Serialize;
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+/// Datagrams of one burst.
+const BURST: u16 = 16;
+const SYNC: Duration = Duration::from_millis(20);
+const ANNOUNCE_WAITING: Duration = Duration::from_millis(250);
+const ANNOUNCE: Duration = Duration::from_secs(1);
+/// The shortest time between two reports of a receiver, and how many of them all send in a second together.
+const REPORT: Duration = Duration::from_millis(20);
+const REPORTS: u32 = 1000;
+/// A receiver that is silent for so long, or for five reports, is lost.
+const SILENCE: Duration = Duration::from_millis(2500);
+/// After the last one was done, when as many were expected, and when nobody knows.
+const LINGER: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(30));
+/// How long it is waited for what those with an older tree need.
+const NEEDS: Duration = Duration::from_secs(10);
+/// How often it is said that the session is over: nobody answers that.
+const FAREWELLS: u32 = 5;
+/// The last symbol that has a number.
+const SEQ_LIMIT: u32 = u32::MAX - 4096;
+
+/// What a session is.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What is announced. Its `time` is set when it is sent, its `over` at the end.
+    pub announce: Announce,
+    /// How fast.
+    pub rate: Rate,
+    /// How long it waits for receivers after the first one, when fewer than expected are there.
+    pub wait: Duration,
+}
+
+/// Where a message goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum To {
+    /// The control group.
+    Control,
+    /// The data group.
+    Data,
+    /// One receiver.
+    One(SocketAddr),
+}
+
+/// Consecutive symbols of one stripe, sent at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Burst {
+    /// The stripe.
+    pub stripe: u32,
+    /// The symbols; those beyond the stripe's own are parity.
+    pub symbols: Range<u16>,
+    /// The number of the first one.
+    pub seq: u32,
+    /// It is sent because somebody lacks symbols.
+    pub repair: bool,
+    /// The whole stripe is sent again.
+    pub again: bool,
+}
+
+/// What is to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Transmit {
+    /// A message.
+    Message(To, Message),
+    /// Symbols, to the data group.
+    Symbols(Burst),
+}
+
+/// What a sender sent.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Sent {
+    /// Symbols of the first pass.
+    pub first: u64,
+    /// Parity.
+    pub parity: u64,
+    /// Symbols of stripes that were sent again as a whole.
+    pub again: u64,
+    /// Messages.
+    pub messages: u64,
+    /// Reports that were looked at.
+    pub reports: u64,
+    /// Datagrams that were not what they should be.
+    pub refused: u64,
+}
+
+/// A receiver, for whoever watches.
+#[derive(Clone, Debug, Serialize)]
+pub struct Seen {
+    /// What it calls itself.
+    pub name: String,
+    /// How it stands with it.
+    pub standing: Standing,
+    /// Stripes that it has.
+    pub whole: u32,
+    /// Share of the symbols that it loses.
+    pub loss: f64,
+    /// Bits of symbols in a second that come to it.
+    pub rate: f64,
+    /// KiB that wait for its disk.
+    pub backlog: u32,
+    /// Datagrams that its socket had no room for.
+    pub dropped: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// For receivers, since the first one joined.
+    Waiting(Option<Instant>),
+    Sending,
+    /// Nobody wants anything, since then.
+    Lingering(Instant),
+    /// It is said so many times more that it is over.
+    Ending {
+        failed: bool,
+        times: u32,
+    },
+    Closed,
+}
+
+/// The sender.
+pub struct Sender {
+    keys: Keys,
+    shape: Shape,
+    options: Options,
+    plan: BodyPlan,
+    state: State,
+    receivers: Receivers,
+    repair: Repair,
+    pace: Pace,
+    /// The first pass: the stripe and its next symbol.
+    position: (u32, u16),
+    /// Stripes that somebody needs.
+    wanted: Vec<bool>,
+    /// Since when it is waited for needs.
+    needs_since: Option<Instant>,
+    seq: u32,
+    next_sync: Instant,
+    next_announce: Instant,
+    /// Messages that go before anything else.
+    answers: Vec<(To, Message)>,
+    sent: Sent,
+}
+
+impl Sender {
+    /// A sender of what `plan` says, in this shape.
+    ///
+    /// # Errors
+    /// `Bug` when plan and shape do not fit.
+    pub fn new(keys: Keys, shape: Shape, plan: BodyPlan, options: Options, now: Instant) -> Result<Self> {
+        if plan.bytes() != shape.body() {
+            return Err(Error::new(crate::ErrorKind::Bug, "the plan is of another body"));
+        }
+        Ok(Self {
+            state: State::Waiting(None),
+            receivers: Receivers::default(),
+            repair: Repair::new(&shape),
+            pace: Pace::new(options.rate, now),
+            position: (0, 0),
+            wanted: vec![false; shape.stripes() as usize],
+            needs_since: None,
+            seq: 0,
+            next_sync: now,
+            next_announce: now,
+            answers: Vec::new(),
+            sent: Sent::default(),
+            keys,
+            shape,
+            options,
+            plan,
+        })
+    }
+
+    /// With what datagrams are made.
+    #[must_use]
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// The cut.
+    #[must_use]
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// The blocks of the body.
+    #[must_use]
+    pub fn plan(&self) -> &BodyPlan {
+        &self.plan
+    }
+
+    /// What was sent.
+    #[must_use]
+    pub fn sent(&self) -> Sent {
+        self.sent
+    }
+
+    /// Bits in a second.
+    #[must_use]
+    pub fn rate(&self) -> f64 {
+        self.pace.rate()
+    }
+
+    /// Whether it has ended.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.state == State::Closed
+    }
+
+    /// The receivers.
+    #[must_use]
+    pub fn receivers(&self) -> Vec<Seen> {
+        let bits = (self.shape.symbol() * 8) as f64;
+        let seen = |r: &Receiver| Seen {
+            name: r.name.clone(),
+            standing: r.standing,
+            whole: r.report.whole,
+            loss: r.loss,
+            rate: r.rate * bits,
+            backlog: r.report.backlog,
+            dropped: r.report.dropped,
+        };
+        self.receivers.all().iter().map(seen).collect()
+    }
+
+    /// Bytes of a datagram that carries a symbol.
+    fn datagram(&self) -> usize {
+        DATA_HEADER + self.keys.mode().data_check() + self.shape.symbol()
+    }
+
+    /// Takes a datagram that came to the unicast port.
+    pub fn handle(&mut self, datagram: &[u8], from: SocketAddr, now: Instant) {
+        match Message::decode(datagram, &self.keys) {
+            Ok(Some(Message::Join(join))) => self.joins(&join, from, now),
+            Ok(Some(Message::Report(report))) => self.reports(&report, from, now),
+            Ok(Some(Message::Need(need))) => self.needs(&need, from, now),
+            _ => self.sent.refused += 1,
+        }
+    }
+
+    fn joins(&mut self, join: &Join, from: SocketAddr, now: Instant) {
+        if self.is_ending() {
+            return;
+        }
+        let before = self.receivers.all().len();
+        let needed = self.datagram();
+        let mut refused = (usize::from(join.datagram) < needed)
+            .then(|| format!("datagrams of {needed} bytes do not pass its interface, which takes {}", join.datagram));
+        let slot = if refused.is_none() { self.receivers.join(join, from, now) } else { None };
+        if slot.is_none() {
+            refused.get_or_insert_with(|| "there are too many receivers".to_owned());
+        }
+        if self.receivers.all().len() > before && !join.has_base {
+            self.wanted.fill(true);
+        }
+        if slot.is_some() {
+            self.state = match self.state {
+                State::Waiting(since) => State::Waiting(since.or(Some(now))),
+                _ => State::Sending,
+            };
+        }
+        let slot = slot.unwrap_or(u32::MAX);
+        let needs = self.receivers.get_mut(slot).map_or(0, |r| r.needs);
+        self.answer(from, join.node, slot, needs, refused);
+    }
+
+    fn answer(&mut self, to: SocketAddr, node: [u8; 16], slot: u32, need: u32, refused: Option<String>) {
+        let interval = self.interval().as_micros() as u32;
+        let ended = |r: &Receiver| matches!(r.standing, Standing::Done | Standing::Failed);
+        let parted = self.receivers.all().get(slot as usize).is_some_and(ended);
+        let admit = Admit {
+            refused: refused.is_some(),
+            parted,
+            node,
+            slot,
+            interval,
+            need,
+            reason: refused.unwrap_or_default(),
+        };
+        self.answers.push((To::One(to), Message::Admit(admit)));
+    }
+
+    fn reports(&mut self, report: &Report, from: SocketAddr, now: Instant) {
+        let Some(receiver) = self.receivers.get_mut(report.slot) else { return };
+        if receiver.address != from || !receiver.heard(report, now) {
+            return;
+        }
+        self.sent.reports += 1;
+        // Nobody waits for those that are not open; and laggards are served when the others are done.
+        let (is_open, node) = (receiver.is_open(), receiver.node);
+        if report.done || report.leaves || report.failed {
+            self.answer(from, node, report.slot, 0, None);
+            return;
+        }
+        let counts = receiver.standing == Standing::Receiving
+            || !self.receivers.all().iter().any(|r| r.standing == Standing::Receiving);
+        if !is_open || !counts {
+            return;
+        }
+        if matches!(self.state, State::Lingering(_)) {
+            self.state = State::Sending;
+        }
+        let mut stripe = 0u32;
+        for d in &report.lacks {
+            stripe = stripe.saturating_add(d.gap);
+            // Nothing is lacking yet of what was not sent yet.
+            let end = stripe.saturating_add(d.run).min(self.position.0);
+            (stripe..end).for_each(|s| self.repair.lacks(&self.shape, s, d.lacks, report.seq));
+            stripe = stripe.saturating_add(d.run);
+        }
+    }
+
+    fn needs(&mut self, need: &Need, from: SocketAddr, now: Instant) {
+        let Some(receiver) = self.receivers.get_mut(need.slot).filter(|r| r.address == from) else { return };
+        receiver.last_heard = now;
+        let is_next = receiver.will_need && need.part == receiver.needs;
+        if is_next {
+            receiver.needs += 1;
+            receiver.will_need = receiver.needs < need.parts;
+        }
+        let (node, answer) = (receiver.node, receiver.needs);
+        self.answer(from, node, need.slot, answer, None);
+        if !is_next {
+            return;
+        }
+        let mut block = 0usize;
+        for &(gap, run) in &need.blocks {
+            let from = block.saturating_add(gap as usize);
+            block = from.saturating_add(run as usize);
+            let Some(blocks) = self.plan.blocks().get(from..block.min(self.plan.blocks().len())) else { break };
+            for b in blocks {
+                let stripes = self.shape.of_body(b.bytes.clone());
+                self.wanted[stripes.start as usize..stripes.end as usize].fill(true);
+            }
+        }
+    }
+
+    /// Between two reports of one receiver. Those that are done share it no more.
+    fn interval(&self) -> Duration {
+        let open = self.receivers.count(Receiver::is_open) as u32;
+        let least = if self.first_pass_is_over() { REPORT / 4 } else { REPORT };
+        least.max(Duration::from_secs(1) * open / REPORTS)
+    }
+
+    fn first_pass_is_over(&self) -> bool {
+        self.position.0 == self.shape.stripes()
+    }
+
+    fn is_ending(&self) -> bool {
+        matches!(self.state, State::Ending { .. } | State::Closed)
+    }
+
+    /// What is to be sent now; `None` until [`Sender::next_timeout`] or the next datagram.
+    pub fn poll(&mut self, now: Instant) -> Option<Transmit> {
+        self.tick(now);
+        if self.state == State::Closed {
+            return None;
+        }
+        if let Some((to, message)) = self.answers.pop() {
+            return Some(self.message(to, message));
+        }
+        if now >= self.next_announce {
+            self.next_announce = now
+                + match self.state {
+                    State::Waiting(_) => ANNOUNCE_WAITING,
+                    State::Ending { .. } => SYNC,
+                    _ => ANNOUNCE,
+                };
+            let (over, failed) = match self.state {
+                State::Ending { failed, .. } => (true, failed),
+                _ => (false, false),
+            };
+            let announce = Announce { over, failed, ..self.options.announce.clone() };
+            return Some(self.message(To::Control, Message::Announce(announce)));
+        }
+        if now >= self.next_sync {
+            self.next_sync = now + SYNC;
+            let sync = self.sync();
+            if let State::Ending { failed, times } = self.state {
+                self.state = if times > 1 { State::Ending { failed, times: times - 1 } } else { State::Closed };
+            }
+            return Some(self.message(To::Data, Message::Sync(sync)));
+        }
+        if self.state != State::Sending || now < self.pace.due() {
+            return None;
+        }
+        let mut burst = self.next_burst(now)?;
+        burst.seq = self.seq + 1;
+        self.seq += u32::from(burst.symbols.end - burst.symbols.start);
+        if burst.repair {
+            self.repair.sent(&self.shape, &burst, self.seq);
+        }
+        self.pace.spend(burst.symbols.len(), self.datagram(), now);
+        let counter = match (&burst.repair, &burst.again) {
+            (false, _) => &mut self.sent.first,
+            (true, false) => &mut self.sent.parity,
+            (true, true) => &mut self.sent.again,
+        };
+        *counter += burst.symbols.len() as u64;
+        Some(Transmit::Symbols(burst))
+    }
+
+    fn message(&mut self, to: To, message: Message) -> Transmit {
+        self.sent.messages += 1;
+        Transmit::Message(to, message)
+    }
+
+    fn sync(&self) -> Sync {
+        Sync {
+            first_pass_over: self.first_pass_is_over(),
+            over: self.is_ending(),
+            seq: self.seq,
+            position: self.position.0,
+            interval: self.interval().as_micros() as u32,
+            receivers: self.receivers.count(Receiver::is_open) as u32,
+            rate: (self.pace.rate() / 1000.0) as u32,
+        }
+    }
+
+    /// What time brings: who is lost, who lags, whether it begins or ends.
+    fn tick(&mut self, now: Instant) {
+        self.receivers.lose(SILENCE.max(self.interval() * 5), now);
+        let bytes = self.datagram();
+        self.pace.follow(&self.receivers, bytes, now);
+        for slot in self.receivers.find_laggards(now) {
+            if let Some(r) = self.receivers.get_mut(slot).filter(|r| r.has_mirrors) {
+                r.standing = Standing::Detached;
+                let reason = "it receives less than half of what the others do".to_owned();
+                let to = To::One(r.address);
+                self.answers.push((to, Message::Detach(Detach { slot, reason })));
+            }
+        }
+        let expected = self.options.announce.expected as usize;
+        let (known, done) = (self.receivers.all().len(), self.receivers.count(|r| r.standing == Standing::Done));
+        let is_idle = self.receivers.count(Receiver::is_open) == 0;
+        match self.state {
+            State::Waiting(Some(since))
+                if (expected > 0 && known >= expected) || now.duration_since(since) >= self.options.wait =>
+            {
+                self.state = State::Sending;
+            }
+            State::Sending if is_idle => self.state = State::Lingering(now),
+            State::Lingering(since) => {
+                let linger = if expected > 0 && done >= expected { LINGER.0 } else { LINGER.1 };
+                if now.duration_since(since) >= linger {
+                    self.close(false, now);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Ends the session.
+    pub fn close(&mut self, failed: bool, now: Instant) {
+        if !self.is_ending() {
+            self.state = State::Ending { failed, times: FAREWELLS };
+            (self.next_announce, self.next_sync) = (now, now);
+        }
+    }
+
+    /// When something is to be done although nothing comes.
+    #[must_use]
+    pub fn next_timeout(&self, now: Instant) -> Option<Instant> {
+        let timers = self.next_announce.min(self.next_sync);
+        match self.state {
+            State::Closed => None,
+            State::Sending if !self.is_out_of_work(now) => Some(timers.min(self.pace.due())),
+            _ => Some(timers),
+        }
+    }
+
+    fn is_out_of_work(&self, now: Instant) -> bool {
+        self.repair.is_idle() && (self.first_pass_is_over() || self.waits_for_needs(now))
+    }
+
+    /// Whether the body waits for those who have not said yet what they need of it.
+    fn waits_for_needs(&self, now: Instant) -> bool {
+        let since = self.needs_since.unwrap_or(now);
+        self.position == (self.shape.head_stripes(), 0)
+            && now.duration_since(since) < NEEDS
+            && self.receivers.all().iter().any(|r| r.will_need && r.is_open())
+    }
+
+    fn next_burst(&mut self, now: Instant) -> Option<Burst> {
+        if self.seq >= SEQ_LIMIT {
+            self.close(true, now);
+            return None;
+        }
+        let loss = self.receivers.useful().map(|r| r.loss).fold(0.0, f64::max).min(0.5);
+        let (is_tail, head) = (self.first_pass_is_over(), self.shape.head_stripes());
+        if let Some(burst) = self.repair.parity(&self.shape, BURST, loss, is_tail) {
+            return Some(burst);
+        }
+        if let Some(burst) = self.repair.again(&self.shape, BURST, head) {
+            return Some(burst);
+        }
+        self.first_pass(now).or_else(|| self.repair.again(&self.shape, BURST, u32::MAX))
+    }
+
+    fn first_pass(&mut self, now: Instant) -> Option<Burst> {
+        if self.position == (self.shape.head_stripes(), 0) {
+            self.needs_since.get_or_insert(now);
+            if self.waits_for_needs(now) {
+                return None;
+            }
+        }
+        let head = self.shape.head_stripes();
+        while !self.first_pass_is_over() && self.position.0 >= head && !self.wanted[self.position.0 as usize] {
+            self.position = (self.position.0 + 1, 0);
+        }
+        if self.first_pass_is_over() {
+            return None;
+        }
+        let (stripe, from) = self.position;
+        let count = self.shape.symbols(stripe);
+        let to = count.min(from + BURST);
+        self.position = if to < count { (stripe, to) } else { (stripe + 1, 0) };
+        if to == count && stripe < head {
+            self.repair.ahead(stripe, count.div_ceil(4));
+        }
+        Some(Burst { stripe, symbols: from..to, seq: 0, repair: false, again: false })
+    }
+}

@@ -1,0 +1,156 @@
+//! How fast is sent. See `multicast-protocol.md` §6.
+
+use super::receivers::{Receivers, TROUBLE};
+use crate::error::Error;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+/// Between two looks.
+const TICK: Duration = Duration::from_millis(60);
+/// Where it begins.
+const BEGIN: f64 = 100e6;
+const LEAST: f64 = 1e6;
+const MOST: f64 = 100e9;
+/// Loss that is none of the sender's.
+const QUIET: f64 = 0.01;
+/// Loss that asks for less.
+const LOUD: f64 = 0.03;
+/// Ethernet, IP and UDP. Of IPv4; 20 bytes more for IPv6 do not matter.
+pub(super) const HEADERS: usize = 14 + 20 + 8;
+
+/// How fast a sender sends, headers of Ethernet, IP and UDP included.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Rate {
+    /// As fast as the receivers can take it.
+    #[default]
+    Auto,
+    /// Bits in a second.
+    Fixed(u64),
+}
+
+impl FromStr for Rate {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        if text == "auto" {
+            return Ok(Self::Auto);
+        }
+        let wrong = || {
+            Error::invalid(format!("\"{text}\" is no rate"))
+                .hint("give auto, or bits in a second, such as 940Mbit or 10Gbit")
+        };
+        let units = [("Gbit", 1e9), ("Mbit", 1e6), ("kbit", 1e3)];
+        let (number, unit) =
+            units.iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, *unit))).ok_or_else(wrong)?;
+        let bits = number.trim().parse::<f64>().map_err(|_| wrong())? * unit;
+        if (LEAST..=MOST).contains(&bits) { Ok(Self::Fixed(bits as u64)) } else { Err(wrong()) }
+    }
+}
+
+/// What sets the pace.
+pub(super) struct Pace {
+    /// Bits in a second.
+    rate: f64,
+    adapts: bool,
+    /// Nobody has lost anything yet.
+    begins: bool,
+    looked: Instant,
+    /// When the next burst may go.
+    due: Instant,
+}
+
+impl Pace {
+    pub(super) fn new(rate: Rate, now: Instant) -> Self {
+        let (rate, adapts) = match rate {
+            Rate::Auto => (BEGIN, true),
+            Rate::Fixed(bits) => (bits as f64, false),
+        };
+        Self { rate, adapts, begins: true, looked: now, due: now }
+    }
+
+    /// Bits in a second.
+    pub(super) fn rate(&self) -> f64 {
+        self.rate
+    }
+
+    pub(super) fn due(&self) -> Instant {
+        self.due
+    }
+
+    /// So many datagrams of so many bytes were sent.
+    pub(super) fn spend(&mut self, datagrams: usize, bytes: usize, now: Instant) {
+        let bits = (datagrams * (bytes + HEADERS) * 8) as f64;
+        // What was not used is gone, but for a little: a late timer must not slow it down.
+        let behind = now.checked_sub(Duration::from_millis(4)).unwrap_or(now);
+        self.due = self.due.max(behind) + Duration::from_secs_f64(bits / self.rate);
+    }
+
+    /// Follows what the receivers say; `bytes` are those of a datagram.
+    pub(super) fn follow(&mut self, receivers: &Receivers, bytes: usize, now: Instant) {
+        if !self.adapts || now.duration_since(self.looked) < TICK {
+            return;
+        }
+        self.looked = now;
+        let bits = ((bytes + HEADERS) * 8) as f64;
+        let worst = receivers
+            .useful()
+            .filter(|r| r.reports > 3)
+            .map(|r| (r.excess(), r.rate * bits))
+            .max_by(|a, b| a.0.total_cmp(&b.0));
+        let Some((excess, comes)) = worst else { return };
+        let useful = receivers.useful().count();
+        let in_trouble = receivers.useful().filter(|r| r.loss > TROUBLE).count();
+        self.rate = match excess {
+            e if e > TROUBLE && in_trouble * 2 >= useful => (comes * 1.02).min(self.rate * 0.9),
+            // One of many: it becomes a laggard, or it gets better.
+            e if e > TROUBLE => self.rate,
+            e if e > LOUD => (self.rate * 0.95).max(comes * 0.97).min(self.rate * 0.985),
+            e if e < QUIET => self.rate * if self.begins { 1.25 } else { 1.015 },
+            _ => self.rate,
+        }
+        .clamp(LEAST, MOST);
+        self.begins &= excess <= LOUD;
+        self.follow_disks(receivers);
+    }
+
+    /// Where disks are the limit, what they take.
+    fn follow_disks(&mut self, receivers: &Receivers) {
+        let slowest = receivers
+            .useful()
+            .filter(|r| r.report.disk_bound && r.report.applied > 0)
+            .map(|r| f64::from(r.report.applied) * 8192.0)
+            .min_by(f64::total_cmp);
+        if let Some(bits) = slowest {
+            self.rate = self.rate.min(bits * 1.05).max(LEAST);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_read() {
+        assert_eq!("auto".parse::<Rate>().unwrap(), Rate::Auto);
+        assert_eq!("940Mbit".parse::<Rate>().unwrap(), Rate::Fixed(940_000_000));
+        assert_eq!("2.5Gbit".parse::<Rate>().unwrap(), Rate::Fixed(2_500_000_000));
+        for bad in ["", "940", "Mbit", "-1Mbit", "10kbit", "1e9Gbit", "NaNMbit", "940MB"] {
+            assert!(bad.parse::<Rate>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn bursts_are_spread_over_time() {
+        let now = Instant::now();
+        let mut pace = Pace::new(Rate::Fixed(80_000_000), now);
+        pace.spend(16, 1472, now);
+        assert_eq!(pace.due() - now, Duration::from_secs_f64(16.0 * 1514.0 * 8.0 / 80e6));
+        // A sender that slept does not send all that it missed.
+        let later = now + Duration::from_secs(5);
+        pace.spend(1, 1472, later);
+        assert!(pace.due() < later);
+        (0..40).for_each(|_| pace.spend(1, 1472, later));
+        assert!(pace.due() > later);
+    }
+}
