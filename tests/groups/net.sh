@@ -1,4 +1,4 @@
 # shellcheck shell=bash
 # net: networks of namespaces, and servers on loopback.
 each 300 tests/net/selftest.sh
-need_building_cvctl && each 900 tests/http/test_*.py
+need_building_cvctl && each 900 tests/http/test_*.py tests/mcast/test_*.py

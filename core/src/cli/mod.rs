@@ -16,6 +16,8 @@ mod doctor;
 mod image;
 mod key;
 mod layout;
+#[cfg(feature = "mcast")]
+mod mcast;
 #[cfg(feature = "http")]
 mod mirrors;
 #[cfg(feature = "http")]
@@ -100,6 +102,10 @@ enum Noun {
     /// Hand the store out over HTTP, until SIGTERM
     #[cfg(feature = "server")]
     Serve(serve::Serve),
+    /// Send an image to many nodes at once, and receive it
+    #[command(subcommand)]
+    #[cfg(feature = "mcast")]
+    Mcast(mcast::Verb),
     /// Let somebody far away send an image into the store
     #[command(subcommand)]
     #[cfg(feature = "server")]
@@ -265,6 +271,8 @@ fn dispatch(noun: Noun, session: &Session) -> Result<()> {
         Noun::Role(verb) => role::run(verb, session),
         #[cfg(feature = "server")]
         Noun::Serve(args) => serve::run(args, session),
+        #[cfg(feature = "mcast")]
+        Noun::Mcast(verb) => mcast::run(verb, session),
         #[cfg(feature = "server")]
         Noun::Token(verb) => token::run(verb, session),
         #[cfg(feature = "server")]

@@ -239,20 +239,17 @@ impl Offered {
         &self.store
     }
 
-    /// The blocks of the body of `image`, which was opened from that store, and the chunks that their positions mean.
+    /// The blocks of the body of `image`, which was opened from that store, the chunks that their positions mean, and the content that lies in the head.
     ///
     /// # Errors
     /// `Integrity` when the plan is none of this image.
-    pub fn plan(&self, image: &Image, task: &Task) -> Result<(BodyPlan, ChunkSet)> {
+    pub fn plan(&self, image: &Image, task: &Task) -> Result<(BodyPlan, ChunkSet, ChunkSet)> {
         let chunks = Chunks::of(image, task)?;
-        let mut held = HashSet::new();
-        for (hash, _) in chunks.content.chunks() {
-            if self.store.find(hash)?.is_some() {
-                held.insert(*hash);
-            }
+        let (mut body, mut held) = (ChunkSet::default(), ChunkSet::default());
+        for (hash, length) in chunks.content.chunks() {
+            if self.store.find(hash)?.is_some() { &mut held } else { &mut body }.insert(*hash, *length);
         }
-        let body = body_of(&chunks.content, &held);
-        Ok((BodyPlan::decode(&self.plan, body.len())?, body))
+        Ok((BodyPlan::decode(&self.plan, body.len())?, body, held))
     }
 }
 
@@ -287,7 +284,7 @@ mod tests {
         let received = offered.store().image("node").unwrap();
         let rows = |image: &Image| image.list(b"", true).unwrap();
         assert_eq!((received.id(), rows(&received)), (image.id(), rows(&image)));
-        let (plan, chunks) = offered.plan(&received, &Task::quiet()).unwrap();
+        let (plan, chunks, _) = offered.plan(&received, &Task::quiet()).unwrap();
         assert_eq!(&plan, offer.plan());
         // Each block holds what the plan says.
         let mut opener = BlockOpener::new().unwrap();

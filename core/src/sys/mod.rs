@@ -26,4 +26,6 @@ pub mod state;
 pub mod sysfs;
 #[cfg(feature = "cli")]
 pub mod signal;
+#[cfg(feature = "mcast")]
+pub mod udp;
 pub mod xattr;

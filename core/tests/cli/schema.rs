@@ -101,6 +101,7 @@ fn the_json_of_every_verb_fits_its_schema() {
     );
     layouts_in_json(&bed);
     servers_in_json(&bed);
+    multicast_in_json(&bed);
     super::role::in_json(&bed);
     super::packages::in_json(&bed);
     bed.json("completion", &["completion", "bash"]);
@@ -145,6 +146,22 @@ fn servers_in_json(bed: &Bed) {
     let mut line = String::new();
     BufReader::new(node.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
     validate("connect", &serde_json::from_str(&line).unwrap());
+}
+
+/// Over loopback, in a group that no other run has.
+fn multicast_in_json(bed: &Bed) {
+    let group = format!("239.192.70.1:{}", 20_000 + std::process::id() % 20_000);
+    let args = ["--interface", "lo", "--group", &group];
+    let mut send = bed.command(&["-o", "json", "mcast", "send", "tar", "--receivers", "1", "--rate", "500Mbit"]);
+    let send = send.args(args).stdout(Stdio::piped()).spawn().unwrap();
+    let place = bed.text("received");
+    let got = bed.json("mcast-recv", &[&["mcast", "recv", &place][..], &args, &["--name", "tar"]].concat());
+    assert_eq!((&got["name"], bed.path("received/etc").is_dir()), (&"tar".into(), true));
+    let done = send.wait_with_output().unwrap();
+    assert!(done.status.success());
+    let said: Value = serde_json::from_slice(&done.stdout).unwrap();
+    validate("mcast-send", &said);
+    assert_eq!(said["receivers"][0]["standing"], "done");
 }
 
 fn layouts_in_json(bed: &Bed) {

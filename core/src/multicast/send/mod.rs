@@ -160,6 +160,8 @@ pub struct Sender {
     seq: u32,
     next_sync: Instant,
     next_announce: Instant,
+    /// When nobody wanted anything any more, for the last time.
+    finished: Option<Instant>,
     /// Messages that go before anything else.
     answers: Vec<(To, Message)>,
     sent: Sent,
@@ -185,6 +187,7 @@ impl Sender {
             seq: 0,
             next_sync: now,
             next_announce: now,
+            finished: None,
             answers: Vec::new(),
             sent: Sent::default(),
             keys,
@@ -216,6 +219,12 @@ impl Sender {
     #[must_use]
     pub fn sent(&self) -> Sent {
         self.sent
+    }
+
+    /// When nobody wanted anything any more.
+    #[must_use]
+    pub fn finished(&self) -> Option<Instant> {
+        self.finished
     }
 
     /// Bits in a second.
@@ -462,7 +471,7 @@ impl Sender {
             {
                 self.state = State::Sending;
             }
-            State::Sending if is_idle => self.state = State::Lingering(now),
+            State::Sending if is_idle => (self.state, self.finished) = (State::Lingering(now), Some(now)),
             State::Lingering(since) => {
                 let linger = if expected > 0 && done >= expected { LINGER.0 } else { LINGER.1 };
                 if now.duration_since(since) >= linger {

@@ -1,0 +1,145 @@
+//! `cvctl mcast`: one image to many nodes at once.
+
+use super::Session;
+use crate::error::{Error, ErrorKind, Result};
+use crate::multicast::Mode;
+use crate::multicast::drive::{GROUP, ReceiveOptions, SendOptions, read_secret, receive, send};
+use crate::multicast::send::{Rate, Standing};
+use crate::sign::Keyring;
+use crate::store::Trust;
+use crate::tree::extract::ExtractOptions;
+use clap::{Args, Subcommand};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+#[derive(Subcommand)]
+pub(super) enum Verb {
+    /// Send an image to all nodes that ask for it
+    Send(Send),
+    /// Receive an image, and write it into a directory while it comes
+    Recv(Recv),
+}
+
+/// What both ends have to say.
+#[derive(Args)]
+struct Network {
+    /// The network interface
+    #[arg(long, value_name = "IF")]
+    interface: String,
+    /// The group that sessions are announced to
+    #[arg(long, value_name = "ADDR:PORT", default_value_t = GROUP)]
+    group: SocketAddr,
+    /// File with a key of 32 bytes, or 64 hex digits
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(super) struct Send {
+    /// The image: NAME, NAME@N or NAME:TAG
+    #[arg(value_name = "REF")]
+    reference: String,
+    #[command(flatten)]
+    network: Network,
+    /// Begin when so many nodes are there
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    receivers: u32,
+    /// How long after the first node it begins with fewer
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = super::time)]
+    wait: Duration,
+    /// auto, or bits in a second, such as 940Mbit
+    #[arg(long, value_name = "RATE", default_value = "auto")]
+    rate: Rate,
+    /// How datagrams are protected: crc, tag (nobody without the key can add any), aead (nor read them)
+    #[arg(long, value_name = "MODE", default_value_t = Mode::Crc)]
+    mode: Mode,
+    /// Write the report into a file, too
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(super) struct Recv {
+    /// An empty directory, or one that does not exist
+    #[arg(value_name = "DIR")]
+    target: PathBuf,
+    #[command(flatten)]
+    network: Network,
+    /// The name of the image; without it, the first one that is announced
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// Take only what one of these keys signed
+    #[arg(long = "pub", value_name = "FILE.pub")]
+    keys: Vec<PathBuf>,
+    /// Compare everything with what is on the medium
+    #[arg(long)]
+    verify: bool,
+    /// Do not wait until everything is on the medium
+    #[arg(long)]
+    no_sync: bool,
+}
+
+pub(super) fn run(verb: Verb, session: &Session) -> Result<()> {
+    match verb {
+        Verb::Send(args) => run_send(args, session),
+        Verb::Recv(args) => run_recv(args, session),
+    }
+}
+
+fn run_send(args: Send, session: &Session) -> Result<()> {
+    let Network { interface, group, key_file } = args.network;
+    let options = SendOptions {
+        group,
+        receivers: args.receivers,
+        wait: args.wait,
+        rate: args.rate,
+        mode: args.mode,
+        secret: key_file.as_deref().map(read_secret).transpose()?,
+        ..SendOptions::new(&interface)
+    };
+    let image = session.store()?.image(&args.reference)?;
+    let report = session.run("mcast send", |task| send(&image, &options, task))?;
+    if let Some(file) = &args.report {
+        let text = serde_json::to_vec_pretty(&report)
+            .map_err(|e| Error::new(ErrorKind::Bug, "a report that cannot be written").cause(e))?;
+        std::fs::write(file, text).map_err(|e| Error::io("write", file.display(), e))?;
+    }
+    let (done, all) = (report.done(), report.receivers.len());
+    session.print(&report, |w| {
+        for r in &report.receivers {
+            let standing = format!("{:?}", r.standing).to_lowercase();
+            writeln!(w, "{:24} {standing:10} loss {:.1} %", crate::shown::line(&r.name), r.loss * 100.0)?;
+        }
+        writeln!(w, "{done} of {all} nodes have {} bytes, in {:.1} s", report.bytes, report.seconds)
+    })?;
+    let left =
+        report.receivers.iter().filter(|r| r.standing != Standing::Done && r.standing != Standing::Detached).count();
+    if left > 0 {
+        return Err(Error::new(ErrorKind::Network, format!("{left} of {all} nodes have not got all of it")));
+    }
+    Ok(())
+}
+
+fn run_recv(args: Recv, session: &Session) -> Result<()> {
+    let Network { interface, group, key_file } = args.network;
+    let trust = if args.keys.is_empty() { None } else { Some(Trust::new(Keyring::read(&args.keys)?)) };
+    let options = ReceiveOptions {
+        group,
+        secret: key_file.as_deref().map(read_secret).transpose()?,
+        name: args.name,
+        trust,
+        extract: ExtractOptions { verify: args.verify, no_sync: args.no_sync, ..ExtractOptions::default() },
+        ..ReceiveOptions::new(&interface)
+    };
+    let delivered = session.run("mcast recv", |task| receive(&args.target, options, task))?;
+    session.print(&delivered, |w| {
+        let (e, r) = (&delivered.extracted, &delivered.received);
+        writeln!(w, "{}@{}: {} entries, {} bytes", delivered.name, delivered.generation, e.entries, e.bytes)?;
+        writeln!(
+            w,
+            "{} symbols, {} useless, {} refused, {} stripes restored",
+            r.symbols, r.useless, r.refused, r.restored
+        )
+    })
+}

@@ -1,0 +1,142 @@
+//! Stripes become the head, and the blocks of the body.
+
+use crate::multicast::plan::BodyPlan;
+use crate::multicast::receive::Whole;
+use crate::multicast::shape::{Part, Shape};
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// What has become whole.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Ready {
+    /// All of the head.
+    Head(Vec<u8>),
+    /// A block of the body, by its number.
+    Block(usize, Vec<u8>),
+}
+
+/// Stripes that are whole, as long as something of them is waited for.
+pub(super) struct Assembly {
+    shape: Shape,
+    stripes: BTreeMap<u32, Vec<u8>>,
+    /// Stripes of the head that are lacking.
+    head: u32,
+    plan: BodyPlan,
+    /// Blocks that were handed out.
+    out: Vec<bool>,
+}
+
+impl Assembly {
+    pub(super) fn new(shape: Shape) -> Self {
+        Self { stripes: BTreeMap::new(), head: shape.head_stripes(), plan: BodyPlan::default(), out: Vec::new(), shape }
+    }
+
+    /// Bytes that wait.
+    pub(super) fn bytes(&self) -> usize {
+        self.stripes.values().map(Vec::len).sum()
+    }
+
+    /// Takes a stripe; what is whole now goes to `ready`.
+    pub(super) fn take(&mut self, whole: Whole, ready: &mut Vec<Ready>) {
+        let (part, range) = self.shape.range(whole.stripe);
+        self.stripes.insert(whole.stripe, whole.bytes);
+        match part {
+            Part::Head => {
+                self.head -= 1;
+                if self.head == 0 {
+                    let mut head = Vec::with_capacity(self.shape.head() as usize);
+                    (0..self.shape.head_stripes())
+                        .for_each(|s| head.extend(self.stripes.remove(&s).unwrap_or_default()));
+                    ready.push(Ready::Head(head));
+                }
+            }
+            Part::Body => self.blocks(self.plan.at(range), ready),
+        }
+    }
+
+    /// The head was read: these are the blocks.
+    pub(super) fn plan(&mut self, plan: BodyPlan, ready: &mut Vec<Ready>) {
+        self.out = vec![false; plan.blocks().len()];
+        self.plan = plan;
+        self.blocks(0..self.plan.blocks().len(), ready);
+    }
+
+    fn blocks(&mut self, which: Range<usize>, ready: &mut Vec<Ready>) {
+        for n in which {
+            let bytes = self.plan.blocks()[n].bytes.clone();
+            let stripes = self.shape.of_body(bytes.clone());
+            if self.out[n] || !stripes.clone().all(|s| self.stripes.contains_key(&s)) {
+                continue;
+            }
+            let mut block = Vec::with_capacity((bytes.end - bytes.start) as usize);
+            for stripe in stripes.clone() {
+                let (_, at) = self.shape.range(stripe);
+                let (from, to) = (bytes.start.max(at.start) - at.start, bytes.end.min(at.end) - at.start);
+                if let Some(stripe) = self.stripes.get(&stripe) {
+                    block.extend_from_slice(&stripe[from as usize..to as usize]);
+                }
+            }
+            self.out[n] = true;
+            ready.push(Ready::Block(n, block));
+            stripes.for_each(|s| self.drop_if_used_up(s));
+        }
+    }
+
+    fn drop_if_used_up(&mut self, stripe: u32) {
+        let (_, range) = self.shape.range(stripe);
+        if self.plan.at(range).all(|n| self.out[n]) {
+            self.stripes.remove(&stripe);
+        }
+    }
+
+    /// A block that was handed out is wrong: its stripes, which are to come again.
+    pub(super) fn again(&mut self, block: usize) -> Range<u32> {
+        self.out[block] = false;
+        let stripes = self.shape.of_body(self.plan.blocks()[block].bytes.clone());
+        stripes.clone().for_each(|s| _ = self.stripes.remove(&s));
+        stripes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_come_when_the_last_of_their_stripes_does() {
+        // Symbols of 64 bytes: stripes of 65,536.
+        let shape = Shape::new(64, 70_000, 200_000).unwrap();
+        let body: Vec<u8> = (0..200_000u32).map(|n| (n / 7) as u8).collect();
+        let stripe = |n: u32| {
+            let (part, range) = shape.range(n);
+            let bytes = match part {
+                Part::Head => vec![n as u8; (range.end - range.start) as usize],
+                Part::Body => body[range.start as usize..range.end as usize].to_vec(),
+            };
+            Whole { stripe: n, bytes }
+        };
+        let mut plan = BodyPlan::default();
+        [50_000, 100_000, 50_000].into_iter().zip(0..).for_each(|(bytes, n)| plan.add(bytes, vec![n]));
+        let (mut assembly, mut ready) = (Assembly::new(shape), Vec::new());
+        assembly.take(stripe(1), &mut ready);
+        // Of the body before anybody knows what is in it.
+        assembly.take(stripe(2), &mut ready);
+        assert!(ready.is_empty() && assembly.bytes() == 65_536 + 4_464);
+        assembly.take(stripe(0), &mut ready);
+        assert!(matches!(&ready.pop(), Some(Ready::Head(h)) if h.len() == 70_000 && h[0] == 0 && h[69_999] == 1));
+        assembly.plan(plan, &mut ready);
+        assert_eq!(ready.pop(), Some(Ready::Block(0, body[..50_000].to_vec())));
+        assembly.take(stripe(4), &mut ready);
+        assert!(ready.is_empty());
+        assembly.take(stripe(5), &mut ready);
+        assert_eq!(ready.pop(), Some(Ready::Block(2, body[150_000..].to_vec())));
+        assembly.take(stripe(3), &mut ready);
+        assert_eq!(ready.pop(), Some(Ready::Block(1, body[50_000..150_000].to_vec())));
+        assert_eq!(assembly.bytes(), 0);
+        // The middle one was wrong.
+        assert_eq!(assembly.again(1), 2..5);
+        (2..5).for_each(|n| assembly.take(stripe(n), &mut ready));
+        assert_eq!((ready.pop(), ready.pop()), (Some(Ready::Block(1, body[50_000..150_000].to_vec())), None));
+        assert_eq!(assembly.bytes(), 0);
+    }
+}
