@@ -129,6 +129,7 @@ fn run_recv(args: Recv, session: &Session) -> Result<()> {
         secret: key_file.as_deref().map(read_secret).transpose()?,
         name: args.name,
         trust,
+        mirror: session.mirrors.alone()?,
         extract: ExtractOptions { verify: args.verify, no_sync: args.no_sync, ..ExtractOptions::default() },
         ..ReceiveOptions::new(&interface)
     };
@@ -140,6 +141,10 @@ fn run_recv(args: Recv, session: &Session) -> Result<()> {
             w,
             "{} symbols, {} useless, {} refused, {} stripes restored",
             r.symbols, r.useless, r.refused, r.restored
-        )
+        )?;
+        match &delivered.instead {
+            Some(why) => writeln!(w, "the rest came from mirrors: {}", crate::shown::line(why)),
+            None => Ok(()),
+        }
     })
 }

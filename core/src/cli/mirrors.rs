@@ -36,6 +36,14 @@ impl Mirrors {
         }
     }
 
+    /// The store of `--mirror` alone; `None` where there is none.
+    #[cfg(feature = "mcast")]
+    pub(super) fn alone(&self) -> Result<Option<Store>> {
+        let Some((first, others)) = self.mirrors.split_first() else { return Ok(None) };
+        let mirrors = Self { mirrors: others.to_vec(), ..self.clone() };
+        Store::open_http(&mirrors.of(first.url.clone())?).map(Some)
+    }
+
     /// How the store at `url` is reached.
     pub(super) fn of(&self, url: Url) -> Result<HttpOptions> {
         let mut options = HttpOptions::from_environment(url)?;

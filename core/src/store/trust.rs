@@ -65,8 +65,13 @@ impl Store {
     /// must have such a release, too; a derived file that no such key signed is made again.
     #[must_use]
     pub fn trusting(&self, trust: Trust) -> Self {
+        self.trusting_too(&Arc::new(trust))
+    }
+
+    /// The same for one of several stores.
+    pub(crate) fn trusting_too(&self, trust: &Arc<Trust>) -> Self {
         let mut handle = self.clone();
-        handle.1.trust = Some(Arc::new(trust));
+        handle.1.trust = Some(trust.clone());
         handle
     }
 

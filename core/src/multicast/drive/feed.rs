@@ -1,14 +1,14 @@
 //! Blocks on their way from the network to whoever applies them: a queue that is bounded, and what is said back.
 
 use super::assembly::Ready;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::image::{ChunkSet, Hash};
 use crate::multicast::plan::BodyPlan;
 use crate::store::Store;
 use crate::store::source::{BlockFeed, ChunkSource, Origin, StoredBlock};
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// Blocks of so many bytes may wait; beyond, nothing is read from the network.
@@ -23,6 +23,8 @@ const LOOK: Duration = Duration::from_millis(200);
 pub(super) struct Shared {
     state: Mutex<State>,
     changed: Condvar,
+    /// Everything is on the medium.
+    pub(super) applied: AtomicBool,
     /// Nobody waits any more.
     pub(super) given_up: AtomicBool,
 }
@@ -38,8 +40,11 @@ struct State {
     wrong: Vec<usize>,
     repaired: HashMap<usize, Option<Vec<u8>>>,
     plan: Option<BodyPlan>,
-    /// How it ended.
-    end: Option<Result<(), String>>,
+    /// Why nothing comes any more.
+    end: Option<String>,
+    /// Why the rest is read elsewhere; and whether that was told.
+    instead: Option<String>,
+    notes: Vec<String>,
 }
 
 impl Shared {
@@ -81,14 +86,31 @@ impl Shared {
     }
 
     /// Nothing comes any more, and why.
-    pub(super) fn end(&self, how: Result<(), String>) {
-        self.lock().end.get_or_insert(how);
+    pub(super) fn end(&self, why: String) {
+        self.lock().end.get_or_insert(why);
         self.changed.notify_all();
     }
 
-    /// Whether everything was applied.
-    pub(super) fn is_done(&self) -> bool {
-        matches!(self.lock().end, Some(Ok(())))
+    /// Why the rest was read elsewhere, if it was.
+    pub(super) fn instead(&self) -> Option<String> {
+        self.lock().instead.clone()
+    }
+
+    /// The rest is read elsewhere, which is told once.
+    pub(super) fn go_elsewhere(&self, why: &Error) {
+        let mut state = self.lock();
+        if state.instead.is_none() {
+            state.instead = Some(why.message().to_owned());
+            state.notes.push(format!("{}: the rest comes from mirrors", why.message()));
+        }
+        // What has come is not needed any more, and nothing is to wait for room.
+        state.blocks.clear();
+        state.bytes = 0;
+    }
+
+    /// What is to be told.
+    pub(super) fn take_notes(&self) -> Vec<String> {
+        std::mem::take(&mut self.lock().notes)
     }
 
     /// Waits until `find` finds something.
@@ -101,9 +123,8 @@ impl Shared {
             if self.given_up.load(Ordering::Relaxed) {
                 return Err(Error::cancelled());
             }
-            if let Some(end) = &state.end {
-                let why = end.clone().err().unwrap_or_else(|| "the session ended too early".to_owned());
-                return Err(Error::new(crate::ErrorKind::Network, why));
+            if let Some(why) = &state.end {
+                return Err(Error::new(ErrorKind::Network, why.clone()));
             }
             state = self.changed.wait_timeout(state, LOOK).unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -120,29 +141,20 @@ impl Shared {
     }
 }
 
-/// Where the chunks of a session come from: those of the head out of memory, the others from the network.
+/// Where the chunks of a session come from: those of the head out of memory, the others from the network, and when that ends too early from a
+/// mirror.
 pub(super) struct Source {
-    head: Store,
-    shared: Arc<Shared>,
-    plan: BodyPlan,
+    pub(super) head: Store,
+    pub(super) shared: Arc<Shared>,
+    pub(super) plan: BodyPlan,
     /// What the positions of the plan mean.
-    body: ChunkSet,
-    image: Hash,
+    pub(super) body: ChunkSet,
+    pub(super) image: Hash,
     /// Content that lies in the head.
-    held: ChunkSet,
-}
-
-impl Source {
-    pub(super) fn new(
-        head: Store,
-        shared: Arc<Shared>,
-        plan: BodyPlan,
-        body: ChunkSet,
-        held: ChunkSet,
-        image: Hash,
-    ) -> Self {
-        Self { head, shared, plan, body, image, held }
-    }
+    pub(super) held: ChunkSet,
+    pub(super) mirror: Option<Store>,
+    /// What is read from the mirror.
+    pub(super) rest: OnceLock<ChunkSet>,
 }
 
 impl ChunkSource for Source {
@@ -158,17 +170,21 @@ impl ChunkSource for Source {
         let local = if self.held.is_empty() { None } else { Some(self.head.feed(&self.held)?) };
         let chunks = self.body.chunks();
         let is_wanted = |c: &u32| wanted.contains(&chunks[*c as usize].0);
-        let left = self.plan.blocks().iter().filter(|b| b.chunks.iter().any(is_wanted)).count();
-        Ok(Box::new(Feed { source: self, local, left: Mutex::new(left), is_local_over: AtomicBool::new(false) }))
+        let left = self.plan.blocks().iter().map(|b| b.chunks.iter().any(is_wanted)).collect();
+        let (is_local_over, left, elsewhere) = (AtomicBool::new(false), Mutex::new(left), OnceLock::new());
+        Ok(Box::new(Feed { source: self, wanted, local, is_local_over, left, elsewhere }))
     }
 }
 
 struct Feed<'s> {
     source: &'s Source,
+    wanted: &'s ChunkSet,
     local: Option<Box<dyn BlockFeed + 's>>,
-    /// Blocks of the body that have not been handed out.
-    left: Mutex<usize>,
     is_local_over: AtomicBool,
+    /// Of each block of the body whether it is still to come.
+    left: Mutex<Vec<bool>>,
+    /// The mirror, when the network has ended.
+    elsewhere: OnceLock<Box<dyn BlockFeed + 's>>,
 }
 
 impl Feed<'_> {
@@ -176,6 +192,51 @@ impl Feed<'_> {
     fn number(&self, origin: Origin) -> Option<usize> {
         let at = origin.offset..origin.offset + 1;
         (origin.pack == self.source.image).then(|| self.source.plan.at(at).next()).flatten()
+    }
+
+    fn left(&self) -> MutexGuard<'_, Vec<bool>> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next block from the network; `None` when all have come.
+    fn received(&self, block: &mut StoredBlock) -> Result<Option<Origin>> {
+        let came = self.source.shared.wait(|state| {
+            // Several threads wait: each looks whether there is anything left to wait for.
+            let mut left = self.left();
+            if !left.contains(&true) {
+                return Some(None);
+            }
+            let (n, bytes) = state.blocks.pop_front()?;
+            state.bytes -= bytes.len();
+            state.taken += bytes.len() as u64;
+            left[n] = false;
+            Some(Some((n, bytes)))
+        })?;
+        let Some((n, bytes)) = came else { return Ok(None) };
+        let length = bytes.len();
+        block.share(Arc::new(bytes), 0..length);
+        Ok(Some(Origin { pack: self.source.image, offset: self.source.plan.blocks()[n].bytes.start }))
+    }
+
+    /// The mirror, from which the rest is read because of `why`.
+    fn elsewhere(&self, why: Error) -> Result<&dyn BlockFeed> {
+        let mirror = self.source.mirror.as_ref().filter(|_| why.kind() == ErrorKind::Network);
+        let Some(mirror) = mirror else { return Err(why) };
+        self.source.shared.go_elsewhere(&why);
+        // One of the threads opens it, and the others wait for that.
+        let left = self.left();
+        if let Some(feed) = self.elsewhere.get() {
+            return Ok(feed.as_ref());
+        }
+        let (chunks, mut rest) = (self.source.body.chunks(), ChunkSet::default());
+        let blocks = self.source.plan.blocks().iter().zip(left.iter()).filter(|(_, left)| **left);
+        for (hash, length) in blocks.flat_map(|(b, _)| &b.chunks).map(|c| &chunks[*c as usize]) {
+            if self.wanted.contains(hash) {
+                rest.insert(*hash, *length);
+            }
+        }
+        let feed = mirror.feed(self.source.rest.get_or_init(|| rest))?;
+        Ok(self.elsewhere.get_or_init(|| feed).as_ref())
     }
 }
 
@@ -189,26 +250,19 @@ impl BlockFeed for Feed<'_> {
             }
             self.is_local_over.store(true, Ordering::Relaxed);
         }
-        {
-            let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-            if *left == 0 {
-                return Ok(None);
-            }
-            *left -= 1;
+        if let Some(feed) = self.elsewhere.get() {
+            return feed.next(block);
         }
-        let (n, bytes) = self.source.shared.wait(|state| {
-            let (n, bytes) = state.blocks.pop_front()?;
-            state.bytes -= bytes.len();
-            state.taken += bytes.len() as u64;
-            Some((n, bytes))
-        })?;
-        let length = bytes.len();
-        block.share(Arc::new(bytes), 0..length);
-        Ok(Some(Origin { pack: self.source.image, offset: self.source.plan.blocks()[n].bytes.start }))
+        match self.received(block) {
+            Err(why) => self.elsewhere(why)?.next(block),
+            came => came,
+        }
     }
 
     fn again(&self, origin: Origin, block: &mut StoredBlock) -> Result<bool> {
-        let Some(n) = self.number(origin) else { return Ok(false) };
+        let Some(n) = self.number(origin) else {
+            return self.elsewhere.get().map_or(Ok(false), |feed| feed.again(origin, block));
+        };
         let shared = &self.source.shared;
         for _ in 0..AGAIN {
             {
@@ -225,5 +279,24 @@ impl BlockFeed for Feed<'_> {
             }
         }
         Ok(false)
+    }
+
+    fn replace(&self, origin: Origin) -> Result<bool> {
+        match (self.number(origin), self.elsewhere.get()) {
+            (None, Some(feed)) => feed.replace(origin),
+            // Somebody disturbs, or a cable does, and it would go on.
+            (Some(n), None) if self.source.mirror.is_some() => {
+                self.left()[n] = true;
+                self.source.shared.end("injection_suspected: a block was wrong each time that it came".to_owned());
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    fn take_notes(&self) -> Vec<String> {
+        let mut notes = self.source.shared.take_notes();
+        notes.extend(self.elsewhere.get().map(|feed| feed.take_notes()).unwrap_or_default());
+        notes
     }
 }

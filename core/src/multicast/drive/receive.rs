@@ -6,11 +6,13 @@ use super::send::canonical;
 use super::{GROUP, data_group};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Unit;
+use crate::image::ChunkSet;
 use crate::job::Task;
 use crate::multicast::offer::Offered;
+use crate::multicast::plan::BodyPlan;
 use crate::multicast::receive::{self as machine, Event, Load, Received, Receiver};
 use crate::multicast::wire::{Announce, Keys, Message, SECRET};
-use crate::store::Trust;
+use crate::store::{Image, Store, Trust};
 use crate::sys::clock;
 use crate::sys::udp::Interface;
 use crate::tree::extract::{ExtractOptions, Extracted, extract};
@@ -18,8 +20,8 @@ use serde::Serialize;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// Bytes of stripes that are not whole.
@@ -32,7 +34,6 @@ const NAP: Duration = Duration::from_micros(500);
 const DATAGRAM: usize = 65_536;
 
 /// How an image is received.
-#[derive(Debug)]
 pub struct ReceiveOptions {
     /// Name of the network interface.
     pub interface: String,
@@ -44,6 +45,8 @@ pub struct ReceiveOptions {
     pub name: Option<String>,
     /// Who vouches for it.
     pub trust: Option<Trust>,
+    /// Where the rest is read when multicast does not bring it: a store with the same image.
+    pub mirror: Option<Store>,
     /// What this node is called.
     pub node: String,
     /// How it is written.
@@ -60,6 +63,7 @@ impl ReceiveOptions {
             secret: None,
             name: None,
             trust: None,
+            mirror: None,
             node: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             extract: ExtractOptions::default(),
         }
@@ -75,8 +79,10 @@ pub struct Delivered {
     pub name: String,
     /// Its generation.
     pub generation: u64,
-    /// What came over the network.
+    /// What came by multicast.
     pub received: Received,
+    /// Why the rest came from a mirror, if it did.
+    pub instead: Option<String>,
     /// What was made of it.
     pub extracted: Extracted,
 }
@@ -100,7 +106,7 @@ pub fn receive(target: &Path, mut options: ReceiveOptions, task: &Task) -> Resul
         name: options.node.clone(),
         datagram: u16::try_from(interface.mtu()?.saturating_sub(if group.is_ipv6() { 48 } else { 28 }))
             .unwrap_or(u16::MAX),
-        has_mirrors: false,
+        has_mirrors: options.mirror.is_some(),
         has_base: false,
         memory: MEMORY,
     };
@@ -118,13 +124,14 @@ pub fn receive(target: &Path, mut options: ReceiveOptions, task: &Task) -> Resul
     };
     let thread = std::thread::Builder::new().name("libcv-mcast".into()).spawn(move || network.run());
     let thread = thread.map_err(|e| Error::io("start", "a thread", e))?;
-    let trust = options.trust.take();
-    let applied = apply(target, &options, trust, &announce, &shared, task);
-    shared.end(applied.as_ref().map(|_| ()).map_err(ToString::to_string));
+    let trust = options.trust.take().map(Arc::new);
+    let applied = apply(target, &options, trust.as_ref(), &announce, &shared, task);
+    shared.applied.store(applied.is_ok(), Ordering::Relaxed);
     shared.given_up.store(true, Ordering::Relaxed);
     let received = thread.join().map_err(|_| Error::new(ErrorKind::Bug, "the thread of the network panicked"))?;
     let (generation, extracted) = applied?;
-    Ok(Delivered { image: announce.image.to_string(), name: announce.name, generation, received, extracted })
+    let (image, instead) = (announce.image.to_string(), shared.instead());
+    Ok(Delivered { image, name: announce.name, generation, received, instead, extracted })
 }
 
 /// Waits for a session that fits.
@@ -157,27 +164,68 @@ fn listen(control: &UdpSocket, options: &ReceiveOptions, task: &Task) -> Result<
 fn apply(
     target: &Path,
     options: &ReceiveOptions,
-    trust: Option<Trust>,
+    trust: Option<&Arc<Trust>>,
     announce: &Announce,
     shared: &Arc<Shared>,
     task: &Task,
 ) -> Result<(u64, Extracted)> {
     task.stage("head", announce.head, Unit::Bytes);
-    let offered = Offered::open(&shared.head()?)?;
-    let store = match trust {
-        Some(trust) => offered.store().trusting(trust),
-        None => offered.store().clone(),
+    let trusted = |store: &Store| trust.map_or(store.clone(), |trust| store.trusting_too(trust));
+    let opened = open_head(announce, shared, &trusted, task);
+    let (image, store, (plan, body, held)) = match (opened, &options.mirror) {
+        (Err(why), Some(mirror)) if why.kind() != ErrorKind::Cancelled => {
+            shared.go_elsewhere(&why);
+            shared.take_notes().into_iter().for_each(|note| task.warn(note));
+            let image = trusted(mirror).image_by_id(announce.image)?;
+            return Ok((generation(&image), image.extract(target, &options.extract, task)?));
+        }
+        (opened, _) => opened?,
     };
-    let image = store.image(&announce.name)?;
-    if image.id() != announce.image {
-        return Err(Error::integrity("the session holds another image than was announced"));
-    }
-    let generation = image.release().map_or(0, |r| r.generation);
-    let (plan, body, held) = offered.plan(&image, task)?;
     shared.set_plan(plan.clone());
-    let source = Source::new(store, shared.clone(), plan, body, held, image.id());
+    let mirror = options.mirror.clone();
+    let source = Source {
+        head: store,
+        shared: shared.clone(),
+        plan,
+        body,
+        held,
+        image: image.id(),
+        mirror,
+        rest: OnceLock::new(),
+    };
     let extracted = extract(&image, &source, target, &options.extract, task)?;
-    Ok((generation, extracted))
+    Ok((generation(&image), extracted))
+}
+
+/// What the head holds: the image, the store that it was opened from, and the blocks of the body with their chunks and those of the head.
+fn open_head(
+    announce: &Announce,
+    shared: &Shared,
+    trusted: &dyn Fn(&Store) -> Store,
+    task: &Task,
+) -> Result<(Image, Store, (BodyPlan, ChunkSet, ChunkSet))> {
+    let head = shared.head()?;
+    let open = || {
+        let offered = Offered::open(&head)?;
+        let store = trusted(offered.store());
+        let image = store.image(&announce.name)?;
+        if image.id() != announce.image {
+            return Err(Error::integrity("it holds another image than was announced"));
+        }
+        let plan = offered.plan(&image, task)?;
+        Ok((image, store, plan))
+    };
+    open().map_err(|e| match e.kind() {
+        // Whoever is not trusted, and what is replaced, is no accident of the network.
+        ErrorKind::Cancelled | ErrorKind::Denied | ErrorKind::Stale | ErrorKind::Unsupported => e,
+        _ => Error::integrity(format!("the head of the session cannot be used: {e}"))
+            .hint("somebody may disturb the network: with --mode tag and a key nobody else can")
+            .cause(e),
+    })
+}
+
+fn generation(image: &Image) -> u64 {
+    image.release().map_or(0, |r| r.generation)
 }
 
 /// The thread that hears.
@@ -217,7 +265,7 @@ impl Network {
             }
         }
         self.events(&mut ready);
-        self.shared.end(Err("the session ended too early".to_owned()));
+        self.shared.end("the session ended too early".to_owned());
         self.receiver.received()
     }
 
@@ -229,7 +277,7 @@ impl Network {
                 Ok((bytes, _)) => {
                     came = true;
                     if let Err(e) = self.receiver.handle(&mut buf[..bytes], Instant::now()) {
-                        self.shared.end(Err(e.to_string()));
+                        self.shared.end(e.to_string());
                     }
                 }
                 Err(_) => break,
@@ -242,15 +290,16 @@ impl Network {
         while let Some(event) = self.receiver.event() {
             match event {
                 Event::Whole(whole) => self.assembly.take(whole, ready),
-                Event::Refused(reason) => self.shared.end(Err(format!("the sender refuses: {reason}"))),
-                Event::Over(true) => self.shared.end(Err("the sender gave up".to_owned())),
-                Event::Over(false) => self.shared.end(Err("the session ended before everything was here".to_owned())),
-                Event::Silent => self.shared.end(Err("the sender says nothing any more".to_owned())),
-                Event::Unreachable => self.shared.end(Err(
-                    "multicast does not reach this node: is there an IGMP querier, a firewall, another VLAN?"
+                Event::Refused(reason) => self.shared.end(format!("the sender refuses: {reason}")),
+                Event::Over(true) => self.shared.end("the sender gave up".to_owned()),
+                Event::Over(false) => self.shared.end("the session ended before everything was here".to_owned()),
+                Event::Silent => self.shared.end("the sender says nothing any more".to_owned()),
+                Event::Unreachable => self.shared.end(
+                    "multicast_unreachable: nothing that is sent to the group arrives: is there an IGMP querier, a firewall, another VLAN?"
                         .to_owned(),
-                )),
-                Event::Detached(_) | Event::Admitted | Event::JoinAgain => {}
+                ),
+                Event::Detached(reason) => self.shared.end(format!("the sender says to go to mirrors: {reason}")),
+                Event::Admitted | Event::JoinAgain => {}
             }
         }
     }
@@ -264,7 +313,7 @@ impl Network {
             self.assembly.again(block).for_each(|s| self.receiver.again(s));
         }
         if self.done.is_none() && self.shared.given_up.load(Ordering::Relaxed) {
-            let done = self.shared.is_done();
+            let done = self.shared.applied.load(Ordering::Relaxed);
             self.done = Some(done);
             self.receiver.leave(done, !done, Instant::now());
         }

@@ -1,0 +1,103 @@
+#!/usr/bin/env python3
+"""What multicast does not bring comes from a mirror: for receivers that the group does not reach, which is noticed in 3 s, and when the sender is killed
+in its middle. Without a mirror the receiver says what is wrong (18), and nothing looks finished."""
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+from lan import Lan
+
+sys.path.insert(0, f"{os.path.dirname(os.path.abspath(__file__))}/../http")
+from bed import CVCTL, Bed, eventually  # noqa: E402
+
+MIRROR = "http://10.93.0.1:8087"
+
+
+def cvctl(lan: Lan, host: int, *args: str) -> "subprocess.Popen[str]":
+    return lan.bed.start(*lan.inside(lan.hosts[host], CVCTL, "-q", "-o", "json", *args), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def send(lan: Lan, receivers: int, rate: str) -> "subprocess.Popen[str]":
+    return cvctl(lan, 0, "--store", lan.bed.store, "mcast", "send", "node", "--interface", "eth0", "--receivers", str(receivers), "--rate", rate)
+
+
+def receive(lan: Lan, host: int, *args: str) -> "subprocess.Popen[str]":
+    return cvctl(lan, host, "mcast", "recv", f"{lan.bed.dir}/out{host}", "--interface", "eth0", "--verify", *args)
+
+
+def right(lan: Lan, host: int, process: "subprocess.Popen[str]") -> dict:
+    out, err = process.communicate(timeout=100)
+    assert process.returncode == 0, f"{host}: {process.returncode} {err}"
+    place = f"{lan.bed.dir}/out{host}"
+    subprocess.run(["diff", "-r", "--no-dereference", lan.bed.tree, place], check=True)
+    shutil.rmtree(place)
+    return dict(json.loads(out))
+
+
+def unreachable(lan: Lan) -> None:
+    """Half of them are behind a switch that lets announcements through, and nothing of what is sent."""
+    rules = "add table netdev deaf\n"
+    for n in (3, 4):
+        rules += f"add chain netdev deaf d{n} {{ type filter hook egress device p{n} priority 0; }}\n"
+        rules += f"add rule netdev deaf d{n} ip daddr 239.192.67.87-239.192.67.118 drop\n"
+    lan.run(lan.switch, "nft", "-f", "-", stdin=rules)
+    sender = send(lan, 4, "100Mbit")
+    began = time.monotonic()
+    processes = {n: receive(lan, n, "--mirror", MIRROR) for n in (1, 2, 3, 4)}
+    said = {n: right(lan, n, process) for n, process in processes.items()}
+    took = time.monotonic() - began
+    for n in (1, 2):
+        assert said[n]["instead"] is None, said[n]
+    for n in (3, 4):
+        assert "multicast_unreachable" in said[n]["instead"], said[n]
+    assert took < 15, took
+    out, err = sender.communicate(timeout=60)
+    standings = sorted(r["standing"] for r in json.loads(out)["receivers"])
+    assert standings == ["done"] * 4, (standings, err)
+    # Without a mirror it says so.
+    sender = send(lan, 1, "100Mbit")
+    alone = receive(lan, 3)
+    out, err = alone.communicate(timeout=60)
+    assert alone.returncode == 18 and "multicast_unreachable" in err, (alone.returncode, err)
+    sender.send_signal(signal.SIGINT)
+    sender.communicate(timeout=10)
+    shutil.rmtree(f"{lan.bed.dir}/out3", ignore_errors=True)
+    lan.run(lan.switch, "nft", "delete", "table", "netdev", "deaf")
+    print("two that multicast does not reach have it from the mirror", flush=True)
+
+
+def killed(lan: Lan) -> None:
+    """The sender is killed in its middle."""
+    sender = send(lan, 2, "30Mbit")
+    with_mirror, without = receive(lan, 1, "--mirror", MIRROR), receive(lan, 2)
+    time.sleep(3)
+    sender.kill()
+    sender.wait()
+    said = right(lan, 1, with_mirror)
+    assert "says nothing" in said["instead"] and said["received"]["symbols"] > 1000, said
+    out, err = without.communicate(timeout=60)
+    assert without.returncode == 18 and "says nothing" in err, (without.returncode, err)
+    print("when the sender is killed the rest comes from the mirror", flush=True)
+
+
+def main() -> None:
+    if os.geteuid() != 0 or not shutil.which("ethtool"):
+        print("it needs root and ethtool (apt-get install ethtool)")
+        sys.exit(77)
+    with Bed(megabytes=24) as bed:
+        lan = Lan(bed, 4)
+        lan.run(lan.hosts[0], "ip", "link", "set", "lo", "up")
+        cvctl(lan, 0, "--store", bed.store, "serve", "--listen", "10.93.0.1:8087")
+        answers = lan.inside(lan.hosts[1], "curl", "-s", "-f", f"{MIRROR}/healthz")
+        eventually("the mirror answers", lambda: subprocess.run(answers, capture_output=True, check=False).returncode == 0)
+        unreachable(lan)
+        killed(lan)
+
+
+main()
