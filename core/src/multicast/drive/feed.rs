@@ -6,7 +6,7 @@ use crate::image::{ChunkSet, Hash};
 use crate::multicast::plan::BodyPlan;
 use crate::store::Store;
 use crate::store::source::{BlockFeed, ChunkSource, Origin, StoredBlock};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -170,7 +170,8 @@ impl ChunkSource for Source {
         let local = if self.held.is_empty() { None } else { Some(self.head.feed(&self.held)?) };
         let chunks = self.body.chunks();
         let is_wanted = |c: &u32| wanted.contains(&chunks[*c as usize].0);
-        let left = self.plan.blocks().iter().map(|b| b.chunks.iter().any(is_wanted)).collect();
+        let blocks = self.plan.blocks().iter().enumerate();
+        let left = blocks.filter(|(_, b)| b.chunks.iter().any(is_wanted)).map(|(n, _)| n).collect();
         let (is_local_over, left, elsewhere) = (AtomicBool::new(false), Mutex::new(left), OnceLock::new());
         Ok(Box::new(Feed { source: self, wanted, local, is_local_over, left, elsewhere }))
     }
@@ -181,8 +182,8 @@ struct Feed<'s> {
     wanted: &'s ChunkSet,
     local: Option<Box<dyn BlockFeed + 's>>,
     is_local_over: AtomicBool,
-    /// Of each block of the body whether it is still to come.
-    left: Mutex<Vec<bool>>,
+    /// Blocks of the body that are still to come.
+    left: Mutex<BTreeSet<usize>>,
     /// The mirror, when the network has ended.
     elsewhere: OnceLock<Box<dyn BlockFeed + 's>>,
 }
@@ -194,7 +195,7 @@ impl Feed<'_> {
         (origin.pack == self.source.image).then(|| self.source.plan.at(at).next()).flatten()
     }
 
-    fn left(&self) -> MutexGuard<'_, Vec<bool>> {
+    fn left(&self) -> MutexGuard<'_, BTreeSet<usize>> {
         self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -203,13 +204,13 @@ impl Feed<'_> {
         let came = self.source.shared.wait(|state| {
             // Several threads wait: each looks whether there is anything left to wait for.
             let mut left = self.left();
-            if !left.contains(&true) {
+            if left.is_empty() {
                 return Some(None);
             }
             let (n, bytes) = state.blocks.pop_front()?;
             state.bytes -= bytes.len();
             state.taken += bytes.len() as u64;
-            left[n] = false;
+            left.remove(&n);
             Some(Some((n, bytes)))
         })?;
         let Some((n, bytes)) = came else { return Ok(None) };
@@ -229,8 +230,8 @@ impl Feed<'_> {
             return Ok(feed.as_ref());
         }
         let (chunks, mut rest) = (self.source.body.chunks(), ChunkSet::default());
-        let blocks = self.source.plan.blocks().iter().zip(left.iter()).filter(|(_, left)| **left);
-        for (hash, length) in blocks.flat_map(|(b, _)| &b.chunks).map(|c| &chunks[*c as usize]) {
+        let blocks = left.iter().map(|n| &self.source.plan.blocks()[*n]);
+        for (hash, length) in blocks.flat_map(|b| &b.chunks).map(|c| &chunks[*c as usize]) {
             if self.wanted.contains(hash) {
                 rest.insert(*hash, *length);
             }
@@ -286,7 +287,7 @@ impl BlockFeed for Feed<'_> {
             (None, Some(feed)) => feed.replace(origin),
             // Somebody disturbs, or a cable does, and it would go on.
             (Some(n), None) if self.source.mirror.is_some() => {
-                self.left()[n] = true;
+                self.left().insert(n);
                 self.source.shared.end("injection_suspected: a block was wrong each time that it came".to_owned());
                 Ok(true)
             }

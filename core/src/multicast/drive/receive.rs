@@ -213,6 +213,9 @@ fn open_head(
             return Err(Error::integrity("it holds another image than was announced"));
         }
         let plan = offered.plan(&image, task)?;
+        if plan.0.bytes() != announce.body {
+            return Err(Error::integrity("its plan is of another body than was announced"));
+        }
         Ok((image, store, plan))
     };
     open().map_err(|e| match e.kind() {

@@ -8,7 +8,7 @@ use crate::multicast::fec::Encoder;
 use crate::multicast::offer::Offer;
 use crate::multicast::send::{self as machine, Burst, Rate, Seen, Sender, Sent, Standing, To, Transmit};
 use crate::multicast::shape::{PARITY, Shape};
-use crate::multicast::wire::{Announce, DATA_HEADER, Header, Keys, MESSAGE_LIMIT, Mode, SECRET, Session};
+use crate::multicast::wire::{Announce, DATA_HEADER, Header, Keys, MESSAGE_LIMIT, Message, Mode, SECRET, Session};
 use crate::store::Image;
 use crate::sys::clock;
 use crate::sys::udp::{Interface, segment};
@@ -127,8 +127,13 @@ pub fn send(image: &Image, options: &SendOptions, task: &Task) -> Result<SendRep
     let machine = Sender::new(keys, shape, offer.plan().clone(), how, Instant::now())?;
     let datagram = DATA_HEADER + options.mode.data_check() + shape.symbol();
     let at_once = segment(&data, datagram as u16);
-    let stripes =
-        Stripes { offer: &offer, shape, kept: VecDeque::new(), parity: VecDeque::new(), encoder: Encoder::default() };
+    let stripes = Stripes {
+        offer: &offer,
+        shape,
+        kept: Kept::new(KEPT.0),
+        parity: Kept::new(KEPT.1),
+        encoder: Encoder::default(),
+    };
     let driver = Driver {
         machine,
         stripes,
@@ -209,7 +214,11 @@ impl Driver<'_> {
 
     fn transmit(&mut self, transmit: Transmit) -> Result<()> {
         match transmit {
-            Transmit::Message(to, message) => {
+            Transmit::Message(to, mut message) => {
+                if let Message::Announce(announce) = &mut message {
+                    let (seconds, nanos) = clock::now();
+                    announce.time = u64::try_from(seconds).unwrap_or(0) * 1000 + u64::from(nanos / 1_000_000);
+                }
                 let datagram = message.encode(self.machine.keys());
                 let to = match to {
                     To::Control => self.group.0,
@@ -261,13 +270,49 @@ pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
+/// Bytes of stripes that were used lately; the last one was used last.
+struct Kept {
+    limit: usize,
+    entries: VecDeque<(u32, Vec<u8>)>,
+}
+
+impl Kept {
+    fn new(limit: usize) -> Self {
+        Self { limit, entries: VecDeque::new() }
+    }
+
+    /// Whether those of a stripe are there, which are the last ones then.
+    fn find(&mut self, stripe: u32) -> bool {
+        if self.entries.back().is_some_and(|(s, _)| *s == stripe) {
+            return true;
+        }
+        let found = self.entries.iter().position(|(s, _)| *s == stripe).and_then(|at| self.entries.remove(at));
+        let is_there = found.is_some();
+        self.entries.extend(found);
+        is_there
+    }
+
+    /// Memory for one more: that of the oldest one when it is full.
+    fn memory(&mut self) -> Vec<u8> {
+        if self.entries.len() == self.limit { self.entries.pop_front() } else { None }.unwrap_or_default().1
+    }
+
+    fn put(&mut self, stripe: u32, bytes: Vec<u8>) {
+        self.entries.push_back((stripe, bytes));
+    }
+
+    fn last(&self) -> &[u8] {
+        self.entries.back().map_or(&[], |(_, bytes)| bytes)
+    }
+}
+
 /// Bytes and parity of stripes, as they are needed.
 struct Stripes<'o> {
     offer: &'o Offer,
     shape: Shape,
-    /// Stripes with their padding; the last one was used last.
-    kept: VecDeque<(u32, Vec<u8>)>,
-    parity: VecDeque<(u32, Vec<u8>)>,
+    /// Stripes with their padding.
+    kept: Kept,
+    parity: Kept,
     encoder: Encoder,
 }
 
@@ -283,42 +328,25 @@ impl Stripes<'_> {
     }
 
     fn stripe(&mut self, stripe: u32) -> Result<&[u8]> {
-        if self.kept.back().is_none_or(|(s, _)| *s != stripe) {
-            let found = self.kept.iter().position(|(s, _)| *s == stripe).and_then(|at| self.kept.remove(at));
-            let entry = match found {
-                Some(entry) => entry,
-                None => {
-                    let mut bytes =
-                        if self.kept.len() == KEPT.0 { self.kept.pop_front() } else { None }.unwrap_or_default().1;
-                    self.offer.read(&self.shape, stripe, &mut bytes)?;
-                    bytes.resize(usize::from(self.shape.symbols(stripe)) * self.shape.symbol(), 0);
-                    (stripe, bytes)
-                }
-            };
-            self.kept.push_back(entry);
+        if !self.kept.find(stripe) {
+            let mut bytes = self.kept.memory();
+            self.offer.read(&self.shape, stripe, &mut bytes)?;
+            bytes.resize(usize::from(self.shape.symbols(stripe)) * self.shape.symbol(), 0);
+            self.kept.put(stripe, bytes);
         }
-        Ok(self.kept.back().map_or(&[], |(_, bytes)| &bytes[..]))
+        Ok(self.kept.last())
     }
 
     fn parity(&mut self, stripe: u32) -> Result<&[u8]> {
-        if self.parity.back().is_none_or(|(s, _)| *s != stripe) {
-            let found = self.parity.iter().position(|(s, _)| *s == stripe).and_then(|at| self.parity.remove(at));
-            let entry = match found {
-                Some(entry) => entry,
-                None => {
-                    let (_, range) = self.shape.range(stripe);
-                    let (shape, length) = (self.shape, (range.end - range.start) as usize);
-                    let mut encoder = std::mem::take(&mut self.encoder);
-                    let made = encoder.parity(&shape, &self.stripe(stripe)?[..length]);
-                    self.encoder = encoder;
-                    if self.parity.len() == KEPT.1 {
-                        self.parity.pop_front();
-                    }
-                    (stripe, made?)
-                }
-            };
-            self.parity.push_back(entry);
+        if !self.parity.find(stripe) {
+            let (_, range) = self.shape.range(stripe);
+            let (shape, length) = (self.shape, (range.end - range.start) as usize);
+            let mut encoder = std::mem::take(&mut self.encoder);
+            let made = encoder.parity(&shape, &self.stripe(stripe)?[..length]);
+            self.encoder = encoder;
+            drop(self.parity.memory());
+            self.parity.put(stripe, made?);
         }
-        Ok(self.parity.back().map_or(&[], |(_, bytes)| &bytes[..]))
+        Ok(self.parity.last())
     }
 }

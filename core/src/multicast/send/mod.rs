@@ -41,6 +41,8 @@ const LINGER: (Duration, Duration) = (Duration::from_secs(2), Duration::from_sec
 const NEEDS: Duration = Duration::from_secs(10);
 /// How often it is said that the session is over: nobody answers that.
 const FAREWELLS: u32 = 5;
+/// Between two looks at all receivers: not for each burst, there may be thousands of them.
+const TICK: Duration = Duration::from_millis(5);
 /// The last symbol that has a number.
 const SEQ_LIMIT: u32 = u32::MAX - 4096;
 
@@ -160,6 +162,7 @@ pub struct Sender {
     seq: u32,
     next_sync: Instant,
     next_announce: Instant,
+    next_tick: Instant,
     /// When nobody wanted anything any more, for the last time.
     finished: Option<Instant>,
     /// Messages that go before anything else.
@@ -187,6 +190,7 @@ impl Sender {
             seq: 0,
             next_sync: now,
             next_announce: now,
+            next_tick: now,
             finished: None,
             answers: Vec::new(),
             sent: Sent::default(),
@@ -384,7 +388,10 @@ impl Sender {
 
     /// What is to be sent now; `None` until [`Sender::next_timeout`] or the next datagram.
     pub fn poll(&mut self, now: Instant) -> Option<Transmit> {
-        self.tick(now);
+        if now >= self.next_tick {
+            self.next_tick = now + TICK;
+            self.tick(now);
+        }
         if self.state == State::Closed {
             return None;
         }
