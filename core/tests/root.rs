@@ -308,7 +308,11 @@ fn a_kill_at_any_moment_leaves_no_process_and_no_mount() {
             std::thread::sleep(Duration::from_millis(5));
         }
         assert_eq!(mounts(), before, "{after} ms");
-        scratch::clean(dir.path(), "build");
+        // What was forked and not yet executed has no marker, but holds the lock until it dies, too.
+        while scratch::clean(dir.path(), "build") == 0 && std::fs::read_dir(dir.path()).unwrap().count() > 0 {
+            assert!(killed.elapsed() < Duration::from_secs(1), "{after} ms: somebody holds what was left");
+            std::thread::sleep(Duration::from_millis(5));
+        }
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "{after} ms");
     }
     assert!(worked >= 3, "most kills came before anything ran");

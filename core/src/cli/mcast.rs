@@ -7,6 +7,7 @@ use crate::multicast::drive::{GROUP, ReceiveOptions, SendOptions, read_secret, r
 use crate::multicast::send::{Rate, Standing};
 use crate::sign::Keyring;
 use crate::store::Trust;
+use crate::sys::state;
 use crate::tree::extract::ExtractOptions;
 use clap::{Args, Subcommand};
 use std::net::SocketAddr;
@@ -61,7 +62,7 @@ pub(super) struct Send {
 
 #[derive(Args)]
 pub(super) struct Recv {
-    /// An empty directory, or one that does not exist
+    /// An empty directory, one that does not exist, or one in which an extraction was interrupted
     #[arg(value_name = "DIR")]
     target: PathBuf,
     #[command(flatten)]
@@ -72,6 +73,12 @@ pub(super) struct Recv {
     /// Take only what one of these keys signed
     #[arg(long = "pub", value_name = "FILE.pub")]
     keys: Vec<PathBuf>,
+    /// Where this host keeps in mind what it saw, with --pub
+    #[arg(long, env = "CV_STATE", value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// Update the tree that is there: only what it lacks is received
+    #[arg(long)]
+    update: bool,
     /// Compare everything with what is on the medium
     #[arg(long)]
     verify: bool,
@@ -123,13 +130,20 @@ fn run_send(args: Send, session: &Session) -> Result<()> {
 
 fn run_recv(args: Recv, session: &Session) -> Result<()> {
     let Network { interface, group, key_file } = args.network;
-    let trust = if args.keys.is_empty() { None } else { Some(Trust::new(Keyring::read(&args.keys)?)) };
+    let trust = match args.keys.is_empty() {
+        true => None,
+        false => {
+            let state = args.state.unwrap_or_else(state::directory);
+            Some(Trust::new(Keyring::read(&args.keys)?).remembering(state))
+        }
+    };
     let options = ReceiveOptions {
         group,
         secret: key_file.as_deref().map(read_secret).transpose()?,
         name: args.name,
         trust,
         mirror: session.mirrors.alone()?,
+        update: args.update,
         extract: ExtractOptions { verify: args.verify, no_sync: args.no_sync, ..ExtractOptions::default() },
         ..ReceiveOptions::new(&interface)
     };
@@ -142,6 +156,9 @@ fn run_recv(args: Recv, session: &Session) -> Result<()> {
             "{} symbols, {} useless, {} refused, {} stripes restored",
             r.symbols, r.useless, r.refused, r.restored
         )?;
+        if let Some(u) = &delivered.updated {
+            writeln!(w, "{} created, {} replaced, {} deleted, {} unchanged", u.created, u.replaced, u.deleted, u.unchanged)?;
+        }
         match &delivered.instead {
             Some(why) => writeln!(w, "the rest came from mirrors: {}", crate::shown::line(why)),
             None => Ok(()),

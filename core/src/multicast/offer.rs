@@ -12,6 +12,7 @@ use crate::job::Task;
 use crate::store::held::Held;
 use crate::store::image::each_item;
 use crate::store::laid::Laid;
+use crate::store::release::Release;
 use crate::store::source::{ChunkSource, StoredBlock};
 use crate::store::{Image, Store};
 use std::collections::HashSet;
@@ -20,6 +21,8 @@ use std::ops::Range;
 /// Files of a head: store.json, a release, a manifest, packs. Part of the protocol.
 const FILES: usize = 64;
 const KEY: usize = 512;
+/// Earlier generations that come along without their content.
+const EARLIER: usize = 3;
 const PLAN: &str = "plan";
 
 /// The chunks of an image: those that a head holds, and those of content in the order in which its rows name them.
@@ -58,6 +61,28 @@ impl Chunks {
     }
 }
 
+/// The images of the generations before this one: a tree that was made from one of them is updated, and what they had and this one has not goes.
+/// Their pages are added to `head`.
+fn earlier(image: &Image, release: &Release, head: &mut ChunkSet, task: &Task) -> Result<Vec<Image>> {
+    let (store, mut out) = (image.store().plain(), Vec::<Image>::new());
+    let refs = store.refs();
+    for generation in refs.generations(&release.name)?.into_iter().rev().filter(|g| *g < release.generation) {
+        if out.len() == EARLIER {
+            break;
+        }
+        // What was removed in the meantime, or is damaged, is only not known to the receivers.
+        let Ok(Some(id)) = refs.release(&release.name, generation).map(|r| r.image) else { continue };
+        if id == image.id() || out.iter().any(|o| o.id() == id) {
+            continue;
+        }
+        let Ok(before) = store.image_by_id(id) else { continue };
+        let Ok(chunks) = Chunks::of(&before, task) else { continue };
+        chunks.head.chunks().iter().for_each(|(hash, length)| _ = head.insert(*hash, *length));
+        out.push(before);
+    }
+    Ok(out)
+}
+
 /// The content chunks that the blocks of a head do not hold already.
 fn body_of(content: &ChunkSet, held: &HashSet<Hash>) -> ChunkSet {
     let mut body = ChunkSet::default();
@@ -91,7 +116,8 @@ impl Offer {
                 .hint("give NAME, NAME@N or NAME:TAG")
         })?;
         let (store, blobs) = (image.store().clone(), image.store().blobs());
-        let chunks = Chunks::of(image, task)?;
+        let mut chunks = Chunks::of(image, task)?;
+        let earlier = earlier(image, release, &mut chunks.head, task)?;
         let (packs, held) = packs_of(&store, &chunks.head, task)?;
         let body = body_of(&chunks.content, &held);
         let blocks = if body.is_empty() { Vec::new() } else { store.lay(&body)? };
@@ -103,6 +129,9 @@ impl Offer {
             file(crate::store::release::release_key(&release.name, release.generation))?,
             file(crate::store::image_key(&image.id()))?,
         ];
+        for before in &earlier {
+            files.push(file(crate::store::image_key(&before.id()))?);
+        }
         files.extend(packs);
         files.push((PLAN.to_owned(), plan.encode()));
         let head = encode(&files);

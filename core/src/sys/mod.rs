@@ -6,6 +6,8 @@ pub mod clock;
 pub mod confine;
 pub mod confined;
 pub mod cwd;
+#[cfg(feature = "mcast")]
+pub mod datagrams;
 pub mod descriptor;
 pub mod identity;
 pub mod inode;

@@ -22,6 +22,7 @@ use super::compare;
 use crate::error::{Error, Result};
 use crate::event::Unit;
 pub use crate::image::Loss;
+use crate::image::Hash;
 use crate::job::{Failure, Task};
 use crate::store::{ChunkSource, Image};
 use crate::sys::confined::{Root, show};
@@ -156,7 +157,7 @@ pub fn extract(
     };
     // What says "a part" goes only when the whole is there, and on the medium.
     sync()?;
-    target.unmark()?;
+    target::unmark(target.root())?;
     target::note_image(target.root(), Some(&image.id()));
     finish::root(&run)?;
     sync()?;
@@ -176,6 +177,12 @@ pub fn extract(
 #[must_use]
 pub fn is_unfinished(root: &Root) -> bool {
     target::Marked::look(root) == target::Marked::Yes
+}
+
+/// Which image an interrupted extraction was to bring to the directory `path`; `None` when nothing was interrupted there.
+#[must_use]
+pub fn begun(path: &Path) -> Option<Hash> {
+    Root::open(path).ok().and_then(|root| target::begun(&root))
 }
 
 pub(in crate::tree) fn unsupported(path: &Path, losses: &[Loss]) -> Error {

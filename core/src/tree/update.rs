@@ -22,7 +22,7 @@ pub use verdict::{Need, Reason, Service, Straggler, Verdict};
 
 use super::examine::{Look, examine};
 use super::extract::plan::Plan;
-use super::extract::{self, Extraction, capability, finish, over, target};
+use super::extract::{self, ExtractOptions, Extracted, Extraction, capability, finish as at_the_end, over, target};
 use super::history::{Earlier, History};
 use super::mounts::Mounts;
 use super::seen::Coming;
@@ -112,8 +112,41 @@ pub fn update(
     options: &UpdateOptions,
     task: &Task,
 ) -> Result<Updated> {
+    run(image, source, dir, options, false, task)
+}
+
+/// Goes on with an extraction of `image` into `dir` that was interrupted: what it has written is compared by content, and only the rest is
+/// read from `source`. Everything is as after [`super::extract::extract`].
+///
+/// # Errors
+/// As [`super::extract::extract`]; `Refused` when nothing of this image was interrupted there.
+pub fn finish(
+    image: &Image,
+    source: &dyn ChunkSource,
+    dir: &Path,
+    options: &ExtractOptions,
+    task: &Task,
+) -> Result<Extracted> {
+    let ExtractOptions { verify, accept_loss, threads, no_sync, .. } = *options;
+    let options = UpdateOptions { exact: true, paranoid: true, verify, accept_loss, threads, no_sync, ..Default::default() };
+    let Updated { entries, verified, losses, .. } = run(image, source, dir, &options, true, task)?;
+    Ok(Extracted { entries, bytes: image.manifest().totals.data, verified, losses })
+}
+
+fn run(
+    image: &Image,
+    source: &dyn ChunkSource,
+    dir: &Path,
+    options: &UpdateOptions,
+    finishes: bool,
+    task: &Task,
+) -> Result<Updated> {
     let (root, _lock): (Root, Option<Lock>) = target::open(dir)?;
-    if target::Marked::look(&root) != target::Marked::No {
+    if finishes {
+        if target::begun(&root) != Some(image.id()) {
+            return Err(Error::refused(format!("no extraction of this image was interrupted in {}", dir.display())));
+        }
+    } else if target::Marked::look(&root) != target::Marked::No {
         return Err(Error::refused(format!(
             "{} holds a part of an image, from an extraction that did not end",
             dir.display()
@@ -121,7 +154,7 @@ pub fn update(
         .hint("extract the image again, without --update"));
     }
     let before = Journal::find(&root)?;
-    let survey = Survey { image, source, root: &root, options, is_machine: is_machine(&root), task };
+    let survey = Survey { image, source, root: &root, options, finishes, is_machine: is_machine(&root), task };
     let mut found = survey.look(before.as_ref(), options.paranoid, false)?;
     if !found.planned.in_the_way.is_empty() {
         return Err(in_the_way(&found.planned.in_the_way));
@@ -143,6 +176,10 @@ pub fn update(
         survey.carry_out(&mut found, &lost, before, changed)?;
     } else if !options.dry_run && target::noted(&root) != Some(image.id()) {
         target::note_image(&root, Some(&image.id()));
+    }
+    if finishes {
+        target::unmark(&root)?;
+        survey.sync_root()?;
     }
     let verified = options.verify && !options.dry_run && losses.is_empty();
     if verified {
@@ -177,6 +214,8 @@ struct Survey<'a> {
     source: &'a dyn ChunkSource,
     root: &'a Root,
     options: &'a UpdateOptions,
+    /// What is there is a part of the image, from an extraction that was interrupted.
+    finishes: bool,
     /// Whether the machine itself runs on the tree.
     is_machine: bool,
     task: &'a Task,
@@ -201,7 +240,7 @@ impl Survey<'_> {
             selection: Selection::new(&[], &[], options.exact, None)?,
             protection: Protection::new(&options.protect, options.exact, kernel)?,
             local: options.local,
-            resumed: before.is_some(),
+            resumed: before.is_some() || self.finishes,
         };
         task.stage("preflight", image.manifest().totals.rows, Unit::Entries);
         let left_out = Mutex::new(HashSet::new());
@@ -306,7 +345,7 @@ impl Survey<'_> {
         self.sync(mounts, planned)?;
         Journal::end(root)?;
         target::note_image(root, Some(&image.id()));
-        finish::root(&run)?;
+        at_the_end::root(&run)?;
         self.sync(mounts, planned)
     }
 
@@ -325,7 +364,15 @@ impl Survey<'_> {
                 rustix::fs::syncfs(&fd).map_err(failed)?;
             }
         }
-        rustix::fs::syncfs(root).map_err(failed)
+        self.sync_root()
+    }
+
+    /// Waits until what stands in the filesystem of the root is on the medium.
+    fn sync_root(&self) -> Result<()> {
+        if self.options.no_sync {
+            return Ok(());
+        }
+        rustix::fs::syncfs(self.root).map_err(|e| Error::io("sync", self.root.name_of(b""), e))
     }
 
     /// Compares every byte with the medium: nothing is left to do.

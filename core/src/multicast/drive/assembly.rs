@@ -50,7 +50,12 @@ impl Assembly {
                     ready.push(Ready::Head(head));
                 }
             }
-            Part::Body => self.blocks(self.plan.at(range), ready),
+            Part::Body => {
+                self.blocks(self.plan.at(range), ready);
+                if !self.out.is_empty() {
+                    self.drop_if_used_up(whole.stripe);
+                }
+            }
         }
     }
 
@@ -59,6 +64,18 @@ impl Assembly {
         self.out = vec![false; plan.blocks().len()];
         self.plan = plan;
         self.blocks(0..self.plan.blocks().len(), ready);
+    }
+
+    /// Of all blocks only these are wanted, by their numbers in ascending order. Stripes that hold none of them are waited for no more.
+    pub(super) fn only(&mut self, wanted: &[usize]) {
+        let mut wanted = wanted.iter().copied().peekable();
+        for n in 0..self.out.len() {
+            if wanted.next_if_eq(&n).is_none() {
+                self.out[n] = true;
+            }
+        }
+        let kept: Vec<u32> = self.stripes.keys().copied().collect();
+        kept.into_iter().for_each(|s| self.drop_if_used_up(s));
     }
 
     fn blocks(&mut self, which: Range<usize>, ready: &mut Vec<Ready>) {
@@ -101,6 +118,27 @@ impl Assembly {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_wanted_takes_no_memory() {
+        let shape = Shape::new(64, 100, 200_000).unwrap();
+        let mut plan = BodyPlan::default();
+        [50_000, 100_000, 50_000].into_iter().zip(0..).for_each(|(bytes, n)| plan.add(bytes, vec![n]));
+        let (mut assembly, mut ready) = (Assembly::new(shape), Vec::new());
+        let whole = |stripe: u32| {
+            let (_, range) = shape.range(stripe);
+            Whole { stripe, bytes: vec![stripe as u8; (range.end - range.start) as usize] }
+        };
+        assembly.take(whole(0), &mut ready);
+        assembly.plan(plan, &mut ready);
+        assembly.take(whole(3), &mut ready);
+        assembly.only(&[0]);
+        assert_eq!(assembly.bytes(), 0);
+        ready.clear();
+        assembly.take(whole(1), &mut ready);
+        assert!(matches!(&ready[..], [Ready::Block(0, b)] if b.len() == 50_000));
+        assert_eq!(assembly.bytes(), 0);
+    }
 
     #[test]
     fn blocks_come_when_the_last_of_their_stripes_does() {

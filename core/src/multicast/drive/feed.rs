@@ -40,11 +40,22 @@ struct State {
     wrong: Vec<usize>,
     repaired: HashMap<usize, Option<Vec<u8>>>,
     plan: Option<BodyPlan>,
+    /// Which blocks are wanted, when not all are.
+    needs: Option<Vec<usize>>,
     /// Why nothing comes any more.
     end: Option<String>,
     /// Why the rest is read elsewhere; and whether that was told.
     instead: Option<String>,
     notes: Vec<String>,
+}
+
+/// What those who apply say to the thread of the network, each once.
+pub(super) struct Orders {
+    pub(super) plan: Option<BodyPlan>,
+    /// Which blocks are wanted, ascending, when not all are.
+    pub(super) needs: Option<Vec<usize>>,
+    /// Blocks that are to come again.
+    pub(super) wrong: Vec<usize>,
 }
 
 impl Shared {
@@ -79,10 +90,10 @@ impl Shared {
         (state.bytes as u64, state.taken)
     }
 
-    /// The plan, once; and blocks that are to come again.
-    pub(super) fn orders(&self) -> (Option<BodyPlan>, Vec<usize>) {
+    /// What there is to do for those who apply.
+    pub(super) fn orders(&self) -> Orders {
         let mut state = self.lock();
-        (state.plan.take(), std::mem::take(&mut state.wrong))
+        Orders { plan: state.plan.take(), needs: state.needs.take(), wrong: std::mem::take(&mut state.wrong) }
     }
 
     /// Nothing comes any more, and why.
@@ -152,6 +163,8 @@ pub(super) struct Source {
     pub(super) image: Hash,
     /// Content that lies in the head.
     pub(super) held: ChunkSet,
+    /// The sender waits to hear what is needed: something is there already.
+    pub(super) has_base: bool,
     pub(super) mirror: Option<Store>,
     /// What is read from the mirror.
     pub(super) rest: OnceLock<ChunkSet>,
@@ -171,7 +184,10 @@ impl ChunkSource for Source {
         let chunks = self.body.chunks();
         let is_wanted = |c: &u32| wanted.contains(&chunks[*c as usize].0);
         let blocks = self.plan.blocks().iter().enumerate();
-        let left = blocks.filter(|(_, b)| b.chunks.iter().any(is_wanted)).map(|(n, _)| n).collect();
+        let left: BTreeSet<usize> = blocks.filter(|(_, b)| b.chunks.iter().any(is_wanted)).map(|(n, _)| n).collect();
+        if self.has_base {
+            self.shared.lock().needs = Some(left.iter().copied().collect());
+        }
         let (is_local_over, left, elsewhere) = (AtomicBool::new(false), Mutex::new(left), OnceLock::new());
         Ok(Box::new(Feed { source: self, wanted, local, is_local_over, left, elsewhere }))
     }
@@ -207,11 +223,15 @@ impl Feed<'_> {
             if left.is_empty() {
                 return Some(None);
             }
-            let (n, bytes) = state.blocks.pop_front()?;
-            state.bytes -= bytes.len();
-            state.taken += bytes.len() as u64;
-            left.remove(&n);
-            Some(Some((n, bytes)))
+            loop {
+                let (n, bytes) = state.blocks.pop_front()?;
+                state.bytes -= bytes.len();
+                state.taken += bytes.len() as u64;
+                // What came before it was said that nobody needs it.
+                if left.remove(&n) {
+                    return Some(Some((n, bytes)));
+                }
+            }
         })?;
         let Some((n, bytes)) = came else { return Ok(None) };
         let length = bytes.len();

@@ -1,21 +1,23 @@
 //! The receiver on sockets: a thread that hears, and the extraction that takes blocks from it.
 
 use super::assembly::Assembly;
-use super::feed::{Shared, Source};
+use super::feed::{Orders, Shared, Source};
 use super::send::canonical;
 use super::{GROUP, data_group};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Unit;
-use crate::image::ChunkSet;
+use crate::image::{ChunkSet, Hash};
 use crate::job::Task;
 use crate::multicast::offer::Offered;
 use crate::multicast::plan::BodyPlan;
 use crate::multicast::receive::{self as machine, Event, Load, Received, Receiver};
 use crate::multicast::wire::{Announce, Keys, Message, SECRET};
-use crate::store::{Image, Store, Trust};
+use crate::store::{ChunkSource, Image, Store, Trust};
 use crate::sys::clock;
+use crate::sys::datagrams::{Datagrams, gather};
 use crate::sys::udp::Interface;
-use crate::tree::extract::{ExtractOptions, Extracted, extract};
+use crate::tree::extract::{self, ExtractOptions, Extracted};
+use crate::tree::update::{self, UpdateOptions, Updated};
 use serde::Serialize;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -49,6 +51,8 @@ pub struct ReceiveOptions {
     pub mirror: Option<Store>,
     /// What this node is called.
     pub node: String,
+    /// What is there is updated to the image, and only what it lacks is received.
+    pub update: bool,
     /// How it is written.
     pub extract: ExtractOptions,
 }
@@ -65,6 +69,7 @@ impl ReceiveOptions {
             trust: None,
             mirror: None,
             node: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            update: false,
             extract: ExtractOptions::default(),
         }
     }
@@ -85,6 +90,52 @@ pub struct Delivered {
     pub instead: Option<String>,
     /// What was made of it.
     pub extracted: Extracted,
+    /// What changed in the tree that was there, with `update`.
+    pub updated: Option<Updated>,
+}
+
+/// What is made of an image.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Work {
+    /// A tree, where nothing is.
+    Extract,
+    /// The rest of a tree, of which a killed run wrote a part.
+    Finish,
+    /// Another tree, of the one that is there.
+    Update,
+}
+
+impl Work {
+    fn of(target: &Path, image: &Hash, options: &ReceiveOptions) -> Self {
+        let is_empty = || std::fs::read_dir(target).map_or(true, |mut entries| entries.next().is_none());
+        match extract::begun(target) {
+            Some(begun) if begun == *image => Self::Finish,
+            None if options.update && !is_empty() => Self::Update,
+            _ => Self::Extract,
+        }
+    }
+
+    /// Does it, with chunks of `source`.
+    fn carry_out(
+        self,
+        image: &Image,
+        source: &dyn ChunkSource,
+        target: &Path,
+        options: &ExtractOptions,
+        task: &Task,
+    ) -> Result<(Extracted, Option<Updated>)> {
+        match self {
+            Self::Extract => Ok((extract::extract(image, source, target, options, task)?, None)),
+            Self::Finish => Ok((update::finish(image, source, target, options, task)?, None)),
+            Self::Update => {
+                let ExtractOptions { verify, accept_loss, threads, no_sync } = *options;
+                let options = UpdateOptions { verify, accept_loss, threads, no_sync, ..UpdateOptions::default() };
+                let updated = update::update(image, source, target, &options, task)?;
+                let Updated { entries, bytes, verified, .. } = updated;
+                Ok((Extracted { entries, bytes, verified, losses: updated.losses.clone() }, Some(updated)))
+            }
+        }
+    }
 }
 
 /// Waits for an image that is sent, and extracts it into `target` while it comes.
@@ -101,37 +152,43 @@ pub fn receive(target: &Path, mut options: ReceiveOptions, task: &Task) -> Resul
     if group != data_group(options.group, keys.session()) {
         return Err(Error::new(ErrorKind::Network, format!("{sender} announces another group than its session has")));
     }
+    let work = Work::of(target, &announce.image, &options);
     let how = machine::Options {
         node: [clock::random_u64(), clock::random_u64()].map(u64::to_le_bytes).concat().try_into().unwrap_or_default(),
         name: options.node.clone(),
         datagram: u16::try_from(interface.mtu()?.saturating_sub(if group.is_ipv6() { 48 } else { 28 }))
             .unwrap_or(u16::MAX),
         has_mirrors: options.mirror.is_some(),
-        has_base: false,
+        has_base: work != Work::Extract,
         memory: MEMORY,
     };
     let receiver = Receiver::new(keys, &announce, sender, how, Instant::now())?;
     let shape = *receiver.shape();
     let sockets = [control, interface.join(group)?, interface.open(group.is_ipv6(), 1)?];
+    gather(&sockets[1]);
+    let membership = Membership { interface, group };
     let shared = Arc::new(Shared::default());
     let network = Network {
         receiver,
         assembly: Assembly::new(shape),
         sockets,
+        membership,
         shared: shared.clone(),
+        plan: BodyPlan::default(),
+        dropped: 0,
         done: None,
         applied: (Instant::now(), 0, 0),
     };
     let thread = std::thread::Builder::new().name("libcv-mcast".into()).spawn(move || network.run());
     let thread = thread.map_err(|e| Error::io("start", "a thread", e))?;
     let trust = options.trust.take().map(Arc::new);
-    let applied = apply(target, &options, trust.as_ref(), &announce, &shared, task);
+    let applied = apply(target, work, &options, trust.as_ref(), &announce, &shared, task);
     shared.applied.store(applied.is_ok(), Ordering::Relaxed);
     shared.given_up.store(true, Ordering::Relaxed);
     let received = thread.join().map_err(|_| Error::new(ErrorKind::Bug, "the thread of the network panicked"))?;
-    let (generation, extracted) = applied?;
+    let (generation, (extracted, updated)) = applied?;
     let (image, instead) = (announce.image.to_string(), shared.instead());
-    Ok(Delivered { image, name: announce.name, generation, received, instead, extracted })
+    Ok(Delivered { image, name: announce.name, generation, received, instead, extracted, updated })
 }
 
 /// Waits for a session that fits.
@@ -163,12 +220,13 @@ fn listen(control: &UdpSocket, options: &ReceiveOptions, task: &Task) -> Result<
 
 fn apply(
     target: &Path,
+    work: Work,
     options: &ReceiveOptions,
     trust: Option<&Arc<Trust>>,
     announce: &Announce,
     shared: &Arc<Shared>,
     task: &Task,
-) -> Result<(u64, Extracted)> {
+) -> Result<(u64, (Extracted, Option<Updated>))> {
     task.stage("head", announce.head, Unit::Bytes);
     let trusted = |store: &Store| trust.map_or(store.clone(), |trust| store.trusting_too(trust));
     let opened = open_head(announce, shared, &trusted, task);
@@ -177,7 +235,7 @@ fn apply(
             shared.go_elsewhere(&why);
             shared.take_notes().into_iter().for_each(|note| task.warn(note));
             let image = trusted(mirror).image_by_id(announce.image)?;
-            return Ok((generation(&image), image.extract(target, &options.extract, task)?));
+            return Ok((generation(&image), work.carry_out(&image, image.store(), target, &options.extract, task)?));
         }
         (opened, _) => opened?,
     };
@@ -189,12 +247,12 @@ fn apply(
         plan,
         body,
         held,
+        has_base: work != Work::Extract,
         image: image.id(),
         mirror,
         rest: OnceLock::new(),
     };
-    let extracted = extract(&image, &source, target, &options.extract, task)?;
-    Ok((generation(&image), extracted))
+    Ok((generation(&image), work.carry_out(&image, &source, target, &options.extract, task)?))
 }
 
 /// What the head holds: the image, the store that it was opened from, and the blocks of the body with their chunks and those of the head.
@@ -231,13 +289,23 @@ fn generation(image: &Image) -> u64 {
     image.release().map_or(0, |r| r.generation)
 }
 
+/// Where the data group is heard.
+struct Membership {
+    interface: Interface,
+    group: SocketAddr,
+}
+
 /// The thread that hears.
 struct Network {
     receiver: Receiver,
     assembly: Assembly,
     /// Of the control group, of the data group, and of its own.
     sockets: [UdpSocket; 3],
+    membership: Membership,
     shared: Arc<Shared>,
+    plan: BodyPlan,
+    /// Datagrams that the socket of the data group had no room for.
+    dropped: u32,
     /// How the work ended, since it is said.
     done: Option<bool>,
     /// When the load was measured, bytes taken then, and in a second.
@@ -246,13 +314,13 @@ struct Network {
 
 impl Network {
     fn run(mut self) -> Received {
-        let (mut buf, mut ready) = (vec![0; DATAGRAM], Vec::new());
+        let (mut datagrams, mut ready) = (Datagrams::default(), Vec::new());
         while !self.receiver.has_left() {
             let mut came = false;
             for n in 0..self.sockets.len() {
                 // Beyond what may wait the kernel drops, and the sender hears of it.
                 if n != 1 || self.shared.has_room() && self.assembly.bytes() < HELD {
-                    came |= self.hear(n, &mut buf);
+                    came |= self.hear(n, &mut datagrams);
                 }
             }
             self.events(&mut ready);
@@ -273,18 +341,17 @@ impl Network {
     }
 
     /// Takes what a socket has, but not for too long.
-    fn hear(&mut self, n: usize, buf: &mut [u8]) -> bool {
-        let mut came = false;
-        for _ in 0..256 {
-            match self.sockets[n].recv_from(buf) {
-                Ok((bytes, _)) => {
-                    came = true;
-                    if let Err(e) = self.receiver.handle(&mut buf[..bytes], Instant::now()) {
-                        self.shared.end(e.to_string());
-                    }
-                }
-                Err(_) => break,
+    fn hear(&mut self, n: usize, datagrams: &mut Datagrams) -> bool {
+        // An error is that of a datagram that was sent: the sender has gone, which SYNC tells, or its silence.
+        let came = datagrams.take(&self.sockets[n]).unwrap_or(false);
+        if came {
+            let now = Instant::now();
+            if let Err(e) = datagrams.each(|d| self.receiver.handle(d, now)) {
+                self.shared.end(e.to_string());
             }
+        }
+        if n == 1 {
+            self.dropped = datagrams.dropped();
         }
         came
     }
@@ -302,15 +369,54 @@ impl Network {
                         .to_owned(),
                 ),
                 Event::Detached(reason) => self.shared.end(format!("the sender says to go to mirrors: {reason}")),
-                Event::Admitted | Event::JoinAgain => {}
+                Event::JoinAgain => self.join_again(),
+                Event::Admitted => {}
             }
         }
     }
 
+    /// A switch may have forgotten that somebody here listens: to leave and to join tells it.
+    fn join_again(&mut self) {
+        // Both at once would be one membership, and no news.
+        let Membership { interface, group } = &self.membership;
+        if let Ok(nothing) = interface.open(group.is_ipv6(), 1) {
+            self.sockets[1] = nothing;
+        }
+        match interface.join(*group) {
+            Ok(socket) => {
+                gather(&socket);
+                self.sockets[1] = socket;
+            }
+            Err(e) => self.shared.end(format!("multicast_unreachable: the group cannot be joined anew: {e}")),
+        }
+    }
+
+    /// Only these blocks are wanted.
+    fn need(&mut self, blocks: &[usize]) {
+        let shape = *self.receiver.shape();
+        let mut stripes = vec![false; shape.stripes() as usize];
+        let (mut runs, mut next) = (Vec::<(u32, u32)>::new(), 0);
+        for &n in blocks {
+            let of_block = shape.of_body(self.plan.blocks()[n].bytes.clone());
+            stripes[of_block.start as usize..of_block.end as usize].fill(true);
+            match runs.last_mut() {
+                Some((_, run)) if n == next => *run += 1,
+                _ => runs.push(((n - next) as u32, 1)),
+            }
+            next = n + 1;
+        }
+        self.assembly.only(blocks);
+        self.receiver.need(&runs, &|s| stripes[s as usize], Instant::now());
+    }
+
     fn orders(&mut self, ready: &mut Vec<super::assembly::Ready>) {
-        let (plan, wrong) = self.shared.orders();
+        let Orders { plan, needs, wrong } = self.shared.orders();
         if let Some(plan) = plan {
+            self.plan = plan.clone();
             self.assembly.plan(plan, ready);
+        }
+        if let Some(needs) = needs {
+            self.need(&needs);
         }
         for block in wrong {
             self.assembly.again(block).for_each(|s| self.receiver.again(s));
@@ -331,6 +437,6 @@ impl Network {
             self.applied = (Instant::now(), taken, in_a_second);
         }
         let disk_bound = !self.shared.has_room();
-        self.receiver.set_load(Load { dropped: 0, backlog, applied: self.applied.2, disk_bound });
+        self.receiver.set_load(Load { dropped: self.dropped, backlog, applied: self.applied.2, disk_bound });
     }
 }

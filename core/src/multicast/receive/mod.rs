@@ -478,6 +478,12 @@ impl Receiver {
         })
     }
 
+    /// Stripes of which it can say what is lacking: of the body none before it knows what it needs of it.
+    fn position(&self) -> u32 {
+        let knows = !self.options.has_base || !self.needs.is_empty();
+        self.sync.position.min(if knows { u32::MAX } else { self.shape.head_stripes() })
+    }
+
     fn report(&self) -> Report {
         let Load { dropped, backlog, applied, disk_bound } = self.load;
         let kib = |bytes: u64| u32::try_from(bytes >> 10).unwrap_or(u32::MAX);
@@ -490,7 +496,7 @@ impl Receiver {
             dropped,
             backlog: kib(backlog),
             applied: kib(applied),
-            lacks: runs(self.stripes.lacks(self.sync.position)),
+            lacks: runs(self.stripes.lacks(self.position())),
             ..Report::default()
         }
     }

@@ -517,6 +517,7 @@ impl Sender {
         let since = self.needs_since.unwrap_or(now);
         self.position == (self.shape.head_stripes(), 0)
             && now.duration_since(since) < NEEDS
+            && self.wanted.contains(&false)
             && self.receivers.all().iter().any(|r| r.will_need && r.is_open())
     }
 

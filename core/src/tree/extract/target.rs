@@ -47,6 +47,22 @@ impl Marked {
     }
 }
 
+/// Which image an interrupted extraction was to bring, if there was one.
+pub(in crate::tree) fn begun(root: &Root) -> Option<Hash> {
+    if Marked::look(root) != Marked::Yes {
+        return None;
+    }
+    let fd = rustix::fs::openat(root, MARKER, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let mut text = [0; 512];
+    let n = rustix::io::read(&fd, &mut text).ok()?;
+    std::str::from_utf8(&text[..n]).ok()?.lines().nth(2)?.parse().ok()
+}
+
+/// Says that what is here is whole.
+pub(in crate::tree) fn unmark(root: &Root) -> Result<()> {
+    rustix::fs::unlinkat(root, MARKER, AtFlags::empty()).map_err(|e| Error::io("remove", root.name_of(MARKER), e))
+}
+
 /// What stands in the marker. It is bound to its directory: a file of that name which came from elsewhere does not make
 /// somebody's data ours to clear.
 fn note(root: &Root, image: &str) -> Result<String, Errno> {
@@ -89,7 +105,7 @@ impl Target {
                 path.display()
             ));
             clear(&target.root).map_err(|e| Error::io("clear", path.display(), e))?;
-            target.unmark()?;
+            unmark(&target.root)?;
         }
         let Found { file, mounts } =
             look(&target.root, marked == Marked::Begun).map_err(|e| Error::io("list", path.display(), e))?;
@@ -105,7 +121,7 @@ impl Target {
                 .fact("path", path.display().to_string()));
         }
         if marked == Marked::Begun {
-            target.unmark()?;
+            unmark(&target.root)?;
         }
         Ok(target)
     }
@@ -138,11 +154,6 @@ impl Target {
             .and_then(|()| rustix::fs::fstat(&fd))
             .map_err(|e| Error::io("write", self.marker(), e))?;
         Ok((written.st_uid, written.st_gid))
-    }
-
-    /// Says that it is whole.
-    pub(in crate::tree) fn unmark(&self) -> Result<()> {
-        rustix::fs::unlinkat(&self.root, MARKER, AtFlags::empty()).map_err(|e| Error::io("remove", self.marker(), e))
     }
 }
 
