@@ -86,6 +86,34 @@ def killed(lan: Lan) -> None:
     print("when the sender is killed the rest comes from the mirror", flush=True)
 
 
+def forgotten(lan: Lan) -> None:
+    """A switch forgets in the middle that somebody listens. The receiver joins anew, and goes on without a mirror."""
+    lan.run(lan.switch, "ip", "link", "set", "br0", "type", "bridge", "mcast_snooping", "1", "mcast_querier", "1", "mcast_query_interval", "100")
+    # Before a querier was heard for a while everything goes everywhere.
+    time.sleep(2)
+    sender = send(lan, 2, "30Mbit")
+    processes = {n: receive(lan, n) for n in (1, 2)}
+
+    def groups() -> list[dict]:
+        return [e for e in json.loads(lan.run(lan.switch, "bridge", "-j", "mdb", "show"))[0]["mdb"] if e["port"] == "p1"]
+
+    data = lambda: [e["grp"] for e in groups() if "239.192.67.87" <= e["grp"] <= "239.192.67.99" or e["grp"].startswith("239.192.67.1")]
+    eventually("the switch knows the data group", lambda: len(data()) == 1)
+    time.sleep(1)
+    group = data()[0]
+    lan.run(lan.switch, "bridge", "mdb", "del", "dev", "br0", "port", "p1", "grp", group)
+    assert not data()
+    time.sleep(0.5)
+    assert not data(), "the switch did not forget"
+    eventually("the group is joined anew", data, 5)
+    for n, process in processes.items():
+        said = right(lan, n, process)
+        assert said["instead"] is None, said
+    sender.communicate(timeout=60)
+    lan.run(lan.switch, "ip", "link", "set", "br0", "type", "bridge", "mcast_snooping", "0")
+    print("one that the switch forgot joined anew", flush=True)
+
+
 def main() -> None:
     if os.geteuid() != 0 or not shutil.which("ethtool"):
         print("it needs root and ethtool (apt-get install ethtool)")
@@ -98,6 +126,7 @@ def main() -> None:
         eventually("the mirror answers", lambda: subprocess.run(answers, capture_output=True, check=False).returncode == 0)
         unreachable(lan)
         killed(lan)
+        forgotten(lan)
 
 
 main()

@@ -110,6 +110,30 @@ def resumed(lan: Lan) -> None:
     shutil.rmtree(place(lan, 1))
 
 
+def signed(lan: Lan) -> None:
+    """With --pub nothing is taken that is not signed, and nothing that is older than what was seen."""
+    key, state, store = f"{lan.bed.dir}/key", f"{lan.bed.dir}/state", lan.bed.store
+    cv("key", "generate", key)
+    pub = ("--pub", f"{key}.pub", "--state", state)
+    for wanted, outcome in (("node", 13), ("node@3", 0), ("node@4", 0), ("node@3", 20)):
+        if wanted == "node@3" and not outcome or wanted == "node@4":
+            with open(f"{lan.bed.tree}/new", "ab") as f:
+                f.write(b"more")
+            cv("--store", store, "image", "capture", lan.bed.tree, "--name", "node", "--sign-key", key)
+        sender = cvctl(lan, 0, "--store", store, "mcast", "send", wanted, "--interface", "eth0", "--wait", "100ms", "--rate", "400Mbit")
+        one = receive(lan, 1, *pub)
+        _, err = one.communicate(timeout=60)
+        assert one.returncode == outcome, (wanted, one.returncode, err)
+        sender.terminate()
+        sender.communicate(timeout=30)
+        if outcome:
+            assert not os.path.exists(place(lan, 1)) or not os.listdir(place(lan, 1)), err
+        else:
+            is_right(lan, 1)
+            shutil.rmtree(place(lan, 1))
+    print("neither what is not signed nor what is older is taken", flush=True)
+
+
 def main() -> None:
     if os.geteuid() != 0 or not shutil.which("ethtool"):
         print("it needs root and ethtool (apt-get install ethtool)")
@@ -118,6 +142,7 @@ def main() -> None:
         lan = Lan(bed, 3)
         updated(lan)
         resumed(lan)
+        signed(lan)
 
 
 main()

@@ -1,7 +1,10 @@
 //! `cvctl mcast`: one image to many nodes at once.
 
+mod table;
+
 use super::Session;
 use crate::error::{Error, ErrorKind, Result};
+use crate::job::Task;
 use crate::multicast::Mode;
 use crate::multicast::drive::{GROUP, ReceiveOptions, SendOptions, read_secret, receive, send};
 use crate::multicast::send::{Rate, Standing};
@@ -55,7 +58,7 @@ pub(super) struct Send {
     /// How datagrams are protected: crc, tag (nobody without the key can add any), aead (nor read them)
     #[arg(long, value_name = "MODE", default_value_t = Mode::Crc)]
     mode: Mode,
-    /// Write the report into a file, too
+    /// Write the report into a file, too: each second while it goes on, and at the end
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
 }
@@ -103,23 +106,21 @@ fn run_send(args: Send, session: &Session) -> Result<()> {
         rate: args.rate,
         mode: args.mode,
         secret: key_file.as_deref().map(read_secret).transpose()?,
+        watch: table::watch(args.report.clone(), session.format, session.quiet),
         ..SendOptions::new(&interface)
     };
     let image = session.store()?.image(&args.reference)?;
-    let report = session.run("mcast send", |task| send(&image, &options, task))?;
+    let work = |task: &Task| send(&image, &options, task);
+    // The table is drawn where the bar would be.
+    let report = match table::is_drawn(session.format, session.quiet) {
+        true => session.run_at_a_terminal("mcast send", work)?,
+        false => session.run("mcast send", work)?,
+    };
     if let Some(file) = &args.report {
-        let text = serde_json::to_vec_pretty(&report)
-            .map_err(|e| Error::new(ErrorKind::Bug, "a report that cannot be written").cause(e))?;
-        std::fs::write(file, text).map_err(|e| Error::io("write", file.display(), e))?;
+        table::put(file, &report)?;
     }
-    let (done, all) = (report.done(), report.receivers.len());
-    session.print(&report, |w| {
-        for r in &report.receivers {
-            let standing = format!("{:?}", r.standing).to_lowercase();
-            writeln!(w, "{:24} {standing:10} loss {:.1} %", crate::shown::line(&r.name), r.loss * 100.0)?;
-        }
-        writeln!(w, "{done} of {all} nodes have {} bytes, in {:.1} s", report.bytes, report.seconds)
-    })?;
+    session.print(&report, |w| table::all(&report, w))?;
+    let all = report.receivers.len();
     let left =
         report.receivers.iter().filter(|r| r.standing != Standing::Done && r.standing != Standing::Detached).count();
     if left > 0 {
@@ -157,7 +158,11 @@ fn run_recv(args: Recv, session: &Session) -> Result<()> {
             r.symbols, r.useless, r.refused, r.restored
         )?;
         if let Some(u) = &delivered.updated {
-            writeln!(w, "{} created, {} replaced, {} deleted, {} unchanged", u.created, u.replaced, u.deleted, u.unchanged)?;
+            writeln!(
+                w,
+                "{} created, {} replaced, {} deleted, {} unchanged",
+                u.created, u.replaced, u.deleted, u.unchanged
+            )?;
         }
         match &delivered.instead {
             Some(why) => writeln!(w, "the rest came from mirrors: {}", crate::shown::line(why)),

@@ -185,7 +185,7 @@ impl Session {
     }
 
     /// Runs work at whose terminal somebody sits: no progress is drawn there.
-    #[cfg(feature = "build")]
+    #[cfg(any(feature = "build", feature = "mcast"))]
     fn run_at_a_terminal<T>(&self, what: &str, work: impl FnOnce(&Task) -> Result<T>) -> Result<T> {
         Task::new(self.cancel.clone(), progress::listener(self.format, true, self.log.clone())).run(what, work)
     }

@@ -75,7 +75,11 @@ impl Datagrams {
         };
         if came < 0 {
             let e = io::Error::last_os_error();
-            return if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) { Ok(false) } else { Err(e) };
+            return if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) {
+                Ok(false)
+            } else {
+                Err(e)
+            };
         }
         for message in &messages[..came as usize] {
             let length = message.msg_len as usize;

@@ -128,7 +128,8 @@ pub fn finish(
     task: &Task,
 ) -> Result<Extracted> {
     let ExtractOptions { verify, accept_loss, threads, no_sync, .. } = *options;
-    let options = UpdateOptions { exact: true, paranoid: true, verify, accept_loss, threads, no_sync, ..Default::default() };
+    let options =
+        UpdateOptions { exact: true, paranoid: true, verify, accept_loss, threads, no_sync, ..Default::default() };
     let Updated { entries, verified, losses, .. } = run(image, source, dir, &options, true, task)?;
     Ok(Extracted { entries, bytes: image.manifest().totals.data, verified, losses })
 }
@@ -168,7 +169,7 @@ fn run(
     }
     let changed = changed(&found.planned);
     let resumed = before.is_some();
-    let idle = found.planned.is_empty() && found.leftovers.is_empty() && !resumed;
+    let idle = found.planned.is_empty() && found.leftovers.is_empty() && !resumed && !finishes;
     let all_changed: Vec<String> =
         before.iter().flat_map(|j| j.changed.iter().cloned()).chain(changed.clone()).collect();
     if !options.dry_run && !idle {
@@ -176,10 +177,6 @@ fn run(
         survey.carry_out(&mut found, &lost, before, changed)?;
     } else if !options.dry_run && target::noted(&root) != Some(image.id()) {
         target::note_image(&root, Some(&image.id()));
-    }
-    if finishes {
-        target::unmark(&root)?;
-        survey.sync_root()?;
     }
     let verified = options.verify && !options.dry_run && losses.is_empty();
     if verified {
@@ -344,6 +341,9 @@ impl Survey<'_> {
         task.stage("commit", 0, Unit::Steps);
         self.sync(mounts, planned)?;
         Journal::end(root)?;
+        if self.finishes {
+            target::unmark(root)?;
+        }
         target::note_image(root, Some(&image.id()));
         at_the_end::root(&run)?;
         self.sync(mounts, planned)
@@ -364,15 +364,7 @@ impl Survey<'_> {
                 rustix::fs::syncfs(&fd).map_err(failed)?;
             }
         }
-        self.sync_root()
-    }
-
-    /// Waits until what stands in the filesystem of the root is on the medium.
-    fn sync_root(&self) -> Result<()> {
-        if self.options.no_sync {
-            return Ok(());
-        }
-        rustix::fs::syncfs(self.root).map_err(|e| Error::io("sync", self.root.name_of(b""), e))
+        rustix::fs::syncfs(root).map_err(failed)
     }
 
     /// Compares every byte with the medium: nothing is left to do.
@@ -414,4 +406,98 @@ fn in_the_way(paths: &[Vec<u8>]) -> Error {
     Error::refused(format!("{first}{others} kept, and the image has something else than a directory there"))
         .hint("move it away, or give --local delete")
         .fact("paths", shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::CaptureOptions;
+    use crate::image::{ChunkSet, Hash};
+    use crate::store::{BlockFeed, Store};
+    use std::path::PathBuf;
+
+    /// A store of which is noted which chunks were asked for.
+    struct Asked {
+        store: Store,
+        bytes: Mutex<u64>,
+    }
+
+    impl ChunkSource for Asked {
+        fn chunk(&self, hash: &Hash, length: u32) -> Result<Vec<u8>> {
+            self.store.chunk(hash, length)
+        }
+
+        fn expect(&self, chunks: &ChunkSet) -> Result<()> {
+            self.store.expect(chunks)
+        }
+
+        fn feed<'a>(&'a self, wanted: &'a ChunkSet) -> Result<Box<dyn BlockFeed + 'a>> {
+            *self.bytes.lock().unwrap() += wanted.chunks().iter().map(|(_, length)| u64::from(*length)).sum::<u64>();
+            self.store.feed(wanted)
+        }
+    }
+
+    fn noise(seed: u64, bytes: usize) -> Vec<u8> {
+        let next = |n: u64| (n.wrapping_add(seed).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as u8;
+        (0..bytes as u64).map(next).collect()
+    }
+
+    /// A tree of a file of 3 MB and a hundred small ones, and its image in a store.
+    fn bed(dir: &Path) -> (PathBuf, Asked, Image) {
+        let tree = dir.join("tree");
+        std::fs::create_dir_all(tree.join("small")).unwrap();
+        std::fs::write(tree.join("large"), noise(1, 3_000_000)).unwrap();
+        (0..100).for_each(|n| std::fs::write(tree.join(format!("small/{n}")), noise(n + 2, 3_000)).unwrap());
+        let store = Store::init(dir.join("store")).unwrap();
+        store.capture(&tree, "node", &CaptureOptions::default(), &Task::quiet()).unwrap();
+        let image = store.image("node").unwrap();
+        (tree, Asked { store, bytes: Mutex::new(0) }, image)
+    }
+
+    #[test]
+    fn what_stands_in_a_file_that_is_replaced_is_not_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (tree, asked, image) = bed(dir.path());
+        let to = dir.path().join("to");
+        image.extract(&to, &ExtractOptions::default(), &Task::quiet()).unwrap();
+        let mut large = noise(1, 3_000_000);
+        large[1_500_000..1_500_100].fill(0);
+        std::fs::write(tree.join("large"), &large).unwrap();
+        asked.store.capture(&tree, "node", &CaptureOptions::default(), &Task::quiet()).unwrap();
+        let image = asked.store.image("node").unwrap();
+        let options = UpdateOptions { verify: true, ..UpdateOptions::default() };
+        let updated = update(&image, &asked, &to, &options, &Task::quiet()).unwrap();
+        assert_eq!((updated.replaced, updated.bytes), (1, 3_000_000));
+        assert_eq!(std::fs::read(to.join("large")).unwrap(), large);
+        let asked = *asked.bytes.lock().unwrap();
+        assert!((1..1_000_000).contains(&asked), "{asked}");
+    }
+
+    #[test]
+    fn an_extraction_that_was_interrupted_is_finished() {
+        let dir = tempfile::tempdir().unwrap();
+        let (tree, asked, image) = bed(dir.path());
+        let to = dir.path().join("to");
+        let options = ExtractOptions { verify: true, ..ExtractOptions::default() };
+        image.extract(&to, &options, &Task::quiet()).unwrap();
+        let finish = || finish(&image, &asked, &to, &options, &Task::quiet());
+        assert_eq!(finish().unwrap_err().kind(), crate::ErrorKind::Refused);
+        // As a kill leaves it: some of the files, one of them a half, times that are not right yet.
+        let root = Root::open(&to).unwrap();
+        let note = target::note(&root, &image.id().to_string()).unwrap();
+        std::fs::write(to.join(show(path::MARKER).as_ref()), note).unwrap();
+        let mut large = noise(1, 3_000_000);
+        large[2_000_000..].fill(0);
+        std::fs::write(to.join("large"), large).unwrap();
+        (0..100).step_by(3).for_each(|n| std::fs::remove_file(to.join(format!("small/{n}"))).unwrap());
+        assert_eq!(extract::begun(&to), Some(image.id()));
+        let update = UpdateOptions::default();
+        assert_eq!(image.update(&to, &update, &Task::quiet()).unwrap_err().kind(), crate::ErrorKind::Refused);
+        let finished = finish().unwrap();
+        assert_eq!((finished.entries, finished.bytes, finished.verified), (103, 3_300_000, true));
+        assert_eq!(extract::begun(&to), None);
+        assert!(std::fs::read(to.join("large")).unwrap() == std::fs::read(tree.join("large")).unwrap());
+        let asked = *asked.bytes.lock().unwrap();
+        assert!((102_000..1_700_000).contains(&asked), "{asked}");
+    }
 }

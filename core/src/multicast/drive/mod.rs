@@ -6,7 +6,7 @@ mod receive;
 mod send;
 
 pub use receive::{Delivered, ReceiveOptions, receive};
-pub use send::{SendOptions, SendReport, send};
+pub use send::{SendOptions, SendReport, Watch, send};
 
 use super::wire::{SECRET, Session};
 use crate::error::{Error, Result};

@@ -6,7 +6,7 @@ use crate::event::Unit;
 use crate::job::Task;
 use crate::multicast::fec::Encoder;
 use crate::multicast::offer::Offer;
-use crate::multicast::send::{self as machine, Burst, Rate, Seen, Sender, Sent, Standing, To, Transmit};
+use crate::multicast::send::{self as machine, Burst, Rate, Seen, Sender, Sent, Stage, Standing, To, Transmit};
 use crate::multicast::shape::{PARITY, Shape};
 use crate::multicast::wire::{Announce, DATA_HEADER, Header, Keys, MESSAGE_LIMIT, Message, Mode, SECRET, Session};
 use crate::store::Image;
@@ -14,8 +14,10 @@ use crate::sys::clock;
 use crate::sys::udp::{Interface, segment};
 use serde::Serialize;
 use std::collections::VecDeque;
+use std::fmt;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Headers of IP and UDP.
@@ -26,6 +28,8 @@ const AT_ONCE: usize = 65_000;
 const KEPT: (usize, usize) = (8, 48);
 /// Below this a timer is too coarse.
 const SPIN: Duration = Duration::from_micros(120);
+/// Between two looks of those who watch.
+const WATCH: Duration = Duration::from_secs(1);
 /// The longest time without a look at what came.
 const LOOK: Duration = Duration::from_micros(500);
 
@@ -48,6 +52,26 @@ pub struct SendOptions {
     pub secret: Option<[u8; SECRET]>,
     /// How many routers it may pass, and one more.
     pub ttl: u32,
+    /// Who is told once a second how it goes, and at the end.
+    pub watch: Option<Watch>,
+}
+
+/// A function that looks at a session that goes on.
+#[derive(Clone)]
+pub struct Watch(Arc<dyn Fn(&SendReport) + Send + Sync>);
+
+impl Watch {
+    /// Calls this function, which must not take long: nothing is sent meanwhile.
+    #[must_use]
+    pub fn new(look: impl Fn(&SendReport) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(look))
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watch")
+    }
 }
 
 impl SendOptions {
@@ -63,15 +87,24 @@ impl SendOptions {
             mode: Mode::Crc,
             secret: None,
             ttl: 1,
+            watch: None,
         }
     }
 }
 
-/// How a session went.
+/// How a session goes, and how it went.
 #[derive(Clone, Debug, Serialize)]
 pub struct SendReport {
     /// The image.
     pub image: String,
+    /// Where it is.
+    pub stage: Stage,
+    /// Bits in a second, with headers.
+    pub rate: f64,
+    /// The receiver whose loss, or disk, keeps the rate from rising.
+    pub limited_by: Option<String>,
+    /// Stripes in all.
+    pub stripes: u32,
     /// Bytes of its head and body.
     pub bytes: u64,
     /// Seconds from the first symbol until nobody wanted anything any more.
@@ -135,6 +168,8 @@ pub fn send(image: &Image, options: &SendOptions, task: &Task) -> Result<SendRep
         encoder: Encoder::default(),
     };
     let driver = Driver {
+        watch: options.watch.clone(),
+        standings: Vec::new(),
         machine,
         stripes,
         control,
@@ -149,6 +184,9 @@ pub fn send(image: &Image, options: &SendOptions, task: &Task) -> Result<SendRep
 }
 
 struct Driver<'o> {
+    watch: Option<Watch>,
+    /// What was told of each receiver.
+    standings: Vec<Standing>,
     machine: Sender,
     stripes: Stripes<'o>,
     control: UdpSocket,
@@ -165,7 +203,7 @@ impl Driver<'_> {
     fn run(mut self, task: &Task) -> Result<SendReport> {
         let shape = *self.machine.shape();
         task.stage("multicast", shape.head() + shape.body(), Unit::Bytes);
-        let (mut buf, mut told) = (vec![0; MESSAGE_LIMIT + 1], 0);
+        let (mut buf, mut told, mut next_look) = (vec![0; MESSAGE_LIMIT + 1], 0, Instant::now());
         while !self.machine.is_closed() {
             if task.check().is_err() {
                 self.machine.close(true, Instant::now());
@@ -182,6 +220,10 @@ impl Driver<'_> {
             task.advance((first - told) * shape.symbol() as u64);
             told = first;
             let now = Instant::now();
+            if now >= next_look {
+                next_look = now + WATCH;
+                self.tell(task);
+            }
             let Some(next) = self.machine.next_timeout(now) else { continue };
             let wait = next.saturating_duration_since(now).min(LOOK);
             if wait > SPIN {
@@ -190,14 +232,46 @@ impl Driver<'_> {
                 std::hint::spin_loop();
             }
         }
+        self.tell(task);
         task.check()?;
-        Ok(SendReport {
+        Ok(self.report())
+    }
+
+    fn report(&self) -> SendReport {
+        let (machine, shape) = (&self.machine, self.machine.shape());
+        let until = machine.finished().unwrap_or_else(Instant::now);
+        SendReport {
             image: self.stripes.offer.image().to_string(),
+            stage: machine.stage(),
+            rate: machine.rate(),
+            limited_by: machine.limited_by().map(str::to_owned),
+            stripes: shape.stripes(),
             bytes: shape.head() + shape.body(),
-            seconds: self.began.zip(self.machine.finished()).map_or(0.0, |(b, f)| f.duration_since(b).as_secs_f64()),
-            sent: self.machine.sent(),
-            receivers: self.machine.receivers(),
-        })
+            seconds: self.began.map_or(0.0, |began| until.duration_since(began).as_secs_f64()),
+            sent: machine.sent(),
+            receivers: machine.receivers(),
+        }
+    }
+
+    /// Tells who watches how it goes, and everybody which receivers fare badly since the last time.
+    fn tell(&mut self, task: &Task) {
+        let report = self.report();
+        let before = self.standings.iter().copied().chain(std::iter::repeat(Standing::Receiving));
+        for (now, before) in report.receivers.iter().zip(before) {
+            let what = match now.standing {
+                standing if standing == before => continue,
+                Standing::Lost => "receiver_lost: it says nothing any more, and nobody waits for it",
+                Standing::Laggard => "receiver_lags: it loses much, and gets the rest when the others are done",
+                Standing::Detached => "receiver_detached: it loses much, and was sent to its mirrors",
+                Standing::Failed => "receiver_failed: it gave up",
+                Standing::Receiving | Standing::Done => continue,
+            };
+            task.warn(format!("{}: {what}", now.name));
+        }
+        self.standings = report.receivers.iter().map(|r| r.standing).collect();
+        if let Some(Watch(look)) = &self.watch {
+            look(&report);
+        }
     }
 
     fn hear(&mut self, buf: &mut [u8]) -> Result<()> {

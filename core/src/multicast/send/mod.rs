@@ -6,27 +6,31 @@
 //!                 └───────────── a join ───────────┘
 //! ```
 
+mod hear;
 mod rate;
 mod receivers;
 mod repair;
+mod seen;
+mod transmit;
 
 pub use rate::Rate;
 pub use receivers::Standing;
+pub use seen::{Seen, Sent, Stage};
+pub use transmit::{Burst, To, Transmit};
 
 use super::plan::BodyPlan;
 use super::shape::Shape;
-use super::wire::{Admit, Announce, DATA_HEADER, Detach, Join, Keys, Message, Need, Report, Sync};
+use super::wire::{Announce, DATA_HEADER, Detach, Keys, Message, Sync};
 use crate::error::{Error, Result};
 use rate::Pace;
 use receivers::{Receiver, Receivers};
 use repair::Repair;
-use serde::Serialize;
-use std::net::SocketAddr;
-use std::ops::Range;
 use std::time::{Duration, Instant};
 
-/// Datagrams of one burst.
-const BURST: u16 = 16;
+/// Most datagrams of one burst, and most bytes: below this rate, and above.
+const BURST: usize = 40;
+const BURST_BYTES: (usize, usize) = (24_000, 60_000);
+const FAST: f64 = 2e9;
 const SYNC: Duration = Duration::from_millis(20);
 const ANNOUNCE_WAITING: Duration = Duration::from_millis(250);
 const ANNOUNCE: Duration = Duration::from_secs(1);
@@ -55,77 +59,6 @@ pub struct Options {
     pub rate: Rate,
     /// How long it waits for receivers after the first one, when fewer than expected are there.
     pub wait: Duration,
-}
-
-/// Where a message goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum To {
-    /// The control group.
-    Control,
-    /// The data group.
-    Data,
-    /// One receiver.
-    One(SocketAddr),
-}
-
-/// Consecutive symbols of one stripe, sent at once.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Burst {
-    /// The stripe.
-    pub stripe: u32,
-    /// The symbols; those beyond the stripe's own are parity.
-    pub symbols: Range<u16>,
-    /// The number of the first one.
-    pub seq: u32,
-    /// It is sent because somebody lacks symbols.
-    pub repair: bool,
-    /// The whole stripe is sent again.
-    pub again: bool,
-}
-
-/// What is to be sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Transmit {
-    /// A message.
-    Message(To, Message),
-    /// Symbols, to the data group.
-    Symbols(Burst),
-}
-
-/// What a sender sent.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-pub struct Sent {
-    /// Symbols of the first pass.
-    pub first: u64,
-    /// Parity.
-    pub parity: u64,
-    /// Symbols of stripes that were sent again as a whole.
-    pub again: u64,
-    /// Messages.
-    pub messages: u64,
-    /// Reports that were looked at.
-    pub reports: u64,
-    /// Datagrams that were not what they should be.
-    pub refused: u64,
-}
-
-/// A receiver, for whoever watches.
-#[derive(Clone, Debug, Serialize)]
-pub struct Seen {
-    /// What it calls itself.
-    pub name: String,
-    /// How it stands with it.
-    pub standing: Standing,
-    /// Stripes that it has.
-    pub whole: u32,
-    /// Share of the symbols that it loses.
-    pub loss: f64,
-    /// Bits of symbols in a second that come to it.
-    pub rate: f64,
-    /// KiB that wait for its disk.
-    pub backlog: u32,
-    /// Datagrams that its socket had no room for.
-    pub dropped: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -237,6 +170,24 @@ impl Sender {
         self.pace.rate()
     }
 
+    /// The receiver whose loss, or disk, keeps the rate from rising.
+    #[must_use]
+    pub fn limited_by(&self) -> Option<&str> {
+        self.pace.limited_by()
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn stage(&self) -> Stage {
+        match self.state {
+            State::Waiting(_) => Stage::Waiting,
+            State::Sending if self.first_pass_is_over() => Stage::Repair,
+            State::Sending => Stage::FirstPass,
+            State::Lingering(_) => Stage::Lingering,
+            State::Ending { .. } | State::Closed => Stage::Over,
+        }
+    }
+
     /// Whether it has ended.
     #[must_use]
     pub fn is_closed(&self) -> bool {
@@ -262,113 +213,6 @@ impl Sender {
     /// Bytes of a datagram that carries a symbol.
     fn datagram(&self) -> usize {
         DATA_HEADER + self.keys.mode().data_check() + self.shape.symbol()
-    }
-
-    /// Takes a datagram that came to the unicast port.
-    pub fn handle(&mut self, datagram: &[u8], from: SocketAddr, now: Instant) {
-        match Message::decode(datagram, &self.keys) {
-            Ok(Some(Message::Join(join))) => self.joins(&join, from, now),
-            Ok(Some(Message::Report(report))) => self.reports(&report, from, now),
-            Ok(Some(Message::Need(need))) => self.needs(&need, from, now),
-            _ => self.sent.refused += 1,
-        }
-    }
-
-    fn joins(&mut self, join: &Join, from: SocketAddr, now: Instant) {
-        if self.is_ending() {
-            return;
-        }
-        let before = self.receivers.all().len();
-        let needed = self.datagram();
-        let mut refused = (usize::from(join.datagram) < needed)
-            .then(|| format!("datagrams of {needed} bytes do not pass its interface, which takes {}", join.datagram));
-        let slot = if refused.is_none() { self.receivers.join(join, from, now) } else { None };
-        if slot.is_none() {
-            refused.get_or_insert_with(|| "there are too many receivers".to_owned());
-        }
-        if self.receivers.all().len() > before && !join.has_base {
-            self.wanted.fill(true);
-        }
-        if slot.is_some() {
-            self.state = match self.state {
-                State::Waiting(since) => State::Waiting(since.or(Some(now))),
-                _ => State::Sending,
-            };
-        }
-        let slot = slot.unwrap_or(u32::MAX);
-        let needs = self.receivers.get_mut(slot).map_or(0, |r| r.needs);
-        self.answer(from, join.node, slot, needs, refused);
-    }
-
-    fn answer(&mut self, to: SocketAddr, node: [u8; 16], slot: u32, need: u32, refused: Option<String>) {
-        let interval = self.interval().as_micros() as u32;
-        let ended = |r: &Receiver| matches!(r.standing, Standing::Done | Standing::Failed);
-        let parted = self.receivers.all().get(slot as usize).is_some_and(ended);
-        let admit = Admit {
-            refused: refused.is_some(),
-            parted,
-            node,
-            slot,
-            interval,
-            need,
-            reason: refused.unwrap_or_default(),
-        };
-        self.answers.push((To::One(to), Message::Admit(admit)));
-    }
-
-    fn reports(&mut self, report: &Report, from: SocketAddr, now: Instant) {
-        let Some(receiver) = self.receivers.get_mut(report.slot) else { return };
-        if receiver.address != from || !receiver.heard(report, now) {
-            return;
-        }
-        self.sent.reports += 1;
-        // Nobody waits for those that are not open; and laggards are served when the others are done.
-        let (is_open, node) = (receiver.is_open(), receiver.node);
-        if report.done || report.leaves || report.failed {
-            self.answer(from, node, report.slot, 0, None);
-            return;
-        }
-        let counts = receiver.standing == Standing::Receiving
-            || !self.receivers.all().iter().any(|r| r.standing == Standing::Receiving);
-        if !is_open || !counts {
-            return;
-        }
-        if matches!(self.state, State::Lingering(_)) {
-            self.state = State::Sending;
-        }
-        let mut stripe = 0u32;
-        for d in &report.lacks {
-            stripe = stripe.saturating_add(d.gap);
-            // Nothing is lacking yet of what was not sent yet.
-            let end = stripe.saturating_add(d.run).min(self.position.0);
-            (stripe..end).for_each(|s| self.repair.lacks(&self.shape, s, d.lacks, report.seq));
-            stripe = stripe.saturating_add(d.run);
-        }
-    }
-
-    fn needs(&mut self, need: &Need, from: SocketAddr, now: Instant) {
-        let Some(receiver) = self.receivers.get_mut(need.slot).filter(|r| r.address == from) else { return };
-        receiver.last_heard = now;
-        let is_next = receiver.will_need && need.part == receiver.needs;
-        if is_next {
-            receiver.needs += 1;
-            receiver.will_need = receiver.needs < need.parts;
-        }
-        let (node, answer) = (receiver.node, receiver.needs);
-        self.answer(from, node, need.slot, answer, None);
-        if !is_next {
-            return;
-        }
-        let mut block = 0usize;
-        for &(gap, run) in &need.blocks {
-            let from = block.saturating_add(gap as usize);
-            block = from.saturating_add(run as usize);
-            let Some(blocks) = self.plan.blocks().get(from..block.min(self.plan.blocks().len())) else { break };
-            for b in blocks {
-                let stripes = self.shape.of_body(b.bytes.clone());
-                self.wanted[stripes.start as usize..stripes.end as usize].fill(true);
-            }
-        }
     }
 
     /// Between two reports of one receiver. Those that are done share it no more.
@@ -528,16 +372,23 @@ impl Sender {
         }
         let loss = self.receivers.useful().map(|r| r.loss).fold(0.0, f64::max).min(0.5);
         let (is_tail, head) = (self.first_pass_is_over(), self.shape.head_stripes());
-        if let Some(burst) = self.repair.parity(&self.shape, BURST, loss, is_tail) {
+        let room = self.burst();
+        if let Some(burst) = self.repair.parity(&self.shape, room, loss, is_tail) {
             return Some(burst);
         }
-        if let Some(burst) = self.repair.again(&self.shape, BURST, head) {
+        if let Some(burst) = self.repair.again(&self.shape, room, head) {
             return Some(burst);
         }
-        self.first_pass(now).or_else(|| self.repair.again(&self.shape, BURST, u32::MAX))
+        self.first_pass(room, now).or_else(|| self.repair.again(&self.shape, room, u32::MAX))
     }
 
-    fn first_pass(&mut self, now: Instant) -> Option<Burst> {
+    /// Datagrams that go out together.
+    fn burst(&self) -> u16 {
+        let bytes = if self.pace.rate() < FAST { BURST_BYTES.0 } else { BURST_BYTES.1 };
+        (bytes / self.datagram()).clamp(1, BURST) as u16
+    }
+
+    fn first_pass(&mut self, room: u16, now: Instant) -> Option<Burst> {
         if self.position == (self.shape.head_stripes(), 0) {
             self.needs_since.get_or_insert(now);
             if self.waits_for_needs(now) {
@@ -553,7 +404,7 @@ impl Sender {
         }
         let (stripe, from) = self.position;
         let count = self.shape.symbols(stripe);
-        let to = count.min(from + BURST);
+        let to = count.min(from + room);
         self.position = if to < count { (stripe, to) } else { (stripe + 1, 0) };
         if to == count && stripe < head {
             self.repair.ahead(stripe, count.div_ceil(4));

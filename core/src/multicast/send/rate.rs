@@ -57,6 +57,8 @@ pub(super) struct Pace {
     looked: Instant,
     /// When the next burst may go.
     due: Instant,
+    /// For whose sake it was lowered, until it rises again.
+    limited_by: Option<String>,
 }
 
 impl Pace {
@@ -65,12 +67,17 @@ impl Pace {
             Rate::Auto => (BEGIN, true),
             Rate::Fixed(bits) => (bits as f64, false),
         };
-        Self { rate, adapts, begins: true, looked: now, due: now }
+        Self { rate, adapts, begins: true, looked: now, due: now, limited_by: None }
     }
 
     /// Bits in a second.
     pub(super) fn rate(&self) -> f64 {
         self.rate
+    }
+
+    /// Whose loss, or disk, keeps the rate from rising.
+    pub(super) fn limited_by(&self) -> Option<&str> {
+        self.limited_by.as_deref()
     }
 
     pub(super) fn due(&self) -> Instant {
@@ -95,9 +102,9 @@ impl Pace {
         let worst = receivers
             .useful()
             .filter(|r| r.reports > 3)
-            .map(|r| (r.excess(), r.rate * bits))
+            .map(|r| (r.excess(), r.rate * bits, r))
             .max_by(|a, b| a.0.total_cmp(&b.0));
-        let Some((excess, comes)) = worst else { return };
+        let Some((excess, comes, slowest)) = worst else { return };
         let useful = receivers.useful().count();
         let in_trouble = receivers.useful().filter(|r| r.loss > TROUBLE).count();
         self.rate = match excess {
@@ -110,6 +117,11 @@ impl Pace {
         }
         .clamp(LEAST, MOST);
         self.begins &= excess <= LOUD;
+        match excess {
+            e if e > LOUD => self.limited_by = Some(slowest.name.clone()),
+            e if e < QUIET => self.limited_by = None,
+            _ => {}
+        }
         self.follow_disks(receivers);
     }
 
@@ -118,10 +130,13 @@ impl Pace {
         let slowest = receivers
             .useful()
             .filter(|r| r.report.disk_bound && r.report.applied > 0)
-            .map(|r| f64::from(r.report.applied) * 8192.0)
-            .min_by(f64::total_cmp);
-        if let Some(bits) = slowest {
-            self.rate = self.rate.min(bits * 1.05).max(LEAST);
+            .map(|r| (f64::from(r.report.applied) * 8192.0, r))
+            .min_by(|a, b| a.0.total_cmp(&b.0));
+        if let Some((bits, slowest)) = slowest
+            && bits * 1.05 < self.rate
+        {
+            self.rate = (bits * 1.05).max(LEAST);
+            self.limited_by = Some(slowest.name.clone());
         }
     }
 }

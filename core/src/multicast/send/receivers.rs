@@ -55,6 +55,8 @@ pub(super) struct Receiver {
     pub(super) last_heard: Instant,
     pub(super) report: Report,
     pub(super) reports: u64,
+    /// Parity that was sent for its sake only.
+    pub(super) claimed: u64,
     /// Share of the symbols that it lost, lately; and its slow minimum.
     pub(super) loss: f64,
     pub(super) floor: Option<f64>,
@@ -80,6 +82,7 @@ impl Receiver {
             last_heard: now,
             report: Report::default(),
             reports: 0,
+            claimed: 0,
             loss: 0.0,
             floor: None,
             rate: 0.0,

@@ -66,30 +66,32 @@ impl Repair {
         self.raise(stripe, symbols);
     }
 
-    /// Somebody who has seen everything up to `seq` lacks so many symbols of a stripe that was sent once.
-    pub(super) fn lacks(&mut self, shape: &Shape, stripe: u32, lacks: u16, seq: u32) {
-        let Some(s) = self.stripes.get_mut(stripe as usize) else { return };
+    /// Somebody who has seen everything up to `seq` lacks so many symbols of a stripe that was sent once; how much more parity is sent for that.
+    pub(super) fn lacks(&mut self, shape: &Shape, stripe: u32, lacks: u16, seq: u32) -> u16 {
+        let Some(s) = self.stripes.get_mut(stripe as usize) else { return 0 };
         let count = shape.symbols(stripe);
         match s.again {
-            Again::Underway => return,
-            Again::Sent(last) if is_after(last, seq) => return,
+            Again::Underway => return 0,
+            Again::Sent(last) if is_after(last, seq) => return 0,
             _ => {}
         }
         if u32::from(lacks) * 16 >= u32::from(count) * 15 && count > 16 || lacks >= count {
             s.again = Again::Underway;
             self.whole.insert(stripe);
-            return;
+            return 0;
         }
         let since: u32 = s.sent.iter().filter(|(last, _)| is_after(*last, seq)).map(|(_, n)| u32::from(*n)).sum();
-        self.raise(stripe, u32::from(lacks).saturating_sub(since) as u16);
+        self.raise(stripe, u32::from(lacks).saturating_sub(since) as u16)
     }
 
-    fn raise(&mut self, stripe: u32, symbols: u16) {
+    fn raise(&mut self, stripe: u32, symbols: u16) -> u16 {
         let s = &mut self.stripes[stripe as usize];
-        if symbols > s.pending {
+        let more = symbols.saturating_sub(s.pending);
+        if more > 0 {
             s.pending = symbols;
             self.pending.insert(stripe);
         }
+        more
     }
 
     /// The next symbols to be sent, at most so many, with parity first: whole stripes only where nothing else is to do, but for

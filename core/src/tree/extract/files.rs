@@ -1,5 +1,7 @@
 //! Files, from blocks in any order. Four system calls make the ordinary small file: open, write, utimens, close.
 
+mod base;
+
 use super::directories::Directories;
 use super::metadata::{self, Bearer, Before};
 use super::plan::{File, Meta, Other, What};
@@ -32,7 +34,9 @@ pub(in crate::tree) fn write(run: &Extraction<'_>, source: &dyn ChunkSource) -> 
         empty: Queue::new(&empty),
         others: Queue::new(&others),
     };
-    let feed = if plan.chunks.is_empty() { None } else { Some(source.feed(&plan.chunks)?) };
+    let rest = if run.over.is_some() && !plan.chunks.is_empty() { Some(base::reuse(&shared)?) } else { None };
+    let wanted = rest.as_ref().unwrap_or(&plan.chunks);
+    let feed = if wanted.is_empty() { None } else { Some(source.feed(wanted)?) };
     let work = || -> Result<()> {
         let mut worker = Worker::new(&shared);
         if let Some(feed) = &feed {

@@ -52,7 +52,8 @@ pub(in crate::tree) fn begun(root: &Root) -> Option<Hash> {
     if Marked::look(root) != Marked::Yes {
         return None;
     }
-    let fd = rustix::fs::openat(root, MARKER, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let fd =
+        rustix::fs::openat(root, MARKER, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).ok()?;
     let mut text = [0; 512];
     let n = rustix::io::read(&fd, &mut text).ok()?;
     std::str::from_utf8(&text[..n]).ok()?.lines().nth(2)?.parse().ok()
@@ -65,7 +66,7 @@ pub(in crate::tree) fn unmark(root: &Root) -> Result<()> {
 
 /// What stands in the marker. It is bound to its directory: a file of that name which came from elsewhere does not make
 /// somebody's data ours to clear.
-fn note(root: &Root, image: &str) -> Result<String, Errno> {
+pub(in crate::tree) fn note(root: &Root, image: &str) -> Result<String, Errno> {
     let st = rustix::fs::fstat(root)?;
     let first = "libcv extracts an image into this directory, and clears it after an interruption";
     Ok(format!("{first}\n{}\n{image}\n", st.st_ino))

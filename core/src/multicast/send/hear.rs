@@ -1,0 +1,132 @@
+//! What receivers say, and what follows from it.
+
+use super::receivers::{Receiver, Standing};
+use super::{Sender, State, To};
+use crate::multicast::wire::{Admit, Join, Message, Need, Report};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+/// Parity that a receiver may ask for, whatever else was sent.
+const CLAIM: u64 = 2048;
+
+impl Sender {
+    /// Takes a datagram that came to the unicast port.
+    pub fn handle(&mut self, datagram: &[u8], from: SocketAddr, now: Instant) {
+        match Message::decode(datagram, &self.keys) {
+            Ok(Some(Message::Join(join))) => self.joins(&join, from, now),
+            Ok(Some(Message::Report(report))) => self.reports(&report, from, now),
+            Ok(Some(Message::Need(need))) => self.needs(&need, from, now),
+            _ => self.sent.refused += 1,
+        }
+    }
+
+    fn joins(&mut self, join: &Join, from: SocketAddr, now: Instant) {
+        if self.is_ending() {
+            return;
+        }
+        let before = self.receivers.all().len();
+        let needed = self.datagram();
+        let mut refused = (usize::from(join.datagram) < needed)
+            .then(|| format!("datagrams of {needed} bytes do not pass its interface, which takes {}", join.datagram));
+        let slot = if refused.is_none() { self.receivers.join(join, from, now) } else { None };
+        if slot.is_none() {
+            refused.get_or_insert_with(|| "there are too many receivers".to_owned());
+        }
+        if self.receivers.all().len() > before && !join.has_base {
+            self.wanted.fill(true);
+        }
+        if slot.is_some() {
+            self.state = match self.state {
+                State::Waiting(since) => State::Waiting(since.or(Some(now))),
+                _ => State::Sending,
+            };
+        }
+        let slot = slot.unwrap_or(u32::MAX);
+        let needs = self.receivers.get_mut(slot).map_or(0, |r| r.needs);
+        self.answer(from, join.node, slot, needs, refused);
+    }
+
+    fn answer(&mut self, to: SocketAddr, node: [u8; 16], slot: u32, need: u32, refused: Option<String>) {
+        let interval = self.interval().as_micros() as u32;
+        let ended = |r: &Receiver| matches!(r.standing, Standing::Done | Standing::Failed);
+        let parted = self.receivers.all().get(slot as usize).is_some_and(ended);
+        let admit = Admit {
+            refused: refused.is_some(),
+            parted,
+            node,
+            slot,
+            interval,
+            need,
+            reason: refused.unwrap_or_default(),
+        };
+        self.answers.push((To::One(to), Message::Admit(admit)));
+    }
+
+    fn reports(&mut self, report: &Report, from: SocketAddr, now: Instant) {
+        let Some(receiver) = self.receivers.get_mut(report.slot) else { return };
+        if receiver.address != from || !receiver.heard(report, now) {
+            return;
+        }
+        self.sent.reports += 1;
+        // Nobody waits for those that are not open; and laggards are served when the others are done.
+        let (is_open, node) = (receiver.is_open(), receiver.node);
+        if report.done || report.leaves || report.failed {
+            self.answer(from, node, report.slot, 0, None);
+            return;
+        }
+        let counts = receiver.standing == Standing::Receiving
+            || !self.receivers.all().iter().any(|r| r.standing == Standing::Receiving);
+        if !is_open || !counts {
+            return;
+        }
+        if matches!(self.state, State::Lingering(_)) {
+            self.state = State::Sending;
+        }
+        if !self.first_pass_is_over() && self.claims_too_much(report.slot) {
+            return;
+        }
+        let (mut stripe, mut claimed) = (0u32, 0);
+        for d in &report.lacks {
+            stripe = stripe.saturating_add(d.gap);
+            // Nothing is lacking yet of what was not sent yet.
+            let end = stripe.saturating_add(d.run).min(self.position.0);
+            claimed +=
+                (stripe..end).map(|s| u64::from(self.repair.lacks(&self.shape, s, d.lacks, report.seq))).sum::<u64>();
+            stripe = stripe.saturating_add(d.run);
+        }
+        if let Some(receiver) = self.receivers.get_mut(report.slot) {
+            receiver.claimed += claimed;
+        }
+    }
+
+    /// Whether more than a third of what is sent is for the sake of this one only, while others wait for the rest of the first pass.
+    fn claims_too_much(&self, slot: u32) -> bool {
+        let others = || self.receivers.all().iter().enumerate().any(|(n, r)| n != slot as usize && r.is_open());
+        self.receivers.all().get(slot as usize).is_some_and(|r| r.claimed > CLAIM + u64::from(self.seq) / 3) && others()
+    }
+
+    fn needs(&mut self, need: &Need, from: SocketAddr, now: Instant) {
+        let Some(receiver) = self.receivers.get_mut(need.slot).filter(|r| r.address == from) else { return };
+        receiver.last_heard = now;
+        let is_next = receiver.will_need && need.part == receiver.needs;
+        if is_next {
+            receiver.needs += 1;
+            receiver.will_need = receiver.needs < need.parts;
+        }
+        let (node, answer) = (receiver.node, receiver.needs);
+        self.answer(from, node, need.slot, answer, None);
+        if !is_next {
+            return;
+        }
+        let mut block = 0usize;
+        for &(gap, run) in &need.blocks {
+            let from = block.saturating_add(gap as usize);
+            block = from.saturating_add(run as usize);
+            let Some(blocks) = self.plan.blocks().get(from..block.min(self.plan.blocks().len())) else { break };
+            for b in blocks {
+                let stripes = self.shape.of_body(b.bytes.clone());
+                self.wanted[stripes.start as usize..stripes.end as usize].fill(true);
+            }
+        }
+    }
+}
