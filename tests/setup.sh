@@ -26,7 +26,7 @@ declare -A NEEDS=(
   [fuzz]="cc g++"
   [python]="cc python3 busybox"
   [s3]="cc python3"
-  [storage]="linux.uml patchelf modprobe mdadm lvm cryptsetup mcopy mkfs.vfat mkfs.ext4 mkfs.xfs mkfs.btrfs sgdisk sfdisk swtpm systemd-cryptenroll"
+  [storage]="linux.uml patchelf modprobe mdadm lvm cryptsetup mcopy mkfs.vfat mkfs.ext4 mkfs.xfs mkfs.btrfs sgdisk sfdisk swtpm systemd-cryptenroll ps"
   [vm]="python3 qemu-system-x86_64 /usr/share/OVMF/OVMF_CODE_4M.fd mmdebstrap busybox cpio zstd modprobe sgdisk mkfs.ext4"
   [net]="python3 ip nft ethtool openssl curl /usr/sbin/nginx"
   [build]="python3 rpmbuild rpmsign rpmkeys dnf createrepo_c xorriso implantisomd5 genisoimage busybox gpg gpg-agent gpgv openssl
@@ -49,7 +49,7 @@ declare -A PACKAGE=(
   [mksquashfs]=squashfs-tools [mkfs.erofs]=erofs-utils [swtpm]="swtpm libtss2-tcti-swtpm0 tpm2-tools"
   [/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1]=libfaketime
   [rpmbuild]=rpm [rpmsign]=rpm [rpmkeys]=rpm [createrepo_c]=createrepo-c [implantisomd5]=isomd5sum
-  [systemd-cryptenroll]=systemd [modprobe]=kmod [python3]="python3 python3-venv" [/usr/sbin/nginx]=nginx-light
+  [systemd-cryptenroll]=systemd [modprobe]=kmod [ps]=procps [python3]="python3 python3-venv" [/usr/sbin/nginx]=nginx-light
   [/usr/lib/openssh/sftp-server]=openssh-sftp-server
 )
 

@@ -1,8 +1,8 @@
 #!/bin/bash
 # selftest.sh: the bed of User-Mode Linux itself. GPT, RAID1, vfat and ext4 are made on two disk files, stopped, assembled
-# by a second guest, and the content is equal; what a cut of the power loses and keeps; a status, a time limit and a
-# restart come back as they should; a killed run leaves nothing.
-# Call:   selftest.sh    Needs: root, tests/beds/uml.sh, mdadm.    Time: 7 guests, 20 to 30 s.
+# by a second guest, and the content is equal; what a cut of the power loses and keeps; a status, a time limit, a
+# panic and a restart come back as they should; a killed run leaves nothing.
+# Call:   selftest.sh    Needs: root, tests/beds/uml.sh, mdadm.    Time: 10 guests, 40 to 50 s.
 set -euo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd)
 uml() { "$HERE/uml-run.sh" "$@"; }
@@ -25,6 +25,12 @@ host() {
   expect "the command's status" $rc 7
   rc=0; uml -t 5 -- sleep 60 2>/dev/null || rc=$?
   expect "a time limit" $rc 124
+  rc=0; uml -t 20 -- bash -c 'sleep 300 & wait' > "$WORK/late" 2>/dev/null || rc=$?
+  expect "what hangs is told" "$rc $(grep -o '^ .* sleep 300' "$WORK/late" | awk 'END {print $NF}')" "124 300"
+  rc=0; uml -t 60 -- bash -c 'echo c > /proc/sysrq-trigger' > "$WORK/panic" 2>&1 || rc=$?
+  expect "a guest that panics" "$rc $(grep -o 'not syncing: sysrq' "$WORK/panic" | tail -n 1)" "125 not syncing: sysrq"
+  rc=0; uml -d "$WORK/a.img,notrim" -- blkdiscard -f /dev/ubda > /dev/null 2>&1 || rc=$?
+  expect "a disk that discards nothing" $rc 1
   rc=0; uml -t 60 -- reboot -f >/dev/null 2>&1 || rc=$?
   expect "a guest that restarts" $rc 125
 

@@ -34,6 +34,19 @@ fi
 share=$(cat /run/ctl/share)
 [ -z "$share" ] || mount -t hostfs -o "$share" none /mnt
 cd "$(cat /run/ctl/cwd)" || cd /
+# Nobody can look into a guest that is killed at its limit: shortly before it says itself what it does.
+late() {
+  limit=$(cat /run/ctl/limit)
+  [ "$limit" -gt 15 ] || return
+  sleep $((limit - (limit > 100 ? limit / 5 : 15)))
+  exec > /dev/console 2>&1
+  echo "@late: near its limit, these run or wait:"
+  ps -e --sort pid -o pid,stat,time,wchan:24,args | awk 'NR == 1 || $5 !~ /^\[/ || $2 ~ /^[DR]/'
+  for task in $(ps -e -o pid,stat | awk '$2 ~ /^D/ {print $1}'); do echo "$task $(cat "/proc/$task/comm"):"; cat "/proc/$task/stack"; done
+  cat /proc/mdstat
+  dmesg | tail -n 20
+}
+late &
 echo @begin
 bash /run/ctl/cmd
 echo $? > /run/ctl/rc
