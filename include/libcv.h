@@ -544,6 +544,83 @@ typedef struct {
 } cv_update_options;
 
 /**
+ * How an image is sent to many. Zeros are the defaults: `cv_mcast_send_options o = {0}; o.size = sizeof o;`
+ */
+typedef struct {
+    /**
+     * `sizeof(cv_mcast_send_options)`.
+     */
+    uint32_t size;
+    /**
+     * Begin when so many nodes are there; 0 when nobody knows how many will come.
+     */
+    uint32_t receivers;
+    /**
+     * After so many milliseconds since the first node it begins with fewer; 0 is ten seconds.
+     */
+    uint64_t wait_ms;
+    /**
+     * The group that the session is announced to, `ADDR:PORT`; NULL: 239.192.67.86:7786.
+     */
+    const char *group;
+    /**
+     * `auto`, or bits in a second, such as `940Mbit`; NULL is `auto`.
+     */
+    const char *rate;
+    /**
+     * How datagrams are protected: `crc`, `tag` (nobody without the key can add any), `aead` (nor read them); NULL is `crc`.
+     */
+    const char *mode;
+    /**
+     * File with the key of `tag` and `aead`, 32 bytes or 64 hex digits; or NULL.
+     */
+    const char *key_file;
+} cv_mcast_send_options;
+
+/**
+ * How an image is received. Zeros are the defaults: `cv_mcast_recv_options o = {0}; o.size = sizeof o;`
+ */
+typedef struct {
+    /**
+     * `sizeof(cv_mcast_recv_options)`.
+     */
+    uint32_t size;
+    /**
+     * Not 0: read everything back from the medium and compare.
+     */
+    uint8_t verify;
+    /**
+     * Not 0: do not wait until everything is on the medium; a power cut soon after may leave files without content.
+     */
+    uint8_t no_sync;
+    /**
+     * Zeros.
+     */
+    uint8_t reserved[2];
+    /**
+     * The group that sessions are announced to, `ADDR:PORT`; NULL: 239.192.67.86:7786.
+     */
+    const char *group;
+    /**
+     * File with the key that the sender has, 32 bytes or 64 hex digits: nothing is taken that is not made with it. NULL: only what is
+     * sent without a key is taken.
+     */
+    const char *key_file;
+    /**
+     * The name of the image; NULL: the first one that is announced.
+     */
+    const char *name;
+    /**
+     * Files with public keys: take only what one of them signed.
+     */
+    const char *const *keys;
+    /**
+     * How many.
+     */
+    size_t key_count;
+} cv_mcast_recv_options;
+
+/**
  * How to import an archive, or what `cv_store_import` reads. Zeros are the defaults: `cv_tar_import_options o = {0}; o.size = sizeof o;`
  */
 typedef struct {
@@ -1469,6 +1546,49 @@ int32_t cv_image_diff_tree(const cv_image *image,
  * Starts what `cv_image_diff_tree` does; the result is the same array.
  */
 int32_t cv_image_diff_tree_start(const cv_image *image, const char *tree, bool exact, cv_job **job);
+
+/**
+ * Sends an image over the network interface `interface` to all nodes that ask for it, until nobody wants anything any more. The result
+ * is a JSON object `{image, bytes, seconds, sent, receivers}`, `receivers` being an array of `{name, standing, loss, …}`: who has all of
+ * it is `done`, who was told to go to mirrors `detached`. `options` and `on_event` may be NULL.
+ */
+int32_t cv_mcast_send(const cv_image *image,
+                      const char *interface,
+                      const cv_mcast_send_options *options,
+                      cv_event_fn on_event,
+                      void *user,
+                      char **report_json);
+
+/**
+ * Starts what `cv_mcast_send` does; the result is the same object.
+ */
+int32_t cv_mcast_send_start(const cv_image *image,
+                            const char *interface,
+                            const cv_mcast_send_options *options,
+                            cv_job **job);
+
+/**
+ * Waits for an image that is sent to many, and writes it into `target` while it comes: an empty directory, or one that does not exist.
+ * What multicast does not bring is read from the servers that `mirrors` names in its `mirrors`, and the rest of it says how they are
+ * reached. The result is a JSON object `{image, name, generation, received, instead, extracted}`: `extracted` is that of
+ * `cv_image_extract`, and `instead` says why the rest came from mirrors, if it did. `options`, `mirrors` and `on_event` may be NULL.
+ */
+int32_t cv_mcast_recv(const char *target,
+                      const char *interface,
+                      const cv_mcast_recv_options *options,
+                      const cv_http_options *mirrors,
+                      cv_event_fn on_event,
+                      void *user,
+                      char **delivered_json);
+
+/**
+ * Starts what `cv_mcast_recv` does; the result is the same object.
+ */
+int32_t cv_mcast_recv_start(const char *target,
+                            const char *interface,
+                            const cv_mcast_recv_options *options,
+                            const cv_http_options *mirrors,
+                            cv_job **job);
 
 /**
  * Imports the archive that the file descriptor `fd` gives, compressed or not, as the next generation of `name`. The

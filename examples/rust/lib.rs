@@ -3,6 +3,9 @@
 /// The story of `examples/c/mirrors.c` and `examples/python/mirrors.py`.
 #[allow(dead_code)] // `main` is for the example
 pub mod mirrors;
+/// The story of `examples/c/multicast.c` and `examples/python/multicast.py`.
+#[allow(dead_code)] // `main` is for the example
+pub mod multicast;
 /// The story of `examples/c/nodes.c` and `examples/python/nodes.py`.
 #[allow(dead_code)] // `main` is for the example
 pub mod nodes;
@@ -35,6 +38,15 @@ mod tests {
         let top = tempfile::tempdir().unwrap();
         super::mirrors::story(top.path()).unwrap();
         assert!(top.path().join("mirror/refs/node/HEAD").exists());
+    }
+
+    #[test]
+    fn multicast_runs() {
+        let top = tempfile::tempdir().unwrap();
+        super::multicast::story(top.path()).unwrap();
+        for node in ["first", "second"] {
+            assert_eq!(std::fs::read_to_string(top.path().join(node).join("motd")).unwrap(), "welcome\n");
+        }
     }
 
     #[test]
@@ -75,7 +87,7 @@ mod tests {
 
     #[test]
     fn examples_are_short() {
-        let stories = ["mirrors", "nodes", "packages", "plan", "quickstart", "send", "versions"];
+        let stories = ["mirrors", "multicast", "nodes", "packages", "plan", "quickstart", "send", "versions"];
         for file in stories.iter().flat_map(|s| [format!("rust/{s}.rs"), format!("c/{s}.c"), format!("python/{s}.py")])
         {
             let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(&file);

@@ -5,8 +5,8 @@ use crate::handle::give;
 use crate::store::cv_store;
 use libcv::job::Task;
 use libcv::store::Store;
-use libcv::store::http::HttpOptions;
 use libcv::store::http::doctor::examine;
+use libcv::store::http::{HttpOptions, MirrorOf};
 use libcv::web::Url;
 use libcv::{Error, Result};
 use std::ffi::c_char;
@@ -59,9 +59,22 @@ unsafe impl Options for cv_http_options {
 pub(crate) fn read(url: &str, p: *const cv_http_options) -> Result<HttpOptions> {
     let o = options(p)?;
     let mut http = HttpOptions::from_environment(Url::parse(url)?)?;
-    for mirror in texts(o.mirrors, o.mirror_count, "options.mirrors")? {
-        http.mirrors.push(mirror.parse()?);
-    }
+    http.mirrors.extend(mirrors(&o)?);
+    reached(http, &o)
+}
+
+/// The same where there is no server besides the mirrors; `None` without any of them.
+pub(crate) fn read_mirrors(p: *const cv_http_options) -> Result<Option<HttpOptions>> {
+    let o = options(p)?;
+    HttpOptions::of_mirrors(&mirrors(&o)?)?.map(|http| reached(http, &o)).transpose()
+}
+
+fn mirrors(o: &cv_http_options) -> Result<Vec<MirrorOf>> {
+    texts(o.mirrors, o.mirror_count, "options.mirrors")?.iter().map(|m| m.parse()).collect()
+}
+
+/// With what is said about certificates and a proxy.
+fn reached(mut http: HttpOptions, o: &cv_http_options) -> Result<HttpOptions> {
     let file = |p, name| optional_path(p, name).map(|f| f.map(ToOwned::to_owned));
     http.web.ca = file(o.ca, "options.ca")?.or(http.web.ca);
     match (file(o.client_cert, "options.client_cert")?, file(o.client_key, "options.client_key")?) {

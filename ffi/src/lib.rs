@@ -47,6 +47,8 @@ pub mod sign;
 
 pub mod update;
 
+pub mod multicast;
+
 pub mod convert;
 
 pub mod packages;

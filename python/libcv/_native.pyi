@@ -11,6 +11,7 @@ from ._types import (
     Action,
     Captured,
     Collected,
+    Delivered,
     Derivation,
     Diagnostic,
     DistroAdded,
@@ -32,6 +33,7 @@ from ._types import (
     Pulled,
     Repaired,
     Report,
+    SendReport,
     Synced,
     Token,
     Updated,
@@ -47,7 +49,7 @@ class _HasFileno(Protocol):
 
 _File = Union[int, _HasFileno, _StrPath]
 
-__all__ = ["BuildOptions", "Change", "Image", "Job", "Layout", "Plan", "Role", "Row", "Rows", "Server", "Store", "__version__", "add_distro", "add_distro_job", "build_image", "build_image_job", "configure", "connect_job", "distro_info", "doctor_http", "edit_image", "edit_image_job", "error_kinds", "generate_key", "list_distros", "main", "remove_distro", "update_image", "update_image_job", "verify_distro", "verify_distro_job"]
+__all__ = ["BuildOptions", "Change", "Image", "Job", "Layout", "Plan", "Role", "Row", "Rows", "Server", "Store", "__version__", "add_distro", "add_distro_job", "build_image", "build_image_job", "configure", "connect_job", "distro_info", "doctor_http", "edit_image", "edit_image_job", "error_kinds", "generate_key", "list_distros", "main", "multicast_receive", "multicast_receive_job", "remove_distro", "update_image", "update_image_job", "verify_distro", "verify_distro_job"]
 
 __version__: str
 """The version of the library."""
@@ -101,6 +103,51 @@ def connect_job(
 ) -> Job[None]:
     """Starts to be a node: asks the server at `url` for orders, and does what the policy file allows, until the job is cancelled.
     `secret` is what `Store.add_node` gave. The other keywords are those of `Store.open`."""
+
+def multicast_receive(
+    target: _StrPath,
+    interface: str,
+    *,
+    group: Optional[str] = None,
+    name: Optional[str] = None,
+    key_file: Optional[_StrPath] = None,
+    keys: Optional[Sequence[_StrPath]] = None,
+    mirrors: Optional[Sequence[str]] = None,
+    ca: Optional[_StrPath] = None,
+    identity: Optional[tuple[_StrPath, _StrPath]] = None,
+    proxy: Optional[str] = None,
+    verify: bool = False,
+    no_sync: bool = False,
+    progress: _Progress = None,
+) -> Delivered:
+    """Waits for an image that `Image.multicast` sends, and writes it into `target` while it comes: an empty directory, or one that does
+    not exist.
+
+    The image is the one called `name`, else the first that is announced on `group`, `"ADDR:PORT"`. With `key_file` only what is made with
+    the key in it is taken, without it only what is sent without a key. With `keys`, public ones in files, it has to be signed by one of
+    them. What multicast does not bring is read from `mirrors`, each `"URL"` or `"URL=WEIGHT"`; `ca`, `identity` and `proxy` are those of
+    `Store.open`.
+
+    Raises `NotFound` when there is no such interface, `Network` when the session ends before everything is here, `Integrity` when nobody
+    that is trusted signed it; else as `Image.extract`.
+    """
+
+def multicast_receive_job(
+    target: _StrPath,
+    interface: str,
+    *,
+    group: Optional[str] = None,
+    name: Optional[str] = None,
+    key_file: Optional[_StrPath] = None,
+    keys: Optional[Sequence[_StrPath]] = None,
+    mirrors: Optional[Sequence[str]] = None,
+    ca: Optional[_StrPath] = None,
+    identity: Optional[tuple[_StrPath, _StrPath]] = None,
+    proxy: Optional[str] = None,
+    verify: bool = False,
+    no_sync: bool = False,
+) -> Job[Delivered]:
+    """`multicast_receive` in the background."""
 
 def distro_info(store: Store, name: str) -> DistroInfo:
     """What is known of a distribution. Raises `NotFound` with the nearest names."""
@@ -787,6 +834,39 @@ class Image:
         no_sync: bool = False,
     ) -> Job[Updated]:
         """`update` in the background."""
+    def multicast(
+        self,
+        interface: str,
+        *,
+        group: Optional[str] = None,
+        receivers: int = 0,
+        wait: Union[str, float, None] = None,
+        rate: Union[str, float, None] = None,
+        mode: Literal["crc", "tag", "aead"] = "crc",
+        key_file: Optional[_StrPath] = None,
+        progress: _Progress = None,
+    ) -> SendReport:
+        """Sends the image over a network interface to all nodes that ask for it, until nobody wants anything any more.
+
+        It begins when so many `receivers` are there, or after `wait` (ten seconds: a number of them, or a text such as `"1min"`) since the
+        first one. `group` is `"ADDR:PORT"`, `rate` bits in a second, as a number or as `"940Mbit"`, or `"auto"`. With the mode `tag` nobody
+        can add anything without the key in `key_file`, 32 bytes or 64 hex digits; with `aead` nobody can read it either.
+
+        Whoever has not got all of it is no error: `receivers` of the result says of each how it stands. Raises `NotFound` when there is
+        no such interface, `Invalid` for an address that is none of a group, and for a mode without its key.
+        """
+    def multicast_job(
+        self,
+        interface: str,
+        *,
+        group: Optional[str] = None,
+        receivers: int = 0,
+        wait: Union[str, float, None] = None,
+        rate: Union[str, float, None] = None,
+        mode: Literal["crc", "tag", "aead"] = "crc",
+        key_file: Optional[_StrPath] = None,
+    ) -> Job[SendReport]:
+        """`multicast` in the background."""
     def diff_tree(
         self,
         tree: _StrPath,

@@ -356,6 +356,62 @@ class Extracted(TypedDict):
     losses: list[Loss]
 
 
+class Sent(TypedDict):
+    """What was sent to many: symbols, messages, and what came back."""
+
+    first: int
+    parity: int
+    again: int
+    messages: int
+    reports: int
+    refused: int
+
+
+class Seen(TypedDict):
+    """A node that an image was sent to; who has all of it is `done`."""
+
+    name: str
+    standing: Literal["receiving", "laggard", "detached", "lost", "done", "failed"]
+    whole: int
+    loss: float
+    rate: float
+    backlog: int
+    dropped: int
+
+
+class SendReport(TypedDict):
+    """How it went to send an image to many."""
+
+    image: str
+    bytes: int
+    seconds: float
+    sent: Sent
+    receivers: list[Seen]
+
+
+class Received(TypedDict):
+    """What came by multicast."""
+
+    symbols: int
+    useless: int
+    no_room: int
+    refused: int
+    forgotten: int
+    restored: int
+
+
+class Delivered(TypedDict):
+    """An image that was sent to many, and is here."""
+
+    image: str
+    name: str
+    generation: int
+    received: Received
+    instead: Optional[str]
+    """Why the rest came from mirrors, if it did."""
+    extracted: Extracted
+
+
 class Listed(TypedDict):
     """How many entries, and the first 100 of them."""
 

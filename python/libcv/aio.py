@@ -24,12 +24,14 @@ from ._native import (
     add_distro_job,
     build_image_job,
     edit_image_job,
+    multicast_receive_job,
     update_image_job,
     verify_distro_job,
 )
 from ._types import (
     Captured,
     Collected,
+    Delivered,
     Derivation,
     DistroAdded,
     DistroReport,
@@ -40,6 +42,7 @@ from ._types import (
     Pulled,
     Repaired,
     Report,
+    SendReport,
     StrPath,
     Synced,
     Updated,
@@ -66,6 +69,8 @@ __all__ = [
     "gc",
     "import_image",
     "import_tar",
+    "multicast",
+    "multicast_receive",
     "repair",
     "result",
     "mirror",
@@ -163,6 +168,16 @@ async def update(image: Image, target: StrPath, *, progress: Progress = None, **
 async def extract(image: Image, target: StrPath, *, progress: Progress = None, **options: Any) -> Extracted:
     """`Image.extract`, with the same options."""
     return await result(image.extract_job(target, **options), progress)
+
+
+async def multicast(image: Image, interface: str, *, progress: Progress = None, **options: Any) -> SendReport:
+    """`Image.multicast`, with the same options."""
+    return await result(image.multicast_job(interface, **options), progress)
+
+
+async def multicast_receive(target: StrPath, interface: str, *, progress: Progress = None, **options: Any) -> Delivered:
+    """`multicast_receive`, with the same options."""
+    return await result(multicast_receive_job(target, interface, **options), progress)
 
 
 async def verify(image: Image, *, threads: int = 0, progress: Progress = None) -> Verified:

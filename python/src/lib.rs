@@ -17,6 +17,7 @@ mod error;
 mod image;
 mod job;
 mod layout;
+mod multicast;
 mod options;
 mod plan;
 mod role;
@@ -48,6 +49,8 @@ mod _native {
     use crate::job::Job;
     #[pymodule_export]
     use crate::layout::Layout;
+    #[pymodule_export]
+    use crate::multicast::{multicast_receive, multicast_receive_job};
     #[pymodule_export]
     use crate::node::connect_job;
     #[pymodule_export]

@@ -8,7 +8,7 @@ use libcv::convert::ImportOptions;
 use libcv::convert::tar::Limits;
 use libcv::secrets::Policy;
 use libcv::store::collect::CollectOptions;
-use libcv::store::http::HttpOptions;
+use libcv::store::http::{HttpOptions, MirrorOf};
 use libcv::web::Url;
 use pyo3::prelude::*;
 use std::time::Duration;
@@ -55,13 +55,34 @@ pub(crate) fn http_options(
     proxy: Option<String>,
 ) -> libcv::Result<HttpOptions> {
     let mut options = HttpOptions::from_environment(url)?;
-    for mirror in mirrors.unwrap_or_default() {
-        options.mirrors.push(mirror.parse()?);
-    }
+    options.mirrors.extend(parsed(mirrors)?);
+    Ok(reached(options, ca, identity, proxy))
+}
+
+/// The same where there is no server besides the mirrors; `None` without any of them.
+pub(crate) fn http_mirrors(
+    mirrors: Option<Vec<String>>,
+    ca: Option<SystemPath>,
+    identity: Option<(SystemPath, SystemPath)>,
+    proxy: Option<String>,
+) -> libcv::Result<Option<HttpOptions>> {
+    Ok(HttpOptions::of_mirrors(&parsed(mirrors)?)?.map(|options| reached(options, ca, identity, proxy)))
+}
+
+fn parsed(mirrors: Option<Vec<String>>) -> libcv::Result<Vec<MirrorOf>> {
+    mirrors.unwrap_or_default().iter().map(|m| m.parse()).collect()
+}
+
+fn reached(
+    mut options: HttpOptions,
+    ca: Option<SystemPath>,
+    identity: Option<(SystemPath, SystemPath)>,
+    proxy: Option<String>,
+) -> HttpOptions {
     options.web.ca = ca.map(|f| f.0).or(options.web.ca);
     options.web.identity = identity.map(|(certificate, key)| (certificate.0, key.0)).or(options.web.identity);
     options.web.proxy = proxy.or(options.web.proxy);
-    Ok(options)
+    options
 }
 
 /// What is done about secrets.

@@ -76,7 +76,7 @@ run() { # PROGRAM: in an empty directory
     rm -rf "$work/run" && mkdir "$work/run" && "$1" "$work/run"
 }
 example=$top/examples/c/quickstart.c
-for story in quickstart versions plan build packages mirrors send nodes; do
+for story in quickstart versions plan build packages mirrors send nodes multicast; do
     check "the example $story compiles" cc -std=c99 $strict -o "$work/$story" "$top/examples/c/$story.c" $link
     # A build needs a distribution: tests/build/test_examples.py runs that one.
     [ "$story" = build ] || check "the example $story runs" run "$work/$story"
@@ -92,6 +92,8 @@ check "packages.c compiles" cc -std=c99 $strict -o "$work/packages" "$top/tests/
 check "packages are listed, compared, and written down" run "$work/packages"
 check "distro.c compiles" cc -std=c99 $strict -o "$work/distro" "$top/tests/abi/distro.c" $link
 check "a distribution is added, listed, verified, removed" run "$work/distro"
+check "multicast.c compiles" cc -std=c99 $strict -o "$work/multicast-test" "$top/tests/abi/multicast.c" $link
+check "an image is sent to many and received, or not" run "$work/multicast-test"
 check "layout.c compiles" cc -std=c99 $strict -o "$work/layout" "$top/tests/abi/layout.c" $link
 if command -v mkfs.ext4 >/dev/null || [ -x /sbin/mkfs.ext4 ]; then
     check "layouts are captured, planned elsewhere, and want their secrets" run "$work/layout"
@@ -124,6 +126,8 @@ if cc $asan -o "$work/h" "$work/h.c" -I"$top/include" $link 2>/dev/null; then
     check "packages.c runs under AddressSanitizer" run "$work/pa"
     check "distro.c compiles for AddressSanitizer" cc -std=c99 $asan $strict -o "$work/dia" "$top/tests/abi/distro.c" $link
     check "distro.c runs under AddressSanitizer" run "$work/dia"
+    check "multicast.c compiles for AddressSanitizer" cc -std=c99 $asan $strict -o "$work/mua" "$top/tests/abi/multicast.c" $link
+    check "multicast.c runs under AddressSanitizer" run "$work/mua"
     check "null/ compiles for AddressSanitizer" cc -std=c11 $asan $strict -o "$work/na" "$top"/tests/abi/null/*.c $link
     check "null/ runs under AddressSanitizer" run "$work/na"
 else

@@ -6,7 +6,7 @@ use super::Session;
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::Task;
 use crate::multicast::Mode;
-use crate::multicast::drive::{GROUP, ReceiveOptions, SendOptions, read_secret, receive, send};
+use crate::multicast::drive::{GROUP, ReceiveOptions, SendOptions, parse_group, read_secret, receive, send};
 use crate::multicast::send::{Rate, Standing};
 use crate::sign::Keyring;
 use crate::store::Trust;
@@ -32,7 +32,7 @@ struct Network {
     #[arg(long, value_name = "IF")]
     interface: String,
     /// The group that sessions are announced to
-    #[arg(long, value_name = "ADDR:PORT", default_value_t = GROUP)]
+    #[arg(long, value_name = "ADDR:PORT", default_value_t = GROUP, value_parser = parse_group)]
     group: SocketAddr,
     /// File with a key of 32 bytes, or 64 hex digits
     #[arg(long, value_name = "FILE")]

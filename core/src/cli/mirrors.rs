@@ -39,17 +39,20 @@ impl Mirrors {
     /// The store of `--mirror` alone; `None` where there is none.
     #[cfg(feature = "mcast")]
     pub(super) fn alone(&self) -> Result<Option<Store>> {
-        let Some((first, others)) = self.mirrors.split_first() else { return Ok(None) };
-        let mirrors = Self { mirrors: others.to_vec(), ..self.clone() };
-        Store::open_http(&mirrors.of(first.url.clone())?).map(Some)
+        HttpOptions::of_mirrors(&self.mirrors)?.map(|of| Store::open_http(&self.shown(of))).transpose()
     }
 
     /// How the store at `url` is reached.
     pub(super) fn of(&self, url: Url) -> Result<HttpOptions> {
         let mut options = HttpOptions::from_environment(url)?;
         options.mirrors.extend(self.mirrors.iter().cloned());
+        Ok(self.shown(options))
+    }
+
+    /// With the certificates that are named here.
+    fn shown(&self, mut options: HttpOptions) -> HttpOptions {
         options.web.ca = self.ca.clone().or(options.web.ca);
         options.web.identity = self.client_cert.clone().zip(self.client_key.clone()).or(options.web.identity);
-        Ok(options)
+        options
     }
 }

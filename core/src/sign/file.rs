@@ -57,7 +57,7 @@ fn create(path: &Path, mode: u32, bytes: &[u8]) -> Result<File> {
 }
 
 /// The bytes of a file of keys, wiped when they are dropped.
-pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
+pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
     let file = File::open(path).map_err(|e| match e.kind() {
         std::io::ErrorKind::NotFound => Error::not_found(format!("there is no key {}", path.display())),
         _ => Error::io("open", path.display(), e),

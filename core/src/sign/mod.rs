@@ -15,6 +15,8 @@ mod pem;
 mod signature;
 
 pub use file::generate;
+#[cfg(feature = "mcast")]
+pub(crate) use file::read as read_key;
 pub use key::{KeyId, PublicKey, Signer};
 pub use keyring::Keyring;
 pub use signature::Signature;

@@ -52,10 +52,7 @@ impl Interface {
     /// # Errors
     /// `Invalid` when it is no group; `Io`.
     pub fn join(&self, group: SocketAddr) -> Result<UdpSocket> {
-        if !group.ip().is_multicast() {
-            return Err(Error::invalid(format!("{} is no multicast group", group.ip()))
-                .hint("groups of a site are 239.0.0.0/8 and ff15::/16"));
-        }
+        check_group(group)?;
         let joined = || {
             let socket = Socket::new(Domain::for_address(group), Type::DGRAM, Some(Protocol::UDP))?;
             // Several sessions on one node share the control group.
@@ -106,6 +103,18 @@ impl Interface {
         };
         opened().map_err(|e: io::Error| Error::io("open a socket on", &self.name, e))
     }
+}
+
+/// Refuses what is no group: nobody can join it, and who sends there would wait for ever.
+///
+/// # Errors
+/// `Invalid`.
+pub fn check_group(group: SocketAddr) -> Result<()> {
+    if group.ip().is_multicast() {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("{} is no multicast group", group.ip()))
+        .hint("groups of a site are 239.0.0.0/8 and ff15::/16"))
 }
 
 /// As much room as there may be: what the system allows, and more for root.

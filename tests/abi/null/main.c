@@ -86,6 +86,7 @@ int main(int argc, char **argv) {
     config_functions(tree);
     role_functions();
     server_functions(store, dir);
+    multicast_functions(image, dir);
     distro_functions(store, dir);
     build_functions(store);
 

@@ -10,6 +10,8 @@ pub use send::{SendOptions, SendReport, Watch, send};
 
 use super::wire::{SECRET, Session};
 use crate::error::{Error, Result};
+use crate::sign::read_key;
+use crate::sys::udp::check_group;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
@@ -29,12 +31,25 @@ pub fn data_group(control: SocketAddr, session: Session) -> SocketAddr {
     SocketAddr::new(ip, control.port().wrapping_add(1))
 }
 
+/// Reads a group as people write it, `ADDR:PORT`.
+///
+/// # Errors
+/// `Invalid`, also for an address that is none of a group.
+pub fn parse_group(text: &str) -> Result<SocketAddr> {
+    let group = text.parse::<SocketAddr>().map_err(|_| {
+        Error::invalid(format!("\"{text}\" is no address of a group"))
+            .hint("give ADDR:PORT, such as 239.192.67.86:7786")
+    })?;
+    check_group(group)?;
+    Ok(group)
+}
+
 /// Reads the secret that sender and receivers share: 64 hex digits, or 32 bytes.
 ///
 /// # Errors
-/// `Invalid` when it is neither; `NotFound`, `Io`, `Denied`.
+/// `Invalid` when it is neither; `NotFound`, `Limit`, `Io`.
 pub fn read_secret(file: &Path) -> Result<[u8; SECRET]> {
-    let bytes = std::fs::read(file).map_err(|e| Error::io("read", file.display(), e))?;
+    let bytes = read_key(file)?;
     let wrong = || {
         Error::invalid(format!("{} holds no key of 32 bytes", file.display()))
             .hint("openssl rand -hex 32 > FILE makes one")
@@ -60,6 +75,15 @@ mod tests {
     }
 
     #[test]
+    fn a_group_is_one_of_multicast() {
+        assert_eq!(parse_group("239.192.67.86:7786").unwrap(), GROUP);
+        assert!(parse_group("[ff15::1]:7786").is_ok());
+        for bad in ["", "239.192.67.86", "127.0.0.1:7786", "[::1]:7786", "head:7786"] {
+            assert_eq!(parse_group(bad).unwrap_err().kind(), crate::ErrorKind::Invalid, "{bad}");
+        }
+    }
+
+    #[test]
     fn a_secret_is_hex_or_bytes() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("key");
@@ -74,5 +98,6 @@ mod tests {
             let read = read_secret(&file);
             assert_eq!(read.as_ref().ok(), good.then_some(&[9; 32]));
         }
+        assert_eq!(read_secret(&dir.path().join("none")).unwrap_err().kind(), crate::ErrorKind::NotFound);
     }
 }

@@ -11,7 +11,7 @@ use crate::multicast::shape::{PARITY, Shape};
 use crate::multicast::wire::{Announce, DATA_HEADER, Header, Keys, MESSAGE_LIMIT, Message, Mode, SECRET, Session};
 use crate::store::Image;
 use crate::sys::clock;
-use crate::sys::udp::{Interface, segment};
+use crate::sys::udp::{Interface, check_group, segment};
 use serde::Serialize;
 use std::collections::VecDeque;
 use std::fmt;
@@ -130,6 +130,7 @@ impl SendReport {
 /// `Network`; `Cancelled`.
 pub fn send(image: &Image, options: &SendOptions, task: &Task) -> Result<SendReport> {
     let interface = Interface::named(&options.interface)?;
+    check_group(options.group)?;
     let session = Session(clock::random_u64());
     let keys = Keys::new(options.mode, options.secret.as_ref(), session)
         .ok_or_else(|| Error::invalid(format!("mode {} needs a key", options.mode)).hint("give --key-file FILE"))?;

@@ -28,6 +28,19 @@ pub enum Rate {
     Fixed(u64),
 }
 
+impl Rate {
+    /// So many bits in a second.
+    ///
+    /// # Errors
+    /// `Invalid` below a megabit and beyond 100 gigabits.
+    pub fn fixed(bits: f64) -> Result<Self, Error> {
+        if (LEAST..=MOST).contains(&bits) {
+            return Ok(Self::Fixed(bits as u64));
+        }
+        Err(Error::invalid(format!("{bits} bits in a second are no rate")).hint("1Mbit to 100Gbit are"))
+    }
+}
+
 impl FromStr for Rate {
     type Err = Error;
 
@@ -42,8 +55,7 @@ impl FromStr for Rate {
         let units = [("Gbit", 1e9), ("Mbit", 1e6), ("kbit", 1e3)];
         let (number, unit) =
             units.iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, *unit))).ok_or_else(wrong)?;
-        let bits = number.trim().parse::<f64>().map_err(|_| wrong())? * unit;
-        if (LEAST..=MOST).contains(&bits) { Ok(Self::Fixed(bits as u64)) } else { Err(wrong()) }
+        Self::fixed(number.trim().parse::<f64>().map_err(|_| wrong())? * unit)
     }
 }
 
@@ -152,6 +164,10 @@ mod tests {
         assert_eq!("2.5Gbit".parse::<Rate>().unwrap(), Rate::Fixed(2_500_000_000));
         for bad in ["", "940", "Mbit", "-1Mbit", "10kbit", "1e9Gbit", "NaNMbit", "940MB"] {
             assert!(bad.parse::<Rate>().is_err(), "{bad}");
+        }
+        assert_eq!(Rate::fixed(1e6).unwrap(), Rate::Fixed(1_000_000));
+        for bad in [0.0, 999_999.0, -5e6, 1e12, f64::NAN, f64::INFINITY] {
+            assert!(Rate::fixed(bad).is_err(), "{bad}");
         }
     }
 

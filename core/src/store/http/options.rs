@@ -67,6 +67,18 @@ impl HttpOptions {
         Ok(Self { url, mirrors, web: WebOptions::from_environment()? })
     }
 
+    /// The store that all of these have, with what the environment says; `None` without any of them.
+    ///
+    /// # Errors
+    /// As [`HttpOptions::from_environment`].
+    pub fn of_mirrors(mirrors: &[MirrorOf]) -> Result<Option<Self>> {
+        let Some(first) = mirrors.first() else { return Ok(None) };
+        let mut options = Self::from_environment(first.url.clone())?;
+        // The first one, too: it may have a weight.
+        options.mirrors.extend_from_slice(mirrors);
+        Ok(Some(options))
+    }
+
     /// All servers with their weights, each once.
     pub(super) fn all(&self) -> Vec<(Url, f64)> {
         let mut out = vec![(self.url.clone(), 1.0)];
@@ -101,6 +113,15 @@ mod tests {
         for bad in ["http://a=0", "http://a=-1", "http://a=x", "http://a=NaN", "a=1", "http://a=1e9"] {
             assert_eq!(of(bad).unwrap_err().kind(), ErrorKind::Invalid, "{bad}");
         }
+    }
+
+    #[test]
+    fn mirrors_may_be_all_that_there_is() {
+        assert!(HttpOptions::of_mirrors(&[]).unwrap().is_none());
+        let mirrors = ["http://a=3", "http://b"].map(|m| m.parse().unwrap());
+        let all = HttpOptions::of_mirrors(&mirrors).unwrap().unwrap().all();
+        let weights: Vec<_> = all.iter().map(|(url, weight)| (url.to_string(), *weight)).collect();
+        assert!(weights.starts_with(&[("http://a".into(), 3.0), ("http://b".into(), 1.0)]), "{weights:?}");
     }
 
     #[test]
