@@ -9,7 +9,6 @@ use crate::job::{cv_job, start};
 use libcv::Result;
 use libcv::job::Task;
 use libcv::multicast::drive::{self, Delivered, ReceiveOptions, SendOptions, parse_group, read_secret};
-use libcv::sign::Keyring;
 use libcv::store::http::HttpOptions;
 use libcv::store::{Store, Trust};
 use libcv::tree::extract::ExtractOptions;
@@ -67,8 +66,10 @@ pub struct cv_mcast_recv_options {
     pub verify: u8,
     /// Not 0: do not wait until everything is on the medium; a power cut soon after may leave files without content.
     pub no_sync: u8,
-    /// Zeros.
-    pub reserved: [u8; 2],
+    /// Not 0: the tree that is there is updated to the image, and only what it lacks is received.
+    pub update: u8,
+    /// Zero.
+    pub reserved: u8,
     /// The group that sessions are announced to, `ADDR:PORT`; NULL: 239.192.67.86:7786.
     pub group: *const c_char,
     /// File with the key that the sender has, 32 bytes or 64 hex digits: nothing is taken that is not made with it. NULL: only what is
@@ -80,6 +81,8 @@ pub struct cv_mcast_recv_options {
     pub keys: *const *const c_char,
     /// How many.
     pub key_count: usize,
+    /// With keys: a directory where the highest generation that was believed is kept in mind, so that an older one is refused later; or NULL.
+    pub state: *const c_char,
 }
 
 impl Default for cv_mcast_recv_options {
@@ -88,12 +91,14 @@ impl Default for cv_mcast_recv_options {
             size: size_of::<Self>() as u32,
             verify: 0,
             no_sync: 0,
-            reserved: [0; 2],
+            update: 0,
+            reserved: 0,
             group: std::ptr::null(),
             key_file: std::ptr::null(),
             name: std::ptr::null(),
             keys: std::ptr::null(),
             key_count: 0,
+            state: std::ptr::null(),
         }
     }
 }
@@ -132,11 +137,13 @@ impl Receiving {
     ) -> Result<Self> {
         let (usual, o) = (ReceiveOptions::new(text(interface, "interface")?), options(p)?);
         let keys = paths(o.keys, o.key_count, "options.keys")?;
+        let state = optional_path(o.state, "options.state")?.map(Path::to_owned);
         let options = ReceiveOptions {
             group: optional_text(o.group, "options.group")?.map_or(Ok(usual.group), parse_group)?,
             secret: optional_path(o.key_file, "options.key_file")?.map(read_secret).transpose()?,
             name: optional_text(o.name, "options.name")?.map(str::to_owned),
-            trust: if keys.is_empty() { None } else { Some(Trust::new(Keyring::read(&keys)?)) },
+            trust: Trust::read(&keys, state)?,
+            update: o.update != 0,
             extract: ExtractOptions { verify: o.verify != 0, no_sync: o.no_sync != 0, ..ExtractOptions::default() },
             ..usual
         };
@@ -150,7 +157,7 @@ impl Receiving {
 }
 
 /// Sends an image over the network interface `interface` to all nodes that ask for it, until nobody wants anything any more. The result
-/// is a JSON object `{image, bytes, seconds, sent, receivers}`, `receivers` being an array of `{name, standing, loss, …}`: who has all of
+/// is a JSON object `{image, stage, rate, limited_by, stripes, bytes, seconds, sent, receivers}`, `receivers` being an array of `{name, standing, loss, …}`: who has all of
 /// it is `done`, who was told to go to mirrors `detached`. `options` and `on_event` may be NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cv_mcast_send(
@@ -184,10 +191,11 @@ pub unsafe extern "C" fn cv_mcast_send_start(
     })
 }
 
-/// Waits for an image that is sent to many, and writes it into `target` while it comes: an empty directory, or one that does not exist.
+/// Waits for an image that is sent to many, and writes it into `target` while it comes: an empty directory, one that does not exist,
+/// one in which this was interrupted, or with `update` a tree that becomes this image.
 /// What multicast does not bring is read from the servers that `mirrors` names in its `mirrors`, and the rest of it says how they are
-/// reached. The result is a JSON object `{image, name, generation, received, instead, extracted}`: `extracted` is that of
-/// `cv_image_extract`, and `instead` says why the rest came from mirrors, if it did. `options`, `mirrors` and `on_event` may be NULL.
+/// reached. The result is a JSON object `{image, name, generation, received, instead, extracted, updated}`: `extracted` is that
+/// of `cv_image_extract`, `updated` that of `cv_image_update` or null, and `instead` says why the rest came from mirrors, if it did. `options`, `mirrors` and `on_event` may be NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cv_mcast_recv(
     target: *const c_char,

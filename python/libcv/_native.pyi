@@ -116,16 +116,19 @@ def multicast_receive(
     ca: Optional[_StrPath] = None,
     identity: Optional[tuple[_StrPath, _StrPath]] = None,
     proxy: Optional[str] = None,
+    state: Optional[_StrPath] = None,
+    update: bool = False,
     verify: bool = False,
     no_sync: bool = False,
     progress: _Progress = None,
 ) -> Delivered:
-    """Waits for an image that `Image.multicast` sends, and writes it into `target` while it comes: an empty directory, or one that does
-    not exist.
+    """Waits for an image that `Image.multicast` sends, and writes it into `target` while it comes: an empty directory, one that does
+    not exist, or one in which this was interrupted. With `update` the tree that is there becomes the image, as with `Image.update`, and only
+    what it lacks is received.
 
     The image is the one called `name`, else the first that is announced on `group`, `"ADDR:PORT"`. With `key_file` only what is made with
     the key in it is taken, without it only what is sent without a key. With `keys`, public ones in files, it has to be signed by one of
-    them. What multicast does not bring is read from `mirrors`, each `"URL"` or `"URL=WEIGHT"`; `ca`, `identity` and `proxy` are those of
+    them, and with `state`, a directory, it is not older than what was seen before. What multicast does not bring is read from `mirrors`, each `"URL"` or `"URL=WEIGHT"`; `ca`, `identity` and `proxy` are those of
     `Store.open`.
 
     Raises `NotFound` when there is no such interface, `Network` when the session ends before everything is here, `Integrity` when nobody
@@ -144,6 +147,8 @@ def multicast_receive_job(
     ca: Optional[_StrPath] = None,
     identity: Optional[tuple[_StrPath, _StrPath]] = None,
     proxy: Optional[str] = None,
+    state: Optional[_StrPath] = None,
+    update: bool = False,
     verify: bool = False,
     no_sync: bool = False,
 ) -> Job[Delivered]:

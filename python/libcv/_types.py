@@ -383,6 +383,12 @@ class SendReport(TypedDict):
     """How it went to send an image to many."""
 
     image: str
+    stage: Literal["waiting", "first_pass", "repair", "lingering", "over"]
+    rate: float
+    """Bits in a second, with headers."""
+    limited_by: Optional[str]
+    """The node whose loss, or disk, kept the rate from rising."""
+    stripes: int
     bytes: int
     seconds: float
     sent: Sent
@@ -410,6 +416,8 @@ class Delivered(TypedDict):
     instead: Optional[str]
     """Why the rest came from mirrors, if it did."""
     extracted: Extracted
+    updated: Optional[Updated]
+    """What changed, where a tree was updated."""
 
 
 class Listed(TypedDict):

@@ -11,7 +11,6 @@ use libcv::multicast::drive::{
     Delivered, ReceiveOptions, SendOptions, SendReport, parse_group, read_secret, receive, send,
 };
 use libcv::multicast::send::Rate;
-use libcv::sign::Keyring;
 use libcv::store::{Store, Trust};
 use libcv::tree::extract::ExtractOptions;
 use pyo3::prelude::*;
@@ -76,6 +75,8 @@ fn receiving(
     ca: Option<SystemPath>,
     identity: Option<(SystemPath, SystemPath)>,
     proxy: Option<String>,
+    state: Option<SystemPath>,
+    update: bool,
     verify: bool,
     no_sync: bool,
 ) -> PyResult<Work<Delivered>> {
@@ -86,7 +87,8 @@ fn receiving(
             group: group.map_or(Ok(usual.group), parse_group)?,
             secret: key_file.map(|f| read_secret(&f.0)).transpose()?,
             name,
-            trust: if keys.is_empty() { None } else { Some(Trust::new(Keyring::read(&keys)?)) },
+            trust: Trust::read(&keys, state.map(|s| s.0))?,
+            update,
             extract: ExtractOptions { verify, no_sync, ..ExtractOptions::default() },
             ..usual
         };
@@ -139,7 +141,7 @@ impl Image {
 
 #[pyfunction]
 #[pyo3(signature = (target, interface, *, group=None, name=None, key_file=None, keys=None, mirrors=None, ca=None, identity=None,
-                    proxy=None, verify=false, no_sync=false, progress=None))]
+                    proxy=None, state=None, update=false, verify=false, no_sync=false, progress=None))]
 #[allow(clippy::too_many_arguments)] // they are keywords
 pub(crate) fn multicast_receive<'py>(
     py: Python<'py>,
@@ -153,18 +155,22 @@ pub(crate) fn multicast_receive<'py>(
     ca: Option<SystemPath>,
     identity: Option<(SystemPath, SystemPath)>,
     proxy: Option<String>,
+    state: Option<SystemPath>,
+    update: bool,
     verify: bool,
     no_sync: bool,
     progress: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let work =
-        receiving(py, target, interface, group, name, key_file, keys, mirrors, ca, identity, proxy, verify, no_sync)?;
+    let work = receiving(
+        py, target, interface, group, name, key_file, keys, mirrors, ca, identity, proxy, state, update, verify,
+        no_sync,
+    )?;
     to_python(py, &wait::run(py, "mcast recv", progress, work)?)
 }
 
 #[pyfunction]
 #[pyo3(signature = (target, interface, *, group=None, name=None, key_file=None, keys=None, mirrors=None, ca=None, identity=None,
-                    proxy=None, verify=false, no_sync=false))]
+                    proxy=None, state=None, update=false, verify=false, no_sync=false))]
 #[allow(clippy::too_many_arguments)] // they are keywords
 pub(crate) fn multicast_receive_job(
     py: Python<'_>,
@@ -178,10 +184,14 @@ pub(crate) fn multicast_receive_job(
     ca: Option<SystemPath>,
     identity: Option<(SystemPath, SystemPath)>,
     proxy: Option<String>,
+    state: Option<SystemPath>,
+    update: bool,
     verify: bool,
     no_sync: bool,
 ) -> PyResult<Job> {
-    let work =
-        receiving(py, target, interface, group, name, key_file, keys, mirrors, ca, identity, proxy, verify, no_sync)?;
+    let work = receiving(
+        py, target, interface, group, name, key_file, keys, mirrors, ca, identity, proxy, state, update, verify,
+        no_sync,
+    )?;
     Job::start(py, "mcast recv", work, |py, delivered| to_python(py, &delivered).map(Bound::unbind))
 }

@@ -88,8 +88,9 @@ def killed(lan: Lan) -> None:
 
 def forgotten(lan: Lan) -> None:
     """A switch forgets in the middle that somebody listens. The receiver joins anew, and goes on without a mirror."""
-    lan.run(lan.switch, "ip", "link", "set", "br0", "type", "bridge", "mcast_snooping", "1", "mcast_querier", "1", "mcast_query_interval", "100")
-    # Before a querier was heard for a while everything goes everywhere.
+    for option in (("mcast_query_response_interval", "100"), ("mcast_querier", "1"), ("mcast_snooping", "1")):
+        lan.run(lan.switch, "ip", "link", "set", "br0", "type", "bridge", *option)
+    # Until a querier has waited for answers (1 s; its next question is two minutes away) everything goes everywhere.
     time.sleep(2)
     sender = send(lan, 2, "30Mbit")
     processes = {n: receive(lan, n) for n in (1, 2)}

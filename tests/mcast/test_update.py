@@ -113,9 +113,9 @@ def resumed(lan: Lan) -> None:
 def signed(lan: Lan) -> None:
     """With --pub nothing is taken that is not signed, and nothing that is older than what was seen."""
     key, state, store = f"{lan.bed.dir}/key", f"{lan.bed.dir}/state", lan.bed.store
-    cv("key", "generate", key)
+    cv("key", "generate", "--output", key)
     pub = ("--pub", f"{key}.pub", "--state", state)
-    for wanted, outcome in (("node", 13), ("node@3", 0), ("node@4", 0), ("node@3", 20)):
+    for wanted, outcome in (("node", 14), ("node@3", 0), ("node@4", 0), ("node@3", 20)):
         if wanted == "node@3" and not outcome or wanted == "node@4":
             with open(f"{lan.bed.tree}/new", "ab") as f:
                 f.write(b"more")

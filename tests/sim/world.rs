@@ -82,6 +82,8 @@ struct Node {
     /// Stripes that a receiver that was killed had applied: its tree.
     has: HashMap<u32, ()>,
     needed: Vec<bool>,
+    /// It said when it joined that it will say what it needs.
+    has_base: bool,
     down: Link,
     up: Link,
     woken: Option<Duration>,
@@ -155,7 +157,7 @@ impl World {
                 }
             }
             let (down, up) = (Link::default(), Link::default());
-            Node { machine: None, has: HashMap::new(), needed, down, up, woken: None, finished: None }
+            Node { machine: None, has: HashMap::new(), needed, has_base: false, down, up, woken: None, finished: None }
         });
         let nodes = nodes.collect();
         let sender = Sender::new(keys(scenario.mode), shape, plan, options, origin).unwrap();
@@ -278,12 +280,13 @@ impl World {
     }
 
     fn start(&mut self, n: usize) {
+        self.nodes[n].has_base = self.scenario.needs < 1.0 || !self.nodes[n].has.is_empty();
         let options = receive::Options {
             node: (self.random.next() as u128 | (n as u128) << 64).to_le_bytes(),
             name: format!("node{n}"),
             datagram: 1472,
             has_mirrors: false,
-            has_base: self.scenario.needs < 1.0 || !self.nodes[n].has.is_empty(),
+            has_base: self.nodes[n].has_base,
             memory: self.scenario.memory,
         };
         let now = self.instant();
@@ -474,10 +477,10 @@ impl World {
 
     fn say_needs(&mut self, m: &mut Receiver, n: usize, now: Instant) {
         let node = &self.nodes[n];
-        let lacks = |s: u32| node.needed[s as usize] && !node.has.contains_key(&s);
-        if self.scenario.needs >= 1.0 && (m.shape().head_stripes()..m.shape().stripes()).all(lacks) {
+        if !node.has_base {
             return;
         }
+        let lacks = |s: u32| node.needed[s as usize] && !node.has.contains_key(&s);
         let blocks = self.sender.plan().blocks();
         let mut runs: Vec<(u32, u32)> = Vec::new();
         let mut gap = 0;

@@ -2,7 +2,7 @@
 
 use super::Session;
 use crate::error::Result;
-use crate::sign::{self, Keyring, Signer};
+use crate::sign::{self, Signer};
 use crate::store::{Store, Trust};
 use crate::sys::state;
 use clap::{Args, Subcommand};
@@ -60,12 +60,14 @@ pub(super) struct TrustArgs {
 impl TrustArgs {
     /// The store, with a handle that trusts if keys are given.
     pub(super) fn store(&self, session: &Session) -> Result<Store> {
-        if self.keys.is_empty() {
-            return session.store();
-        }
-        let trust = Trust::new(Keyring::read(&self.keys)?);
-        let state = self.state.clone().unwrap_or_else(state::directory);
-        Ok(session.store()?.trusting(trust.remembering(state)))
+        let trust = self.trust()?;
+        let store = session.store()?;
+        Ok(trust.map_or(store.clone(), |trust| store.trusting(trust)))
+    }
+
+    /// Who is trusted, where keys are given.
+    pub(super) fn trust(&self) -> Result<Option<Trust>> {
+        Trust::read(&self.keys, Some(self.state.clone().unwrap_or_else(state::directory)))
     }
 
     /// Whether keys are given.

@@ -8,7 +8,6 @@ use crate::job::Task;
 use crate::multicast::Mode;
 use crate::multicast::drive::{GROUP, ReceiveOptions, SendOptions, parse_group, read_secret, receive, send};
 use crate::multicast::send::{Rate, Standing};
-use crate::sign::Keyring;
 use crate::store::Trust;
 use crate::sys::state;
 use crate::tree::extract::ExtractOptions;
@@ -131,13 +130,7 @@ fn run_send(args: Send, session: &Session) -> Result<()> {
 
 fn run_recv(args: Recv, session: &Session) -> Result<()> {
     let Network { interface, group, key_file } = args.network;
-    let trust = match args.keys.is_empty() {
-        true => None,
-        false => {
-            let state = args.state.unwrap_or_else(state::directory);
-            Some(Trust::new(Keyring::read(&args.keys)?).remembering(state))
-        }
-    };
+    let trust = Trust::read(&args.keys, Some(args.state.unwrap_or_else(state::directory)))?;
     let options = ReceiveOptions {
         group,
         secret: key_file.as_deref().map(read_secret).transpose()?,

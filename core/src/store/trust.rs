@@ -36,6 +36,22 @@ impl Trust {
         Self { keys, memory: None }
     }
 
+    /// Believes what the keys of these files signed, and with a state directory nothing that is older than what was seen; `None` without files,
+    /// which is to believe everybody.
+    ///
+    /// # Errors
+    /// As [`Keyring::read`].
+    pub fn read(files: &[PathBuf], state: Option<PathBuf>) -> Result<Option<Self>> {
+        if files.is_empty() {
+            return Ok(None);
+        }
+        let trust = Self::new(Keyring::read(files)?);
+        Ok(Some(match state {
+            Some(state) => trust.remembering(state),
+            None => trust,
+        }))
+    }
+
     /// Keeps in mind, in the state directory of this host, the highest generation of a name or tag that was believed: an
     /// older one is refused later, as a mirror may offer it.
     #[must_use]

@@ -141,7 +141,7 @@ impl Work {
 /// Waits for an image that is sent, and extracts it into `target` while it comes.
 ///
 /// # Errors
-/// As [`extract`]; `Network` when the session ends before everything is here; `Denied` when nobody that is trusted vouches for it;
+/// As [`extract`]; `Network` when the session ends before everything is here; `Integrity` when nobody that is trusted vouches for it; `Stale` when a later one was seen;
 /// `Cancelled`.
 pub fn receive(target: &Path, mut options: ReceiveOptions, task: &Task) -> Result<Delivered> {
     let interface = Interface::named(&options.interface)?;

@@ -130,3 +130,66 @@ impl Sender {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::Hash;
+    use crate::multicast::plan::BodyPlan;
+    use crate::multicast::send::{Options, Rate, Stage, Transmit};
+    use crate::multicast::shape::Shape;
+    use crate::multicast::wire::{Announce, Keys, Mode, Session, runs};
+    use std::time::Duration;
+
+    fn announce() -> Announce {
+        Announce {
+            over: false,
+            failed: false,
+            time: 0,
+            image: Hash([1; 32]),
+            head: 1000,
+            body: 60_000_000,
+            symbol: 1456,
+            port: 1,
+            data: ([239, 192, 67, 87].into(), 7787),
+            expected: 2,
+            name: "node".into(),
+        }
+    }
+
+    /// One of two receivers says of each stripe that it lacks half of it; the other one lacks nothing.
+    #[test]
+    fn who_claims_losses_costs_at_most_a_third_of_the_first_pass() {
+        let mut now = Instant::now();
+        let keys = || Keys::new(Mode::Crc, None, Session(1)).unwrap();
+        let shape = Shape::new(1456, 1000, 60_000_000).unwrap();
+        let mut plan = BodyPlan::default();
+        (0..60).for_each(|n| plan.add(1_000_000, vec![n]));
+        let options = Options { announce: announce(), rate: Rate::Fixed(100_000_000), wait: Duration::ZERO };
+        let mut sender = Sender::new(keys(), shape, plan, options, now).unwrap();
+        let from = |n: u8| SocketAddr::from(([10, 0, 0, n], 7));
+        for n in [0, 1] {
+            let join =
+                Join { node: [n; 16], datagram: 1472, name: format!("n{n}"), has_mirrors: false, has_base: false };
+            sender.handle(&Message::Join(join).encode(&keys()), from(n), now);
+        }
+        let mut seq = 0;
+        while matches!(sender.stage(), Stage::Waiting | Stage::FirstPass) {
+            while let Some(transmit) = sender.poll(now) {
+                if let Transmit::Symbols(burst) = transmit {
+                    seq = burst.seq + burst.symbols.len() as u32 - 1;
+                }
+            }
+            let passed = sender.position.0;
+            for (slot, lacks) in [(0, 0), (1, 512)] {
+                let report =
+                    Report { slot, seq, received: seq, lacks: runs((0..passed).map(|_| lacks)), ..Report::default() };
+                sender.handle(&Message::Report(report).encode(&keys()), from(slot as u8), now);
+            }
+            now += Duration::from_millis(20);
+        }
+        let sent = sender.sent();
+        assert_eq!(sent.again, 0);
+        assert!((2_000..2_048 + seq as u64 / 3 + 4_096).contains(&sent.parity), "{sent:?}");
+    }
+}

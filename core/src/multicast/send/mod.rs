@@ -314,7 +314,8 @@ impl Sender {
             }
         }
         let expected = self.options.announce.expected as usize;
-        let (known, done) = (self.receivers.all().len(), self.receivers.count(|r| r.standing == Standing::Done));
+        let known = self.receivers.all().len();
+        let ended = self.receivers.count(|r| matches!(r.standing, Standing::Done | Standing::Failed));
         let is_idle = self.receivers.count(Receiver::is_open) == 0;
         match self.state {
             State::Waiting(Some(since))
@@ -324,7 +325,7 @@ impl Sender {
             }
             State::Sending if is_idle => (self.state, self.finished) = (State::Lingering(now), Some(now)),
             State::Lingering(since) => {
-                let linger = if expected > 0 && done >= expected { LINGER.0 } else { LINGER.1 };
+                let linger = if expected > 0 && ended >= expected { LINGER.0 } else { LINGER.1 };
                 if now.duration_since(since) >= linger {
                     self.close(false, now);
                 }
