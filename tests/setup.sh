@@ -27,7 +27,7 @@ declare -A NEEDS=(
   [python]="cc python3 busybox"
   [s3]="cc python3"
   [storage]="linux.uml patchelf modprobe mdadm lvm cryptsetup mcopy mkfs.vfat mkfs.ext4 mkfs.xfs mkfs.btrfs sgdisk sfdisk swtpm systemd-cryptenroll ps"
-  [vm]="python3 qemu-system-x86_64 /usr/share/OVMF/OVMF_CODE_4M.fd mmdebstrap busybox cpio zstd modprobe sgdisk mkfs.ext4"
+  [vm]="python3 qemu-system-x86_64 /usr/share/OVMF/OVMF_CODE_4M.fd mmdebstrap busybox cpio zstd modprobe sgdisk mkfs.ext4 ip ethtool"
   [net]="python3 ip nft ethtool openssl curl /usr/sbin/nginx"
   [build]="python3 rpmbuild rpmsign rpmkeys dnf createrepo_c xorriso implantisomd5 genisoimage busybox gpg gpg-agent gpgv openssl
     qemu-system-x86_64 mkfs.ext4 sgdisk cpio zstd /usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"

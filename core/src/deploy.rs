@@ -43,16 +43,36 @@ pub fn apply(
     confirm: &Confirm,
     task: &Task,
 ) -> Result<Applied> {
-    let actions = actions(plan, options)?;
-    if let (Some(planned), Some(image)) = (plan.image(), image)
+    let Some(image) = image else {
+        actions(plan, options)?;
+        return plan.apply_with(confirm, None, &options.apply, task);
+    };
+    if let Some(planned) = plan.image()
         && planned != image.id()
     {
         return Err(Error::refused(format!("the plan is for image {planned}, not for {}", image.id()))
             .fact("code", "A400")
             .hint("make a plan for this image"));
     }
-    let payload = image.map(|image| Deployment { image, actions, verify: options.verify });
-    plan.apply_with(confirm, payload.as_ref().map(|p| p as &dyn Payload), &options.apply, task)
+    apply_filled(plan, &|target, how, task| image.extract(target, how, task).map(drop), options, confirm, task)
+}
+
+/// What brings an image into the root that is mounted there.
+pub type Fill<'a> = dyn Fn(&Path, &ExtractOptions, &Task) -> Result<()> + Sync + 'a;
+
+/// The same, with an image that comes from elsewhere: `fill` is called once, when the root is mounted.
+///
+/// # Errors
+/// As [`apply`], and what `fill` says.
+pub fn apply_filled(
+    plan: &Plan,
+    fill: &Fill<'_>,
+    options: &DeployOptions,
+    confirm: &Confirm,
+    task: &Task,
+) -> Result<Applied> {
+    let payload = Deployment { fill, actions: actions(plan, options)?, verify: options.verify };
+    plan.apply_with(confirm, Some(&payload), &options.apply, task)
 }
 
 /// The whole configuration, checked before a disk is touched.
@@ -80,7 +100,7 @@ fn fstab_line(text: &str) -> Result<FstabLine> {
 }
 
 struct Deployment<'a> {
-    image: &'a Image,
+    fill: &'a Fill<'a>,
     actions: Vec<Action>,
     verify: bool,
 }
@@ -88,7 +108,7 @@ struct Deployment<'a> {
 impl Payload for Deployment<'_> {
     fn install(&self, target: &Path, task: &Task) -> Result<()> {
         let options = ExtractOptions { verify: self.verify, ..ExtractOptions::default() };
-        self.image.extract(target, &options, task)?;
+        (self.fill)(target, &options, task)?;
         // What another machine's configuration left is none of ours to go on with.
         config::forget(target)?;
         config::apply(target, &self.actions, task)?;

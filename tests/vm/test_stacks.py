@@ -26,7 +26,7 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Callable
+from typing import Callable, Sequence
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
@@ -135,12 +135,15 @@ mdadm --stop --scan
 """
 
 
-def in_guest(work: str, images: list[str], script: str) -> None:
-    """Runs a script with the disks in User-Mode Linux; `work` is its /mnt."""
+def in_guest(work: str, images: list[str], script: str, inside: Sequence[str] = (), network: str = "",
+             limit: int = 900) -> None:
+    """Runs a script with the disks in User-Mode Linux; `work` is its /mnt. `inside` is a command that runs it elsewhere, `network` what the
+    kernel is told of one."""
     with open(f"{work}/script.sh", "w", encoding="utf-8") as f:
         f.write(script)
     flags = [word for image in images for word in ("-d", image)]
-    done = subprocess.run([UML, "-m", "1500", "-t", "900", *flags, "-w", work, "--", "bash", "/mnt/script.sh"],
+    flags += ["-a", network] if network else []
+    done = subprocess.run([*inside, UML, "-m", "1500", "-t", str(limit), *flags, "-w", work, "--", "bash", "/mnt/script.sh"],
                           capture_output=True, text=True, check=False)
     if done.returncode == 77:
         print(done.stderr)
@@ -194,23 +197,23 @@ def tools(work: str, document: str) -> str:
 
 
 def boots(work: str, plan: dict, images: list[str], sets: list[str], firmware: str, missing: int | None = None,
-          passphrase: str | None = None, also: Callable[[Guest], None] = lambda _: None) -> None:
-    """Boots a copy of the disks, less a missing one, and compares what runs with the plan; then plans once more."""
-    document = f"{work}/{plan['layout']}.yaml"
+          passphrase: str | None = None, also: Callable[[Guest], None] = lambda _: None, is_last: bool = False) -> None:
+    """Boots a copy of the disks, or at last themselves, less a missing one, and compares what runs with the plan; then plans once more."""
+    document, node = f"{work}/{plan['layout']}.yaml", plan["hostname"]
     work = tempfile.mkdtemp(prefix="libcv-stacks-", dir="/dev/shm")
     try:
         left = [i for n, i in enumerate(images) if n != missing]
-        copies = [f"{work}/{os.path.basename(i)}" for i in left]
-        for image, copy in zip(left, copies):
+        copies = left if is_last else [f"{work}/{os.path.basename(i)}" for i in left]
+        for image, copy in zip(left, [] if is_last else copies):
             subprocess.run(["cp", "--sparse=always", image, copy], check=True)
         what = f"{plan['layout']}, {firmware}" + (f", without disk {missing + 1}" if missing is not None else "")
         with Guest([*copies, tools(work, document)], memory=1024, firmware=firmware) as g:
             if passphrase:
                 g.wait(r"Please unlock disk [^:]*: ", 200)
                 g.send(passphrase + "\n")
-            g.wait(rf"{NODE} login: ", 300)
+            g.wait(rf"{node} login: ", 300)
             g.login("root", "cv")
-            assert g.command("hostname") == NODE
+            assert g.command("hostname") == node
             check(g, plan, degraded=missing is not None)
             also(g)
             if firmware == "secure":
@@ -219,7 +222,7 @@ def boots(work: str, plan: dict, images: list[str], sets: list[str], firmware: s
             if missing is None:
                 planned_again(g, sets)
             g.power_off()
-            seconds = dict(g.milestones)[rf"{NODE} login: "]
+            seconds = dict(g.milestones)[rf"{node} login: "]
         print(f"ok: {what}: boots in {seconds:.0f} s", flush=True)
     finally:
         shutil.rmtree(work)

@@ -39,6 +39,9 @@ pub(super) enum Verb {
     Apply {
         #[command(flatten)]
         target: Target,
+        #[cfg(feature = "mcast")]
+        #[command(flatten)]
+        source: super::mcast::Source,
         /// Compare every byte with the medium after it was written
         #[arg(long)]
         verify: bool,
@@ -174,14 +177,32 @@ pub(super) fn run(verb: Verb, session: &Session) -> Result<()> {
     match verb {
         Verb::Check { files, library } => check(&files, &library.options(), session),
         Verb::Plan { target, inventory } => {
-            let plan = target.plan(&target.layout()?, target.image(session)?.as_ref(), inventory.as_deref(), None)?;
+            let plan =
+                target.plan(&target.layout()?, target.image(session, false)?.as_ref(), inventory.as_deref(), None)?;
             if session.picture {
                 return output::stdout(|w| w.write_all(plan.to_svg().as_bytes()));
             }
             session.print(&plan.to_json(), |w| write!(w, "{}", plan.to_text()))
         }
-        Verb::Apply { target, verify, confirm, yes, dry_run, secrets, tpm2_device, backend, journal, resume } => {
-            let (image, layout) = (target.image(session)?, target.layout()?);
+        Verb::Apply {
+            target,
+            #[cfg(feature = "mcast")]
+            source,
+            verify,
+            confirm,
+            yes,
+            dry_run,
+            secrets,
+            tpm2_device,
+            backend,
+            journal,
+            resume,
+        } => {
+            #[cfg(feature = "mcast")]
+            let sent = source.options(&target.trust, session)?;
+            #[cfg(not(feature = "mcast"))]
+            let sent: Option<std::convert::Infallible> = None;
+            let (image, layout) = (target.image(session, sent.is_some())?, target.layout()?);
             let journal = match journal {
                 None if !dry_run || resume => target.journal(&layout, image.as_ref()),
                 given => given,
@@ -210,10 +231,17 @@ pub(super) fn run(verb: Verb, session: &Session) -> Result<()> {
             let apply = ApplyOptions { secrets, backend: backend.into(), tpm: tpm2_device, journal, resume };
             let options =
                 DeployOptions { hostname: target.hostname.clone(), verify, apply, ..DeployOptions::default() };
-            let done = session
-                .run_on_disks("layout apply", |task| deploy::apply(&plan, image.as_ref(), &options, &confirm, task))?;
+            let (done, came) = session.run_on_disks("layout apply", |task| match sent {
+                #[cfg(feature = "mcast")]
+                Some(from) => crate::multicast::drive::deploy(&plan, from, &options, &confirm, task)
+                    .map(|(done, came)| (done, Some(format!("{}@{}", came.name, came.generation)))),
+                #[cfg(not(feature = "mcast"))]
+                Some(never) => match never {},
+                None => deploy::apply(&plan, image.as_ref(), &options, &confirm, task).map(|done| (done, None)),
+            })?;
             session.print(&done.to_json(), |w| {
                 writeln!(w, "applied {} as planned ({})", plan.layout_name(), plan.token())?;
+                came.iter().try_for_each(|name: &String| writeln!(w, "received {}", crate::shown::line(name)))?;
                 done.journal().iter().try_for_each(|j| writeln!(w, "journal {}", j.display()))?;
                 done.kernels().iter().try_for_each(|k| writeln!(w, "boots kernel {k}"))?;
                 done.warnings().iter().try_for_each(|x| writeln!(w, "warning: {x}"))
@@ -283,8 +311,9 @@ fn read_secrets(given: &[(String, PathBuf)]) -> Result<Secrets> {
 }
 
 impl Target {
-    fn image(&self, session: &Session) -> Result<Option<Image>> {
-        if self.image.is_none() && self.trust.asks() {
+    /// The image that is named; `is_sent` when another one may come.
+    fn image(&self, session: &Session, is_sent: bool) -> Result<Option<Image>> {
+        if self.image.is_none() && self.trust.asks() && !is_sent {
             return Err(Error::invalid("--key is for an image, and none is named").hint("give --image REF"));
         }
         self.image.as_ref().map(|r| self.trust.store(session)?.image(r)).transpose()

@@ -3,6 +3,7 @@
 mod table;
 
 use super::Session;
+use super::key::TrustArgs;
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::Task;
 use crate::multicast::Mode;
@@ -87,6 +88,38 @@ pub(super) struct Recv {
     /// Do not wait until everything is on the medium
     #[arg(long)]
     no_sync: bool,
+}
+
+/// From where a node gets its image when it is sent to many.
+#[derive(Args)]
+pub(super) struct Source {
+    /// Take the image from this network interface, where it is sent to many nodes at once; with --image only that one
+    #[arg(long, value_name = "IF")]
+    multicast: Option<String>,
+    /// The group that sessions are announced to
+    #[arg(long, value_name = "ADDR:PORT", default_value_t = GROUP, requires = "multicast")]
+    multicast_group: SocketAddr,
+    /// File with the key of the sender, 32 bytes or 64 hex digits
+    #[arg(long, value_name = "FILE", requires = "multicast")]
+    multicast_key: Option<PathBuf>,
+    /// The name of the image that is waited for; without it and --image, the first one that is announced
+    #[arg(long, value_name = "NAME", requires = "multicast")]
+    multicast_name: Option<String>,
+}
+
+impl Source {
+    /// How it is received; `None` where it is not.
+    pub(super) fn options(&self, trust: &TrustArgs, session: &Session) -> Result<Option<ReceiveOptions>> {
+        let Some(interface) = &self.multicast else { return Ok(None) };
+        Ok(Some(ReceiveOptions {
+            group: self.multicast_group,
+            secret: self.multicast_key.as_deref().map(read_secret).transpose()?,
+            name: self.multicast_name.clone(),
+            trust: trust.trust()?,
+            mirror: session.mirrors.alone()?,
+            ..ReceiveOptions::new(interface)
+        }))
+    }
 }
 
 pub(super) fn run(verb: Verb, session: &Session) -> Result<()> {

@@ -1,10 +1,12 @@
-//! The machines on real sockets: an image is sent to a network, and received into a directory.
+//! The machines on real sockets: an image is sent to a network, and received into a directory, or onto the disks of a node.
 
 mod assembly;
+mod deploy;
 mod feed;
 mod receive;
 mod send;
 
+pub use deploy::deploy;
 pub use receive::{Delivered, ReceiveOptions, receive};
 pub use send::{SendOptions, SendReport, Watch, send};
 

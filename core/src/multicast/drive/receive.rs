@@ -45,6 +45,8 @@ pub struct ReceiveOptions {
     pub secret: Option<[u8; SECRET]>,
     /// The name of the image; `None` takes the first one that is announced.
     pub name: Option<String>,
+    /// The image itself; no other one is taken.
+    pub image: Option<Hash>,
     /// Who vouches for it.
     pub trust: Option<Trust>,
     /// Where the rest is read when multicast does not bring it: a store with the same image.
@@ -66,6 +68,7 @@ impl ReceiveOptions {
             group: GROUP,
             secret: None,
             name: None,
+            image: None,
             trust: None,
             mirror: None,
             node: rustix::system::uname().nodename().to_string_lossy().into_owned(),
@@ -211,7 +214,9 @@ fn listen(control: &UdpSocket, options: &ReceiveOptions, task: &Task) -> Result<
         }
         let Some(keys) = Keys::new(mode, options.secret.as_ref(), session) else { continue };
         let Ok(Some(Message::Announce(announce))) = Message::decode(&buf[..bytes], &keys) else { continue };
-        if !announce.over && options.name.as_ref().is_none_or(|n| *n == announce.name) {
+        let is_wanted = options.name.as_ref().is_none_or(|n| *n == announce.name)
+            && options.image.is_none_or(|image| image == announce.image);
+        if !announce.over && is_wanted {
             let sender = canonical(SocketAddr::new(from.ip(), announce.port));
             return Ok((keys, announce, sender));
         }
