@@ -17,6 +17,7 @@
 mod shown;
 pub mod error;
 pub mod units;
+pub mod finding;
 pub mod sys;
 pub mod event;
 pub mod job;

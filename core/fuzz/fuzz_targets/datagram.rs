@@ -40,6 +40,10 @@ fuzz_target!(|bytes: &[u8]| {
         let (fields, after) = more.split_at(more.len().min(usize::from(*length)));
         rest = after;
         now += Duration::from_millis(1 << (what >> 4));
+        // Those of the doctor.
+        if let Ok(Some(message)) = Message::decode(&checked(9 + (what >> 1 & 1), fields), &keys()) {
+            assert_eq!(Message::decode(&message.encode(&keys()), &keys()).expect("what was made"), Some(message));
+        }
         if what & 1 > 0 {
             sender.handle(&checked(what >> 1 & 7, fields), from, now);
         } else {

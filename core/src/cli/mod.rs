@@ -11,7 +11,7 @@ mod checked;
 mod completion;
 #[cfg(feature = "build")]
 mod distro;
-#[cfg(feature = "http")]
+#[cfg(any(feature = "http", feature = "mcast"))]
 mod doctor;
 mod image;
 mod key;
@@ -119,7 +119,7 @@ enum Noun {
     Connect(node::Connect),
     /// Find out what is wrong
     #[command(subcommand)]
-    #[cfg(feature = "http")]
+    #[cfg(any(feature = "http", feature = "mcast"))]
     Doctor(doctor::Verb),
     /// Make keys to sign with
     #[command(subcommand)]
@@ -279,7 +279,7 @@ fn dispatch(noun: Noun, session: &Session) -> Result<()> {
         Noun::Node(verb) => node::run(verb, session),
         #[cfg(feature = "http")]
         Noun::Connect(args) => node::run_connect(args, session),
-        #[cfg(feature = "http")]
+        #[cfg(any(feature = "http", feature = "mcast"))]
         Noun::Doctor(verb) => doctor::run(verb, session),
         Noun::Key(verb) => key::run(verb, session),
         Noun::Completion(c) => completion::completion(&c, session),

@@ -10,6 +10,7 @@
 //! All but the driver get time and datagrams as arguments and do no I/O: the simulator uses the
 //! same machines.
 
+pub mod doctor;
 pub mod drive;
 pub mod fec;
 pub mod offer;

@@ -9,8 +9,12 @@ pub mod cwd;
 #[cfg(feature = "mcast")]
 pub mod datagrams;
 pub mod descriptor;
+#[cfg(feature = "mcast")]
+pub mod ear;
 pub mod identity;
 pub mod inode;
+#[cfg(feature = "mcast")]
+pub mod link;
 pub mod lock;
 pub mod loopdev;
 pub mod memory;
@@ -28,6 +32,8 @@ pub mod state;
 pub mod sysfs;
 #[cfg(feature = "cli")]
 pub mod signal;
+#[cfg(feature = "mcast")]
+pub mod tap;
 #[cfg(feature = "mcast")]
 pub mod udp;
 pub mod xattr;

@@ -1,7 +1,7 @@
 //! Sockets for datagrams to groups: bound to one interface, with much room, several datagrams for one call.
 #![allow(unsafe_code)]
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use rustix::net::{netdevice, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
@@ -37,14 +37,18 @@ impl Interface {
         &self.name
     }
 
+    /// Its number.
+    #[must_use]
+    pub fn index(&self) -> u32 {
+        self.index
+    }
+
     /// Bytes of the largest packet that it takes.
     ///
     /// # Errors
     /// When the kernel does not tell.
     pub fn mtu(&self) -> Result<usize> {
-        let file = format!("/sys/class/net/{}/mtu", self.name);
-        let text = std::fs::read_to_string(&file).map_err(|e| Error::io("read", &file, e))?;
-        text.trim().parse().map_err(|_| Error::new(ErrorKind::Io, format!("{file} holds no number")))
+        super::link::mtu(&self.name).map_err(|e| Error::io("ask for the MTU of", &self.name, e))
     }
 
     /// A socket that gets what is sent to a group and port on this interface, and nothing else.
@@ -146,6 +150,7 @@ pub fn segment(socket: &UdpSocket, bytes: u16) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
 
     #[test]
     fn an_interface_has_a_name_and_a_group_is_one() {

@@ -162,6 +162,19 @@ fn multicast_in_json(bed: &Bed) {
     let said: Value = serde_json::from_slice(&done.stdout).unwrap();
     validate("mcast-send", &said);
     assert_eq!(said["receivers"][0]["standing"], "done");
+    doctor_in_json(bed, &args);
+}
+
+fn doctor_in_json(bed: &Bed, args: &[&str]) {
+    let send = ["-o", "json", "doctor", "multicast", "send", "--receivers", "1", "--seconds", "30"];
+    let send = bed.command(&[&send, args].concat()).stdout(Stdio::piped()).spawn().unwrap();
+    let recv = ["doctor", "multicast", "recv", "--seconds", "8"];
+    let got = bed.json("doctor-multicast-recv", &[&recv, args].concat());
+    assert!(got["sender"].is_string() && got["counts"].as_array().unwrap().len() >= 6, "{got}");
+    let done = send.wait_with_output().unwrap();
+    let said: Value = serde_json::from_slice(&done.stdout).unwrap();
+    validate("doctor-multicast-send", &said);
+    assert!(done.status.success() && said["receivers"].as_array().unwrap().len() == 1, "{said}");
 }
 
 fn layouts_in_json(bed: &Bed) {

@@ -1,6 +1,6 @@
 //! Datagrams of control. See `multicast-protocol.md` §3.2.
 
-use super::{Keys, Kind, Mode, Session};
+use super::{Keys, Kind, Mode, Probe, Session, Told};
 use crate::image::leb::{Reader, put};
 use crate::image::{FormatError, Hash};
 use std::net::{IpAddr, Ipv6Addr};
@@ -31,6 +31,10 @@ pub enum Message {
     Need(Need),
     /// To a receiver.
     Detach(Detach),
+    /// Of the doctor, from the sender.
+    Probe(Probe),
+    /// Of the doctor, from a receiver.
+    Told(Told),
 }
 
 /// What is sent, and where.
@@ -180,13 +184,13 @@ fn bits<const N: usize>(flags: [bool; N]) -> u8 {
     flags.iter().rev().fold(0, |b, f| b << 1 | u8::from(*f))
 }
 
-fn put_text(out: &mut Vec<u8>, text: &str) {
+pub(super) fn put_text(out: &mut Vec<u8>, text: &str) {
     let end = (0..=text.len().min(TEXT)).rev().find(|n| text.is_char_boundary(*n)).unwrap_or(0);
     out.push(end as u8);
     out.extend_from_slice(&text.as_bytes()[..end]);
 }
 
-fn text(r: &mut Reader<'_>) -> Result<String, FormatError> {
+pub(super) fn text(r: &mut Reader<'_>) -> Result<String, FormatError> {
     let length = r.byte()?;
     match std::str::from_utf8(r.take(usize::from(length))?) {
         Ok(text) => Ok(text.to_owned()),
@@ -194,11 +198,11 @@ fn text(r: &mut Reader<'_>) -> Result<String, FormatError> {
     }
 }
 
-fn u16_of(r: &mut Reader<'_>) -> Result<u16, FormatError> {
+pub(super) fn u16_of(r: &mut Reader<'_>) -> Result<u16, FormatError> {
     Ok(u16::from_le_bytes(r.array()?))
 }
 
-fn leb_u32(r: &mut Reader<'_>) -> Result<u32, FormatError> {
+pub(super) fn leb_u32(r: &mut Reader<'_>) -> Result<u32, FormatError> {
     Ok(r.leb_max(u64::from(u32::MAX), "number of a message")? as u32)
 }
 
@@ -214,6 +218,8 @@ impl Message {
             Self::Report(_) => Kind::Report,
             Self::Need(_) => Kind::Need,
             Self::Detach(_) => Kind::Detach,
+            Self::Probe(_) => Kind::Probe,
+            Self::Told(_) => Kind::Told,
         }
     }
 
@@ -223,7 +229,7 @@ impl Message {
         let mut out = Vec::with_capacity(128);
         out.extend_from_slice(&[self.kind().byte(), self.flags(), keys.mode() as u8, 0]);
         out.extend_from_slice(&keys.session().0.to_le_bytes());
-        self.put_fields(&mut out);
+        self.put_fields(keys.mode(), &mut out);
         keys.close(&mut out);
         out
     }
@@ -236,10 +242,12 @@ impl Message {
             Self::Admit(m) => bits([m.refused, m.parted]),
             Self::Report(m) => bits([m.done, m.disk_bound, m.leaves, m.failed]),
             Self::Need(_) | Self::Detach(_) => 0,
+            Self::Probe(m) => bits([m.over, m.heard]),
+            Self::Told(m) => bits([m.over, m.querier, m.looks, m.near, m.forgotten]),
         }
     }
 
-    fn put_fields(&self, out: &mut Vec<u8>) {
+    fn put_fields(&self, mode: Mode, out: &mut Vec<u8>) {
         let words =
             |out: &mut Vec<u8>, words: &[u32]| words.iter().for_each(|w| out.extend_from_slice(&w.to_le_bytes()));
         match self {
@@ -290,6 +298,8 @@ impl Message {
                 words(out, &[m.slot]);
                 put_text(out, &m.reason);
             }
+            Self::Probe(m) => m.put(out, if mode.is_keyed() { CHECK } else { 4 }),
+            Self::Told(m) => m.put(out),
         }
     }
 
@@ -313,7 +323,8 @@ impl Message {
     /// # Errors
     /// Of the format: whoever made it does not keep to the protocol.
     pub fn decode(datagram: &[u8], keys: &Keys) -> Result<Option<Self>, FormatError> {
-        if datagram.len() > MESSAGE_LIMIT || Self::envelope(datagram)? != (keys.mode(), keys.session()) {
+        let is_long = datagram.len() > MESSAGE_LIMIT && Kind::of(datagram) != Some(Kind::Probe);
+        if is_long || Self::envelope(datagram)? != (keys.mode(), keys.session()) {
             return Ok(None);
         }
         let Some(rest) = keys.open(datagram) else { return Ok(None) };
@@ -385,6 +396,8 @@ impl Message {
                 })?,
             }),
             Kind::Detach => Self::Detach(Detach { slot: r.u32()?, reason: text(&mut r)? }),
+            Kind::Probe => Self::Probe(Probe::read(head[1], &mut r)?),
+            Kind::Told => Self::Told(Told::read(head[1], &mut r)?),
         };
         Ok(Some(message))
     }
@@ -429,7 +442,7 @@ pub fn runs(stripes: impl Iterator<Item = u16>) -> Vec<Deficit> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::SECRET;
+    use super::super::{Count, SECRET};
     use super::*;
     use crate::image::hash::hex;
     use proptest::prelude::*;
@@ -495,6 +508,46 @@ mod tests {
             }),
             Message::Need(Need { slot: 3, part: 0, parts: 1, blocks: vec![(0, 4), (1000, 1)] }),
             Message::Detach(Detach { slot: 3, reason: "its disk is slow".into() }),
+            Message::Probe(Probe {
+                over: false,
+                heard: true,
+                seq: 2,
+                of: 20,
+                phase: 5,
+                phases: 11,
+                reached: 5,
+                ttl: 1,
+                rate: 100_000,
+                length: 64,
+                port: 40_001,
+                mtu: 1500,
+                receivers: 4,
+            }),
+            Message::Told(Told {
+                over: false,
+                querier: true,
+                looks: false,
+                near: true,
+                forgotten: false,
+                mtu: 9000,
+                port: 40_002,
+                seconds: 12,
+                reverse: 1,
+                card: [20, 300],
+                name: "gpu014".into(),
+                elsewhere: "eth1".into(),
+                counts: vec![Count {
+                    phase: 5,
+                    received: 19,
+                    duplicates: 1,
+                    reordered: 2,
+                    ttl: 1,
+                    elsewhere: 20,
+                    dropped: 0,
+                    longest: 1472,
+                    micros: 380_000,
+                }],
+            }),
         ]
     }
 
@@ -542,6 +595,19 @@ mod tests {
     }
 
     #[test]
+    fn a_probe_has_the_length_that_it_says() {
+        for (mode, length) in [(Mode::Crc, 9000), (Mode::Tag, 9000), (Mode::Crc, 60), (Mode::Tag, 66)] {
+            let probe = Message::Probe(Probe { length, ..Probe::default() });
+            let datagram = probe.encode(&keys(mode));
+            assert_eq!(datagram.len(), usize::from(length));
+            assert_eq!(Message::decode(&datagram, &keys(mode)).unwrap(), Some(probe));
+        }
+        let told = Told { counts: vec![Count { micros: u32::MAX, ..Count::default() }; 100], ..Told::default() };
+        let datagram = Message::Told(told).encode(&keys(Mode::Tag));
+        assert!(datagram.len() <= MESSAGE_LIMIT);
+    }
+
+    #[test]
     fn runs_are_of_neighbours_that_lack_the_same() {
         let run = |gap, run, lacks| Deficit { gap, run, lacks };
         assert_eq!(runs([0, 0, 5, 5, 0, 5, 6].into_iter()), [run(2, 2, 5), run(1, 1, 5), run(0, 1, 6)]);
@@ -551,7 +617,7 @@ mod tests {
     proptest! {
         /// Nothing that comes makes it panic, and what passes its check and is read is written as it was.
         #[test]
-        fn anything_is_read_or_refused(kind in 2u8..9, flags: u8, fields: Vec<u8>) {
+        fn anything_is_read_or_refused(kind in 2u8..11, flags: u8, fields: Vec<u8>) {
             let keys = keys(Mode::Crc);
             let mut datagram = vec![0x10 | kind, flags, 0, 0];
             datagram.extend_from_slice(&SESSION.0.to_le_bytes());

@@ -1,14 +1,16 @@
 //! Datagrams, to the byte. See `multicast-protocol.md` §3.
 //!
-//! `data` is the datagram that carries symbols; `control` are all others; `check` is what keeps out what is damaged or forged.
+//! `data` is the datagram that carries symbols; `control` are all others, those of the doctor in `probe`; `check` is what keeps out what is damaged or forged.
 
 mod check;
 mod control;
 mod data;
+mod probe;
 
 pub use check::{Keys, Mode, SECRET};
 pub use control::{Admit, Announce, Deficit, Detach, Join, MESSAGE_LIMIT, Message, Need, Report, Sync, runs};
 pub use data::{DATA_HEADER, Data, Header};
+pub use probe::{Count, Probe, Told};
 
 /// The version of the protocol. Another one is another protocol.
 pub const VERSION: u8 = 1;
@@ -37,6 +39,10 @@ pub enum Kind {
     Need = 7,
     /// A receiver is sent to the mirrors.
     Detach = 8,
+    /// Of the doctor: what is sent to see what arrives.
+    Probe = 9,
+    /// Of the doctor: what arrived.
+    Told = 10,
 }
 
 impl Kind {
@@ -48,8 +54,9 @@ impl Kind {
     #[must_use]
     pub fn of(datagram: &[u8]) -> Option<Self> {
         let first = *datagram.first()?;
-        let kinds =
+        let session =
             [Self::Data, Self::Announce, Self::Sync, Self::Join, Self::Admit, Self::Report, Self::Need, Self::Detach];
+        let kinds = session.into_iter().chain([Self::Probe, Self::Told]);
         kinds.into_iter().find(|k| k.byte() == first)
     }
 }

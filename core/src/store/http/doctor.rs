@@ -29,28 +29,8 @@ const MOST: usize = 200;
 /// How the rate is measured: requests of so many bytes, for so long, and no more than so many bytes.
 const RATE: (usize, Duration, u64) = (2 << 20, Duration::from_secs(3), 64 << 20);
 
-/// How a check ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Verdict {
-    /// As it should be.
-    Ok,
-    /// Readers get along with it.
-    Warning,
-    /// Readers cannot use this server, or not for everything.
-    Bad,
-}
-
-/// What a check found.
-#[derive(Clone, Debug, Serialize)]
-pub struct Finding {
-    /// `name`, `answer`, `clock`, `store`, `names`, `index`, `ranges`, `speed` or `chunk`.
-    pub check: &'static str,
-    /// How it ended.
-    pub verdict: Verdict,
-    /// For people.
-    pub message: String,
-}
+/// `name`, `answer`, `clock`, `store`, `names`, `index`, `ranges`, `speed` and `chunk` are the checks.
+pub use crate::finding::{Finding, Verdict};
 
 /// What is known of a server.
 #[derive(Clone, Debug, Serialize)]
@@ -71,7 +51,7 @@ impl Examined {
     /// The worst of its findings.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
-        self.findings.iter().map(|f| f.verdict).max().unwrap_or(Verdict::Ok)
+        Finding::worst(&self.findings)
     }
 }
 
