@@ -59,7 +59,7 @@ def timed(*stages: list[str], sync: str | None = None) -> Timed:
     processes: list[subprocess.Popen[bytes]] = []
     # Errors into a file: a pipe that nobody reads would fill up and stop the stage.
     with open(f"{SHM}/errors", "w+b") as errors:
-        busy, begun = _busy(), time.monotonic()
+        before, begun = busy(), time.monotonic()
         try:
             source: IO[bytes] | int = subprocess.DEVNULL
             for i, stage in enumerate(stages):
@@ -83,13 +83,13 @@ def timed(*stages: list[str], sync: str | None = None) -> Timed:
                     process.kill()
                     process.wait()
         seconds = time.monotonic() - begun
-        others = max(0.0, _busy() - busy - cpu) / (seconds * CORES)
+        others = max(0.0, busy() - before - cpu) / (seconds * CORES)
     if sync:
         subprocess.run(["sync", "-f", sync], check=True)
     return Timed(seconds, time.monotonic() - begun, peak, others)
 
 
-def _busy() -> float:
+def busy() -> float:
     """Seconds that all cores worked since the start of the machine."""
     with open("/proc/stat", encoding="ascii") as f:
         v = [int(x) for x in f.readline().split()[1:9]]

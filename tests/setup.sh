@@ -34,7 +34,7 @@ declare -A NEEDS=(
   [el]="python3 dnf rpmkeys"
   [bench]="python3 mmdebstrap zstd unsquashfs restic rsync strace mkfs.ext4 mkfs.xfs setfattr openssl umoci skopeo borg
     bsdtar dnf rpmbuild rpmsign createrepo_c xorriso implantisomd5 busybox gpg gpg-agent curl /usr/sbin/nginx
-    /usr/lib/openssh/sftp-server"
+    /usr/lib/openssh/sftp-server ip nft ethtool cc udp-sender uftp"
   [quickstart]="python3 mmdebstrap zstd qemu-system-x86_64 mkfs.ext4 mkfs.xfs mkfs.vfat sfdisk"
 )
 # A program that is not named here is in the package of its name.
@@ -50,7 +50,7 @@ declare -A PACKAGE=(
   [/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1]=libfaketime
   [rpmbuild]=rpm [rpmsign]=rpm [rpmkeys]=rpm [createrepo_c]=createrepo-c [implantisomd5]=isomd5sum
   [systemd-cryptenroll]=systemd [modprobe]=kmod [ps]=procps [python3]="python3 python3-venv" [/usr/sbin/nginx]=nginx-light
-  [/usr/lib/openssh/sftp-server]=openssh-sftp-server
+  [/usr/lib/openssh/sftp-server]=openssh-sftp-server [udp-sender]=udpcast
 )
 
 there() { case $1 in /*) [ -e "$1" ];; *) command -v "$1" >/dev/null;; esac; }
