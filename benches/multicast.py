@@ -92,12 +92,11 @@ class Bench:
             self.ours("store", "init", self.ours.store)
         self.ours("image", "capture", tree, "--name", "bench")
 
-    def pause(self, mebibytes: int) -> None:
-        """Before a run: memory is warm, and how much others use of the machine is noted."""
-        memory_is_warm(mebibytes)
+    def look(self) -> None:
+        """Notes how much others use of the machine."""
         before, began = busy(), time.monotonic()
         time.sleep(0.3)
-        self.others.append((busy() - before) / (time.monotonic() - began) / CORES)
+        self.others.append(min(1.0, (busy() - before) / (time.monotonic() - began) / CORES))
 
 
 def make_tree(path: str, mebibytes: int) -> None:
@@ -139,7 +138,7 @@ def pairs(b: Bench, lan: Lan, mebibytes: int) -> list[tuple[float, float]]:
     """Goodput and raw limit, one after the other, so that whatever else the machine does hits both."""
     ours, found = b.image(mebibytes), []
     for _ in range(b.runs):
-        b.pause(len(lan.receivers) * mebibytes)
+        memory_is_warm(len(lan.receivers) * mebibytes)
         limit = raw(lan, mebibytes)
         went = ours.run(lan, "auto", "--verify")
         found.append((ours.stored / went.slowest() / 1e6, limit))
@@ -148,6 +147,8 @@ def pairs(b: Bench, lan: Lan, mebibytes: int) -> list[tuple[float, float]]:
 
 def told(found: list[tuple[float, float]]) -> tuple[float, float, str]:
     """The median of the ratios, that of the speeds, and both in words."""
+    if failed := sum(not speed for speed, _ in found):
+        return 0.0, 0.0, f"{failed} of {len(found)} runs did not reach everybody"
     share, speed, limit = (statistics.median(values) for values in (map(lambda f: f[0] / max(f[1], 0.001), found), *zip(*found)))
     return share, speed, f"{speed:.1f} of {limit:.1f} MB/s"
 
@@ -168,7 +169,7 @@ def lossy_and_open(b: Bench) -> None:
     with Lan(16) as lan:
         ours, mebibytes, found = b.image(b.size // 2), b.size // 2, []
         for _ in range(b.runs):
-            b.pause(16 * mebibytes)
+            memory_is_warm(16 * mebibytes)
             lan.lose(0)
             limit = raw(lan, mebibytes)
             lan.lose(1)
@@ -283,14 +284,14 @@ def deploy(b: Bench) -> None:
     ours = b.image(mebibytes)
     with Lan(4) as lan:
         for _ in range(b.runs):
-            b.pause(4 * mebibytes)
+            memory_is_warm(4 * mebibytes)
             receiving = ours.run(lan, "auto").slowest()
             fresh_places(lan)
             with filesystems(4) as at:
                 extract = [lan.start(n, ours.cvctl, "-q", "--store", ours.store, "image", "extract", "bench", at(n), "--no-sync") for n in (1, 2, 3, 4)]
                 began = time.monotonic()
                 deploying = max(p.wait().at for p in extract) - began
-            b.pause(4 * mebibytes)
+            memory_is_warm(4 * mebibytes)
             with filesystems(4) as at:
                 both = ours.run(lan, "auto", at=at).slowest()
             found.append((max(receiving, deploying) / both, both, receiving, deploying))
@@ -310,7 +311,8 @@ def real(b: Bench) -> None:
         fresh_places(lan)
     shutil.rmtree(b.ours.store)
     t = went.slowest()
-    b.row("a real image, no cap, N = 4", f"{b.ours.stored / t / 1e6:.1f} MB/s stored, {done[0] / t / 1e6:.1f} as files; {b.ours.stored >> 20} MiB, {t:.1f} s")
+    b.row("a real image, no cap, N = 4", f"{b.ours.stored / t / 1e6:.1f} MB/s stored, {done[0] / t / 1e6:.1f} as files; {b.ours.stored >> 20} MiB, {t:.1f} s",
+          "received", math.isfinite(t))
 
 
 def million(b: Bench) -> None:
@@ -318,7 +320,8 @@ def million(b: Bench) -> None:
     b.ours.store = f"{SHM}/store-million"
     b.ours("store", "init", b.ours.store)
     archive = subprocess.Popen([sys.executable, f"{HERE}/multicast_million.py"], stdout=subprocess.PIPE)
-    subprocess.run([b.ours.cvctl, "-q", "--store", b.ours.store, "image", "import", "-", "--name", "bench"], stdin=archive.stdout, check=True)
+    subprocess.run([b.ours.cvctl, "-q", "--store", b.ours.store, "image", "import", "-", "--name", "bench"], stdin=archive.stdout, stdout=subprocess.DEVNULL,
+                   check=True)
     archive.wait()
     with Lan(1) as lan:
         went = b.ours.run(lan, "auto")
@@ -364,6 +367,7 @@ def main() -> int:
     started = time.monotonic()
     print("| Work | Figure | Target | |\n|---|---|---|---|", flush=True)
     for name in names:
+        b.look()
         ROWS[name](b)
     for who, peak in b.ours.peak.items():
         b.row(f"memory of a {who}, the most of all", f"{peak} MiB", f"≤ {LIMIT_MIB[who]} MiB", peak <= LIMIT_MIB[who])
