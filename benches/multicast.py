@@ -14,24 +14,22 @@ from __future__ import annotations
 
 import argparse
 import atexit
-import contextlib
 import functools
 import json
 import math
 import os
-import random
 import shutil
 import signal
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 from change import changed
-from measure import CORES, SHM, begin, busy, clean, fresh
-from multicast_bed import HEADERS, Lan, call, remove_namespaces
+from measure import CORES, SHM, begin, busy, clean
+from multicast_bed import HEADERS, Lan, filesystems, make_tree, remove_namespaces
 from multicast_peers import PEERS, TOOLS, Ours, fresh_places, memory_is_warm, place, raw
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -97,20 +95,6 @@ class Bench:
         before, began = busy(), time.monotonic()
         time.sleep(0.3)
         self.others.append(min(1.0, (busy() - before) / (time.monotonic() - began) / CORES))
-
-
-def make_tree(path: str, mebibytes: int) -> None:
-    """Files from 4 KiB to 4 MiB of noise."""
-    fresh(path)
-    dice, left = random.Random(mebibytes), mebibytes << 20
-    for n in range(1 << 20):
-        if left <= 0:
-            break
-        os.makedirs(f"{path}/{n >> 8}", exist_ok=True)
-        length = min(left, int(4096 * 2 ** dice.uniform(0, 10)))
-        with open(f"{path}/{n >> 8}/{n}", "wb") as f:
-            f.write(dice.randbytes(length))
-        left -= length
 
 
 def capped(b: Bench, n: int, loss: int) -> None:
@@ -255,27 +239,6 @@ def worse(b: Bench, how: str) -> None:
         has, said = 4 in went.seconds, went.ended[4].said()
         by = json.loads(said)["instead"] or "all by multicast" if has else "it has not got it"
         b.row(f"{what}: it ends", f"{went.slowest((4,)):.1f} s: {by}", "ends", has)
-
-
-@contextlib.contextmanager
-def filesystems(count: int) -> Iterator[Callable[[int], str]]:
-    """So many fresh ext4 in RAM, by number from 1."""
-    made = []
-    try:
-        for n in range(1, count + 1):
-            image, at = f"{SHM}/ext4-{n}", f"{SHM}/mnt{n}"
-            with open(image, "wb") as f:
-                f.truncate(4 << 30)
-            call("mkfs.ext4", "-q", image)
-            fresh(at)
-            call("mount", "-o", "loop,noinit_itable", image, at)
-            made.append((image, at))
-            os.rmdir(f"{at}/lost+found")
-        yield lambda n: f"{SHM}/mnt{n}"
-    finally:
-        for image, at in made:
-            call("umount", at)
-            os.unlink(image)
 
 
 def deploy(b: Bench) -> None:

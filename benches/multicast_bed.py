@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from measure import SHM
+from measure import SHM, fresh
 
 # Namespaces of this name are ours, and those of a run that was killed are removed by the next one.
 PREFIX = "libcv-bench-"
@@ -179,7 +180,7 @@ class Transfer:
     """A sender and receivers. What it counts begins when BEGUN bytes have left the sender, for whoever sends: how long somebody waits for receivers
     before it begins is not what is measured."""
 
-    def __init__(self, lan: Lan, sender: Sequence[str], receivers: dict[int, Sequence[str]], first: str = "receivers") -> None:
+    def __init__(self, lan: Lan, sender: Sequence[str], receivers: Mapping[int, Sequence[str]], first: str = "receivers") -> None:
         self.lan, self.went, self.before = lan, Went(), lan.sent()
         if first == "sender":
             self.went.sender = lan.start(0, *sender)
@@ -232,3 +233,38 @@ class Transfer:
             process.kill(signal.SIGKILL)
             process.wait()
         return w
+
+
+def make_tree(path: str, mebibytes: int) -> None:
+    """Files from 4 KiB to 4 MiB of noise."""
+    fresh(path)
+    dice, left = random.Random(mebibytes), mebibytes << 20
+    for n in range(1 << 20):
+        if left <= 0:
+            break
+        os.makedirs(f"{path}/{n >> 8}", exist_ok=True)
+        length = min(left, int(4096 * 2 ** dice.uniform(0, 10)))
+        with open(f"{path}/{n >> 8}/{n}", "wb") as f:
+            f.write(dice.randbytes(length))
+        left -= length
+
+
+@contextlib.contextmanager
+def filesystems(count: int) -> Iterator[Callable[[int], str]]:
+    """So many fresh ext4 in RAM, by number from 1."""
+    made = []
+    try:
+        for n in range(1, count + 1):
+            image, at = f"{SHM}/ext4-{n}", f"{SHM}/mnt{n}"
+            with open(image, "wb") as f:
+                f.truncate(4 << 30)
+            call("mkfs.ext4", "-q", image)
+            fresh(at)
+            call("mount", "-o", "loop,noinit_itable", image, at)
+            made.append((image, at))
+            os.rmdir(f"{at}/lost+found")
+        yield lambda n: f"{SHM}/mnt{n}"
+    finally:
+        for image, at in made:
+            call("umount", at)
+            os.unlink(image)

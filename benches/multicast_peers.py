@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,7 +59,7 @@ class Ours:
     def receiver(self, host: int, *more: str, at: str = "") -> list[str]:
         return [self.cvctl, "-o", "json", "mcast", "recv", at or place(host), "--interface", "eth0", "--no-sync", *more]
 
-    def begin(self, lan: Lan, rate: str, receivers: dict[int, Sequence[str]], reference: str = "bench") -> Transfer:
+    def begin(self, lan: Lan, rate: str, receivers: Mapping[int, Sequence[str]], reference: str = "bench") -> Transfer:
         send = [self.cvctl, "-o", "json", "--store", self.store, "mcast", "send", reference, "--interface", "eth0", "--rate", rate,
                 "--receivers", str(len(receivers)), "--report", f"{SHM}/report"]
         return Transfer(lan, send, receivers)
