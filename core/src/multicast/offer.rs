@@ -13,10 +13,11 @@ use crate::store::held::Held;
 use crate::store::image::each_item;
 use crate::store::laid::Laid;
 use crate::store::release::Release;
-use crate::store::source::{ChunkSource, StoredBlock};
+use crate::store::source::{ChunkSource, Origin, StoredBlock};
 use crate::store::{Image, Store};
 use std::collections::HashSet;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Files of a head: store.json, a release, a manifest, packs. Part of the protocol.
 const FILES: usize = 64;
@@ -84,7 +85,11 @@ fn earlier(image: &Image, release: &Release, head: &mut ChunkSet, task: &Task) -
 }
 
 /// The content chunks that the blocks of a head do not hold already.
-fn body_of(content: &ChunkSet, held: &HashSet<Hash>) -> ChunkSet {
+fn body_of(content: ChunkSet, held: &HashSet<Hash>) -> ChunkSet {
+    // Hardly ever: blocks of pages hold pages.
+    if !held.iter().any(|h| content.contains(h)) {
+        return content;
+    }
     let mut body = ChunkSet::default();
     content
         .chunks()
@@ -100,8 +105,9 @@ pub struct Offer {
     image: Hash,
     name: String,
     head: Vec<u8>,
-    plan: BodyPlan,
-    blocks: Vec<Laid>,
+    plan: Arc<BodyPlan>,
+    /// Where each block lies.
+    blocks: Vec<Origin>,
 }
 
 impl Offer {
@@ -119,10 +125,14 @@ impl Offer {
         let mut chunks = Chunks::of(image, task)?;
         let earlier = earlier(image, release, &mut chunks.head, task)?;
         let (packs, held) = packs_of(&store, &chunks.head, task)?;
-        let body = body_of(&chunks.content, &held);
-        let blocks = if body.is_empty() { Vec::new() } else { store.lay(&body)? };
-        let mut plan = BodyPlan::default();
-        blocks.iter().for_each(|b| plan.add(b.stored, b.chunks.clone()));
+        let body = body_of(chunks.content, &held);
+        let laid = if body.is_empty() { Vec::new() } else { store.lay(&body)? };
+        drop(body);
+        let (mut plan, mut blocks) = (BodyPlan::default(), Vec::with_capacity(laid.len()));
+        for Laid { origin, stored, chunks } in laid {
+            plan.add(stored, chunks);
+            blocks.push(origin);
+        }
         let file = |key: String| blobs.get(&key, HEAD_LIMIT).map(|bytes| (key, bytes));
         let mut files = vec![
             file("store.json".to_owned())?,
@@ -134,11 +144,11 @@ impl Offer {
         }
         files.extend(packs);
         files.push((PLAN.to_owned(), plan.encode()));
-        let head = encode(&files);
+        let head = encode(files);
         if head.len() as u64 > HEAD_LIMIT {
             return Err(Error::new(ErrorKind::Limit, "the entries of the image take more than 1 GiB"));
         }
-        Ok(Self { store, image: image.id(), name: release.name.clone(), head, plan, blocks })
+        Ok(Self { store, image: image.id(), name: release.name.clone(), head, plan: plan.into(), blocks })
     }
 
     /// The id of the image.
@@ -155,7 +165,7 @@ impl Offer {
 
     /// The blocks of the body.
     #[must_use]
-    pub fn plan(&self) -> &BodyPlan {
+    pub fn plan(&self) -> &Arc<BodyPlan> {
         &self.plan
     }
 
@@ -177,13 +187,13 @@ impl Offer {
             return Ok(());
         }
         for n in self.plan.at(range.clone()) {
-            let (planned, laid) = (&self.plan.blocks()[n].bytes, &self.blocks[n]);
+            let (planned, origin) = (&self.plan.blocks()[n].bytes, self.blocks[n]);
             let Range { start, end } = range.start.max(planned.start)..range.end.min(planned.end);
             let at = out.len();
             out.resize(at + (end - start) as usize, 0);
-            let offset = laid.origin.offset + (start - planned.start);
-            let key = crate::store::pack_key(&laid.origin.pack);
-            self.store.blobs().get_range(&key, offset, &mut out[at..]).map_err(|e| laid.origin.explain(e))?;
+            let offset = origin.offset + (start - planned.start);
+            let key = crate::store::pack_key(&origin.pack);
+            self.store.blobs().get_range(&key, offset, &mut out[at..]).map_err(|e| origin.explain(e))?;
         }
         Ok(())
     }
@@ -222,12 +232,13 @@ fn packs_of(store: &Store, wanted: &ChunkSet, task: &Task) -> Result<(Vec<File>,
     Ok((packs, held))
 }
 
-fn encode(files: &[File]) -> Vec<u8> {
+/// Each file is gone when it was written: they may be large.
+fn encode(files: Vec<File>) -> Vec<u8> {
     let mut out = Vec::with_capacity(files.iter().map(|(key, file)| key.len() + file.len() + 16).sum());
     leb::put(&mut out, files.len() as u64);
     for (key, file) in files {
         put_str(&mut out, key.as_bytes());
-        put_str(&mut out, file);
+        put_str(&mut out, &file);
     }
     out
 }
@@ -314,7 +325,7 @@ mod tests {
         let rows = |image: &Image| image.list(b"", true).unwrap();
         assert_eq!((received.id(), rows(&received)), (image.id(), rows(&image)));
         let (plan, chunks, _) = offered.plan(&received, &Task::quiet()).unwrap();
-        assert_eq!(&plan, offer.plan());
+        assert_eq!(&plan, &**offer.plan());
         // Each block holds what the plan says.
         let mut opener = BlockOpener::new().unwrap();
         for block in plan.blocks() {

@@ -31,9 +31,21 @@ impl Assembly {
         Self { stripes: BTreeMap::new(), head: shape.head_stripes(), plan: BodyPlan::default(), out: Vec::new(), shape }
     }
 
-    /// Bytes that wait.
+    /// Bytes of the body that wait. The head waits as a whole, and has a limit of its own.
     pub(super) fn bytes(&self) -> usize {
-        self.stripes.values().map(Vec::len).sum()
+        self.stripes.range(self.shape.head_stripes()..).map(|(_, bytes)| bytes.len()).sum()
+    }
+
+    /// Gives up the last stripes, until no more than `limit` bytes wait: those that are to come again. What the others wait for comes before these.
+    pub(super) fn shrink(&mut self, limit: usize) -> Vec<u32> {
+        let (mut bytes, mut out) = (self.bytes(), Vec::new());
+        while bytes > limit
+            && let Some((stripe, dropped)) = self.stripes.pop_last()
+        {
+            bytes -= dropped.len();
+            out.push(stripe);
+        }
+        out
     }
 
     /// Takes a stripe; what is whole now goes to `ready`.
@@ -159,7 +171,10 @@ mod tests {
         assembly.take(stripe(1), &mut ready);
         // Of the body before anybody knows what is in it.
         assembly.take(stripe(2), &mut ready);
-        assert!(ready.is_empty() && assembly.bytes() == 65_536 + 4_464);
+        assert!(ready.is_empty() && assembly.bytes() == 65_536);
+        // Too much of it: the last ones come again.
+        assembly.take(stripe(3), &mut ready);
+        assert_eq!((assembly.shrink(100_000), assembly.bytes()), (vec![3], 65_536));
         assembly.take(stripe(0), &mut ready);
         assert!(matches!(&ready.pop(), Some(Ready::Head(h)) if h.len() == 70_000 && h[0] == 0 && h[69_999] == 1));
         assembly.plan(plan, &mut ready);

@@ -324,8 +324,10 @@ impl Network {
             let mut came = false;
             for n in 0..self.sockets.len() {
                 // Beyond what may wait the kernel drops, and the sender hears of it.
-                if n != 1 || self.shared.has_room() && self.assembly.bytes() < HELD {
+                if n != 1 || self.shared.has_room() {
                     came |= self.hear(n, &mut datagrams);
+                } else {
+                    self.receiver.does_not_listen(Instant::now());
                 }
             }
             self.events(&mut ready);
@@ -364,7 +366,10 @@ impl Network {
     fn events(&mut self, ready: &mut Vec<super::assembly::Ready>) {
         while let Some(event) = self.receiver.event() {
             match event {
-                Event::Whole(whole) => self.assembly.take(whole, ready),
+                Event::Whole(whole) => {
+                    self.assembly.take(whole, ready);
+                    self.assembly.shrink(HELD).into_iter().for_each(|s| self.receiver.again(s));
+                }
                 Event::Refused(reason) => self.shared.end(format!("the sender refuses: {reason}")),
                 Event::Over(true) => self.shared.end("the sender gave up".to_owned()),
                 Event::Over(false) => self.shared.end("the session ended before everything was here".to_owned()),

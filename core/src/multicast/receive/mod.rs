@@ -278,6 +278,11 @@ impl Receiver {
         self.stripes.forget(stripe);
     }
 
+    /// Its host takes nothing of what is sent to all, for want of room: that nothing arrives says nothing then.
+    pub fn does_not_listen(&mut self, now: Instant) {
+        self.arrived = now;
+    }
+
     /// Memory that was handed out and is needed no more.
     pub fn recycle(&mut self, memory: Vec<u8>) {
         self.stripes.recycle(memory);

@@ -2,7 +2,7 @@
 
 use super::receivers::{Receiver, Standing};
 use super::{Sender, State, To};
-use crate::multicast::wire::{Admit, Join, Message, Need, Report};
+use crate::multicast::wire::{Admit, Detach, Join, Message, Need, Report};
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -70,12 +70,17 @@ impl Sender {
         self.sent.reports += 1;
         // Nobody waits for those that are not open; and laggards are served when the others are done.
         let (is_open, node) = (receiver.is_open(), receiver.node);
+        // It has not heard of it, or does not care.
+        let receiver_is_detached = receiver.standing == Standing::Detached;
         if report.done || report.leaves || report.failed {
             self.answer(from, node, report.slot, 0, None);
             return;
         }
         let counts = receiver.standing == Standing::Receiving
             || !self.receivers.all().iter().any(|r| r.standing == Standing::Receiving);
+        if receiver_is_detached {
+            self.detach(report.slot);
+        }
         if !is_open || !counts {
             return;
         }
@@ -103,6 +108,16 @@ impl Sender {
     fn claims_too_much(&self, slot: u32) -> bool {
         let others = || self.receivers.all().iter().enumerate().any(|(n, r)| n != slot as usize && r.is_open());
         self.receivers.all().get(slot as usize).is_some_and(|r| r.claimed > CLAIM + u64::from(self.seq) / 3) && others()
+    }
+
+    /// Tells a receiver that nobody waits for that it should go on elsewhere.
+    pub(super) fn detach(&mut self, slot: u32) {
+        if let Some(r) = self.receivers.get_mut(slot).filter(|r| r.has_mirrors) {
+            r.standing = Standing::Detached;
+            let reason = "it receives less than what the others do".to_owned();
+            let to = To::One(r.address);
+            self.answers.push((to, Message::Detach(Detach { slot, reason })));
+        }
     }
 
     fn needs(&mut self, need: &Need, from: SocketAddr, now: Instant) {

@@ -20,11 +20,12 @@ pub use transmit::{Burst, To, Transmit};
 
 use super::plan::BodyPlan;
 use super::shape::Shape;
-use super::wire::{Announce, DATA_HEADER, Detach, Keys, Message, Sync};
+use super::wire::{Announce, DATA_HEADER, Keys, Message, Sync};
 use crate::error::{Error, Result};
 use rate::Pace;
 use receivers::{Receiver, Receivers};
 use repair::Repair;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Most datagrams of one burst, and most bytes: below this rate, and above.
@@ -32,8 +33,8 @@ const BURST: usize = 40;
 const BURST_BYTES: (usize, usize) = (24_000, 60_000);
 const FAST: f64 = 2e9;
 const SYNC: Duration = Duration::from_millis(20);
-const ANNOUNCE_WAITING: Duration = Duration::from_millis(250);
-const ANNOUNCE: Duration = Duration::from_secs(1);
+/// Whoever comes late waits so long for it.
+const ANNOUNCE: Duration = Duration::from_millis(250);
 /// The shortest time between two reports of a receiver, and how many of them all send in a second together.
 const REPORT: Duration = Duration::from_millis(20);
 const REPORTS: u32 = 1000;
@@ -81,7 +82,7 @@ pub struct Sender {
     keys: Keys,
     shape: Shape,
     options: Options,
-    plan: BodyPlan,
+    plan: Arc<BodyPlan>,
     state: State,
     receivers: Receivers,
     repair: Repair,
@@ -108,7 +109,14 @@ impl Sender {
     ///
     /// # Errors
     /// `Bug` when plan and shape do not fit.
-    pub fn new(keys: Keys, shape: Shape, plan: BodyPlan, options: Options, now: Instant) -> Result<Self> {
+    pub fn new(
+        keys: Keys,
+        shape: Shape,
+        plan: impl Into<Arc<BodyPlan>>,
+        options: Options,
+        now: Instant,
+    ) -> Result<Self> {
+        let plan = plan.into();
         if plan.bytes() != shape.body() {
             return Err(Error::new(crate::ErrorKind::Bug, "the plan is of another body"));
         }
@@ -244,11 +252,7 @@ impl Sender {
         }
         if now >= self.next_announce {
             self.next_announce = now
-                + match self.state {
-                    State::Waiting(_) => ANNOUNCE_WAITING,
-                    State::Ending { .. } => SYNC,
-                    _ => ANNOUNCE,
-                };
+                + if matches!(self.state, State::Ending { .. }) { SYNC } else { ANNOUNCE };
             let (over, failed) = match self.state {
                 State::Ending { failed, .. } => (true, failed),
                 _ => (false, false),
@@ -304,14 +308,9 @@ impl Sender {
     fn tick(&mut self, now: Instant) {
         self.receivers.lose(SILENCE.max(self.interval() * 5), now);
         let bytes = self.datagram();
-        self.pace.follow(&self.receivers, bytes, now);
+        self.pace.follow(&self.receivers, bytes, self.seq, now);
         for slot in self.receivers.find_laggards(now) {
-            if let Some(r) = self.receivers.get_mut(slot).filter(|r| r.has_mirrors) {
-                r.standing = Standing::Detached;
-                let reason = "it receives less than half of what the others do".to_owned();
-                let to = To::One(r.address);
-                self.answers.push((to, Message::Detach(Detach { slot, reason })));
-            }
+            self.detach(slot);
         }
         let expected = self.options.announce.expected as usize;
         let known = self.receivers.all().len();

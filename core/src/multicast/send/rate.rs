@@ -1,6 +1,7 @@
 //! How fast is sent. See `multicast-protocol.md` §6.
 
 use super::receivers::{Receivers, TROUBLE};
+use super::repair::is_after;
 use crate::error::Error;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
@@ -15,6 +16,8 @@ const MOST: f64 = 100e9;
 const QUIET: f64 = 0.01;
 /// Loss that asks for less.
 const LOUD: f64 = 0.03;
+/// Where less than this share of what is sent passes, a queue fills.
+const FILLS: f64 = 0.85;
 /// Ethernet, IP and UDP. Of IPv4; 20 bytes more for IPv6 do not matter.
 pub(super) const HEADERS: usize = 14 + 20 + 8;
 
@@ -71,6 +74,8 @@ pub(super) struct Pace {
     due: Instant,
     /// For whose sake it was lowered, until it rises again.
     limited_by: Option<String>,
+    /// The last symbol that was sent when it was changed.
+    changed: u32,
 }
 
 impl Pace {
@@ -79,7 +84,7 @@ impl Pace {
             Rate::Auto => (BEGIN, true),
             Rate::Fixed(bits) => (bits as f64, false),
         };
-        Self { rate, adapts, begins: true, looked: now, due: now, limited_by: None }
+        Self { rate, adapts, begins: true, looked: now, due: now, limited_by: None, changed: 0 }
     }
 
     /// Bits in a second.
@@ -104,37 +109,44 @@ impl Pace {
         self.due = self.due.max(behind) + Duration::from_secs_f64(bits / self.rate);
     }
 
-    /// Follows what the receivers say; `bytes` are those of a datagram.
-    pub(super) fn follow(&mut self, receivers: &Receivers, bytes: usize, now: Instant) {
+    /// Follows what the receivers say; `bytes` are those of a datagram, `seq` is the last symbol that was sent.
+    pub(super) fn follow(&mut self, receivers: &Receivers, bytes: usize, seq: u32, now: Instant) {
         if !self.adapts || now.duration_since(self.looked) < TICK {
             return;
         }
-        self.looked = now;
         let bits = ((bytes + HEADERS) * 8) as f64;
-        let worst = receivers
-            .useful()
-            .filter(|r| r.reports > 3)
-            .map(|r| (r.excess(), r.rate * bits, r))
-            .max_by(|a, b| a.0.total_cmp(&b.0));
-        let Some((excess, comes, slowest)) = worst else { return };
-        let useful = receivers.useful().count();
+        let useful = || receivers.useful().filter(|r| r.reports > 3);
+        let Some(worst) = useful().max_by(|a, b| a.excess().total_cmp(&b.excess())) else { return };
+        // What was sent before the last change says nothing about it: queues may hold much of that.
+        if !is_after(worst.lately.0, self.changed) && self.changed != 0 {
+            return;
+        }
+        self.looked = now;
+        let (excess, comes) = (worst.excess(), worst.lately.1 * bits);
+        // With what is lost; less than what is sent means that a queue fills, or that the sender cannot go as fast.
+        let passes = comes / (1.0 - worst.loss).max(0.5);
         let in_trouble = receivers.useful().filter(|r| r.loss > TROUBLE).count();
+        let before = self.rate;
         self.rate = match excess {
-            e if e > TROUBLE && in_trouble * 2 >= useful => (comes * 1.02).min(self.rate * 0.9),
+            e if e > TROUBLE && in_trouble * 2 >= receivers.useful().count() => (comes * 1.02).min(self.rate * 0.9),
             // One of many: it becomes a laggard, or it gets better.
             e if e > TROUBLE => self.rate,
-            e if e > LOUD => (self.rate * 0.95).max(comes * 0.97).min(self.rate * 0.985),
+            e if e > LOUD => (comes * 0.97).max(self.rate * 0.7).min(self.rate * 0.985),
+            _ if passes < FILLS * self.rate => (passes * 1.01).max(self.rate * 0.7),
             e if e < QUIET => self.rate * if self.begins { 1.25 } else { 1.015 },
             _ => self.rate,
         }
         .clamp(LEAST, MOST);
-        self.begins &= excess <= LOUD;
-        match excess {
-            e if e > LOUD => self.limited_by = Some(slowest.name.clone()),
-            e if e < QUIET => self.limited_by = None,
-            _ => {}
+        if excess > LOUD {
+            self.limited_by = Some(worst.name.clone());
+        } else if excess < QUIET {
+            self.limited_by = None;
         }
+        self.begins &= excess <= LOUD && self.rate >= before;
         self.follow_disks(receivers);
+        if self.rate != before {
+            self.changed = seq;
+        }
     }
 
     /// Where disks are the limit, what they take.

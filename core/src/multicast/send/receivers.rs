@@ -17,6 +17,8 @@ const FLOOR_MAX: f64 = 0.12;
 const TELLING: u32 = 200;
 /// A receiver that loses more is in trouble.
 pub(super) const TROUBLE: f64 = 0.25;
+/// What it gets then, of what others get; where all lose much, nobody is behind.
+const LITTLE: f64 = 0.8;
 /// One that loses less is well again.
 const WELL: f64 = 0.05;
 /// How long it may be.
@@ -62,6 +64,8 @@ pub(super) struct Receiver {
     pub(super) floor: Option<f64>,
     /// Symbols in a second that come to it.
     pub(super) rate: f64,
+    /// The last time that was measured: the symbol before, and symbols in a second.
+    pub(super) lately: (u32, f64),
     /// What `loss` and `rate` were measured from.
     measured: (u32, u32, Instant),
     trouble_since: Option<Instant>,
@@ -86,6 +90,7 @@ impl Receiver {
             loss: 0.0,
             floor: None,
             rate: 0.0,
+            lately: (0, 0.0),
             measured: (0, 0, now),
             trouble_since: None,
             budget: (now, 0),
@@ -138,6 +143,7 @@ impl Receiver {
             return;
         }
         let loss = (1.0 - came / f64::from(sent)).clamp(0.0, 1.0);
+        self.lately = (seq, rate);
         self.loss += 0.3 * (loss - self.loss);
         self.floor = Some(match self.floor {
             None => loss,
@@ -212,7 +218,7 @@ impl Receivers {
         }
         let mut found = Vec::new();
         for (slot, r) in self.all.iter_mut().enumerate().filter(|(_, r)| r.standing == Standing::Receiving) {
-            if r.loss <= TROUBLE || r.rate >= 0.55 * usual || well * 2 < open {
+            if r.loss <= TROUBLE || r.rate >= LITTLE * usual || well * 2 < open {
                 r.trouble_since = None;
             } else if now.duration_since(*r.trouble_since.get_or_insert(now)) > TROUBLE_FOR {
                 r.standing = Standing::Laggard;
