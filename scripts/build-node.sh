@@ -7,7 +7,7 @@ target=${CARGO_TARGET_DIR:-$top/target}
 host=$(rustc -vV | sed -n 's/^host: //p')
 cd "$top"
 # A node waits for no runtime: what it reads from servers it reads on threads.
-crates=$(cargo tree -q -p libcv -e normal --features cli,http --prefix none)
+crates=$(cargo tree -q -p libcv -e normal --features cli,http,mcast --prefix none)
 case $crates in
 *tokio*) echo "build-node: there is an asynchronous runtime in it" >&2; exit 1 ;;
 *ureq*) ;;
@@ -17,7 +17,7 @@ esac
 # --target: build scripts and macros stay dynamic.
 # A program at a fixed address needs no relocations.
 RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static -C relocation-model=static --cfg getrandom_backend=\"linux_raw\"" \
-    cargo build --profile node -p libcv --features cli,http --bin cvctl --target "$host"
+    cargo build --profile node -p libcv --features cli,http,mcast --bin cvctl --target "$host"
 mkdir -p "$target/dist"
 install -m 755 "$target/$host/node/cvctl" "$target/dist/cvctl-node"
 size=$(stat -c %s "$target/dist/cvctl-node")

@@ -16,8 +16,11 @@ const MOST: f64 = 100e9;
 const QUIET: f64 = 0.01;
 /// Loss that asks for less.
 const LOUD: f64 = 0.03;
-/// Where less than this share of what is sent passes, a queue fills.
+/// Where less than this share of what is sent passes, so many looks in a row, a queue fills.
 const FILLS: f64 = 0.85;
+const FILLING: u32 = 4;
+/// By how much it rises, at least and at most.
+const STEP: (f64, f64) = (0.015, 0.25);
 /// Ethernet, IP and UDP. Of IPv4; 20 bytes more for IPv6 do not matter.
 pub(super) const HEADERS: usize = 14 + 20 + 8;
 
@@ -67,8 +70,10 @@ pub(super) struct Pace {
     /// Bits in a second.
     rate: f64,
     adapts: bool,
-    /// Nobody has lost anything yet.
-    begins: bool,
+    /// By how much it rises at a look without loss: more each time, until it has to fall.
+    step: f64,
+    /// Looks in a row at which less passed than was sent, and the most that passed at any of them.
+    filling: (u32, f64),
     looked: Instant,
     /// When the next burst may go.
     due: Instant,
@@ -84,7 +89,7 @@ impl Pace {
             Rate::Auto => (BEGIN, true),
             Rate::Fixed(bits) => (bits as f64, false),
         };
-        Self { rate, adapts, begins: true, looked: now, due: now, limited_by: None, changed: 0 }
+        Self { rate, adapts, step: STEP.1, filling: (0, 0.0), looked: now, due: now, limited_by: None, changed: 0 }
     }
 
     /// Bits in a second.
@@ -122,27 +127,30 @@ impl Pace {
             return;
         }
         self.looked = now;
-        let (excess, comes) = (worst.excess(), worst.lately.1 * bits);
+        // One measure alone may fall into a moment when somebody else had the processor.
+        let (excess, comes) = (worst.excess(), worst.rate.max(worst.lately.1) * bits);
         // With what is lost; less than what is sent means that a queue fills, or that the sender cannot go as fast.
-        let passes = comes / (1.0 - worst.loss).max(0.5);
+        let passes = worst.lately.1 * bits / (1.0 - worst.loss).max(0.5);
         let in_trouble = receivers.useful().filter(|r| r.loss > TROUBLE).count();
+        let (looks, most) = self.filling;
+        self.filling = if passes < FILLS * self.rate { (looks + 1, most.max(passes)) } else { (0, 0.0) };
         let before = self.rate;
         self.rate = match excess {
             e if e > TROUBLE && in_trouble * 2 >= receivers.useful().count() => (comes * 1.02).min(self.rate * 0.9),
             // One of many: it becomes a laggard, or it gets better.
             e if e > TROUBLE => self.rate,
             e if e > LOUD => (comes * 0.97).max(self.rate * 0.7).min(self.rate * 0.985),
-            _ if passes < FILLS * self.rate => (passes * 1.01).max(self.rate * 0.7),
-            e if e < QUIET => self.rate * if self.begins { 1.25 } else { 1.015 },
+            _ if self.filling.0 >= FILLING => self.filling.1.max(self.rate * 0.7),
+            e if e < QUIET => self.rate * (1.0 + self.step),
             _ => self.rate,
         }
         .clamp(LEAST, MOST);
+        self.step = if self.rate < before { STEP.0 } else { (self.step * 1.15).min(STEP.1) };
         if excess > LOUD {
             self.limited_by = Some(worst.name.clone());
         } else if excess < QUIET {
             self.limited_by = None;
         }
-        self.begins &= excess <= LOUD && self.rate >= before;
         self.follow_disks(receivers);
         if self.rate != before {
             self.changed = seq;
