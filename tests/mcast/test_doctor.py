@@ -72,7 +72,7 @@ def faults(lan: Lan) -> None:
     switch = {
         2: f"{groups} drop",
         3: "udp dport 7787 drop",
-        4: f"{groups} meta length > 1400 drop",
+        4: f"{groups} ip length > 1400 drop",
         # What a switch lets through when it counts multicast as a storm.
         5: f"{groups} limit rate over 1500/second burst 300 packets drop",
     }
@@ -119,6 +119,27 @@ def faults(lan: Lan) -> None:
     assert nobody["verdict"] == "warning" and "--seconds 130" in nobody["message"], nobody
 
 
+def snooped(lan: Lan) -> None:
+    """A switch that snoops, and has a querier; the reports of one receiver do not get to it."""
+    lan.run(lan.switch, "nft", "add table netdev mute; add chain netdev mute i2 { type filter hook ingress device p2 priority 0; }; "
+            "add rule netdev mute i2 ip protocol igmp drop; delete table netdev fault")
+    # A querier counts when so much time has passed in which another one could have answered.
+    for option, value in (("mcast_query_response_interval", "50"), ("mcast_snooping", "1"), ("mcast_querier", "1")):
+        lan.run(lan.switch, "ip", "link", "set", "br0", "type", "bridge", option, value)
+    time.sleep(1)
+    here, there, said, _ = run(lan, {1: "eth0", 2: "eth0"}, 2)
+    assert "bad" not in here[1].values(), said[1]["findings"]
+    assert here[2] == there["n2"] == {"snooping": "bad"}, (here, there)
+    print(f"snooping: {message(said[2]['findings'], 'snooping')}", flush=True)
+    lan.run(lan.switch, "ip", "link", "set", "br0", "type", "bridge", "mcast_querier", "0", "mcast_snooping", "0")
+
+
+def groups_differ(lan: Lan) -> None:
+    here, _, said, sent = run(lan, {1: "eth0"}, 0, "--group", "239.192.80.1:7786")
+    assert here[1] == {"group": "bad"} and "239.192.80.1" in message(said[1]["findings"], "group"), said
+    assert wrong(sent["findings"]) == {"receivers": "bad", "group": "bad"}, sent
+
+
 def alone(lan: Lan) -> None:
     """Nobody at the other end; and an interface that is switched off."""
     here, _, said, sent = run(lan, {1: "eth0"}, 0, "--group", "239.192.80.1:9999")
@@ -140,6 +161,8 @@ def main() -> None:
         healthy(lan)
         print(f"healthy: {time.monotonic() - began:.1f} s", flush=True)
         faults(lan)
+        snooped(lan)
+        groups_differ(lan)
         alone(lan)
         print(f"{time.monotonic() - began:.1f} s in all", flush=True)
 

@@ -11,7 +11,7 @@ const LONGEST: usize = 256;
 /// Packets of an interface: questions about groups, and short datagrams for a port or the next one. They begin with their header of IP.
 pub struct Tap {
     socket: Socket,
-    packet: [u8; LONGEST],
+    bytes: [u8; LONGEST],
 }
 
 impl Tap {
@@ -36,13 +36,13 @@ impl Tap {
         };
         socket.bind(&address)?;
         socket.set_nonblocking(true)?;
-        Ok(Self { socket, packet: [0; LONGEST] })
+        Ok(Self { socket, bytes: [0; LONGEST] })
     }
 
     /// The next packet, without waiting.
-    pub fn next(&mut self) -> Option<&[u8]> {
-        let length = rustix::io::read(self.socket.as_fd(), &mut self.packet).ok()?;
-        Some(&self.packet[..length.min(LONGEST)])
+    pub fn packet(&mut self) -> Option<&[u8]> {
+        let length = rustix::io::read(self.socket.as_fd(), &mut self.bytes).ok()?;
+        Some(&self.bytes[..length.min(LONGEST)])
     }
 }
 

@@ -91,13 +91,13 @@ impl Watch {
     /// Looks at the card; sometimes at the counts of the system too, and then says how much it had no time for since the last time.
     pub(super) fn look(&mut self, now: Instant) -> u32 {
         for _ in 0..PACKETS {
-            let Some(read) = self.tap.as_mut().and_then(|t| t.next().map(packet::read)) else { break };
+            let Some(read) = self.tap.as_mut().and_then(|t| t.packet().map(packet::read)) else { break };
             match read {
                 Some(Packet::Query(who, version)) if self.queriers.len() < QUERIERS => {
                     self.queriers.insert(who, version);
                 }
                 // The data group is one of those after the control group.
-                Some(Packet::Datagram(to)) if to.ip().is_multicast() => {
+                Some(Packet::Probe(to)) if to.ip().is_multicast() => {
                     if to == self.group {
                         self.card[0] = self.card[0].saturating_add(1);
                     } else if to.port() == self.group.port().wrapping_add(1) {

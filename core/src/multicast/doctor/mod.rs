@@ -32,6 +32,14 @@ pub use crate::finding::{Finding, Verdict};
 use super::wire::Count;
 use phase::{Phase, Step};
 use serde::Serialize;
+use std::net::{IpAddr, Ipv6Addr};
+
+/// The other end has another group.
+fn other_group(what: &str, who: &str, group: [u8; 16], own: IpAddr, verdict: Verdict) -> Finding {
+    let group = Ipv6Addr::from(group).to_canonical();
+    let message = format!("{what}{who} has the group {group}, this end {own}: give both the same --group");
+    Finding::new("group", verdict, message)
+}
 
 /// What came of what was sent.
 #[derive(Clone, Debug, Serialize)]

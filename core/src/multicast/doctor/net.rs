@@ -115,6 +115,14 @@ impl Net {
     }
 }
 
+/// An address as datagrams have it.
+pub(super) fn octets(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(a) => a.to_ipv6_mapped().octets(),
+        IpAddr::V6(a) => a.octets(),
+    }
+}
+
 /// What a session is checked with: against what networks do, which is all that a doctor needs.
 pub(super) fn keys(session: Session) -> Result<Keys> {
     Keys::new(Mode::Crc, None, session).ok_or_else(|| Error::invalid("mode crc needs no key"))

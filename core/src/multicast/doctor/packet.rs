@@ -1,5 +1,6 @@
-//! What a card shows: questions for members of groups, and datagrams. Packets begin with their header of IP.
+//! What a card shows: questions for members of groups, and what a sender sends. Packets begin with their header of IP.
 
+use crate::multicast::wire::Kind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// What a packet is.
@@ -7,8 +8,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 pub(super) enum Packet {
     /// Somebody asks who is a member of any group: who, and the version of IGMP or MLD.
     Query(IpAddr, u8),
-    /// A datagram, to whom.
-    Datagram(SocketAddr),
+    /// What a sender sends to see what arrives, and to whom. What receivers say goes to groups, too.
+    Probe(SocketAddr),
 }
 
 /// Reads a packet; `None` when it is nothing of these.
@@ -34,7 +35,7 @@ fn four(packet: &[u8]) -> Option<Packet> {
             };
             Some(Packet::Query(address(12)?.into(), version))
         }
-        17 => Some(Packet::Datagram((address(16)?, u16::from_be_bytes(*body.get(2..)?.first_chunk()?)).into())),
+        17 => probe(address(16)?.into(), body),
         _ => None,
     }
 }
@@ -42,16 +43,19 @@ fn four(packet: &[u8]) -> Option<Packet> {
 fn six(packet: &[u8]) -> Option<Packet> {
     let address = |at: usize| Some(Ipv6Addr::from(*packet.get(at..)?.first_chunk::<16>()?));
     match packet.get(6)? {
-        17 => {
-            let port = u16::from_be_bytes(*packet.get(42..)?.first_chunk()?);
-            Some(Packet::Datagram(SocketAddr::new(address(24)?.into(), port)))
-        }
+        17 => probe(address(24)?.into(), packet.get(40..)?),
         // Behind the option for routers, 8 bytes.
         0 if *packet.get(40)? == 58 && *packet.get(48)? == 130 && packet.get(56..72)? == [0; 16] => {
             Some(Packet::Query(address(8)?.into(), if packet.len() > 72 { 2 } else { 1 }))
         }
         _ => None,
     }
+}
+
+/// A datagram to an address, with its header of UDP, if it is one of a sender.
+fn probe(to: IpAddr, datagram: &[u8]) -> Option<Packet> {
+    let port = u16::from_be_bytes(*datagram.get(2..)?.first_chunk()?);
+    (Kind::of(datagram.get(8..)?) == Some(Kind::Probe)).then(|| Packet::Probe(SocketAddr::new(to, port)))
 }
 
 #[cfg(test)]
@@ -89,16 +93,21 @@ mod tests {
     }
 
     #[test]
-    fn datagrams_have_a_destination() {
+    fn what_a_sender_sends_has_a_destination() {
         let mut four = vec![0x45, 0, 0, 40, 0, 0, 0x40, 0, 1, 17, 0, 0, 10, 1, 0, 1, 239, 192, 67, 86];
-        four.extend_from_slice(&[0x9c, 0x40, 0x1e, 0x6a, 0, 20, 0, 0, 1, 2, 3, 4]);
+        four.extend_from_slice(&[0x9c, 0x40, 0x1e, 0x6a, 0, 20, 0, 0, 0x19, 2, 3, 4]);
         four.resize(40, 0);
-        assert_eq!(read(&four), Some(Packet::Datagram("239.192.67.86:7786".parse().unwrap())));
+        assert_eq!(read(&four), Some(Packet::Probe("239.192.67.86:7786".parse().unwrap())));
+        // What a receiver says, and what is anything else.
+        for other in [0x1a, 0x12, 0] {
+            four[28] = other;
+            assert_eq!(read(&four), None);
+        }
         let mut six = vec![0x60, 0, 0, 0, 0, 20, 17, 1];
         six.extend_from_slice(&"fe80::1".parse::<Ipv6Addr>().unwrap().octets());
         six.extend_from_slice(&"ff15::4356:4d".parse::<Ipv6Addr>().unwrap().octets());
-        six.extend_from_slice(&[0x9c, 0x40, 0x1e, 0x6a, 0, 20, 0, 0]);
-        assert_eq!(read(&six), Some(Packet::Datagram("[ff15::4356:4d]:7786".parse().unwrap())));
+        six.extend_from_slice(&[0x9c, 0x40, 0x1e, 0x6a, 0, 20, 0, 0, 0x19]);
+        assert_eq!(read(&six), Some(Packet::Probe("[ff15::4356:4d]:7786".parse().unwrap())));
         let mut mld = vec![0x60, 0, 0, 0, 0, 36, 0, 1];
         mld.extend_from_slice(&"fe80::1".parse::<Ipv6Addr>().unwrap().octets());
         mld.extend_from_slice(&"ff02::1".parse::<Ipv6Addr>().unwrap().octets());

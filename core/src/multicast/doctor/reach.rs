@@ -79,14 +79,18 @@ pub(super) fn control(case: &Case<'_>) -> Finding {
     };
     if local {
         let asks = if case.told.querier {
-            "although somebody asks for members: its reports of membership (IGMP) do not get to the switch, or the switch is told to drop unknown groups"
+            format!(
+                ", though somebody asks for members: what {who} answers (IGMP) does not get to the switch, or the switch drops groups that it was not \
+                 told of"
+            )
         } else {
-            "nobody asks for members: switch a querier on, or snooping off"
+            ", and nobody asks for members: switch a querier on, or snooping off".to_owned()
         };
         return bad(
             "snooping",
             format!(
-                "all hosts of the link are reached and the control group is not: a switch with IGMP snooping does not know that {who} is a member; {asks}{look}"
+                "all hosts of the link are reached and the control group is not: a switch with IGMP snooping does not know that {who} is a \
+                 member{asks}{look}"
             ),
         );
     }

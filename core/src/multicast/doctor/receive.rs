@@ -1,8 +1,8 @@
 //! The end that listens.
 
 use super::judge::{Case, judge};
-use super::net::{Door, Net, keys};
-use super::phase::Phase;
+use super::net::{Door, Net, keys, octets};
+use super::phase::{Phase, rates, steady};
 use super::tally::Tally;
 use super::{Counted, Finding, Verdict, host};
 use crate::error::Result;
@@ -79,7 +79,8 @@ pub fn receive(options: &ReceiveOptions, task: &Task) -> Result<Received> {
     let mut net = Net::open(&options.interface, options.group)?;
     let mut watch = host::Watch::new(&net.interface, options.group);
     let link = host::judge(&net.interface, options.group.is_ipv6());
-    let mut mind = Mind { index: net.interface.index(), hello: Some(keys(Session(0))?), ..Mind::default() };
+    let (index, group, hello) = (net.interface.index(), octets(options.group.ip()), Some(keys(Session(0))?));
+    let mut mind = Mind { index, group, hello, ..Mind::default() };
     let (mut told_at, mut joined) = (watch.began(), None);
     task.stage("listen", 0, Unit::Entries);
     let told = loop {
@@ -106,7 +107,7 @@ pub fn receive(options: &ReceiveOptions, task: &Task) -> Result<Received> {
             std::thread::sleep(NAP);
         }
     };
-    Ok(mind.result(told, &watch, link, options))
+    Ok(mind.result(&told, &watch, link, options))
 }
 
 /// The sender, once anything of it came.
@@ -133,12 +134,15 @@ impl Sender {
 #[derive(Default)]
 struct Mind {
     index: u32,
+    group: [u8; 16],
     /// With what it speaks before it knows a session.
     hello: Option<Keys>,
     sender: Option<Sender>,
     tally: Tally,
     /// Another interface at which something of a group came.
     elsewhere: Option<u32>,
+    /// A sender of another group, and that.
+    stranger: Option<(SocketAddr, [u8; 16])>,
 }
 
 impl Mind {
@@ -151,6 +155,10 @@ impl Mind {
         let Ok(Some(Message::Probe(probe))) = Message::decode(heard.bytes, with) else { return };
         let mut at = heard.from;
         at.set_port(probe.port);
+        if probe.group != self.group {
+            self.stranger = Some((at, probe.group));
+            return;
+        }
         let sender = match (&mut self.sender, fresh) {
             (Some(sender), _) => sender,
             (none, Some(keys)) => none.insert(Sender {
@@ -205,6 +213,7 @@ impl Mind {
             seconds: watch.seconds(),
             reverse: watch.reverse(),
             card: watch.card,
+            group: self.group,
             name: options.node.clone(),
             elsewhere: self.elsewhere.and_then(|i| net.other(i)).unwrap_or_default().to_owned(),
             counts: self.tally.counts(),
@@ -216,7 +225,7 @@ impl Mind {
         let message = Message::Told(told.clone());
         match (&self.sender, &self.hello) {
             (Some(sender), _) => {
-                _ = net.say(Phase::Direct, sender.session(), Some(sender.at), &message.encode(&sender.keys))
+                let _ = net.say(Phase::Direct, sender.session(), Some(sender.at), &message.encode(&sender.keys));
             }
             (None, Some(hello)) => {
                 let datagram = message.encode(hello);
@@ -226,19 +235,25 @@ impl Mind {
         }
     }
 
-    fn result(self, told: Told, watch: &host::Watch, link: Finding, options: &ReceiveOptions) -> Received {
+    fn result(self, told: &Told, watch: &host::Watch, link: Finding, options: &ReceiveOptions) -> Received {
         let mut findings = vec![link];
         let mut steps = self.tally.steps();
         match &self.sender {
-            None => findings.push(nobody(&told, options)),
+            None => findings.push(match &self.stranger {
+                Some((at, group)) => {
+                    super::other_group("the sender at ", &at.to_string(), *group, options.group.ip(), Verdict::Bad)
+                }
+                None => nobody(told, options),
+            }),
             Some(sender) => {
                 // A phase of which nothing came has no row; what all senders send is known all the same.
-                let all = super::phase::steady(sender.last.mtu, options.group.is_ipv6());
-                steps.extend(
-                    all.into_iter().filter(|s| told.counts.iter().all(|c| c.phase != s.phase)).collect::<Vec<_>>(),
-                );
+                let length = u16::try_from(told.count(Phase::Size.number()).longest).unwrap_or(u16::MAX);
+                let all = steady(sender.last.mtu, options.group.is_ipv6()).into_iter().chain(rates(length, None));
+                steps
+                    .extend(all.filter(|s| s.phase < sender.reached && told.counts.iter().all(|c| c.phase != s.phase)));
+                steps.sort_by_key(|s| s.phase);
                 findings.extend(judge(&Case {
-                    told: &told,
+                    told,
                     steps: &steps,
                     reached: sender.reached,
                     mtu: sender.last.mtu,
@@ -297,6 +312,9 @@ mod tests {
         // Noise, then one at another interface, then one at the wrong door.
         mind.handle(Door::Control, &heard(b"noise", 2), 0, now);
         assert!(mind.sender.is_none() && !mind.is_over(now));
+        let other = Message::Probe(Probe { group: [7; 16], ..probe }).encode(&mine);
+        mind.handle(Door::All, &heard(&other, 2), 0, now);
+        assert!(mind.sender.is_none() && mind.stranger == Some(("10.1.0.1:9000".parse().unwrap(), [7; 16])));
         mind.handle(Door::Control, &heard(&datagram, 3), 0, now);
         mind.handle(Door::All, &heard(&datagram, 2), 0, now);
         let count = mind.tally.counts()[0];

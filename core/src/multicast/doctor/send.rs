@@ -2,7 +2,7 @@
 
 use super::judge::{Case, judge};
 use super::known::Mind;
-use super::net::{Net, keys};
+use super::net::{Net, keys, octets};
 use super::phase::{FAR, Phase, SMALL, SMALL_LENGTH, Step, WIRE, each, lengths, rates, steady};
 use super::{Counted, Finding, Verdict, host};
 use crate::error::Result;
@@ -99,7 +99,7 @@ pub fn send(options: &SendOptions, task: &Task) -> Result<Sent> {
     let watch = host::Watch::new(&net.interface, options.group);
     let v6 = options.group.is_ipv6();
     let link = host::judge(&net.interface, v6);
-    let mind = Mind::new(net.interface.index(), [keys(Session(0))?, keys(session)?]);
+    let mind = Mind::new(net.interface.index(), octets(options.group.ip()), [keys(Session(0))?, keys(session)?]);
     let steps = steady(mtu, v6);
     let mut sender =
         Sender { options, net, watch, mind, session, mtu, steps, reached: 0, over: false, refused: None, task };
@@ -200,6 +200,7 @@ impl Sender<'_> {
             port: self.net.port(),
             mtu: self.mtu,
             receivers: u16::try_from(self.mind.by_unicast()).unwrap_or(u16::MAX),
+            group: octets(self.options.group.ip()),
             ..Probe::default()
         }
     }
@@ -323,6 +324,10 @@ impl Sender<'_> {
                 Finding::new("interface", Verdict::Bad, message)
             },
         ));
+        findings.extend(self.mind.stranger.as_ref().map(|(name, group)| {
+            let verdict = if self.mind.known.is_empty() { Verdict::Bad } else { Verdict::Warning };
+            super::other_group("the receiver ", name, *group, self.options.group.ip(), verdict)
+        }));
         let queriers = self.watch.queriers();
         let receivers = self.mind.known.values().map(|known| {
             let case = Case {

@@ -518,10 +518,11 @@ mod tests {
                 reached: 5,
                 ttl: 1,
                 rate: 100_000,
-                length: 64,
+                length: 80,
                 port: 40_001,
                 mtu: 1500,
                 receivers: 4,
+                group: [6; 16],
             }),
             Message::Told(Told {
                 over: false,
@@ -534,6 +535,7 @@ mod tests {
                 seconds: 12,
                 reverse: 1,
                 card: [20, 300],
+                group: [6; 16],
                 name: "gpu014".into(),
                 elsewhere: "eth1".into(),
                 counts: vec![Count {
@@ -596,7 +598,7 @@ mod tests {
 
     #[test]
     fn a_probe_has_the_length_that_it_says() {
-        for (mode, length) in [(Mode::Crc, 9000), (Mode::Tag, 9000), (Mode::Crc, 60), (Mode::Tag, 66)] {
+        for (mode, length) in [(Mode::Crc, 9000), (Mode::Tag, 9000), (Mode::Crc, 60), (Mode::Tag, 70)] {
             let probe = Message::Probe(Probe { length, ..Probe::default() });
             let datagram = probe.encode(&keys(mode));
             assert_eq!(datagram.len(), usize::from(length));

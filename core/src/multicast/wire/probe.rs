@@ -37,6 +37,8 @@ pub struct Probe {
     pub mtu: u32,
     /// Receivers that the sender has heard by unicast.
     pub receivers: u16,
+    /// The control group, IPv4 as ::ffff:a.b.c.d: broadcast reaches those of other groups as well.
+    pub group: [u8; 16],
 }
 
 impl Probe {
@@ -49,15 +51,16 @@ impl Probe {
         out.extend_from_slice(&self.port.to_le_bytes());
         out.extend_from_slice(&self.mtu.to_le_bytes());
         out.extend_from_slice(&self.receivers.to_le_bytes());
+        out.extend_from_slice(&self.group);
         out.resize(out.len().max(usize::from(self.length).saturating_sub(check)), 0);
     }
 
     pub(super) fn read(flags: u8, r: &mut Reader<'_>) -> Result<Self, FormatError> {
         let (seq, of, [phase, phases, reached, ttl]) = (r.u32()?, r.u32()?, r.array()?);
         let (rate, length, port) = (r.u32()?, u16_of(r)?, u16_of(r)?);
-        let (mtu, receivers) = (r.u32()?, u16_of(r)?);
+        let (mtu, receivers, group) = (r.u32()?, u16_of(r)?, r.array()?);
         let (over, heard) = (flags & 1 > 0, flags & 2 > 0);
-        Ok(Self { over, heard, seq, of, phase, phases, reached, ttl, rate, length, port, mtu, receivers })
+        Ok(Self { over, heard, seq, of, phase, phases, reached, ttl, rate, length, port, mtu, receivers, group })
     }
 }
 
@@ -107,6 +110,8 @@ pub struct Told {
     pub reverse: u32,
     /// Datagrams of the control group and of the data group that arrived at its card.
     pub card: [u32; 2],
+    /// The control group, as in [`Probe`].
+    pub group: [u8; 16],
     /// What it is called.
     pub name: String,
     /// Another interface at which something arrived.
@@ -129,6 +134,7 @@ impl Told {
         for n in [self.reverse, self.card[0], self.card[1]] {
             out.extend_from_slice(&n.to_le_bytes());
         }
+        out.extend_from_slice(&self.group);
         put_text(out, &self.name);
         put_text(out, &self.elsewhere);
         out.push(self.counts.len().min(PHASES) as u8);
@@ -144,7 +150,7 @@ impl Told {
         let flag = |n: u8| flags >> n & 1 > 0;
         let (mtu, port, seconds) = (r.u32()?, u16_of(r)?, u16_of(r)?);
         let (reverse, card) = (r.u32()?, [r.u32()?, r.u32()?]);
-        let (name, elsewhere) = (text(r)?, text(r)?);
+        let (group, name, elsewhere) = (r.array()?, text(r)?, text(r)?);
         let (mut counts, rows) = (Vec::new(), usize::from(r.byte()?));
         if rows > PHASES {
             return r.bad("more phases than there can be");
@@ -167,6 +173,7 @@ impl Told {
             seconds,
             reverse,
             card,
+            group,
             name,
             elsewhere,
             counts,
