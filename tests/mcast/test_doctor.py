@@ -134,6 +134,14 @@ def snooped(lan: Lan) -> None:
     lan.run(lan.switch, "ip", "link", "set", "br0", "type", "bridge", "mcast_querier", "0", "mcast_snooping", "0")
 
 
+def way_back(lan: Lan) -> None:
+    """The host of a receiver has its route to the sender by another interface, and is strict about that."""
+    lan.run(lan.hosts[9], "sh", "-c", "echo 1 > /proc/sys/net/ipv4/conf/eth0/rp_filter")
+    lan.run(lan.hosts[9], "ip", "route", "add", "10.93.0.1", "dev", "eth1")
+    here, there, said, _ = run(lan, {9: "eth0"}, 1)
+    assert here[9]["rp_filter"] == there["n9"]["rp_filter"] == "bad", (here, there, said)
+
+
 def groups_differ(lan: Lan) -> None:
     here, _, said, sent = run(lan, {1: "eth0"}, 0, "--group", "239.192.80.1:7786")
     assert here[1] == {"group": "bad"} and "239.192.80.1" in message(said[1]["findings"], "group"), said
@@ -162,6 +170,7 @@ def main() -> None:
         print(f"healthy: {time.monotonic() - began:.1f} s", flush=True)
         faults(lan)
         snooped(lan)
+        way_back(lan)
         groups_differ(lan)
         alone(lan)
         print(f"{time.monotonic() - began:.1f} s in all", flush=True)

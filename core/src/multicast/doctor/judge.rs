@@ -59,9 +59,13 @@ pub(super) fn judge(case: &Case<'_>) -> Vec<Finding> {
     if case.got(Phase::Data) {
         out.extend(quality::judge(case));
     }
-    out.extend(membership(case.told));
-    out.push(querier(case));
+    out.extend(standing(case.told, case.queriers));
     out
+}
+
+/// What can be told without a sender: membership, and questions for it.
+pub(super) fn standing(told: &Told, queriers: &str) -> Vec<Finding> {
+    membership(told).into_iter().chain([querier(told, queriers)]).collect()
 }
 
 fn unicast(case: &Case<'_>) -> Finding {
@@ -97,10 +101,10 @@ fn membership(told: &Told) -> Option<Finding> {
     told.forgotten.then(|| Finding::new("membership", Verdict::Bad, message))
 }
 
-fn querier(case: &Case<'_>) -> Finding {
-    let Told { seconds, querier, looks, .. } = case.told;
+fn querier(told: &Told, queriers: &str) -> Finding {
+    let Told { seconds, querier, looks, .. } = told;
     if *querier {
-        let who = if case.queriers.is_empty() { "somebody" } else { case.queriers };
+        let who = if queriers.is_empty() { "somebody" } else { queriers };
         return Finding::new("querier", Verdict::Ok, format!("{who} asks for members of groups"));
     }
     let message = match (looks, seconds) {

@@ -15,6 +15,7 @@
 use super::judge::Case;
 use super::phase::{FAR, Phase, SMALL};
 use crate::finding::{Finding, Verdict};
+use crate::multicast::wire::Told;
 
 /// Whether the control group arrives, or why not.
 pub(super) fn control(case: &Case<'_>) -> Finding {
@@ -53,24 +54,8 @@ pub(super) fn control(case: &Case<'_>) -> Finding {
             ),
         );
     }
-    if case.told.card[0] > 0 && case.told.reverse > 0 {
-        return bad(
-            "rp_filter",
-            format!(
-                "multicast arrives at the card of {who}, and its kernel drops it: by its routes an answer would go by another interface; \
-                 correct the route to the sender, or set net.ipv4.conf.all.rp_filter and that of the interface to 2"
-            ),
-        );
-    }
     if case.told.card[0] > 0 {
-        return bad(
-            "firewall",
-            format!(
-                "multicast arrives at the card of {who} and goes no further: its firewall drops it; let UDP to ports {port} and {} in \
-                 (nft list ruleset shows the rules)",
-                port.wrapping_add(1)
-            ),
-        );
+        return at_the_card(case.told, who, port);
     }
     let look = if case.told.looks {
         ""
@@ -118,6 +103,22 @@ pub(super) fn control(case: &Case<'_>) -> Finding {
              firewall{look}"
         ),
     )
+}
+
+/// It arrives at the card, and goes no further.
+pub(super) fn at_the_card(told: &Told, who: &str, port: u16) -> Finding {
+    let (check, why) = if told.reverse > 0 {
+        let why = "its kernel drops it, because by its routes an answer would go by another interface; correct the route to the sender, or set \
+                   net.ipv4.conf.all.rp_filter and that of the interface to 2";
+        ("rp_filter", why.to_owned())
+    } else {
+        let next = port.wrapping_add(1);
+        (
+            "firewall",
+            format!("its firewall drops it; let UDP to ports {port} and {next} in (nft list ruleset shows the rules)"),
+        )
+    };
+    Finding::new(check, Verdict::Bad, format!("multicast arrives at the card of {who} and goes no further: {why}"))
 }
 
 /// Whether the data group arrives, or why not.

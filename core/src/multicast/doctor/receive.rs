@@ -1,8 +1,9 @@
 //! The end that listens.
 
-use super::judge::{Case, judge};
+use super::judge::{Case, judge, standing};
 use super::net::{Door, Net, keys, octets};
 use super::phase::{Phase, rates, steady};
+use super::reach::at_the_card;
 use super::tally::Tally;
 use super::{Counted, Finding, Verdict, host};
 use crate::error::Result;
@@ -239,12 +240,16 @@ impl Mind {
         let mut findings = vec![link];
         let mut steps = self.tally.steps();
         match &self.sender {
-            None => findings.push(match &self.stranger {
-                Some((at, group)) => {
-                    super::other_group("the sender at ", &at.to_string(), *group, options.group.ip(), Verdict::Bad)
-                }
-                None => nobody(told, options),
-            }),
+            None => {
+                findings.push(match &self.stranger {
+                    Some((at, group)) => {
+                        let (at, own) = (at.to_string(), options.group.ip());
+                        super::other_group("the sender at ", &at, *group, own, Verdict::Bad)
+                    }
+                    None => nobody(told, options),
+                });
+                findings.extend(standing(told, &watch.queriers()));
+            }
             Some(sender) => {
                 // A phase of which nothing came has no row; what all senders send is known all the same.
                 let length = u16::try_from(told.count(Phase::Size.number()).longest).unwrap_or(u16::MAX);
@@ -279,11 +284,7 @@ fn nobody(told: &Told, options: &ReceiveOptions) -> Finding {
     let (group, port) = (options.group, options.group.port());
     let at = &options.interface;
     if told.card[0] > 0 {
-        let message = format!(
-            "datagrams of {group} arrive at the card of {at} and go no further: a firewall of this host drops them; let UDP to ports {port} and {} in",
-            port.wrapping_add(1)
-        );
-        return Finding::new("firewall", Verdict::Bad, message);
+        return at_the_card(told, "this host", port);
     }
     Finding::new(
         "sender",
@@ -340,7 +341,8 @@ mod tests {
         let options = ReceiveOptions { time: Duration::from_millis(300), ..ReceiveOptions::new("lo") };
         let options = ReceiveOptions { group: "239.192.70.8:17786".parse().unwrap(), ..options };
         let found = receive(&options, &Task::quiet()).unwrap();
-        assert_eq!((found.sender, found.findings.last().unwrap().check), (None, "sender"));
+        let checks: Vec<_> = found.findings.iter().map(|f| f.check).collect();
+        assert_eq!((found.sender, &checks[..]), (None, &["link", "sender", "querier"][..]));
         assert!(receive(&ReceiveOptions::new("nothing0"), &Task::quiet()).is_err());
     }
 }

@@ -371,7 +371,7 @@ fn there(there: usize, options: &SendOptions) -> Finding {
                 "{n} of {wanted} receivers were heard: look at what the others say, and at their cables, VLANs and firewalls"
             ),
         ),
-        (n, _) => (Verdict::Ok, format!("{n} receivers were heard")),
+        (n, _) => (Verdict::Ok, format!("receivers heard: {n}")),
     };
     Finding::new("receivers", verdict, message)
 }
