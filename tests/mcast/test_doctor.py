@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+from typing import Any
 
 from lan import Lan
 
@@ -25,15 +26,16 @@ def start(lan: Lan, host: int, *args: str) -> "subprocess.Popen[str]":
     return lan.bed.start(*lan.inside(lan.hosts[host], *named), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
-def wrong(findings: list[dict]) -> Found:
+def wrong(findings: list[dict[str, str]]) -> Found:
     return {f["check"]: f["verdict"] for f in findings if f["verdict"] != "ok" and f["check"] != "querier"}
 
 
-def run(lan: Lan, receivers: dict[int, str], expected: int, *more: str) -> tuple[dict[int, Found], dict[str, Found], dict, dict]:
+def run(lan: Lan, receivers: dict[int, str], expected: int, *more: str) -> tuple[dict[int, Found], dict[str, Found], dict[int, Any], Any]:
     """What is wrong in the eyes of each receiver, and of the sender about each; and everything that was said."""
     processes = {n: start(lan, n, "recv", "--interface", interface, "--seconds", "5") for n, interface in receivers.items()}
     sender = start(lan, 0, "send", "--interface", "eth0", "--receivers", str(expected), "--seconds", "5", *more)
-    here, said = {}, {}
+    here: dict[int, Found] = {}
+    said: dict[int, Any] = {}
     for n, process in processes.items():
         out, err = process.communicate(timeout=60)
         assert out, f"receiver {n}: {process.returncode} {err}"
@@ -47,7 +49,7 @@ def run(lan: Lan, receivers: dict[int, str], expected: int, *more: str) -> tuple
     return here, there, said, sent
 
 
-def message(findings: list[dict], check: str) -> str:
+def message(findings: list[dict[str, str]], check: str) -> str:
     return next(f["message"] for f in findings if f["check"] == check)
 
 
