@@ -84,6 +84,12 @@ impl StoredBlock {
         &mut self.own
     }
 
+    /// Takes memory that holds a block, and gives back that of the one before.
+    pub fn replace(&mut self, bytes: Vec<u8>) -> Vec<u8> {
+        self.part = None;
+        std::mem::replace(&mut self.own, bytes)
+    }
+
     /// Takes a part of what several blocks came in; nothing is copied. `None`, and an empty block, when it reaches beyond.
     pub fn share(&mut self, whole: Arc<dyn Whole>, part: Range<usize>) -> Option<()> {
         self.own.clear();

@@ -24,16 +24,23 @@ pub(super) struct Assembly {
     plan: BodyPlan,
     /// Blocks that were handed out.
     out: Vec<bool>,
+    /// Memory of stripes that nothing waits for any more.
+    done: Vec<Vec<u8>>,
 }
 
 impl Assembly {
     pub(super) fn new(shape: Shape) -> Self {
-        Self { stripes: BTreeMap::new(), head: shape.head_stripes(), plan: BodyPlan::default(), out: Vec::new(), shape }
+        Self { stripes: BTreeMap::new(), head: shape.head_stripes(), plan: BodyPlan::default(), out: Vec::new(), done: Vec::new(), shape }
     }
 
     /// Bytes of the body that wait. The head waits as a whole, and has a limit of its own.
     pub(super) fn bytes(&self) -> usize {
         self.stripes.range(self.shape.head_stripes()..).map(|(_, bytes)| bytes.len()).sum()
+    }
+
+    /// Memory of stripes that nothing waits for any more.
+    pub(super) fn done(&mut self) -> impl Iterator<Item = Vec<u8>> {
+        self.done.drain(..)
     }
 
     /// Gives up the last stripes, until no more than `limit` bytes wait: those that are to come again. What the others wait for comes before these.
@@ -48,8 +55,8 @@ impl Assembly {
         out
     }
 
-    /// Takes a stripe; what is whole now goes to `ready`.
-    pub(super) fn take(&mut self, whole: Whole, ready: &mut Vec<Ready>) {
+    /// Takes a stripe; what is whole now goes to `ready`, in memory that `memory` gives.
+    pub(super) fn take(&mut self, whole: Whole, ready: &mut Vec<Ready>, memory: &dyn Fn() -> Vec<u8>) {
         let (part, range) = self.shape.range(whole.stripe);
         self.stripes.insert(whole.stripe, whole.bytes);
         match part {
@@ -63,7 +70,7 @@ impl Assembly {
                 }
             }
             Part::Body => {
-                self.blocks(self.plan.at(range), ready);
+                self.blocks(self.plan.at(range), ready, memory);
                 if !self.out.is_empty() {
                     self.drop_if_used_up(whole.stripe);
                 }
@@ -75,7 +82,7 @@ impl Assembly {
     pub(super) fn plan(&mut self, plan: BodyPlan, ready: &mut Vec<Ready>) {
         self.out = vec![false; plan.blocks().len()];
         self.plan = plan;
-        self.blocks(0..self.plan.blocks().len(), ready);
+        self.blocks(0..self.plan.blocks().len(), ready, &Vec::new);
     }
 
     /// Of all blocks only these are wanted, by their numbers in ascending order. Stripes that hold none of them are waited for no more.
@@ -90,14 +97,16 @@ impl Assembly {
         kept.into_iter().for_each(|s| self.drop_if_used_up(s));
     }
 
-    fn blocks(&mut self, which: Range<usize>, ready: &mut Vec<Ready>) {
+    fn blocks(&mut self, which: Range<usize>, ready: &mut Vec<Ready>, memory: &dyn Fn() -> Vec<u8>) {
         for n in which {
             let bytes = self.plan.blocks()[n].bytes.clone();
             let stripes = self.shape.of_body(bytes.clone());
             if self.out[n] || !stripes.clone().all(|s| self.stripes.contains_key(&s)) {
                 continue;
             }
-            let mut block = Vec::with_capacity((bytes.end - bytes.start) as usize);
+            let mut block = memory();
+            block.clear();
+            block.reserve((bytes.end - bytes.start) as usize);
             for stripe in stripes.clone() {
                 let (_, at) = self.shape.range(stripe);
                 let (from, to) = (bytes.start.max(at.start) - at.start, bytes.end.min(at.end) - at.start);
@@ -114,7 +123,7 @@ impl Assembly {
     fn drop_if_used_up(&mut self, stripe: u32) {
         let (_, range) = self.shape.range(stripe);
         if self.plan.at(range).all(|n| self.out[n]) {
-            self.stripes.remove(&stripe);
+            self.done.extend(self.stripes.remove(&stripe));
         }
     }
 
@@ -141,13 +150,13 @@ mod tests {
             let (_, range) = shape.range(stripe);
             Whole { stripe, bytes: vec![stripe as u8; (range.end - range.start) as usize] }
         };
-        assembly.take(whole(0), &mut ready);
+        assembly.take(whole(0), &mut ready, &Vec::new);
         assembly.plan(plan, &mut ready);
-        assembly.take(whole(3), &mut ready);
+        assembly.take(whole(3), &mut ready, &Vec::new);
         assembly.only(&[0]);
         assert_eq!(assembly.bytes(), 0);
         ready.clear();
-        assembly.take(whole(1), &mut ready);
+        assembly.take(whole(1), &mut ready, &Vec::new);
         assert!(matches!(&ready[..], [Ready::Block(0, b)] if b.len() == 50_000));
         assert_eq!(assembly.bytes(), 0);
     }
@@ -168,27 +177,27 @@ mod tests {
         let mut plan = BodyPlan::default();
         [50_000, 100_000, 50_000].into_iter().zip(0..).for_each(|(bytes, n)| plan.add(bytes, vec![n]));
         let (mut assembly, mut ready) = (Assembly::new(shape), Vec::new());
-        assembly.take(stripe(1), &mut ready);
+        assembly.take(stripe(1), &mut ready, &Vec::new);
         // Of the body before anybody knows what is in it.
-        assembly.take(stripe(2), &mut ready);
+        assembly.take(stripe(2), &mut ready, &Vec::new);
         assert!(ready.is_empty() && assembly.bytes() == 65_536);
         // Too much of it: the last ones come again.
-        assembly.take(stripe(3), &mut ready);
+        assembly.take(stripe(3), &mut ready, &Vec::new);
         assert_eq!((assembly.shrink(100_000), assembly.bytes()), (vec![3], 65_536));
-        assembly.take(stripe(0), &mut ready);
+        assembly.take(stripe(0), &mut ready, &Vec::new);
         assert!(matches!(&ready.pop(), Some(Ready::Head(h)) if h.len() == 70_000 && h[0] == 0 && h[69_999] == 1));
         assembly.plan(plan, &mut ready);
         assert_eq!(ready.pop(), Some(Ready::Block(0, body[..50_000].to_vec())));
-        assembly.take(stripe(4), &mut ready);
+        assembly.take(stripe(4), &mut ready, &Vec::new);
         assert!(ready.is_empty());
-        assembly.take(stripe(5), &mut ready);
+        assembly.take(stripe(5), &mut ready, &Vec::new);
         assert_eq!(ready.pop(), Some(Ready::Block(2, body[150_000..].to_vec())));
-        assembly.take(stripe(3), &mut ready);
+        assembly.take(stripe(3), &mut ready, &Vec::new);
         assert_eq!(ready.pop(), Some(Ready::Block(1, body[50_000..150_000].to_vec())));
         assert_eq!(assembly.bytes(), 0);
         // The middle one was wrong.
         assert_eq!(assembly.again(1), 2..5);
-        (2..5).for_each(|n| assembly.take(stripe(n), &mut ready));
+        (2..5).for_each(|n| assembly.take(stripe(n), &mut ready, &Vec::new));
         assert_eq!((ready.pop(), ready.pop()), (Some(Ready::Block(1, body[50_000..150_000].to_vec())), None));
         assert_eq!(assembly.bytes(), 0);
     }

@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// Blocks of so many bytes may wait; beyond, nothing is read from the network.
 const WAITING: usize = 32 << 20;
+/// So many blocks' memory is kept.
+const SPARE: usize = 4;
 /// How often a block that is wrong is received anew.
 const AGAIN: u32 = 2;
 /// Between two looks at whether the work was given up.
@@ -33,6 +35,8 @@ pub(super) struct Shared {
 struct State {
     head: Option<Vec<u8>>,
     blocks: VecDeque<(usize, Vec<u8>)>,
+    /// Memory of blocks that were taken: to get and to give back megabytes each time would cost more than to fill them.
+    spare: Vec<Vec<u8>>,
     bytes: usize,
     /// Bytes that were taken.
     taken: u64,
@@ -77,6 +81,18 @@ impl Shared {
             },
         }
         self.changed.notify_all();
+    }
+
+    /// Memory of a block that was taken.
+    pub(super) fn spare(&self) -> Vec<u8> {
+        self.lock().spare.pop().unwrap_or_default()
+    }
+
+    fn recycle(&self, memory: Vec<u8>) {
+        let mut state = self.lock();
+        if memory.capacity() > 0 && state.spare.len() < SPARE {
+            state.spare.push(memory);
+        }
     }
 
     /// Whether there is room for more.
@@ -234,8 +250,7 @@ impl Feed<'_> {
             }
         })?;
         let Some((n, bytes)) = came else { return Ok(None) };
-        let length = bytes.len();
-        block.share(Arc::new(bytes), 0..length);
+        self.source.shared.recycle(block.replace(bytes));
         Ok(Some(Origin { pack: self.source.image, offset: self.source.plan.blocks()[n].bytes.start }))
     }
 
@@ -294,8 +309,7 @@ impl BlockFeed for Feed<'_> {
             let bytes = shared.wait(|state| state.repaired.get_mut(&n).and_then(Option::take))?;
             shared.lock().repaired.remove(&n);
             if bytes[..] != block[..] {
-                let length = bytes.len();
-                block.share(Arc::new(bytes), 0..length);
+                block.replace(bytes);
                 return Ok(true);
             }
         }

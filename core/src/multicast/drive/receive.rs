@@ -367,7 +367,8 @@ impl Network {
         while let Some(event) = self.receiver.event() {
             match event {
                 Event::Whole(whole) => {
-                    self.assembly.take(whole, ready);
+                    self.assembly.take(whole, ready, &|| self.shared.spare());
+                    self.assembly.done().for_each(|memory| self.receiver.recycle(memory));
                     self.assembly.shrink(HELD).into_iter().for_each(|s| self.receiver.again(s));
                 }
                 Event::Refused(reason) => self.shared.end(format!("the sender refuses: {reason}")),

@@ -13,13 +13,14 @@ const BEGIN: f64 = 100e6;
 const LEAST: f64 = 1e6;
 const MOST: f64 = 100e9;
 /// Loss that is none of the sender's.
-const QUIET: f64 = 0.01;
+const QUIET: f64 = 0.02;
 /// Loss that asks for less.
 const LOUD: f64 = 0.03;
 /// Where less than this share of what is sent passes, so many looks in a row, a queue fills.
 const FILLS: f64 = 0.85;
 const FILLING: u32 = 4;
-/// By how much it rises, at least and at most.
+/// By how much it rises: until it had to fall, and after that at least and at most.
+const FIRST: f64 = 1.0;
 const STEP: (f64, f64) = (0.015, 0.25);
 /// Ethernet, IP and UDP. Of IPv4; 20 bytes more for IPv6 do not matter.
 pub(super) const HEADERS: usize = 14 + 20 + 8;
@@ -89,7 +90,7 @@ impl Pace {
             Rate::Auto => (BEGIN, true),
             Rate::Fixed(bits) => (bits as f64, false),
         };
-        Self { rate, adapts, step: STEP.1, filling: (0, 0.0), looked: now, due: now, limited_by: None, changed: 0 }
+        Self { rate, adapts, step: FIRST, filling: (0, 0.0), looked: now, due: now, limited_by: None, changed: 0 }
     }
 
     /// Bits in a second.
@@ -145,7 +146,11 @@ impl Pace {
             _ => self.rate,
         }
         .clamp(LEAST, MOST);
-        self.step = if self.rate < before { STEP.0 } else { (self.step * 1.15).min(STEP.1) };
+        self.step = match self.step {
+            _ if self.rate < before => STEP.0,
+            FIRST => FIRST,
+            step => (step * 1.15).min(STEP.1),
+        };
         if excess > LOUD {
             self.limited_by = Some(worst.name.clone());
         } else if excess < QUIET {
