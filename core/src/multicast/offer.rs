@@ -279,17 +279,30 @@ impl Offered {
         &self.store
     }
 
-    /// The blocks of the body of `image`, which was opened from that store, the chunks that their positions mean, and the content that lies in the head.
+    /// The blocks of the body of `image`, which was opened from that store, and the content that lies in the head.
     ///
     /// # Errors
     /// `Integrity` when the plan is none of this image.
-    pub fn plan(&self, image: &Image, task: &Task) -> Result<(BodyPlan, ChunkSet, ChunkSet)> {
-        let chunks = Chunks::of(image, task)?;
-        let (mut body, mut held) = (ChunkSet::default(), ChunkSet::default());
-        for (hash, length) in chunks.content.chunks() {
-            if self.store.find(hash)?.is_some() { &mut held } else { &mut body }.insert(*hash, *length);
-        }
-        Ok((BodyPlan::decode(&self.plan, body.len())?, body, held))
+    pub fn plan(&self, image: &Image, task: &Task) -> Result<(BodyPlan, ChunkSet)> {
+        let (body, held) = self.content(image, task)?;
+        Ok((BodyPlan::decode(&self.plan, body.len())?, held))
+    }
+
+    /// The chunks that positions of the plan mean, and the content that lies in the head. Of a large image they are large: whoever knows that everything is wanted
+    /// needs neither.
+    ///
+    /// # Errors
+    /// `Integrity` when something of the image is missing.
+    pub fn content(&self, image: &Image, task: &Task) -> Result<(ChunkSet, ChunkSet)> {
+        let content = Chunks::of(image, task)?.content;
+        let here = self.store.has_of(&content)?;
+        let mut held = ChunkSet::default();
+        content
+            .chunks()
+            .iter()
+            .filter(|(hash, _)| here.contains(hash))
+            .for_each(|(h, length)| _ = held.insert(*h, *length));
+        Ok((body_of(content, &here), held))
     }
 }
 
@@ -324,7 +337,8 @@ mod tests {
         let received = offered.store().image("node").unwrap();
         let rows = |image: &Image| image.list(b"", true).unwrap();
         assert_eq!((received.id(), rows(&received)), (image.id(), rows(&image)));
-        let (plan, chunks, _) = offered.plan(&received, &Task::quiet()).unwrap();
+        let (plan, _) = offered.plan(&received, &Task::quiet()).unwrap();
+        let (chunks, _) = offered.content(&received, &Task::quiet()).unwrap();
         assert_eq!(&plan, &**offer.plan());
         // Each block holds what the plan says.
         let mut opener = BlockOpener::new().unwrap();

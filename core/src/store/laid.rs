@@ -2,10 +2,11 @@
 
 use super::Store;
 use super::choice::{Blocks, Choice};
+use super::index::Segment;
 use super::source::{Origin, missing};
 use crate::error::Result;
-use crate::image::ChunkSet;
-use std::collections::HashMap;
+use crate::image::{ChunkSet, Hash};
+use std::collections::{HashMap, HashSet};
 
 /// A block, and the wanted chunks in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +19,17 @@ pub(crate) struct Laid {
 }
 
 impl Store {
+    /// Which chunks of `wanted` are here.
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    pub(crate) fn has_of(&self, wanted: &ChunkSet) -> Result<HashSet<Hash>> {
+        let mut out = HashSet::new();
+        let each = &mut |segment: &Segment| out.extend(segment.records.iter().map(|(hash, _)| *hash));
+        self.each_segment(&mut |h| wanted.contains(h), each)?;
+        Ok(out)
+    }
+
     /// The blocks to read for the chunks of `wanted`, as they lie in the packs.
     ///
     /// # Errors

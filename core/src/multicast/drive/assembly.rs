@@ -5,6 +5,7 @@ use crate::multicast::receive::Whole;
 use crate::multicast::shape::{Part, Shape};
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// What has become whole.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,7 +22,7 @@ pub(super) struct Assembly {
     stripes: BTreeMap<u32, Vec<u8>>,
     /// Stripes of the head that are lacking.
     head: u32,
-    plan: BodyPlan,
+    plan: Arc<BodyPlan>,
     /// Blocks that were handed out.
     out: Vec<bool>,
     /// Memory of stripes that nothing waits for any more.
@@ -30,7 +31,14 @@ pub(super) struct Assembly {
 
 impl Assembly {
     pub(super) fn new(shape: Shape) -> Self {
-        Self { stripes: BTreeMap::new(), head: shape.head_stripes(), plan: BodyPlan::default(), out: Vec::new(), done: Vec::new(), shape }
+        Self {
+            stripes: BTreeMap::new(),
+            head: shape.head_stripes(),
+            plan: Arc::default(),
+            out: Vec::new(),
+            done: Vec::new(),
+            shape,
+        }
     }
 
     /// Bytes of the body that wait. The head waits as a whole, and has a limit of its own.
@@ -79,7 +87,7 @@ impl Assembly {
     }
 
     /// The head was read: these are the blocks.
-    pub(super) fn plan(&mut self, plan: BodyPlan, ready: &mut Vec<Ready>) {
+    pub(super) fn plan(&mut self, plan: Arc<BodyPlan>, ready: &mut Vec<Ready>) {
         self.out = vec![false; plan.blocks().len()];
         self.plan = plan;
         self.blocks(0..self.plan.blocks().len(), ready, &Vec::new);
@@ -151,7 +159,7 @@ mod tests {
             Whole { stripe, bytes: vec![stripe as u8; (range.end - range.start) as usize] }
         };
         assembly.take(whole(0), &mut ready, &Vec::new);
-        assembly.plan(plan, &mut ready);
+        assembly.plan(plan.into(), &mut ready);
         assembly.take(whole(3), &mut ready, &Vec::new);
         assembly.only(&[0]);
         assert_eq!(assembly.bytes(), 0);
@@ -186,7 +194,7 @@ mod tests {
         assert_eq!((assembly.shrink(100_000), assembly.bytes()), (vec![3], 65_536));
         assembly.take(stripe(0), &mut ready, &Vec::new);
         assert!(matches!(&ready.pop(), Some(Ready::Head(h)) if h.len() == 70_000 && h[0] == 0 && h[69_999] == 1));
-        assembly.plan(plan, &mut ready);
+        assembly.plan(plan.into(), &mut ready);
         assert_eq!(ready.pop(), Some(Ready::Block(0, body[..50_000].to_vec())));
         assembly.take(stripe(4), &mut ready, &Vec::new);
         assert!(ready.is_empty());

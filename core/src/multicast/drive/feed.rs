@@ -3,9 +3,11 @@
 use super::assembly::Ready;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{ChunkSet, Hash};
+use crate::job::Task;
+use crate::multicast::offer::Offered;
 use crate::multicast::plan::BodyPlan;
-use crate::store::Store;
 use crate::store::source::{BlockFeed, ChunkSource, Origin, StoredBlock};
+use crate::store::{Image, Store};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -43,7 +45,7 @@ struct State {
     /// Blocks that are to come again; and those of them that have.
     wrong: Vec<usize>,
     repaired: HashMap<usize, Option<Vec<u8>>>,
-    plan: Option<BodyPlan>,
+    plan: Option<Arc<BodyPlan>>,
     /// Which blocks are wanted, when not all are.
     needs: Option<Vec<usize>>,
     /// Why nothing comes any more.
@@ -55,7 +57,7 @@ struct State {
 
 /// What those who apply say to the thread of the network, each once.
 pub(super) struct Orders {
-    pub(super) plan: Option<BodyPlan>,
+    pub(super) plan: Option<Arc<BodyPlan>>,
     /// Which blocks are wanted, ascending, when not all are.
     pub(super) needs: Option<Vec<usize>>,
     /// Blocks that are to come again.
@@ -163,7 +165,7 @@ impl Shared {
     }
 
     /// Says what is in the body.
-    pub(super) fn set_plan(&self, plan: BodyPlan) {
+    pub(super) fn set_plan(&self, plan: Arc<BodyPlan>) {
         self.lock().plan = Some(plan);
     }
 }
@@ -171,12 +173,12 @@ impl Shared {
 /// Where the chunks of a session come from: those of the head out of memory, the others from the network, and when that ends too early from a
 /// mirror.
 pub(super) struct Source {
-    pub(super) head: Store,
+    pub(super) head: Offered,
+    pub(super) image: Image,
     pub(super) shared: Arc<Shared>,
-    pub(super) plan: BodyPlan,
-    /// What the positions of the plan mean.
-    pub(super) body: ChunkSet,
-    pub(super) image: Hash,
+    pub(super) plan: Arc<BodyPlan>,
+    /// What the positions of the plan mean, when somebody has asked.
+    pub(super) body: OnceLock<ChunkSet>,
     /// Content that lies in the head.
     pub(super) held: ChunkSet,
     /// The sender waits to hear what is needed: something is there already.
@@ -186,9 +188,19 @@ pub(super) struct Source {
     pub(super) rest: OnceLock<ChunkSet>,
 }
 
+impl Source {
+    fn body(&self) -> Result<&ChunkSet> {
+        if self.body.get().is_none() {
+            // Two that do it at once find the same.
+            let _ = self.body.set(self.head.content(&self.image, &Task::quiet())?.0);
+        }
+        self.body.get().ok_or_else(|| Error::new(ErrorKind::Bug, "what was found is not there"))
+    }
+}
+
 impl ChunkSource for Source {
     fn chunk(&self, hash: &Hash, length: u32) -> Result<Vec<u8>> {
-        self.head.chunk(hash, length)
+        self.head.store().chunk(hash, length)
     }
 
     fn expect(&self, _: &ChunkSet) -> Result<()> {
@@ -196,12 +208,12 @@ impl ChunkSource for Source {
     }
 
     fn feed<'a>(&'a self, wanted: &'a ChunkSet) -> Result<Box<dyn BlockFeed + 'a>> {
-        let local = if self.held.is_empty() { None } else { Some(self.head.feed(&self.held)?) };
-        let chunks = self.body.chunks();
-        let is_wanted = |c: &u32| wanted.contains(&chunks[*c as usize].0);
-        let blocks = self.plan.blocks().iter().enumerate();
-        let left: BTreeSet<usize> = blocks.filter(|(_, b)| b.chunks.iter().any(is_wanted)).map(|(n, _)| n).collect();
+        let local = if self.held.is_empty() { None } else { Some(self.head.store().feed(&self.held)?) };
+        let mut left: BTreeSet<usize> = (0..self.plan.blocks().len()).collect();
         if self.has_base {
+            let chunks = self.body()?.chunks();
+            let is_wanted = |c: &u32| wanted.contains(&chunks[*c as usize].0);
+            left.retain(|n| self.plan.blocks()[*n].chunks.iter().any(is_wanted));
             self.shared.lock().needs = Some(left.iter().copied().collect());
         }
         let (is_local_over, left, elsewhere) = (AtomicBool::new(false), Mutex::new(left), OnceLock::new());
@@ -224,7 +236,7 @@ impl Feed<'_> {
     /// A block of the body by its place.
     fn number(&self, origin: Origin) -> Option<usize> {
         let at = origin.offset..origin.offset + 1;
-        (origin.pack == self.source.image).then(|| self.source.plan.at(at).next()).flatten()
+        (origin.pack == self.source.image.id()).then(|| self.source.plan.at(at).next()).flatten()
     }
 
     fn left(&self) -> MutexGuard<'_, BTreeSet<usize>> {
@@ -251,7 +263,7 @@ impl Feed<'_> {
         })?;
         let Some((n, bytes)) = came else { return Ok(None) };
         self.source.shared.recycle(block.replace(bytes));
-        Ok(Some(Origin { pack: self.source.image, offset: self.source.plan.blocks()[n].bytes.start }))
+        Ok(Some(Origin { pack: self.source.image.id(), offset: self.source.plan.blocks()[n].bytes.start }))
     }
 
     /// The mirror, from which the rest is read because of `why`.
@@ -264,7 +276,7 @@ impl Feed<'_> {
         if let Some(feed) = self.elsewhere.get() {
             return Ok(feed.as_ref());
         }
-        let (chunks, mut rest) = (self.source.body.chunks(), ChunkSet::default());
+        let (chunks, mut rest) = (self.source.body()?.chunks(), ChunkSet::default());
         let blocks = left.iter().map(|n| &self.source.plan.blocks()[*n]);
         for (hash, length) in blocks.flat_map(|b| &b.chunks).map(|c| &chunks[*c as usize]) {
             if self.wanted.contains(hash) {

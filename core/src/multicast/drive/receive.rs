@@ -30,6 +30,8 @@ use std::time::{Duration, Instant};
 const MEMORY: usize = 48 << 20;
 /// Bytes of stripes that are whole, and of whose blocks something is lacking.
 const HELD: usize = 32 << 20;
+/// Who has a mirror waits no longer than that for repair of which nothing comes.
+const STALL: Duration = Duration::from_secs(1);
 /// How long the thread of the network naps when nothing comes. To be woken for each datagram would cost more than the datagram.
 const NAP: Duration = Duration::from_micros(500);
 /// Longest datagram.
@@ -177,7 +179,10 @@ pub fn receive(target: &Path, mut options: ReceiveOptions, task: &Task) -> Resul
         sockets,
         membership,
         shared: shared.clone(),
-        plan: BodyPlan::default(),
+        plan: Arc::default(),
+        has_mirror: options.mirror.is_some(),
+        has_base: work != Work::Extract,
+        progress: None,
         dropped: 0,
         done: None,
         applied: (Instant::now(), 0, 0),
@@ -235,7 +240,7 @@ fn apply(
     task.stage("head", announce.head, Unit::Bytes);
     let trusted = |store: &Store| trust.map_or(store.clone(), |trust| store.trusting_too(trust));
     let opened = open_head(announce, shared, &trusted, task);
-    let (image, store, (plan, body, held)) = match (opened, &options.mirror) {
+    let (image, head, (plan, held)) = match (opened, &options.mirror) {
         (Err(why), Some(mirror)) if why.kind() != ErrorKind::Cancelled => {
             shared.go_elsewhere(&why);
             shared.take_notes().into_iter().for_each(|note| task.warn(note));
@@ -244,29 +249,30 @@ fn apply(
         }
         (opened, _) => opened?,
     };
+    let plan = Arc::new(plan);
     shared.set_plan(plan.clone());
     let mirror = options.mirror.clone();
     let source = Source {
-        head: store,
+        head,
         shared: shared.clone(),
         plan,
-        body,
+        body: OnceLock::new(),
         held,
         has_base: work != Work::Extract,
-        image: image.id(),
+        image: image.clone(),
         mirror,
         rest: OnceLock::new(),
     };
     Ok((generation(&image), work.carry_out(&image, &source, target, &options.extract, task)?))
 }
 
-/// What the head holds: the image, the store that it was opened from, and the blocks of the body with their chunks and those of the head.
+/// What the head holds: the image, itself, the blocks of the body, and the content that lies in it.
 fn open_head(
     announce: &Announce,
     shared: &Shared,
     trusted: &dyn Fn(&Store) -> Store,
     task: &Task,
-) -> Result<(Image, Store, (BodyPlan, ChunkSet, ChunkSet))> {
+) -> Result<(Image, Offered, (BodyPlan, ChunkSet))> {
     let head = shared.head()?;
     let open = || {
         let offered = Offered::open(&head)?;
@@ -279,7 +285,7 @@ fn open_head(
         if plan.0.bytes() != announce.body {
             return Err(Error::integrity("its plan is of another body than was announced"));
         }
-        Ok((image, store, plan))
+        Ok((image, offered, plan))
     };
     open().map_err(|e| match e.kind() {
         // Whoever is not trusted, and what is replaced, is no accident of the network.
@@ -308,7 +314,11 @@ struct Network {
     sockets: [UdpSocket; 3],
     membership: Membership,
     shared: Arc<Shared>,
-    plan: BodyPlan,
+    plan: Arc<BodyPlan>,
+    has_mirror: bool,
+    has_base: bool,
+    /// When the last stripe was whole, since it is known what is wanted.
+    progress: Option<Instant>,
     /// Datagrams that the socket of the data group had no room for.
     dropped: u32,
     /// How the work ended, since it is said.
@@ -334,6 +344,7 @@ impl Network {
             self.orders(&mut ready);
             ready.drain(..).for_each(|r| self.shared.put(r));
             self.load();
+            self.stalls();
             while let Some(datagram) = self.receiver.poll(Instant::now()) {
                 // What does not go out is said again.
                 let _ = self.sockets[2].send_to(&datagram, self.receiver.sender());
@@ -367,6 +378,7 @@ impl Network {
         while let Some(event) = self.receiver.event() {
             match event {
                 Event::Whole(whole) => {
+                    self.progress = self.progress.map(|_| Instant::now());
                     self.assembly.take(whole, ready, &|| self.shared.spare());
                     self.assembly.done().for_each(|memory| self.receiver.recycle(memory));
                     self.assembly.shrink(HELD).into_iter().for_each(|s| self.receiver.again(s));
@@ -416,6 +428,7 @@ impl Network {
             }
             next = n + 1;
         }
+        self.progress = Some(Instant::now());
         self.assembly.only(blocks);
         self.receiver.need(&runs, &|s| stripes[s as usize], Instant::now());
     }
@@ -425,6 +438,7 @@ impl Network {
         if let Some(plan) = plan {
             self.plan = plan.clone();
             self.assembly.plan(plan, ready);
+            self.progress = (!self.has_base).then(Instant::now);
         }
         if let Some(needs) = needs {
             self.need(&needs);
@@ -436,6 +450,14 @@ impl Network {
             let done = self.shared.applied.load(Ordering::Relaxed);
             self.done = Some(done);
             self.receiver.leave(done, !done, Instant::now());
+        }
+    }
+
+    /// The last few blocks come from a mirror when that is quicker than to wait for repair.
+    fn stalls(&self) {
+        let waits = self.receiver.first_pass_is_over() && !self.receiver.is_complete() && self.shared.has_room();
+        if waits && self.has_mirror && self.progress.is_some_and(|p| p.elapsed() > STALL) {
+            self.shared.end("what is lacking does not come".to_owned());
         }
     }
 

@@ -227,6 +227,12 @@ impl Receiver {
         self.stripes.is_complete()
     }
 
+    /// Whether everything was sent once: what is lacking comes as repair.
+    #[must_use]
+    pub fn first_pass_is_over(&self) -> bool {
+        self.sync.first_pass_over
+    }
+
     /// Stripes that were handed out.
     #[must_use]
     pub fn whole(&self) -> u32 {

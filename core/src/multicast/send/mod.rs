@@ -251,8 +251,7 @@ impl Sender {
             return Some(self.message(to, message));
         }
         if now >= self.next_announce {
-            self.next_announce = now
-                + if matches!(self.state, State::Ending { .. }) { SYNC } else { ANNOUNCE };
+            self.next_announce = now + if matches!(self.state, State::Ending { .. }) { SYNC } else { ANNOUNCE };
             let (over, failed) = match self.state {
                 State::Ending { failed, .. } => (true, failed),
                 _ => (false, false),
