@@ -460,7 +460,7 @@ impl World {
                         node.needed.iter().enumerate().all(|(s, needed)| !needed || node.has.contains_key(&(s as u32)));
                     node.finished.get_or_insert(right);
                 }
-                Event::Admitted | Event::JoinAgain | Event::Unreachable | Event::Detached(_) => {}
+                Event::Admitted | Event::JoinAgain | Event::Unreachable | Event::Unanswered | Event::Detached(_) => {}
             }
         }
         if m.is_complete() && !m.has_left() {

@@ -65,7 +65,7 @@ pub(super) struct Send {
 
 #[derive(Args)]
 pub(super) struct Recv {
-    /// An empty directory, one that does not exist, or one in which an extraction was interrupted
+    /// An empty directory, one that does not exist, or one in which an extraction was interrupted; with --update, a tree
     #[arg(value_name = "DIR")]
     target: PathBuf,
     #[command(flatten)]
@@ -97,7 +97,7 @@ pub(super) struct Source {
     #[arg(long, value_name = "IF")]
     multicast: Option<String>,
     /// The group that sessions are announced to
-    #[arg(long, value_name = "ADDR:PORT", default_value_t = GROUP, requires = "multicast")]
+    #[arg(long, value_name = "ADDR:PORT", default_value_t = GROUP, value_parser = parse_group, requires = "multicast")]
     multicast_group: SocketAddr,
     /// File with the key of the sender, 32 bytes or 64 hex digits
     #[arg(long, value_name = "FILE", requires = "multicast")]
@@ -111,6 +111,8 @@ impl Source {
     /// How it is received; `None` where it is not.
     pub(super) fn options(&self, trust: &TrustArgs, session: &Session) -> Result<Option<ReceiveOptions>> {
         let Some(interface) = &self.multicast else { return Ok(None) };
+        // Before a disk is touched.
+        crate::sys::udp::Interface::named(interface)?;
         Ok(Some(ReceiveOptions {
             group: self.multicast_group,
             secret: self.multicast_key.as_deref().map(read_secret).transpose()?,
@@ -142,6 +144,9 @@ fn run_send(args: Send, session: &Session) -> Result<()> {
         ..SendOptions::new(&interface)
     };
     let image = session.store()?.image(&args.reference)?;
+    if let Some(file) = &args.report {
+        table::can_put(file)?;
+    }
     let work = |task: &Task| send(&image, &options, task);
     // The table is drawn where the bar would be.
     let report = match table::is_drawn(session.format, session.quiet) {

@@ -3,7 +3,7 @@
 use super::Session;
 use crate::error::{Error, ErrorKind, Result};
 use crate::multicast::doctor::{ReceiveOptions, SendOptions, Verdict, receive, send};
-use crate::multicast::drive::GROUP;
+use crate::multicast::drive::{GROUP, parse_group};
 use clap::{Args, Subcommand};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -23,7 +23,7 @@ struct Network {
     #[arg(long, value_name = "IF")]
     interface: String,
     /// The group that sessions are announced to
-    #[arg(long, value_name = "ADDR:PORT", default_value_t = GROUP)]
+    #[arg(long, value_name = "ADDR:PORT", default_value_t = GROUP, value_parser = parse_group)]
     group: SocketAddr,
     /// How long the other end is waited for; recv listens at least so long for an IGMP querier, which takes 130 to be sure
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]

@@ -33,6 +33,15 @@ pub(super) fn watch(file: Option<PathBuf>, format: Format, quiet: bool) -> Optio
     }))
 }
 
+/// Refuses a file that could not be written, before hours of work.
+pub(super) fn can_put(file: &Path) -> Result<()> {
+    let mut part = file.as_os_str().to_owned();
+    part.push(".part");
+    std::fs::File::create(&part)
+        .and_then(|_| std::fs::remove_file(&part))
+        .map_err(|e| Error::io("write", file.display(), e))
+}
+
 /// Writes a report whole into a file: who reads it sees the one or the other.
 pub(super) fn put(file: &Path, report: &SendReport) -> Result<()> {
     let text = serde_json::to_vec_pretty(report)
@@ -133,7 +142,7 @@ mod tests {
         assert_eq!(lines[21], "… and 10 that have more");
         assert_eq!(
             lines[22],
-            "first pass: 95.4 MiB/s, limited by n07; 1000 symbols, 2.5 % more for repair, 7 reports, 0 refused"
+            "first pass: 95.3 MiB/s, limited by n07; 1000 symbols, 2.5 % more for repair, 7 reports, 0 refused"
         );
         let mut text = Vec::new();
         all(&report, &mut text).unwrap();

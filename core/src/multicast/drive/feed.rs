@@ -45,6 +45,8 @@ struct State {
     /// Blocks that are to come again; and those of them that have.
     wrong: Vec<usize>,
     repaired: HashMap<usize, Option<Vec<u8>>>,
+    /// How often each of them was.
+    attempts: HashMap<usize, u32>,
     plan: Option<Arc<BodyPlan>>,
     /// Which blocks are wanted, when not all are.
     needs: Option<Vec<usize>>,
@@ -53,6 +55,13 @@ struct State {
     /// Why the rest is read elsewhere; and whether that was told.
     instead: Option<String>,
     notes: Vec<String>,
+}
+
+impl State {
+    /// Whether somebody waits for a block to come again.
+    fn is_repairing(&self) -> bool {
+        self.repaired.values().any(Option::is_none)
+    }
 }
 
 /// What those who apply say to the thread of the network, each once.
@@ -69,13 +78,15 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts what has become whole.
-    pub(super) fn put(&self, ready: Ready) {
+    /// Puts what has become whole. A block for which there is no room, because all wait for another one, is given back: it is to come again.
+    pub(super) fn put(&self, ready: Ready) -> Option<usize> {
         let mut state = self.lock();
+        let is_full = state.bytes >= WAITING && state.is_repairing();
         match ready {
             Ready::Head(head) => state.head = Some(head),
             Ready::Block(n, bytes) => match state.repaired.get_mut(&n) {
                 Some(place @ None) => *place = Some(bytes),
+                _ if is_full => return Some(n),
                 _ => {
                     state.bytes += bytes.len();
                     state.blocks.push_back((n, bytes));
@@ -83,6 +94,7 @@ impl Shared {
             },
         }
         self.changed.notify_all();
+        None
     }
 
     /// Memory of a block that was taken.
@@ -99,7 +111,9 @@ impl Shared {
 
     /// Whether there is room for more.
     pub(super) fn has_room(&self) -> bool {
-        self.lock().bytes < WAITING
+        let state = self.lock();
+        // Somebody waits for a block that was wrong, and it may be the last one who takes any: what he waits for has to come in.
+        state.bytes < WAITING || state.is_repairing()
     }
 
     /// Bytes that wait, and that were taken since the beginning.
@@ -200,7 +214,10 @@ impl Source {
 
 impl ChunkSource for Source {
     fn chunk(&self, hash: &Hash, length: u32) -> Result<Vec<u8>> {
-        self.head.store().chunk(hash, length)
+        match (self.head.store().chunk(hash, length), &self.mirror) {
+            (Err(_), Some(mirror)) => mirror.chunk(hash, length),
+            (found, _) => found,
+        }
     }
 
     fn expect(&self, _: &ChunkSet) -> Result<()> {
@@ -312,9 +329,15 @@ impl BlockFeed for Feed<'_> {
             return self.elsewhere.get().map_or(Ok(false), |feed| feed.again(origin, block));
         };
         let shared = &self.source.shared;
-        for _ in 0..AGAIN {
+        loop {
             {
                 let mut state = shared.lock();
+                let attempts = state.attempts.entry(n).or_default();
+                *attempts += 1;
+                // Each of them wrong in another way: no accident.
+                if *attempts > AGAIN {
+                    return Ok(false);
+                }
                 state.wrong.push(n);
                 state.repaired.insert(n, None);
             }
@@ -325,7 +348,6 @@ impl BlockFeed for Feed<'_> {
                 return Ok(true);
             }
         }
-        Ok(false)
     }
 
     fn replace(&self, origin: Origin) -> Result<bool> {
@@ -337,6 +359,8 @@ impl BlockFeed for Feed<'_> {
                 self.source.shared.end("injection_suspected: a block was wrong each time that it came".to_owned());
                 Ok(true)
             }
+            // The mirror gives what the others lack: this comes from there at the end, chunk by chunk.
+            (Some(_), Some(_)) => Ok(true),
             _ => Ok(false),
         }
     }
@@ -345,5 +369,25 @@ impl BlockFeed for Feed<'_> {
         let mut notes = self.source.shared.take_notes();
         notes.extend(self.elsewhere.get().map(|feed| feed.take_notes()).unwrap_or_default());
         notes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Who waits for a block that was wrong takes nothing else: it has to come in, and what has no room is given back.
+    #[test]
+    fn a_block_that_is_repaired_comes_in_although_the_queue_is_full() {
+        let shared = Shared::default();
+        assert!(shared.has_room());
+        assert_eq!(shared.put(Ready::Block(0, vec![0; WAITING])), None);
+        assert!(!shared.has_room());
+        shared.lock().repaired.insert(7, None);
+        assert!(shared.has_room());
+        assert_eq!(shared.put(Ready::Block(1, vec![1; 10])), Some(1));
+        assert_eq!(shared.put(Ready::Block(7, vec![7; 10])), None);
+        assert_eq!(shared.lock().repaired.get(&7), Some(&Some(vec![7; 10])));
+        assert!(!shared.has_room());
     }
 }

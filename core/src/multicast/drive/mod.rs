@@ -43,6 +43,12 @@ pub fn parse_group(text: &str) -> Result<SocketAddr> {
             .hint("give ADDR:PORT, such as 239.192.67.86:7786")
     })?;
     check_group(group)?;
+    // Data goes to one of the next groups, and to the next port.
+    let last = data_group(group, Session(DATA_GROUPS - 1));
+    if !last.ip().is_multicast() || group.port() == 0 || group.port() == u16::MAX {
+        return Err(Error::invalid(format!("{group} leaves no room for the groups and the port of the data"))
+            .hint("give a group that 32 others follow, and a port from 1 to 65534"));
+    }
     Ok(group)
 }
 
@@ -80,7 +86,16 @@ mod tests {
     fn a_group_is_one_of_multicast() {
         assert_eq!(parse_group("239.192.67.86:7786").unwrap(), GROUP);
         assert!(parse_group("[ff15::1]:7786").is_ok());
-        for bad in ["", "239.192.67.86", "127.0.0.1:7786", "[::1]:7786", "head:7786"] {
+        for bad in [
+            "239.1.1.1:65535",
+            "239.1.1.1:0",
+            "239.255.255.250:7786",
+            "",
+            "239.192.67.86",
+            "127.0.0.1:7786",
+            "[::1]:7786",
+            "head:7786",
+        ] {
             assert_eq!(parse_group(bad).unwrap_err().kind(), crate::ErrorKind::Invalid, "{bad}");
         }
     }

@@ -34,6 +34,9 @@ const HELD: usize = 32 << 20;
 const STALL: Duration = Duration::from_secs(1);
 /// How long the thread of the network naps when nothing comes. To be woken for each datagram would cost more than the datagram.
 const NAP: Duration = Duration::from_micros(500);
+/// Seconds that an announcement of a session with a key is believed; and since 1970, before which no clock is right.
+const AGE: u64 = 600;
+const CLOCK_IS_SET: i64 = 1_700_000_000;
 /// Longest datagram.
 const DATAGRAM: usize = 65_536;
 
@@ -150,13 +153,12 @@ impl Work {
 /// `Cancelled`.
 pub fn receive(target: &Path, mut options: ReceiveOptions, task: &Task) -> Result<Delivered> {
     let interface = Interface::named(&options.interface)?;
+    check_target(target, &options)?;
     let control = interface.join(options.group)?;
     task.stage("listen", 0, Unit::Entries);
+    task.log(format!("waits for a session on {}", options.interface));
     let (keys, announce, sender) = listen(&control, &options, task)?;
-    let group = SocketAddr::new(announce.data.0, announce.data.1);
-    if group != data_group(options.group, keys.session()) {
-        return Err(Error::new(ErrorKind::Network, format!("{sender} announces another group than its session has")));
-    }
+    let group = data_group(options.group, keys.session());
     let work = Work::of(target, &announce.image, &options);
     let how = machine::Options {
         node: [clock::random_u64(), clock::random_u64()].map(u64::to_le_bytes).concat().try_into().unwrap_or_default(),
@@ -199,6 +201,27 @@ pub fn receive(target: &Path, mut options: ReceiveOptions, task: &Task) -> Resul
     Ok(Delivered { image, name: announce.name, generation, received, instead, extracted, updated })
 }
 
+/// What the extraction would refuse at the end of the wait is refused before it.
+fn check_target(target: &Path, options: &ReceiveOptions) -> Result<()> {
+    match std::fs::read_dir(target) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => match target.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() && !parent.is_dir() => {
+                Err(Error::not_found(format!("there is no directory to make {} in", target.display())))
+            }
+            _ => Ok(()),
+        },
+        Err(e) => Err(Error::io("list", target.display(), e)),
+        Ok(mut entries) => {
+            let is_free = |e: io::Result<std::fs::DirEntry>| e.is_ok_and(|e| e.file_type().is_ok_and(|t| t.is_dir()));
+            if options.update || extract::begun(target).is_some() || entries.all(is_free) {
+                return Ok(());
+            }
+            Err(Error::refused(format!("{} is not empty", target.display()))
+                .hint("give a new or an empty directory, or --update"))
+        }
+    }
+}
+
 /// Waits for a session that fits.
 fn listen(control: &UdpSocket, options: &ReceiveOptions, task: &Task) -> Result<(Keys, Announce, SocketAddr)> {
     let mut buf = vec![0; DATAGRAM];
@@ -221,7 +244,11 @@ fn listen(control: &UdpSocket, options: &ReceiveOptions, task: &Task) -> Result<
         let Ok(Some(Message::Announce(announce))) = Message::decode(&buf[..bytes], &keys) else { continue };
         let is_wanted = options.name.as_ref().is_none_or(|n| *n == announce.name)
             && options.image.is_none_or(|image| image == announce.image);
-        if !announce.over && is_wanted {
+        // Who records an announcement can send it again, with a key, too; a clock that was never set says nothing.
+        let (now, said) = (clock::now().0, i64::try_from(announce.time / 1000).unwrap_or(i64::MAX));
+        let is_old = mode.is_keyed() && now > CLOCK_IS_SET && now.abs_diff(said) > AGE;
+        let has_its_group = SocketAddr::new(announce.data.0, announce.data.1) == data_group(options.group, session);
+        if !announce.over && is_wanted && !is_old && has_its_group {
             let sender = canonical(SocketAddr::new(from.ip(), announce.port));
             return Ok((keys, announce, sender));
         }
@@ -241,10 +268,10 @@ fn apply(
     let trusted = |store: &Store| trust.map_or(store.clone(), |trust| store.trusting_too(trust));
     let opened = open_head(announce, shared, &trusted, task);
     let (image, head, (plan, held)) = match (opened, &options.mirror) {
-        (Err(why), Some(mirror)) if why.kind() != ErrorKind::Cancelled => {
+        (Err(why), Some(mirror)) if matches!(why.kind(), ErrorKind::Network | ErrorKind::Integrity) => {
             shared.go_elsewhere(&why);
             shared.take_notes().into_iter().for_each(|note| task.warn(note));
-            let image = trusted(mirror).image_by_id(announce.image)?;
+            let image = of_mirror(&trusted(mirror), announce)?;
             return Ok((generation(&image), work.carry_out(&image, image.store(), target, &options.extract, task)?));
         }
         (opened, _) => opened?,
@@ -296,6 +323,17 @@ fn open_head(
     })
 }
 
+/// The image that was announced, out of a mirror. It is opened by its name, so that its signature is looked at, and whether a later one was seen.
+fn of_mirror(mirror: &Store, announce: &Announce) -> Result<Image> {
+    let refs = mirror.refs();
+    for generation in refs.generations(&announce.name)?.into_iter().rev() {
+        if refs.release(&announce.name, generation)?.image == Some(announce.image) {
+            return mirror.image(&format!("{}@{generation}", announce.name));
+        }
+    }
+    Err(Error::not_found(format!("the mirror has no image {} of that id", announce.name)))
+}
+
 fn generation(image: &Image) -> u64 {
     image.release().map_or(0, |r| r.generation)
 }
@@ -342,7 +380,11 @@ impl Network {
             }
             self.events(&mut ready);
             self.orders(&mut ready);
-            ready.drain(..).for_each(|r| self.shared.put(r));
+            for r in ready.drain(..) {
+                if let Some(block) = self.shared.put(r) {
+                    self.assembly.again(block).for_each(|s| self.receiver.again(s));
+                }
+            }
             self.load();
             self.stalls();
             while let Some(datagram) = self.receiver.poll(Instant::now()) {
@@ -389,6 +431,10 @@ impl Network {
                 Event::Silent => self.shared.end("the sender says nothing any more".to_owned()),
                 Event::Unreachable => self.shared.end(
                     "multicast_unreachable: nothing that is sent to the group arrives: is there an IGMP querier, a firewall, another VLAN?"
+                        .to_owned(),
+                ),
+                Event::Unanswered => self.shared.end(
+                    "multicast_unreachable: a session is announced, and its sender does not answer: is there a firewall in between, or has it ended?"
                         .to_owned(),
                 ),
                 Event::Detached(reason) => self.shared.end(format!("the sender says to go to mirrors: {reason}")),

@@ -14,7 +14,6 @@ use crate::sys::clock;
 use crate::sys::udp::{Interface, check_group, segment};
 use serde::Serialize;
 use std::collections::VecDeque;
-use std::fmt;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -24,17 +23,22 @@ use std::time::{Duration, Instant};
 const PACKET: (usize, usize) = (20 + 8, 40 + 8);
 /// Bytes that one call can send.
 const AT_ONCE: usize = 65_000;
-/// Stripes that are kept, and those whose parity is.
+/// Stripes that are kept, and those whose parity is, at most, and as far as it takes so many bytes.
 const KEPT: (usize, usize) = (8, 48);
+const PARITY_BYTES: usize = 48 << 20;
 /// Below this a timer is too coarse.
 const SPIN: Duration = Duration::from_micros(120);
+/// How long it is tried to say that it is over.
+const PARTING: Duration = Duration::from_millis(500);
+/// So many datagrams are heard before something is sent again.
+const HEARD: usize = 64;
 /// Between two looks of those who watch.
 const WATCH: Duration = Duration::from_secs(1);
 /// The longest time without a look at what came.
 const LOOK: Duration = Duration::from_micros(500);
 
 /// How an image is sent.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct SendOptions {
     /// Name of the network interface.
     pub interface: String,
@@ -65,12 +69,6 @@ impl Watch {
     #[must_use]
     pub fn new(look: impl Fn(&SendReport) + Send + Sync + 'static) -> Self {
         Self(Arc::new(look))
-    }
-}
-
-impl fmt::Debug for Watch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Watch")
     }
 }
 
@@ -134,6 +132,10 @@ pub fn send(image: &Image, options: &SendOptions, task: &Task) -> Result<SendRep
     let session = Session(clock::random_u64());
     let keys = Keys::new(options.mode, options.secret.as_ref(), session)
         .ok_or_else(|| Error::invalid(format!("mode {} needs a key", options.mode)).hint("give --key-file FILE"))?;
+    if !options.mode.is_keyed() && options.secret.is_some() {
+        return Err(Error::invalid("mode crc takes no key, and receivers with one would wait for ever")
+            .hint("give --mode tag, or aead"));
+    }
     task.stage("plan", 0, Unit::Entries);
     let offer = Offer::of(image, task)?;
     let is_v6 = options.group.is_ipv6();
@@ -165,10 +167,10 @@ pub fn send(image: &Image, options: &SendOptions, task: &Task) -> Result<SendRep
         offer: &offer,
         shape,
         kept: Kept::new(KEPT.0),
-        parity: Kept::new(KEPT.1),
+        parity: Kept::new((PARITY_BYTES / (usize::from(PARITY) * shape.symbol())).clamp(1, KEPT.1)),
         encoder: Encoder::default(),
     };
-    let driver = Driver {
+    let mut driver = Driver {
         watch: options.watch.clone(),
         standings: Vec::new(),
         machine,
@@ -181,7 +183,11 @@ pub fn send(image: &Image, options: &SendOptions, task: &Task) -> Result<SendRep
         out: Vec::new(),
         began: None,
     };
-    driver.run(task)
+    let ran = driver.run(task);
+    if ran.is_err() {
+        driver.part();
+    }
+    ran
 }
 
 struct Driver<'o> {
@@ -201,7 +207,20 @@ struct Driver<'o> {
 }
 
 impl Driver<'_> {
-    fn run(mut self, task: &Task) -> Result<SendReport> {
+    /// Tells the receivers that it is over, as far as that still works.
+    fn part(&mut self) {
+        self.machine.close(true, Instant::now());
+        let until = Instant::now() + PARTING;
+        while !self.machine.is_closed() && Instant::now() < until {
+            match self.machine.poll(Instant::now()) {
+                Some(message @ Transmit::Message(..)) => _ = self.transmit(message),
+                Some(Transmit::Symbols(_)) => {}
+                None => std::thread::sleep(LOOK),
+            }
+        }
+    }
+
+    fn run(&mut self, task: &Task) -> Result<SendReport> {
         let shape = *self.machine.shape();
         task.stage("multicast", shape.head() + shape.body(), Unit::Bytes);
         let (mut buf, mut told, mut next_look) = (vec![0; MESSAGE_LIMIT + 1], 0, Instant::now());
@@ -276,7 +295,7 @@ impl Driver<'_> {
     }
 
     fn hear(&mut self, buf: &mut [u8]) -> Result<()> {
-        loop {
+        for _ in 0..HEARD {
             match self.control.recv_from(buf) {
                 Ok((bytes, from)) => self.machine.handle(&buf[..bytes], canonical(from), Instant::now()),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
@@ -285,6 +304,7 @@ impl Driver<'_> {
                 Err(e) => return Err(Error::io("receive from", "the network", e)),
             }
         }
+        Ok(())
     }
 
     fn transmit(&mut self, transmit: Transmit) -> Result<()> {

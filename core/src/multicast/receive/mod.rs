@@ -25,6 +25,8 @@ const JOIN_MAX: Duration = Duration::from_secs(2);
 const ASK: Duration = Duration::from_millis(500);
 /// How long nothing may come of what is sent, before the group is joined anew, and before multicast is given up.
 const BLACK_HOLE: (Duration, Duration) = (Duration::from_millis(1500), Duration::from_secs(3));
+/// How long a sender that announces may not answer.
+const UNANSWERED: Duration = Duration::from_secs(5);
 /// A sender that says nothing for so long is gone.
 const SILENCE: Duration = Duration::from_secs(10);
 /// How often a receiver says that it has ended, until the sender says that it knows.
@@ -63,6 +65,8 @@ pub enum Event {
     JoinAgain,
     /// Nothing of what is sent arrives, still.
     Unreachable,
+    /// It is announced, and the sender does not answer.
+    Unanswered,
     /// The sender says to go on by mirrors, and why.
     Detached(String),
     /// The sender has ended; whether it failed.
@@ -427,6 +431,10 @@ impl Receiver {
                 return None;
             }
             State::Joining { next, wait } => {
+                if now.duration_since(self.asked) > UNANSWERED && !self.is_unreachable {
+                    self.is_unreachable = true;
+                    self.events.push_back(Event::Unanswered);
+                }
                 if now < next {
                     return None;
                 }
@@ -503,7 +511,7 @@ impl Receiver {
             slot: self.slot,
             seq: self.seq,
             received: self.received.symbols as u32,
-            whole: self.stripes.whole(),
+            whole: self.stripes.settled(),
             dropped,
             backlog: kib(backlog),
             applied: kib(applied),

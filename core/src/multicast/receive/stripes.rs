@@ -96,6 +96,11 @@ impl Stripes {
         self.whole
     }
 
+    /// Stripes of which nothing more has to come.
+    pub(super) fn settled(&self) -> u32 {
+        self.whole + self.unwanted
+    }
+
     /// Whether nothing is lacking.
     pub(super) fn is_complete(&self) -> bool {
         self.whole + self.unwanted == self.shape.stripes()

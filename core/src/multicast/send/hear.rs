@@ -1,6 +1,7 @@
 //! What receivers say, and what follows from it.
 
 use super::receivers::{Receiver, Standing};
+use super::repair::is_after;
 use super::{Sender, State, To};
 use crate::multicast::wire::{Admit, Detach, Join, Message, Need, Report};
 use std::net::SocketAddr;
@@ -59,10 +60,15 @@ impl Sender {
             need,
             reason: refused.unwrap_or_default(),
         };
-        self.answers.push((To::One(to), Message::Admit(admit)));
+        self.say(To::One(to), Message::Admit(admit));
     }
 
     fn reports(&mut self, report: &Report, from: SocketAddr, now: Instant) {
+        // Nobody has seen what was not sent.
+        if is_after(report.seq, self.seq) {
+            self.sent.refused += 1;
+            return;
+        }
         let Some(receiver) = self.receivers.get_mut(report.slot) else { return };
         if receiver.address != from || !receiver.heard(report, now) {
             return;
@@ -116,7 +122,7 @@ impl Sender {
             r.standing = Standing::Detached;
             let reason = "it receives less than what the others do".to_owned();
             let to = To::One(r.address);
-            self.answers.push((to, Message::Detach(Detach { slot, reason })));
+            self.say(to, Message::Detach(Detach { slot, reason }));
         }
     }
 
@@ -189,8 +195,11 @@ mod tests {
             sender.handle(&Message::Join(join).encode(&keys()), from(n), now);
         }
         let mut seq = 0;
-        while matches!(sender.stage(), Stage::Waiting | Stage::FirstPass) {
-            while let Some(transmit) = sender.poll(now) {
+        let goes_on = |sender: &Sender| matches!(sender.stage(), Stage::Waiting | Stage::FirstPass);
+        while goes_on(&sender) {
+            while goes_on(&sender)
+                && let Some(transmit) = sender.poll(now)
+            {
                 if let Transmit::Symbols(burst) = transmit {
                     seq = burst.seq + burst.symbols.len() as u32 - 1;
                 }

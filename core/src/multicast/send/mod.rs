@@ -25,6 +25,7 @@ use crate::error::{Error, Result};
 use rate::Pace;
 use receivers::{Receiver, Receivers};
 use repair::Repair;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -48,6 +49,8 @@ const NEEDS: Duration = Duration::from_secs(10);
 const FAREWELLS: u32 = 5;
 /// Between two looks at all receivers: not for each burst, there may be thousands of them.
 const TICK: Duration = Duration::from_millis(5);
+/// So many answers go out in a row, and so many wait; whoever gets none asks again.
+const ANSWERS: (usize, usize) = (16, 8192);
 /// The last symbol that has a number.
 const SEQ_LIMIT: u32 = u32::MAX - 4096;
 
@@ -100,7 +103,9 @@ pub struct Sender {
     /// When nobody wanted anything any more, for the last time.
     finished: Option<Instant>,
     /// Messages that go before anything else.
-    answers: Vec<(To, Message)>,
+    answers: VecDeque<(To, Message)>,
+    /// How many of them went out without anything in between.
+    in_a_row: usize,
     sent: Sent,
 }
 
@@ -133,7 +138,8 @@ impl Sender {
             next_announce: now,
             next_tick: now,
             finished: None,
-            answers: Vec::new(),
+            answers: VecDeque::new(),
+            in_a_row: 0,
             sent: Sent::default(),
             keys,
             shape,
@@ -215,7 +221,13 @@ impl Sender {
             backlog: r.report.backlog,
             dropped: r.report.dropped,
         };
-        self.receivers.all().iter().map(seen).collect()
+        // Who was killed and came again is one node.
+        let is_back = |r: &Receiver| {
+            let same =
+                |o: &Receiver| o.standing != Standing::Lost && (&o.name, o.address.ip()) == (&r.name, r.address.ip());
+            r.standing == Standing::Lost && self.receivers.all().iter().any(same)
+        };
+        self.receivers.all().iter().filter(|r| !is_back(r)).map(seen).collect()
     }
 
     /// Bytes of a datagram that carries a symbol.
@@ -247,9 +259,14 @@ impl Sender {
         if self.state == State::Closed {
             return None;
         }
-        if let Some((to, message)) = self.answers.pop() {
+        // Not before everything else: whoever asks all the time is not to keep others from what they wait for.
+        if self.in_a_row < ANSWERS.0
+            && let Some((to, message)) = self.answers.pop_front()
+        {
+            self.in_a_row += 1;
             return Some(self.message(to, message));
         }
+        self.in_a_row = 0;
         if now >= self.next_announce {
             self.next_announce = now + if matches!(self.state, State::Ending { .. }) { SYNC } else { ANNOUNCE };
             let (over, failed) = match self.state {
@@ -340,9 +357,18 @@ impl Sender {
         }
     }
 
+    fn say(&mut self, to: To, message: Message) {
+        if self.answers.len() < ANSWERS.1 {
+            self.answers.push_back((to, message));
+        }
+    }
+
     /// When something is to be done although nothing comes.
     #[must_use]
     pub fn next_timeout(&self, now: Instant) -> Option<Instant> {
+        if !self.answers.is_empty() {
+            return Some(now);
+        }
         let timers = self.next_announce.min(self.next_sync);
         match self.state {
             State::Closed => None,

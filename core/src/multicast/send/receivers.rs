@@ -116,7 +116,8 @@ impl Receiver {
         if self.budget.1 > REPORTS || is_after(self.report.seq, report.seq) {
             return false;
         }
-        (self.last_heard, self.report) = (now, report.clone());
+        // What it lacks is looked at once, and may be long.
+        (self.last_heard, self.report) = (now, Report { lacks: Vec::new(), ..*report });
         self.reports += 1;
         self.standing = match self.standing {
             Standing::Done => Standing::Done,

@@ -4,9 +4,8 @@
 use super::{Shared, Worker};
 use crate::error::Result;
 use crate::image::{ChunkSet, Hash};
-use crate::sys::confined::Links;
 use crate::tree::extract::queue::spread;
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
@@ -55,11 +54,8 @@ pub(super) fn reuse(shared: &Shared<'_>) -> Result<ChunkSet> {
 
 /// The file that stands where one of the plan belongs.
 fn before(shared: &Shared<'_>, file: u32) -> Option<OwnedFd> {
-    let (run, flags) = (shared.run, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOATIME);
-    let path = run.plan.path(&run.plan.files[file as usize]);
-    let fd = run.root.open_at(&path, flags, Mode::empty(), Links::Refuse).ok()?;
-    let st = rustix::fs::fstat(&fd).ok()?;
-    FileType::from_raw_mode(st.st_mode).is_file().then_some(fd)
+    let run = shared.run;
+    run.root.open_file(&run.plan.path(&run.plan.files[file as usize]), OFlags::RDONLY).ok()
 }
 
 /// Whether all of it is there.
