@@ -28,7 +28,7 @@ def run(lan: Lan, bed: Bed, mode: str, key: str, *more: str) -> tuple[int, int, 
                        stdout=subprocess.PIPE)
     time.sleep(0.3)
     sender = bed.start(*lan.inside(lan.hosts[0], CVCTL, "-q", "-o", "json", "--store", bed.store, "mcast", "send", "node", "--mode", mode,
-                                   "--receivers", str(RECEIVERS), "--rate", "100Mbit", *common), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                                   "--receivers", str(RECEIVERS), "--rate", "150Mbit", *common), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     places = [f"{bed.dir}/{mode}{n}" for n in range(RECEIVERS)]
     receivers = [bed.start(*lan.inside(lan.hosts[n + 1], CVCTL, "-q", "-o", "json", "mcast", "recv", place, *common, *more), stdout=subprocess.PIPE,
                            stderr=subprocess.PIPE) for n, place in enumerate(places)]
@@ -43,7 +43,8 @@ def run(lan: Lan, bed: Bed, mode: str, key: str, *more: str) -> tuple[int, int, 
         shutil.rmtree(place, ignore_errors=True)
     if right == RECEIVERS:
         out, err = sender.communicate(timeout=60)
-        assert sender.returncode == 0, err
+        # Without a key a receiver may be told that it is over. It goes to its mirror, and the sender cannot know how it ended.
+        assert sender.returncode == 0 or not key and sender.returncode == 18, err
         refused += int(json.loads(out)["sent"]["refused"])
     else:
         sender.kill()
@@ -55,7 +56,8 @@ def main() -> None:
     if os.geteuid() != 0 or not shutil.which("ethtool"):
         print("it needs root and ethtool (apt-get install ethtool)")
         sys.exit(77)
-    with Bed(megabytes=24) as bed:
+    # More than what may wait to be applied.
+    with Bed(megabytes=48) as bed:
         lan = Lan(bed, RECEIVERS + 1)
         key = f"{bed.dir}/key"
         with open(key, "wb") as f:

@@ -14,7 +14,9 @@ import time
 from lan import Lan
 
 sys.path.insert(0, f"{os.path.dirname(os.path.abspath(__file__))}/../http")
-from bed import CVCTL, Bed, cv  # noqa: E402
+from bed import CVCTL, Bed, cv, eventually  # noqa: E402
+
+MIRROR = "http://10.93.0.1:8087"
 
 
 def cvctl(lan: Lan, host: int, *args: str) -> "subprocess.Popen[str]":
@@ -111,21 +113,26 @@ def resumed(lan: Lan) -> None:
 
 
 def signed(lan: Lan) -> None:
-    """With --pub nothing is taken that is not signed, and nothing that is older than what was seen."""
+    """With --pub nothing is taken that is not signed, and nothing that is older than what was seen; from a mirror neither."""
     key, state, store = f"{lan.bed.dir}/key", f"{lan.bed.dir}/state", lan.bed.store
     cv("key", "generate", "--output", key)
     pub = ("--pub", f"{key}.pub", "--state", state)
+    lan.run(lan.hosts[0], "ip", "link", "set", "lo", "up")
+    cvctl(lan, 0, "--store", store, "serve", "--listen", "10.93.0.1:8087")
+    answers = lan.inside(lan.hosts[1], "curl", "-s", "-f", f"{MIRROR}/healthz")
+    eventually("the mirror answers", lambda: subprocess.run(answers, capture_output=True, check=False).returncode == 0)
     for wanted, outcome in (("node", 14), ("node@3", 0), ("node@4", 0), ("node@3", 20)):
         if wanted == "node@3" and not outcome or wanted == "node@4":
             with open(f"{lan.bed.tree}/new", "ab") as f:
                 f.write(b"more")
             cv("--store", store, "image", "capture", lan.bed.tree, "--name", "node", "--sign-key", key)
-        sender = cvctl(lan, 0, "--store", store, "mcast", "send", wanted, "--interface", "eth0", "--wait", "100ms", "--rate", "400Mbit")
-        one = receive(lan, 1, *pub)
-        _, err = one.communicate(timeout=60)
-        assert one.returncode == outcome, (wanted, one.returncode, err)
-        sender.terminate()
-        sender.communicate(timeout=30)
+        for mirror in (("--mirror", MIRROR), ()) if outcome else ((),):
+            sender = cvctl(lan, 0, "--store", store, "mcast", "send", wanted, "--interface", "eth0", "--wait", "100ms", "--rate", "400Mbit")
+            one = receive(lan, 1, *pub, *mirror)
+            _, err = one.communicate(timeout=60)
+            assert one.returncode == outcome, (wanted, mirror, one.returncode, err)
+            sender.terminate()
+            sender.communicate(timeout=30)
         if outcome:
             assert not os.path.exists(place(lan, 1)) or not os.listdir(place(lan, 1)), err
         else:

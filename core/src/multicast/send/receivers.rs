@@ -57,7 +57,7 @@ pub(super) struct Receiver {
     pub(super) last_heard: Instant,
     pub(super) report: Report,
     pub(super) reports: u64,
-    /// Parity that was sent for its sake only.
+    /// What was sent for its sake only, before what others wait for.
     pub(super) claimed: u64,
     /// Share of the symbols that it lost, lately; and its slow minimum.
     pub(super) loss: f64,

@@ -66,7 +66,7 @@ impl Repair {
         self.raise(stripe, symbols);
     }
 
-    /// Somebody who has seen everything up to `seq` lacks so many symbols of a stripe that was sent once; how much more parity is sent for that.
+    /// Somebody who has seen everything up to `seq` lacks so many symbols of a stripe that was sent once; how much more is sent for that before what others wait for.
     pub(super) fn lacks(&mut self, shape: &Shape, stripe: u32, lacks: u16, seq: u32) -> u16 {
         let Some(s) = self.stripes.get_mut(stripe as usize) else { return 0 };
         let count = shape.symbols(stripe);
@@ -78,7 +78,8 @@ impl Repair {
         if u32::from(lacks) * 16 >= u32::from(count) * 15 && count > 16 || lacks >= count {
             s.again = Again::Underway;
             self.whole.insert(stripe);
-            return 0;
+            // Of the head it goes before what others wait for.
+            return if stripe < shape.head_stripes() { count } else { 0 };
         }
         let since: u32 = s.sent.iter().filter(|(last, _)| is_after(*last, seq)).map(|(_, n)| u32::from(*n)).sum();
         self.raise(stripe, u32::from(lacks).saturating_sub(since) as u16)
