@@ -594,9 +594,13 @@ typedef struct {
      */
     uint8_t no_sync;
     /**
-     * Zeros.
+     * Not 0: the tree that is there is updated to the image, and only what it lacks is received.
      */
-    uint8_t reserved[2];
+    uint8_t update;
+    /**
+     * Zero.
+     */
+    uint8_t reserved;
     /**
      * The group that sessions are announced to, `ADDR:PORT`; NULL: 239.192.67.86:7786.
      */
@@ -618,6 +622,10 @@ typedef struct {
      * How many.
      */
     size_t key_count;
+    /**
+     * With keys: a directory where the highest generation that was believed is kept in mind, so that an older one is refused later; or NULL.
+     */
+    const char *state;
 } cv_mcast_recv_options;
 
 /**
@@ -1549,7 +1557,7 @@ int32_t cv_image_diff_tree_start(const cv_image *image, const char *tree, bool e
 
 /**
  * Sends an image over the network interface `interface` to all nodes that ask for it, until nobody wants anything any more. The result
- * is a JSON object `{image, bytes, seconds, sent, receivers}`, `receivers` being an array of `{name, standing, loss, …}`: who has all of
+ * is a JSON object `{image, stage, rate, limited_by, stripes, bytes, seconds, sent, receivers}`, `receivers` being an array of `{name, standing, loss, …}`: who has all of
  * it is `done`, who was told to go to mirrors `detached`. `options` and `on_event` may be NULL.
  */
 int32_t cv_mcast_send(const cv_image *image,
@@ -1568,10 +1576,11 @@ int32_t cv_mcast_send_start(const cv_image *image,
                             cv_job **job);
 
 /**
- * Waits for an image that is sent to many, and writes it into `target` while it comes: an empty directory, or one that does not exist.
+ * Waits for an image that is sent to many, and writes it into `target` while it comes: an empty directory, one that does not exist,
+ * one in which this was interrupted, or with `update` a tree that becomes this image.
  * What multicast does not bring is read from the servers that `mirrors` names in its `mirrors`, and the rest of it says how they are
- * reached. The result is a JSON object `{image, name, generation, received, instead, extracted}`: `extracted` is that of
- * `cv_image_extract`, and `instead` says why the rest came from mirrors, if it did. `options`, `mirrors` and `on_event` may be NULL.
+ * reached. The result is a JSON object `{image, name, generation, received, instead, extracted, updated}`: `extracted` is that
+ * of `cv_image_extract`, `updated` that of `cv_image_update` or null, and `instead` says why the rest came from mirrors, if it did. `options`, `mirrors` and `on_event` may be NULL.
  */
 int32_t cv_mcast_recv(const char *target,
                       const char *interface,
