@@ -185,6 +185,19 @@ pub fn begun(path: &Path) -> Option<Hash> {
     Root::open(path).ok().and_then(|root| target::begun(&root))
 }
 
+/// Whether the directory `path` is one that a run of ours left: with a part of an image, or with a whole one.
+#[must_use]
+pub fn is_ours(path: &Path) -> bool {
+    Root::open(path)
+        .is_ok_and(|root| target::Marked::look(&root) != target::Marked::No || target::noted(&root).is_some())
+}
+
+/// Which image the tree at `path` was made from, if that is known.
+#[must_use]
+pub fn noted(path: &Path) -> Option<Hash> {
+    Root::open(path).ok().and_then(|root| target::noted(&root))
+}
+
 pub(in crate::tree) fn unsupported(path: &Path, losses: &[Loss]) -> Error {
     let names = losses.iter().map(|l| l.feature.clone()).collect::<Vec<_>>().join(", ");
     Error::unsupported(format!("the filesystem at {} cannot hold: {names}", path.display()))

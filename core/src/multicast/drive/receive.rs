@@ -118,7 +118,8 @@ impl Work {
         let is_empty = || std::fs::read_dir(target).map_or(true, |mut entries| entries.next().is_none());
         match extract::begun(target) {
             Some(begun) if begun == *image => Self::Finish,
-            None if options.update && !is_empty() => Self::Update,
+            // Also of a run that was killed after the end of its work.
+            None if extract::noted(target) == Some(*image) || options.update && !is_empty() => Self::Update,
             _ => Self::Extract,
         }
     }
@@ -213,7 +214,7 @@ fn check_target(target: &Path, options: &ReceiveOptions) -> Result<()> {
         Err(e) => Err(Error::io("list", target.display(), e)),
         Ok(mut entries) => {
             let is_free = |e: io::Result<std::fs::DirEntry>| e.is_ok_and(|e| e.file_type().is_ok_and(|t| t.is_dir()));
-            if options.update || extract::begun(target).is_some() || entries.all(is_free) {
+            if options.update || extract::is_ours(target) || entries.all(is_free) {
                 return Ok(());
             }
             Err(Error::refused(format!("{} is not empty", target.display()))
