@@ -1,6 +1,7 @@
 //! Datagrams that are taken many at a time: several for one call, and of one sender several as one (UDP GRO).
 #![allow(unsafe_code)]
 
+use super::udp::set;
 use std::io;
 use std::net::UdpSocket;
 use std::os::fd::{AsFd, AsRawFd};
@@ -27,19 +28,8 @@ struct Control([u8; CONTROL]);
 
 /// Lets a socket hand out runs of datagrams, and say how many it had no room for. A kernel that cannot hands out one by one.
 pub fn gather(socket: &UdpSocket) {
-    let on = 1i32;
-    for (level, option) in [(libc::SOL_UDP, libc::UDP_GRO), (libc::SOL_SOCKET, libc::SO_RXQ_OVFL)] {
-        // SAFETY: the descriptor is open while it is borrowed, and the kernel reads the four bytes of `on`, which lives on.
-        unsafe {
-            libc::setsockopt(
-                socket.as_fd().as_raw_fd(),
-                level,
-                option,
-                (&raw const on).cast(),
-                size_of::<i32>() as libc::socklen_t,
-            );
-        }
-    }
+    set(socket, libc::SOL_UDP, libc::UDP_GRO, 1);
+    set(socket, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1);
 }
 
 impl Default for Datagrams {

@@ -2,7 +2,7 @@
 //! datagrams there was no room for.
 #![allow(unsafe_code)]
 
-use super::udp::Interface;
+use super::udp::{Interface, set};
 use crate::error::{Error, Result};
 use rustix::net::sockopt;
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
@@ -203,21 +203,6 @@ fn join(socket: &UdpSocket, group: IpAddr, interface: u32) -> io::Result<()> {
         }
         IpAddr::V6(ip) => socket.join_multicast_v6(&ip, interface),
     }
-}
-
-/// Sets a number; whether the kernel took it. Options of the other family it does not take.
-fn set(socket: &UdpSocket, level: i32, option: i32, value: i32) -> bool {
-    // SAFETY: the descriptor is open while it is borrowed, and the kernel reads the four bytes of `value`, which lives on.
-    let done = unsafe {
-        libc::setsockopt(
-            socket.as_fd().as_raw_fd(),
-            level,
-            option,
-            (&raw const value).cast(),
-            size_of::<i32>() as libc::socklen_t,
-        )
-    };
-    done == 0
 }
 
 fn said(header: &libc::msghdr) -> Said {

@@ -133,13 +133,17 @@ fn room(socket: &Socket) {
 
 /// Lets one call send several datagrams of so many bytes, one after the other in memory (UDP GSO). Whether the kernel can.
 pub fn segment(socket: &UdpSocket, bytes: u16) -> bool {
-    let value = i32::from(bytes);
+    set(socket, libc::SOL_UDP, libc::UDP_SEGMENT, i32::from(bytes))
+}
+
+/// Sets a number; whether the kernel took it. Options of the other family it does not take.
+pub(super) fn set(socket: &UdpSocket, level: i32, option: i32, value: i32) -> bool {
     // SAFETY: the descriptor is open while it is borrowed, and the kernel reads the four bytes of `value`, which lives on.
     let done = unsafe {
         libc::setsockopt(
             socket.as_fd().as_raw_fd(),
-            libc::SOL_UDP,
-            libc::UDP_SEGMENT,
+            level,
+            option,
             (&raw const value).cast(),
             size_of::<i32>() as libc::socklen_t,
         )

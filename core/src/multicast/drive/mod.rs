@@ -3,6 +3,7 @@
 mod assembly;
 mod deploy;
 mod feed;
+mod network;
 mod receive;
 mod send;
 

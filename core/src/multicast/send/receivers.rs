@@ -36,7 +36,7 @@ pub enum Standing {
     Detached,
     /// It has said nothing for long.
     Lost,
-    /// It has everything, applied and read back.
+    /// It has everything, applied; read back, too, where it was asked to verify.
     Done,
     /// It gave up.
     Failed,

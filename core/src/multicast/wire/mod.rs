@@ -1,15 +1,17 @@
 //! Datagrams, to the byte. See `multicast-protocol.md` §3.
 //!
-//! `data` is the datagram that carries symbols; `control` are all others, those of the doctor in `probe`; `check` is what keeps out what is damaged or forged.
+//! `data` is the datagram that carries symbols; `message` says what all others are, and `control` how they are written, those of the doctor in `probe`; `check` is what keeps out what is damaged or forged.
 
 mod check;
 mod control;
 mod data;
+mod message;
 mod probe;
 
 pub use check::{Keys, Mode, SECRET};
-pub use control::{Admit, Announce, Deficit, Detach, Join, MESSAGE_LIMIT, Message, Need, Report, Sync, runs};
+pub use control::MESSAGE_LIMIT;
 pub use data::{DATA_HEADER, Data, Header};
+pub use message::{Admit, Announce, Deficit, Detach, Join, Message, Need, Report, Sync, runs};
 pub use probe::{Count, Probe, Told};
 
 /// The version of the protocol. Another one is another protocol.
