@@ -89,6 +89,11 @@ def whole(story: Story, name: str) -> None:
     cv("--store", bed.store, "store", "check", "--read-data")
 
 
+def generations(story: Story, name: str) -> int:
+    log = cv("--store", story.bed.store, "image", "log", name, check=False)
+    return len(json.loads(log.stdout)["generations"]) if log.returncode == 0 else 0
+
+
 def ends(story: Story, side: str) -> None:
     """Ended at random moments, and begun again with the same token."""
     bed, rng = story.bed, random.Random(side)
@@ -96,6 +101,7 @@ def ends(story: Story, side: str) -> None:
         with open(f"{bed.tree}/{side}{n}", "wb") as f:
             f.write(rng.randbytes(4 << 20))
     token, before, size = story.token(side), story.net.wire(), story.size()
+    arrived = 0
     for _ in range(KILLS):
         client = bed.start(*story.command(side, token), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         time.sleep(rng.random() * 1.2)
@@ -108,9 +114,11 @@ def ends(story: Story, side: str) -> None:
             story.server = story.serve()
         _, stderr = client.communicate(timeout=120)
         assert client.returncode in (-signal.SIGKILL, 0) or side == "server", stderr
-        if client.returncode == 0:
-            # It was there before the end, or goes on with another server: the next one sends something else.
-            token = story.token(side)
+        held = generations(story, side)
+        if held > arrived:
+            # It was there before the end (also when the client did not live to hear it), or goes on with another server: its
+            # token is used, and the next one sends something else.
+            arrived, token = held, story.token(side)
             with open(f"{bed.tree}/{side}{rng.randrange(12)}", "wb") as f:
                 f.write(rng.randbytes(4 << 20))
     done = subprocess.run(story.command(side, token), capture_output=True, text=True, timeout=300)
