@@ -3,6 +3,7 @@
 //! Whatever the network does, a receiver has the right bytes or says that it has not. A run that fails names its seed:
 //! `SEED=n cargo test -p libcv-tests --test sim` repeats it, and `PICTURE=FILE.svg` shows it. `SEEDS=n` runs so many.
 
+mod disk;
 mod network;
 mod picture;
 mod random;
@@ -30,8 +31,9 @@ fn any(seed: u64) -> Scenario {
         duplicates: if r.chance(0.3) { r.share() * 0.05 } else { 0.0 },
         corrupt: if r.chance(0.3) { r.share() * 0.02 } else { 0.0 },
         partition: r.chance(0.15).then(|| (ms(r.below(3000)), ms(r.below(4000)))),
+        ..Network::default()
     };
-    Scenario {
+    let mut scenario = Scenario {
         seed,
         network,
         receivers: 1 + r.below(6) as usize,
@@ -44,8 +46,20 @@ fn any(seed: u64) -> Scenario {
         memory: if r.chance(0.2) { 2 * 65_536 } else { 1 << 20 },
         needs: if r.chance(0.3) { r.share() } else { 1.0 },
         mode: r.below(3) as u8,
+        adapts: false,
+        disk: None,
         limit: Duration::from_secs(600),
+    };
+    // Who has many receivers, slow disks and slow cables; and whose rate follows them.
+    let speeds = [2_000_000, 20_000_000, 200_000_000];
+    if r.chance(0.05) {
+        scenario.receivers = 1 + r.below(60) as usize;
     }
+    scenario.adapts = r.chance(0.3);
+    scenario.disk = r.chance(0.3).then(|| speeds[r.below(3) as usize] / 40);
+    scenario.network.cable = (scenario.adapts && r.chance(0.7)).then(|| speeds[r.below(3) as usize]);
+    scenario.network.slow = r.chance(0.2).then(|| (r.below(scenario.receivers as u64) as usize, speeds[0]));
+    scenario
 }
 
 #[test]
@@ -93,6 +107,8 @@ fn repair_is_shared() {
         memory: 64 << 20,
         needs: 1.0,
         mode: 0,
+        adapts: false,
+        disk: None,
         limit: Duration::from_secs(600),
     };
     // The head has a quarter of parity.

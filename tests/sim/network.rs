@@ -20,6 +20,33 @@ pub(crate) struct Network {
     pub(crate) corrupt: f64,
     /// Nothing passes from the first on for the second.
     pub(crate) partition: Option<(Duration, Duration)>,
+    /// Bits in a second that the sender's cable takes; and that of one receiver, when it has a slower one.
+    pub(crate) cable: Option<u64>,
+    pub(crate) slow: Option<(usize, u64)>,
+}
+
+/// Bytes that wait before a cable; more are lost.
+const WAIT: u64 = 64 << 10;
+/// Headers of Ethernet, IP and UDP.
+const HEADERS: u64 = 14 + 20 + 8;
+
+/// A cable that takes so much and no more, behind a switch with little memory.
+#[derive(Default)]
+pub(crate) struct Cable {
+    /// When what waits will have passed.
+    free: Duration,
+}
+
+impl Cable {
+    /// When a datagram has passed that comes now; `None` when there is no room for it.
+    pub(crate) fn pass(&mut self, bits: u64, datagram: &[u8], now: Duration) -> Option<Duration> {
+        let time = |bytes: u64| Duration::from_secs_f64(bytes as f64 * 8.0 / bits as f64);
+        let free = self.free.max(now);
+        (free - now <= time(WAIT)).then(|| {
+            self.free = free + time(datagram.len() as u64 + HEADERS);
+            self.free - now
+        })
+    }
 }
 
 /// Copies of a datagram that arrive: after how long, and what.
@@ -30,6 +57,8 @@ pub(crate) type Arrivals = Vec<(Duration, Vec<u8>)>;
 pub(crate) struct Link {
     /// Datagrams that are still lost of a burst.
     losing: u64,
+    /// Of a receiver that is slower than the others.
+    pub(crate) cable: Cable,
 }
 
 impl Network {
@@ -40,7 +69,7 @@ impl Network {
     /// Whether it only loses.
     pub(crate) fn is_simple(&self) -> bool {
         let none = [self.bursts, self.duplicates, self.corrupt].iter().all(|p| *p == 0.0);
-        none && self.jitter.is_zero() && self.partition.is_none()
+        none && self.jitter.is_zero() && self.partition.is_none() && self.slow.is_none()
     }
 
     /// What of a datagram arrives over a link.

@@ -1,15 +1,16 @@
 //! One session: a sender, receivers, and the network between them. Time passes from one event to the next.
 
-use crate::network::{Link, Network};
+use crate::disk::Disk;
+use crate::network::{Cable, Link, Network};
 use crate::picture::Moment;
 use crate::random::Random;
 use libcv::image::Hash;
 use libcv::multicast::fec::Encoder;
 use libcv::multicast::plan::BodyPlan;
-use libcv::multicast::receive::{self, Event, Receiver};
+use libcv::multicast::receive::{self, Event, Load, Receiver};
 use libcv::multicast::send::{self, Rate, Sender, Sent, To, Transmit};
 use libcv::multicast::shape::{Part, Shape};
-use libcv::multicast::wire::{Announce, Header, SECRET};
+use libcv::multicast::wire::{Announce, Header, Kind, SECRET};
 use libcv::multicast::{Keys, Mode, Session};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -40,6 +41,10 @@ pub(crate) struct Scenario {
     /// Share of the blocks that a receiver needs.
     pub(crate) needs: f64,
     pub(crate) mode: u8,
+    /// Whether the rate follows the network; it is fixed otherwise.
+    pub(crate) adapts: bool,
+    /// Bytes in a second that each receiver's disk takes.
+    pub(crate) disk: Option<u64>,
     /// When it is given up.
     pub(crate) limit: Duration,
 }
@@ -75,6 +80,8 @@ enum What {
     Receiver(usize),
     Start(usize),
     Crash(usize),
+    /// What a receiver's disk had to write; a crash before it makes it void.
+    Written(usize, u32),
 }
 
 struct Node {
@@ -88,6 +95,16 @@ struct Node {
     up: Link,
     woken: Option<Duration>,
     finished: Option<bool>,
+    disk: Disk,
+    /// How often it was started.
+    life: u32,
+}
+
+impl Node {
+    /// Whether everything that it needs is in its tree.
+    fn is_right(&self) -> bool {
+        self.needed.iter().zip(0..).all(|(needed, stripe)| !needed || self.has.contains_key(&stripe))
+    }
 }
 
 pub(crate) struct World {
@@ -103,6 +120,7 @@ pub(crate) struct World {
     content: [Vec<u8>; 2],
     parity: HashMap<u32, Vec<u8>>,
     encoder: Encoder,
+    cable: Cable,
     nodes: Vec<Node>,
     woken: Option<Duration>,
     wrong: Vec<String>,
@@ -145,7 +163,7 @@ impl World {
             expected: if scenario.expected { scenario.receivers as u32 } else { 0 },
             name: "image".into(),
         };
-        let rate = Rate::Fixed(scenario.rate);
+        let rate = if scenario.adapts { Rate::Auto } else { Rate::Fixed(scenario.rate) };
         let options = send::Options { announce: announce.clone(), rate, wait: Duration::from_secs(1) };
         let origin = Instant::now();
         let nodes = (0..scenario.receivers).map(|_| {
@@ -157,7 +175,18 @@ impl World {
                 }
             }
             let (down, up) = (Link::default(), Link::default());
-            Node { machine: None, has: HashMap::new(), needed, has_base: false, down, up, woken: None, finished: None }
+            Node {
+                machine: None,
+                has: HashMap::new(),
+                needed,
+                has_base: false,
+                down,
+                up,
+                woken: None,
+                finished: None,
+                disk: Disk::default(),
+                life: 0,
+            }
         });
         let nodes = nodes.collect();
         let sender = Sender::new(keys(scenario.mode), shape, plan, options, origin).unwrap();
@@ -174,6 +203,7 @@ impl World {
             content,
             parity: HashMap::new(),
             encoder: Encoder::default(),
+            cable: Cable::default(),
             nodes,
             woken: None,
             wrong: Vec::new(),
@@ -213,22 +243,9 @@ impl World {
             match what {
                 What::Start(n) => self.start(n),
                 What::Crash(n) => self.crash(n),
-                What::ToReceiver(n, mut datagram) => {
-                    let now = self.instant();
-                    if let Some(machine) = &mut self.nodes[n].machine {
-                        machine.handle(&mut datagram, now).unwrap();
-                        self.receiver(n);
-                    }
-                }
-                What::ToReceivers(all, datagram) => {
-                    let now = self.instant();
-                    for n in all {
-                        if let Some(machine) = &mut self.nodes[n].machine {
-                            machine.handle(&mut datagram.clone(), now).unwrap();
-                            self.receiver(n);
-                        }
-                    }
-                }
+                What::ToReceiver(n, datagram) => self.arrive(n, datagram),
+                What::ToReceivers(all, datagram) => all.into_iter().for_each(|n| self.arrive(n, datagram.clone())),
+                What::Written(n, life) => self.written(n, life),
                 What::ToSender(n, datagram) => {
                     let now = self.instant();
                     self.sender.handle(&datagram, address(n), now);
@@ -298,9 +315,53 @@ impl World {
     /// It is killed, and comes again: what it had applied is there.
     fn crash(&mut self, n: usize) {
         if self.nodes[n].finished.is_none() && self.nodes[n].machine.take().is_some() {
+            (self.nodes[n].disk, self.nodes[n].life) = (Disk::default(), self.nodes[n].life + 1);
             let again = self.now + Duration::from_millis(self.random.below(4000));
             self.at(again, What::Start(n));
         }
+    }
+
+    /// A datagram comes to a receiver. What is sent to all waits until the disk has room, and is lost.
+    fn arrive(&mut self, n: usize, mut datagram: Vec<u8>) {
+        let now = self.instant();
+        let node = &mut self.nodes[n];
+        let Some(machine) = &mut node.machine else { return };
+        if !node.disk.has_room() && matches!(Kind::of(&datagram), Some(Kind::Data | Kind::Sync)) {
+            node.disk.dropped += 1;
+            machine.does_not_listen(now);
+        } else {
+            machine.handle(&mut datagram, now).unwrap();
+        }
+        self.receiver(n);
+    }
+
+    fn written(&mut self, n: usize, life: u32) {
+        let (now, Some(speed)) = (self.now, self.scenario.disk) else { return };
+        let node = &mut self.nodes[n];
+        if node.life != life {
+            return;
+        }
+        if let Some((stripe, bytes)) = node.disk.written(now) {
+            if let Some(time) = node.disk.next(speed) {
+                self.at(now + time, What::Written(n, life));
+            }
+            self.applied(n, stripe, bytes);
+        }
+        self.receiver(n);
+    }
+
+    /// A stripe is in the tree.
+    fn applied(&mut self, n: usize, stripe: u32, bytes: Vec<u8>) {
+        let (head, now) = (self.sender.shape().head_stripes(), self.instant());
+        self.nodes[n].has.insert(stripe, ());
+        let Some(mut machine) = self.nodes[n].machine.take() else { return };
+        // With the head it knows what it needs of the body.
+        let knows = (0..head).all(|s| self.nodes[n].has.contains_key(&s));
+        if stripe < head && knows {
+            self.say_needs(&mut machine, n, now);
+        }
+        machine.recycle(bytes);
+        self.nodes[n].machine = Some(machine);
     }
 
     /// What the sender has to say now, and when it is asked next.
@@ -329,7 +390,7 @@ impl World {
                     To::Control | To::Data => self.deliver_to_all(&datagram),
                     To::One(to) => {
                         if let Some(n) = (0..self.nodes.len()).find(|n| address(*n) == to) {
-                            self.deliver_to(n, &datagram);
+                            self.deliver_to(n, &datagram, Duration::ZERO);
                         }
                     }
                 }
@@ -387,22 +448,32 @@ impl World {
         if self.random.chance(self.scenario.network.shared_loss) {
             return;
         }
+        let cable = self.scenario.network.cable;
+        let Some(waits) = cable.map_or(Some(Duration::ZERO), |bits| self.cable.pass(bits, datagram, self.now)) else {
+            return;
+        };
         let there: Vec<usize> = (0..self.nodes.len()).filter(|n| self.nodes[*n].machine.is_some()).collect();
         if !self.scenario.network.is_simple() {
-            there.into_iter().for_each(|n| self.deliver_to(n, datagram));
+            there.into_iter().for_each(|n| self.deliver_to(n, datagram, waits));
             return;
         }
         // Thousands of receivers: one event for all of them.
         let Self { scenario, random, .. } = self;
         let all = there.into_iter().filter(|_| !random.chance(scenario.network.loss)).collect();
-        let delay = scenario.network.delay;
+        let delay = scenario.network.delay + waits;
         self.at(self.now + delay, What::ToReceivers(all, datagram.to_vec()));
     }
 
-    fn deliver_to(&mut self, n: usize, datagram: &[u8]) {
+    fn deliver_to(&mut self, n: usize, datagram: &[u8], mut waits: Duration) {
         let Self { scenario, nodes, random, now, .. } = self;
+        if let Some((slow, bits)) = scenario.network.slow
+            && slow == n
+        {
+            let Some(more) = nodes[n].down.cable.pass(bits, datagram, *now + waits) else { return };
+            waits += more;
+        }
         for (after, copy) in scenario.network.carry(&mut nodes[n].down, datagram, *now, random) {
-            self.at(self.now + after, What::ToReceiver(n, copy));
+            self.at(self.now + waits + after, What::ToReceiver(n, copy));
         }
     }
 
@@ -437,42 +508,45 @@ impl World {
     }
 
     fn look(&mut self, n: usize, now: Instant) {
-        let head = self.sender.shape().head_stripes();
-        let mut machine = self.nodes[n].machine.take();
-        let Some(m) = &mut machine else { return };
+        let Some(mut m) = self.nodes[n].machine.take() else { return };
+        let mut whole = Vec::new();
         while let Some(event) = m.event() {
             match event {
-                Event::Whole(whole) => {
-                    if whole.bytes != self.stripe(whole.stripe) {
-                        self.wrong.push(format!("stripe {} at {n}", whole.stripe));
-                    }
-                    self.nodes[n].has.insert(whole.stripe, ());
-                    // With the head it knows what it needs of the body.
-                    let knows = (0..head).all(|s| self.nodes[n].has.contains_key(&s));
-                    if whole.stripe < head && knows {
-                        self.say_needs(m, n, now);
-                    }
-                    m.recycle(whole.bytes);
-                }
+                Event::Whole(stripe) => whole.push(stripe),
                 Event::Over(_) | Event::Silent | Event::Refused(_) => {
-                    let node = &mut self.nodes[n];
-                    let right =
-                        node.needed.iter().enumerate().all(|(s, needed)| !needed || node.has.contains_key(&(s as u32)));
-                    node.finished.get_or_insert(right);
+                    let right = self.nodes[n].is_right();
+                    self.nodes[n].finished.get_or_insert(right);
                 }
                 Event::Admitted | Event::JoinAgain | Event::Unreachable | Event::Unanswered | Event::Detached(_) => {}
             }
         }
-        if m.is_complete() && !m.has_left() {
-            let node = &mut self.nodes[n];
-            let right = node.needed.iter().enumerate().all(|(s, needed)| !needed || node.has.contains_key(&(s as u32)));
+        self.nodes[n].machine = Some(m);
+        for receive::Whole { stripe, bytes } in whole {
+            if bytes != self.stripe(stripe) {
+                self.wrong.push(format!("stripe {stripe} at {n}"));
+            }
+            let Some(speed) = self.scenario.disk else {
+                self.applied(n, stripe, bytes);
+                continue;
+            };
+            let life = self.nodes[n].life;
+            if let Some(time) = self.nodes[n].disk.put(stripe, bytes, speed) {
+                self.at(self.now + time, What::Written(n, life));
+            }
+        }
+        let Self { nodes, wrong, .. } = self;
+        let node = &mut nodes[n];
+        let (right, disk) = (node.is_right(), &node.disk);
+        let Some(m) = &mut node.machine else { return };
+        let (backlog, applied) = disk.load();
+        m.set_load(Load { dropped: disk.dropped, backlog, applied, disk_bound: !disk.has_room() });
+        if m.is_complete() && disk.is_idle() && !m.has_left() {
             if !right {
-                self.wrong.push(format!("{n} is complete and is not"));
+                wrong.push(format!("{n} is complete and is not"));
             }
             node.finished = Some(right);
             m.leave(true, false, now);
         }
-        self.nodes[n].machine = machine;
     }
 
     fn say_needs(&mut self, m: &mut Receiver, n: usize, now: Instant) {

@@ -118,7 +118,7 @@ impl Stripes {
     pub(super) fn take(&mut self, header: &Header, symbol: &[u8]) -> Result<Fate> {
         let (stripe, count) = (header.stripe, self.shape.symbols(header.stripe));
         if matches!(self.slots[stripe as usize], Slot::Empty) {
-            if !self.make_room() {
+            if !self.make_room(stripe) {
                 return Ok(Fate::NoRoom);
             }
             let mut symbols = self.spare.pop().unwrap_or_default();
@@ -171,18 +171,20 @@ impl Stripes {
         }
     }
 
-    /// Room for one more: of those that are open the one that has the fewest symbols goes, unless it has most of them.
-    fn make_room(&mut self) -> bool {
-        if self.open.len() < self.open_limit {
+    /// Room for `stripe`: of those that are open and come after it the one that has the fewest symbols goes. The first one that is lacking always finds
+    /// room that way and none takes its own: however much is lost, one after the other becomes whole.
+    fn make_room(&mut self, stripe: u32) -> bool {
+        if self.has_room() {
             return true;
         }
-        let had = |slot: &Slot| if let Slot::Open(open) = slot { open.count } else { u16::MAX };
-        let Some(&least) = self.open.iter().min_by_key(|s| had(&self.slots[**s as usize])) else { return false };
-        if u32::from(had(&self.slots[least as usize])) * 2 > u32::from(self.shape.symbols(least)) {
-            return false;
-        }
+        let had = |s: &u32| if let Slot::Open(open) = &self.slots[*s as usize] { open.count } else { u16::MAX };
+        let Some(least) = self.open.iter().copied().filter(|s| *s > stripe).min_by_key(had) else { return false };
         self.forget(least);
         true
+    }
+
+    fn has_room(&self) -> bool {
+        self.open.len() < self.open_limit
     }
 
     /// Begins a stripe anew: it had no room, or what it was is wrong.
@@ -217,11 +219,14 @@ impl Stripes {
         }
     }
 
-    /// Symbols that each stripe before `position` lacks, from stripe 0 on.
+    /// Symbols that each stripe before `position` lacks, from stripe 0 on. Of those for which there is no room only the first one is told: what is asked
+    /// for is not to be in vain.
     pub(super) fn lacks(&self, position: u32) -> impl Iterator<Item = u16> {
         let first = self.first.min(position);
+        let (has_room, mut is_first) = (self.has_room(), true);
         let lacks = move |stripe: u32| match &self.slots[stripe as usize] {
-            Slot::Empty => self.shape.symbols(stripe),
+            Slot::Empty if has_room || std::mem::take(&mut is_first) => self.shape.symbols(stripe),
+            Slot::Empty => 0,
             Slot::Open(open) => self.shape.symbols(stripe) - open.count,
             Slot::Whole | Slot::Unwanted => 0,
         };
@@ -315,17 +320,18 @@ mod tests {
     fn memory_is_bounded() {
         let shape = Shape::new(64, 100, 9 * 65_536).unwrap();
         let mut stripes = Stripes::new(shape, 3 * 65_536);
-        for stripe in 1..4 {
-            give(&mut stripes, stripe, 0..100 * stripe as u16);
+        for stripe in 2..5 {
+            give(&mut stripes, stripe, 0..100 * (6 - stripe) as u16);
         }
-        // The one with the fewest symbols goes.
-        assert_eq!(give(&mut stripes, 4, 0..600), Fate::Kept);
-        assert_eq!((stripes.counts().0, stripes.lacks(5).collect::<Vec<_>>()), (1, vec![2, 1024, 824, 724, 424]));
-        for stripe in 2..4 {
-            give(&mut stripes, stripe, 0..600);
-        }
+        // What comes later finds no room, and is not asked for; but the first one that is lacking is.
         assert_eq!(give(&mut stripes, 5, [0]), Fate::NoRoom);
-        give(&mut stripes, 4, 600..1024);
+        assert_eq!(stripes.lacks(6).collect::<Vec<_>>(), [2, 0, 624, 724, 824, 0]);
+        // For what comes before, the one with the fewest symbols goes.
+        assert_eq!(give(&mut stripes, 1, [0]), Fate::Kept);
+        assert_eq!((stripes.counts().0, stripes.lacks(6).collect::<Vec<_>>()), (1, vec![2, 1023, 624, 724, 0, 0]));
+        give(&mut stripes, 1, 1..1024);
         assert_eq!(give(&mut stripes, 5, [0]), Fate::Kept);
+        give(&mut stripes, 0, 0..2);
+        assert_eq!(stripes.lacks(6).collect::<Vec<_>>(), [0, 0, 624, 724, 1024, 0]);
     }
 }

@@ -70,7 +70,8 @@ impl FromStr for Rate {
 pub(super) struct Pace {
     /// Bits in a second.
     rate: f64,
-    adapts: bool,
+    /// What was ordered: the rate as long as anybody keeps up with it.
+    fixed: Option<f64>,
     /// By how much it rises at a look without loss: more each time, until it has to fall.
     step: f64,
     /// Looks in a row at which less passed than was sent, and the most that passed at any of them.
@@ -86,11 +87,12 @@ pub(super) struct Pace {
 
 impl Pace {
     pub(super) fn new(rate: Rate, now: Instant) -> Self {
-        let (rate, adapts) = match rate {
-            Rate::Auto => (BEGIN, true),
-            Rate::Fixed(bits) => (bits as f64, false),
+        let fixed = match rate {
+            Rate::Auto => None,
+            Rate::Fixed(bits) => Some(bits as f64),
         };
-        Self { rate, adapts, step: FIRST, filling: (0, 0.0), looked: now, due: now, limited_by: None, changed: 0 }
+        let rate = fixed.unwrap_or(BEGIN);
+        Self { rate, fixed, step: FIRST, filling: (0, 0.0), looked: now, due: now, limited_by: None, changed: 0 }
     }
 
     /// Bits in a second.
@@ -117,7 +119,14 @@ impl Pace {
 
     /// Follows what the receivers say; `bytes` are those of a datagram, `seq` is the last symbol that was sent.
     pub(super) fn follow(&mut self, receivers: &Receivers, bytes: usize, seq: u32, now: Instant) {
-        if !self.adapts || now.duration_since(self.looked) < TICK {
+        if now.duration_since(self.looked) < TICK {
+            return;
+        }
+        // Laggards that are served when nobody else is left get what they can take, whatever was ordered: the rest would be lost.
+        if let Some(fixed) = self.fixed
+            && !receivers.are_laggards()
+        {
+            self.rate = fixed;
             return;
         }
         let bits = ((bytes + HEADERS) * 8) as f64;
@@ -145,7 +154,7 @@ impl Pace {
             e if e < QUIET => self.rate * (1.0 + self.step),
             _ => self.rate,
         }
-        .clamp(LEAST, MOST);
+        .clamp(LEAST, self.fixed.unwrap_or(MOST));
         self.step = match self.step {
             _ if self.rate < before => STEP.0,
             FIRST => FIRST,

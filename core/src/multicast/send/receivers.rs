@@ -193,6 +193,12 @@ impl Receivers {
         self.all.iter().filter(|r| which(r)).count()
     }
 
+    /// Whether all that are left are laggards.
+    pub(super) fn are_laggards(&self) -> bool {
+        let mut open = self.all.iter().filter(|r| r.is_open()).peekable();
+        open.peek().is_some() && open.all(|r| r.standing == Standing::Laggard)
+    }
+
     /// Those whose loss and speed count: not the slow ones, as long as there are others.
     pub(super) fn useful(&self) -> impl Iterator<Item = &Receiver> {
         let only_laggards = !self.all.iter().any(|r| r.standing == Standing::Receiving);
