@@ -130,6 +130,8 @@ if cc $asan -o "$work/h" "$work/h.c" -I"$top/include" $link 2>/dev/null; then
     check "distro.c runs under AddressSanitizer" run "$work/dia"
     check "multicast.c compiles for AddressSanitizer" cc -std=c99 $asan $strict -o "$work/mua" "$top/tests/abi/multicast.c" $link
     check "multicast.c runs under AddressSanitizer" run "$work/mua"
+    check "doctor.c compiles for AddressSanitizer" cc -std=c99 $asan $strict -o "$work/doa" "$top/tests/abi/doctor.c" $link
+    check "doctor.c runs under AddressSanitizer" run "$work/doa"
     check "null/ compiles for AddressSanitizer" cc -std=c11 $asan $strict -o "$work/na" "$top"/tests/abi/null/*.c $link
     check "null/ runs under AddressSanitizer" run "$work/na"
 else
