@@ -629,6 +629,29 @@ typedef struct {
 } cv_mcast_recv_options;
 
 /**
+ * What both ends have to say. Zeros are the defaults: `cv_doctor_mcast_options o = {0}; o.size = sizeof o;`
+ */
+typedef struct {
+    /**
+     * `sizeof(cv_doctor_mcast_options)`.
+     */
+    uint32_t size;
+    /**
+     * To send: begin when so many are there, fewer are a finding; 0 when nobody knows how many will come, and to receive.
+     */
+    uint32_t receivers;
+    /**
+     * How many milliseconds the other end is waited for, an hour at most; 0 is ten seconds. Who receives listens at least so long for an IGMP
+     * querier, which takes 130 seconds to be sure.
+     */
+    uint64_t time_ms;
+    /**
+     * The group that sessions are announced to, `ADDR:PORT`; NULL: 239.192.67.86:7786.
+     */
+    const char *group;
+} cv_doctor_mcast_options;
+
+/**
  * How to import an archive, or what `cv_store_import` reads. Zeros are the defaults: `cv_tar_import_options o = {0}; o.size = sizeof o;`
  */
 typedef struct {
@@ -911,6 +934,19 @@ typedef struct {
      * The TPM for encrypted devices that one opens, as systemd-cryptenroll takes it, or NULL: that of this machine.
      */
     const char *tpm2_device;
+    /**
+     * In place of `image`: take it from this network interface, where `cv_mcast_send` sends it to many nodes at once, or NULL. A plan that
+     * was made for an image takes no other one.
+     */
+    const char *multicast;
+    /**
+     * With `multicast`: which image, and whose, or NULL. Its `verify`, `no_sync` and `update` are 0.
+     */
+    const cv_mcast_recv_options *multicast_options;
+    /**
+     * With `multicast`: where the rest is read that it does not bring, as of `cv_mcast_recv`, or NULL.
+     */
+    const cv_http_options *mirrors;
 } cv_apply_options;
 
 /**
@@ -1082,6 +1118,13 @@ int32_t cv_job_cancel(const cv_job *job);
 int32_t cv_job_next_event(const cv_job *job,
                           int64_t timeout_ms,
                           char **event_json);
+
+/**
+ * What the result looks like so far, as JSON, of work that says so: `cv_mcast_send_start` does, once a second. NULL is given before that,
+ * and of other work. What was said last stays when the work has ended, however it did. May be called while another call waits.
+ */
+int32_t cv_job_report(const cv_job *job,
+                      char **report_json);
 
 /**
  * Waits for the end and gives the result as JSON, or the error of the work. The result can be had once.
@@ -1568,7 +1611,7 @@ int32_t cv_mcast_send(const cv_image *image,
                       char **report_json);
 
 /**
- * Starts what `cv_mcast_send` does; the result is the same object.
+ * Starts what `cv_mcast_send` does; the result is the same object, and `cv_job_report` gives it as it is so far.
  */
 int32_t cv_mcast_send_start(const cv_image *image,
                             const char *interface,
@@ -1598,6 +1641,44 @@ int32_t cv_mcast_recv_start(const char *target,
                             const cv_mcast_recv_options *options,
                             const cv_http_options *mirrors,
                             cv_job **job);
+
+/**
+ * Sends over the network interface `interface` to the hosts where `cv_doctor_mcast_recv` runs, by each way, at each length and rate, up to
+ * 1 Gbit/s for a third of a second, and says what arrived. The result is a JSON object `{interface, group, findings, receivers}`: `findings` is an
+ * array of `{check, verdict, message}` with a verdict of ok, warning or bad; `receivers` has `{name, address, findings, counts}` of each, and
+ * `counts` is what came there, `{way, rate, sent, received, …}`, the rate in kbit/s. What is wrong with the network is no error: images can be
+ * sent as it is when no verdict is bad. `options` and `on_event` may be NULL.
+ */
+int32_t cv_doctor_mcast_send(const char *interface,
+                             const cv_doctor_mcast_options *options,
+                             cv_event_fn on_event,
+                             void *user,
+                             char **found_json);
+
+/**
+ * Starts what `cv_doctor_mcast_send` does; the result is the same object.
+ */
+int32_t cv_doctor_mcast_send_start(const char *interface,
+                                   const cv_doctor_mcast_options *options,
+                                   cv_job **job);
+
+/**
+ * Listens to what `cv_doctor_mcast_send` sends on another host, tells it what arrives, and says what is wrong here. The result is a JSON object
+ * `{interface, group, sender, findings, counts}`: `sender` is its address, or null when nothing of it came; `findings` and `counts` are as
+ * there. What is wrong with the network is no error. `options` and `on_event` may be NULL.
+ */
+int32_t cv_doctor_mcast_recv(const char *interface,
+                             const cv_doctor_mcast_options *options,
+                             cv_event_fn on_event,
+                             void *user,
+                             char **found_json);
+
+/**
+ * Starts what `cv_doctor_mcast_recv` does; the result is the same object.
+ */
+int32_t cv_doctor_mcast_recv_start(const char *interface,
+                                   const cv_doctor_mcast_options *options,
+                                   cv_job **job);
 
 /**
  * Imports the archive that the file descriptor `fd` gives, compressed or not, as the next generation of `name`. The
@@ -1855,7 +1936,7 @@ int32_t cv_plan_token(const cv_plan *plan, char **token);
 /**
  * Makes the disks what the plan says, and deploys an image on them if the options have one: WHAT IS ON THEM IS LOST.
  * `token` is that of the plan; with any other it is `CV_E_REFUSED`, and nothing is written. The result is a JSON object
- * `{layout, disks, filesystems, kernels, …}`. `options` and `on_event` may be NULL.
+ * `{layout, disks, filesystems, kernels, …}`, of an image that was sent to many with `delivered`, the result of `cv_mcast_recv`. `options` and `on_event` may be NULL.
  */
 int32_t cv_plan_apply(const cv_plan *plan,
                       const char *token,

@@ -13,6 +13,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, EventKind, Unit};
 use crate::sys::clock;
 use crate::sys::descriptor;
+use serde::Serialize;
+use serde_json::Value;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -94,11 +96,15 @@ impl CancelToken {
     }
 }
 
+type Report = Arc<Mutex<Option<Value>>>;
+
 /// What work sees of its job: cancellation and a place to report to.
 pub struct Task {
     id: String,
     cancel: CancelToken,
     listener: Option<Listener>,
+    /// Where a job keeps what [`Task::report`] said last.
+    report: Option<Report>,
     state: Mutex<Reporting>,
     done: AtomicU64,
     total: AtomicU64,
@@ -137,6 +143,7 @@ impl Task {
             id: format!("j-{:08x}", clock::random_u64() >> 32),
             cancel,
             listener,
+            report: None,
             state: Mutex::new(state),
             done: AtomicU64::new(0),
             total: AtomicU64::new(0),
@@ -217,6 +224,14 @@ impl Task {
         self.emit(&mut self.lock(), EventKind::Log, |e| e.message = Some(message));
     }
 
+    /// Says what the result looks like so far, for who asks the job ([`Job::report`]). It is no event: of those a thousand may wait for
+    /// somebody to read them, and a report may be large.
+    pub fn report(&self, so_far: &impl Serialize) {
+        if let Some(report) = &self.report {
+            *report.lock().unwrap_or_else(PoisonError::into_inner) = serde_json::to_value(so_far).ok();
+        }
+    }
+
     /// The warnings so far (the first 1,024).
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
@@ -289,6 +304,7 @@ impl Task {
 pub struct Job<T> {
     id: String,
     cancel: CancelToken,
+    report: Report,
     shared: Arc<Shared<T>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
@@ -317,7 +333,8 @@ impl<T: Send + 'static> Job<T> {
             changed: Condvar::new(),
         });
         let (cancel, sink, out) = (CancelToken::default(), shared.clone(), shared.clone());
-        let task = Task::new(cancel.clone(), Some(Box::new(move |e| sink.push(e))));
+        let (mut task, report) = (Task::new(cancel.clone(), Some(Box::new(move |e| sink.push(e)))), Report::default());
+        task.report = Some(report.clone());
         let (id, what) = (task.id().to_owned(), what.to_owned());
         let thread = std::thread::Builder::new()
             .name(id.clone())
@@ -334,7 +351,7 @@ impl<T: Send + 'static> Job<T> {
                 out.changed.notify_all();
             })
             .map_err(|e| Error::io("start", "a thread", e))?;
-        Ok(Self { id, cancel, shared, thread: Some(thread) })
+        Ok(Self { id, cancel, report, shared, thread: Some(thread) })
     }
 
     /// The id, as events carry it.
@@ -377,6 +394,13 @@ impl<T: Send + 'static> Job<T> {
             }
             s = self.shared.changed.wait_timeout(s, left).unwrap_or_else(PoisonError::into_inner).0;
         }
+    }
+
+    /// What the result looks like so far, of work that says so: who sends to many nodes does, once a second. `None` before that, and of
+    /// other work. What was said last stays when the work has ended, however it did.
+    #[must_use]
+    pub fn report(&self) -> Option<Value> {
+        self.report.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Waits up to `timeout` for the end; true when the work has ended.
@@ -508,6 +532,21 @@ mod tests {
         assert_eq!(events.len(), QUEUE_LIMIT + 1);
         assert!(events.iter().enumerate().all(|(i, e)| e.seq == i as u64 + 1));
         assert_eq!(events.last().unwrap().kind, EventKind::JobEnd);
+    }
+
+    #[test]
+    fn the_last_report_is_kept() {
+        let job = Job::spawn("report", |t| {
+            (1..=3).for_each(|n| t.report(&n));
+            Err::<(), _>(Error::invalid("for the test"))
+        })
+        .unwrap();
+        job.wait().unwrap_err();
+        assert_eq!(job.report(), Some(3.into()));
+        let silent = Job::spawn("silent", |_| Ok(())).unwrap();
+        silent.wait().unwrap();
+        assert_eq!(silent.report(), None);
+        Task::quiet().report(&1);
     }
 
     #[test]

@@ -96,6 +96,22 @@ pub unsafe extern "C" fn cv_job_next_event(job: *const cv_job, timeout_ms: i64, 
     })
 }
 
+/// What the result looks like so far, as JSON, of work that says so: `cv_mcast_send_start` does, once a second. NULL is given before that,
+/// and of other work. What was said last stays when the work has ended, however it did. May be called while another call waits.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cv_job_report(job: *const cv_job, report_json: *mut *mut c_char) -> i32 {
+    guard(|| {
+        let report = out(report_json, "report_json")?;
+        match peek(job, Job::report)? {
+            Some(so_far) => report.json(&so_far),
+            None => {
+                report.set(std::ptr::null_mut());
+                Ok(())
+            }
+        }
+    })
+}
+
 /// Waits for the end and gives the result as JSON, or the error of the work. The result can be had once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cv_job_result(job: *const cv_job, result_json: *mut *mut c_char) -> i32 {

@@ -49,6 +49,8 @@ pub mod update;
 
 pub mod multicast;
 
+pub mod doctor;
+
 pub mod convert;
 
 pub mod packages;

@@ -6,12 +6,12 @@ use crate::handle::hold;
 use crate::http::{self, cv_http_options};
 use crate::image::cv_image;
 use crate::job::{cv_job, start};
-use libcv::Result;
 use libcv::job::Task;
 use libcv::multicast::drive::{self, Delivered, ReceiveOptions, SendOptions, parse_group, read_secret};
 use libcv::store::http::HttpOptions;
 use libcv::store::{Store, Trust};
 use libcv::tree::extract::ExtractOptions;
+use libcv::{Error, Result};
 use std::ffi::{c_char, c_void};
 use std::path::Path;
 use std::time::Duration;
@@ -124,7 +124,7 @@ fn sending(interface: *const c_char, p: *const cv_mcast_send_options) -> Result<
 }
 
 /// What a receiver was asked for. The mirrors are not opened yet: that takes the network.
-struct Receiving {
+pub(crate) struct Receiving {
     options: ReceiveOptions,
     mirrors: Option<HttpOptions>,
 }
@@ -150,9 +150,27 @@ impl Receiving {
         Ok(Self { options, mirrors: http::read_mirrors(mirrors)? })
     }
 
-    fn run(mut self, target: &Path, task: &Task) -> Result<Delivered> {
+    /// That of a node whose disks are made first: how it is written is said elsewhere.
+    pub(crate) fn read_for_disks(
+        interface: *const c_char,
+        p: *const cv_mcast_recv_options,
+        mirrors: *const cv_http_options,
+    ) -> Result<Self> {
+        let o = options(p)?;
+        if o.verify != 0 || o.no_sync != 0 {
+            return Err(Error::invalid("verify and no_sync are for cv_mcast_recv"));
+        }
+        Self::read(interface, p, mirrors)
+    }
+
+    /// Core's options, with the mirrors.
+    pub(crate) fn open(mut self) -> Result<ReceiveOptions> {
         self.options.mirror = self.mirrors.as_ref().map(Store::open_http).transpose()?;
-        drive::receive(target, self.options, task)
+        Ok(self.options)
+    }
+
+    fn run(self, target: &Path, task: &Task) -> Result<Delivered> {
+        drive::receive(target, self.open()?, task)
     }
 }
 
@@ -175,7 +193,7 @@ pub unsafe extern "C" fn cv_mcast_send(
     })
 }
 
-/// Starts what `cv_mcast_send` does; the result is the same object.
+/// Starts what `cv_mcast_send` does; the result is the same object, and `cv_job_report` gives it as it is so far.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cv_mcast_send_start(
     image: *const cv_image,

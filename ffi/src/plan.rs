@@ -3,14 +3,18 @@
 use crate::event::{cv_event_fn, task};
 use crate::guard::{Options, guard, optional_path, optional_text, options, out, path, slice, text};
 use crate::handle::{Opaque, close, hold};
+use crate::http::cv_http_options;
 use crate::image::cv_image;
 use crate::job::{cv_job, start};
+use crate::multicast::{Receiving, cv_mcast_recv_options};
 use libcv::config::Action;
 use libcv::deploy::{self, DeployOptions};
 use libcv::job::Task;
 use libcv::layout::{ApplyOptions, Backend, Confirm, Journal, Plan, Secrets};
+use libcv::multicast::drive;
 use libcv::store::Image;
 use libcv::{Error, Result};
+use serde_json::Value;
 use std::ffi::{c_char, c_void};
 use std::path::Path;
 
@@ -97,6 +101,13 @@ pub struct cv_apply_options {
     pub journal: *const c_char,
     /// The TPM for encrypted devices that one opens, as systemd-cryptenroll takes it, or NULL: that of this machine.
     pub tpm2_device: *const c_char,
+    /// In place of `image`: take it from this network interface, where `cv_mcast_send` sends it to many nodes at once, or NULL. A plan that
+    /// was made for an image takes no other one.
+    pub multicast: *const c_char,
+    /// With `multicast`: which image, and whose, or NULL. Its `verify`, `no_sync` and `update` are 0.
+    pub multicast_options: *const cv_mcast_recv_options,
+    /// With `multicast`: where the rest is read that it does not bring, as of `cv_mcast_recv`, or NULL.
+    pub mirrors: *const cv_http_options,
 }
 
 /// A secret that a document names as `ref:NAME`.
@@ -126,6 +137,9 @@ impl Default for cv_apply_options {
             secret_count: 0,
             journal: std::ptr::null(),
             tpm2_device: std::ptr::null(),
+            multicast: std::ptr::null(),
+            multicast_options: std::ptr::null(),
+            mirrors: std::ptr::null(),
         }
     }
 }
@@ -136,10 +150,41 @@ unsafe impl Options for cv_apply_options {
     const NAME: &'static str = "cv_apply_options";
 }
 
+/// What is put on the disks.
+enum Source {
+    Nothing,
+    Image(Image),
+    Sent(Receiving),
+}
+
+impl Source {
+    fn read(o: &cv_apply_options) -> Result<Self> {
+        if o.multicast.is_null() && !(o.multicast_options.is_null() && o.mirrors.is_null()) {
+            return Err(Error::invalid("options.multicast_options and options.mirrors are for options.multicast"));
+        }
+        match (o.image.is_null(), o.multicast.is_null()) {
+            (false, false) => Err(Error::invalid("options.image and options.multicast are both given")
+                .hint("which image is to come says the plan that is made for it")),
+            (false, true) => Ok(Self::Image(hold(o.image)?.clone())),
+            (true, false) => Receiving::read_for_disks(o.multicast, o.multicast_options, o.mirrors).map(Self::Sent),
+            (true, true) => Ok(Self::Nothing),
+        }
+    }
+
+    fn apply(self, plan: &Plan, options: &DeployOptions, confirm: &Confirm, task: &Task) -> Result<Value> {
+        let image = match self {
+            Self::Nothing => None,
+            Self::Image(image) => Some(image),
+            Self::Sent(from) => return Ok(drive::deploy(plan, from.open()?, options, confirm, task)?.to_json()),
+        };
+        Ok(deploy::apply(plan, image.as_ref(), options, confirm, task)?.to_json())
+    }
+}
+
 /// Core's options for C's.
-fn read(p: *const cv_apply_options) -> Result<(Option<Image>, DeployOptions)> {
+fn read(p: *const cv_apply_options) -> Result<(Source, DeployOptions)> {
     let o = options(p)?;
-    let image = if o.image.is_null() { None } else { Some(hold(o.image)?.clone()) };
+    let source = Source::read(&o)?;
     let actions = optional_text(o.actions_json, "options.actions_json")?.map(Action::parse_list).transpose()?;
     let hostname = optional_text(o.hostname, "options.hostname")?.map(str::to_owned);
     let mut secrets = Secrets::new();
@@ -155,12 +200,12 @@ fn read(p: *const cv_apply_options) -> Result<(Option<Image>, DeployOptions)> {
     let journal = optional_path(o.journal, "options.journal")?.map(Path::to_owned);
     let tpm = optional_text(o.tpm2_device, "options.tpm2_device")?.map(str::to_owned);
     let apply = ApplyOptions { secrets, backend, journal, resume: o.resume != 0, tpm };
-    Ok((image, DeployOptions { hostname, actions: actions.unwrap_or_default(), verify: o.verify != 0, apply }))
+    Ok((source, DeployOptions { hostname, actions: actions.unwrap_or_default(), verify: o.verify != 0, apply }))
 }
 
 /// Makes the disks what the plan says, and deploys an image on them if the options have one: WHAT IS ON THEM IS LOST.
 /// `token` is that of the plan; with any other it is `CV_E_REFUSED`, and nothing is written. The result is a JSON object
-/// `{layout, disks, filesystems, kernels, …}`. `options` and `on_event` may be NULL.
+/// `{layout, disks, filesystems, kernels, …}`, of an image that was sent to many with `delivered`, the result of `cv_mcast_recv`. `options` and `on_event` may be NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cv_plan_apply(
     plan: *const cv_plan,
@@ -172,10 +217,9 @@ pub unsafe extern "C" fn cv_plan_apply(
 ) -> i32 {
     guard(|| {
         let confirm = Confirm::Token(text(token, "token")?.to_owned());
-        let ((image, options), applied) = (read(options)?, out(applied_json, "applied_json")?);
+        let ((source, options), applied) = (read(options)?, out(applied_json, "applied_json")?);
         let plan = hold(plan)?;
-        let work = |t: &Task| deploy::apply(&plan, image.as_ref(), &options, &confirm, t);
-        applied.json(&task(on_event, user).run("apply", work)?.to_json())
+        applied.json(&task(on_event, user).run("apply", |t| source.apply(&plan, &options, &confirm, t))?)
     })
 }
 
@@ -189,9 +233,9 @@ pub unsafe extern "C" fn cv_plan_apply_start(
 ) -> i32 {
     guard(|| {
         let confirm = Confirm::Token(text(token, "token")?.to_owned());
-        let ((image, options), job) = (read(options)?, out(job, "job")?);
+        let ((source, options), job) = (read(options)?, out(job, "job")?);
         let plan = hold(plan)?.clone();
-        job.set(start("apply", move |t| Ok(deploy::apply(&plan, image.as_ref(), &options, &confirm, t)?.to_json()))?);
+        job.set(start("apply", move |t| source.apply(&plan, &options, &confirm, t))?);
         Ok(())
     })
 }

@@ -17,6 +17,8 @@ from ._types import (
     DistroAdded,
     DistroInfo,
     DistroReport,
+    DoctorReceived,
+    DoctorSent,
     Event,
     Examined,
     Exported,
@@ -49,7 +51,7 @@ class _HasFileno(Protocol):
 
 _File = Union[int, _HasFileno, _StrPath]
 
-__all__ = ["BuildOptions", "Change", "Image", "Job", "Layout", "Plan", "Role", "Row", "Rows", "Server", "Store", "__version__", "add_distro", "add_distro_job", "build_image", "build_image_job", "configure", "connect_job", "distro_info", "doctor_http", "edit_image", "edit_image_job", "error_kinds", "generate_key", "list_distros", "main", "multicast_receive", "multicast_receive_job", "remove_distro", "update_image", "update_image_job", "verify_distro", "verify_distro_job"]
+__all__ = ["BuildOptions", "Change", "Image", "Job", "Layout", "MulticastSource", "Plan", "Role", "Row", "Rows", "Server", "Store", "__version__", "add_distro", "add_distro_job", "build_image", "build_image_job", "configure", "connect_job", "distro_info", "doctor_http", "doctor_multicast_receive", "doctor_multicast_receive_job", "doctor_multicast_send", "doctor_multicast_send_job", "edit_image", "edit_image_job", "error_kinds", "generate_key", "list_distros", "main", "multicast_receive", "multicast_receive_job", "remove_distro", "update_image", "update_image_job", "verify_distro", "verify_distro_job"]
 
 __version__: str
 """The version of the library."""
@@ -275,6 +277,47 @@ def doctor_http(
     proxy: Optional[str] = None,
 ) -> list[Examined]:
     """Asks servers of a store, each alone, what is wrong with them; that is no error."""
+
+def doctor_multicast_send(
+    interface: str,
+    *,
+    group: Optional[str] = None,
+    receivers: int = 0,
+    time: Union[str, float, None] = None,
+    progress: _Progress = None,
+) -> DoctorSent:
+    """Finds out why multicast does not arrive: sends over a network interface to the hosts where `doctor_multicast_receive` runs, by each way,
+    at each length and rate, up to 1 Gbit/s for a third of a second, and says what arrived.
+
+    It begins when so many `receivers` are there, or after `time` (ten seconds: a number of them, or a text such as `"1min"`; an hour at
+    most). `group` is `"ADDR:PORT"`.
+
+    What is wrong with the network is no error: images can be sent as it is when no verdict is `"bad"`, in `findings` and in those
+    of each of the `receivers`. Raises `NotFound` when there is no such interface, `Invalid` for an address that is none of a group.
+    """
+
+def doctor_multicast_send_job(
+    interface: str, *, group: Optional[str] = None, receivers: int = 0, time: Union[str, float, None] = None
+) -> Job[DoctorSent]:
+    """`doctor_multicast_send` in the background."""
+
+def doctor_multicast_receive(
+    interface: str,
+    *,
+    group: Optional[str] = None,
+    time: Union[str, float, None] = None,
+    progress: _Progress = None,
+) -> DoctorReceived:
+    """Listens to what `doctor_multicast_send` sends on another host, tells it what arrives, and says what is wrong here.
+
+    The sender is waited for as long as `time` (ten seconds), and so long at least questions of an IGMP querier are listened for, which
+    takes 130 seconds to be sure. The rest is as of `doctor_multicast_send`; `sender` is `None` when nothing came.
+    """
+
+def doctor_multicast_receive_job(
+    interface: str, *, group: Optional[str] = None, time: Union[str, float, None] = None
+) -> Job[DoctorReceived]:
+    """`doctor_multicast_receive` in the background."""
 
 @final
 class Server:
@@ -871,7 +914,7 @@ class Image:
         mode: Literal["crc", "tag", "aead"] = "crc",
         key_file: Optional[_StrPath] = None,
     ) -> Job[SendReport]:
-        """`multicast` in the background."""
+        """`multicast` in the background. `Job.report` is how it goes, once a second."""
     def diff_tree(
         self,
         tree: _StrPath,
@@ -1120,6 +1163,26 @@ class BuildOptions:
         """
 
 @final
+class MulticastSource:
+    """Where a node gets an image that is sent to many: what `Plan.apply` takes in place of an image."""
+
+    def __new__(
+        cls,
+        interface: str,
+        *,
+        group: Optional[str] = None,
+        name: Optional[str] = None,
+        key_file: Optional[_StrPath] = None,
+        keys: Optional[Sequence[_StrPath]] = None,
+        mirrors: Optional[Sequence[str]] = None,
+        ca: Optional[_StrPath] = None,
+        identity: Optional[tuple[_StrPath, _StrPath]] = None,
+        proxy: Optional[str] = None,
+        state: Optional[_StrPath] = None,
+    ) -> Self:
+        """The keywords are those of `multicast_receive`. Files are read when the plan is applied."""
+
+@final
 class Plan:
     """What a layout means for these disks. `print(plan)` shows it: each disk now and after, what is lost.
 
@@ -1142,7 +1205,7 @@ class Plan:
         """The picture, where HTML is not shown."""
     def apply(
         self,
-        image: Optional[Image] = None,
+        image: Union[Image, MulticastSource, None] = None,
         *,
         confirm: str,
         hostname: Optional[str] = None,
@@ -1165,10 +1228,14 @@ class Plan:
         apply of that journal, by a plan that was made with it (`Layout.plan(resume=...)`).
         `tpm2_device` is the TPM for encrypted devices that one opens, as systemd-cryptenroll takes it; without it that of
         this machine. Raises `Refused` for another token, or when a disk is not as it was.
+
+        A `MulticastSource` is an image that is sent to many: it is asked for when the disks are ready, written while it comes, and then
+        `delivered` of the result is that of `multicast_receive`. A plan that was made for an image takes no other one. An interface
+        that is not there is refused before anything is written.
         """
     def apply_job(
         self,
-        image: Optional[Image] = None,
+        image: Union[Image, MulticastSource, None] = None,
         *,
         confirm: str,
         hostname: Optional[str] = None,
@@ -1192,6 +1259,10 @@ class Job(Generic[_T_co]):
     @property
     def done(self) -> bool:
         """Whether the work has ended, however it did."""
+    @property
+    def report(self) -> Optional[_T_co]:
+        """What the result looks like so far, of work that says so: `Image.multicast_job` does, once a second. `None` before that, and of other
+        work. What was said last stays when the work has ended, however it did."""
     def cancel(self) -> None:
         """Asks the work to end; `result` then raises `Cancelled`, unless it was faster."""
     def wait(self, timeout: Optional[float] = None) -> bool:

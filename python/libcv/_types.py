@@ -137,8 +137,8 @@ class Synced(TypedDict):
     tags: list[str]
 
 
-class ServerFinding(TypedDict):
-    """What a check of a server found."""
+class CheckFinding(TypedDict):
+    """What a check found, of a server or of a network."""
 
     check: str
     verdict: Literal["ok", "warning", "bad"]
@@ -152,7 +152,61 @@ class Examined(TypedDict):
     store: Optional[str]
     rate: Optional[int]
     clock: Optional[int]
-    findings: list[ServerFinding]
+    findings: list[CheckFinding]
+
+
+class Counted(TypedDict):
+    """What came of what was sent to find out what arrives."""
+
+    way: Literal["direct", "broadcast", "local", "control", "far", "data", "size", "rate"]
+    rate: int
+    """Kilobits in a second, headers included; 0 when it has none."""
+    sent: int
+    """Datagrams; 0 when this end does not know."""
+    phase: int
+    received: int
+    duplicates: int
+    reordered: int
+    ttl: int
+    """The lowest one; 0 when none came."""
+    elsewhere: int
+    """Those that came by another interface than was named."""
+    dropped: int
+    """Those that the host had no room or time for."""
+    longest: int
+    """Bytes."""
+    micros: int
+    """Microseconds between the first and the last one."""
+
+
+class DoctorReceiver(TypedDict):
+    """A receiver as the sender knows it."""
+
+    name: str
+    address: str
+    findings: list[CheckFinding]
+    counts: list[Counted]
+
+
+class DoctorSent(TypedDict):
+    """What the end that sends found out."""
+
+    interface: str
+    group: str
+    findings: list[CheckFinding]
+    """Of this host, and of all receivers together."""
+    receivers: list[DoctorReceiver]
+
+
+class DoctorReceived(TypedDict):
+    """What the end that listens found out."""
+
+    interface: str
+    group: str
+    sender: Optional[str]
+    """Its address; `None` when nothing came."""
+    findings: list[CheckFinding]
+    counts: list[Counted]
 
 
 class Pulled(TypedDict):

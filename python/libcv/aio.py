@@ -18,11 +18,14 @@ from ._native import (
     Change,
     Image,
     Job,
+    MulticastSource,
     Plan,
     Role,
     Store,
     add_distro_job,
     build_image_job,
+    doctor_multicast_receive_job,
+    doctor_multicast_send_job,
     edit_image_job,
     multicast_receive_job,
     update_image_job,
@@ -35,6 +38,8 @@ from ._types import (
     Derivation,
     DistroAdded,
     DistroReport,
+    DoctorReceived,
+    DoctorSent,
     Event,
     Exported,
     Extracted,
@@ -61,6 +66,8 @@ __all__ = [
     "derive",
     "diff",
     "diff_tree",
+    "doctor_multicast_receive",
+    "doctor_multicast_send",
     "edit_image",
     "events",
     "export",
@@ -180,6 +187,16 @@ async def multicast_receive(target: StrPath, interface: str, *, progress: Progre
     return await result(multicast_receive_job(target, interface, **options), progress)
 
 
+async def doctor_multicast_send(interface: str, *, progress: Progress = None, **options: Any) -> DoctorSent:
+    """`doctor_multicast_send`, with the same options."""
+    return await result(doctor_multicast_send_job(interface, **options), progress)
+
+
+async def doctor_multicast_receive(interface: str, *, progress: Progress = None, **options: Any) -> DoctorReceived:
+    """`doctor_multicast_receive`, with the same options."""
+    return await result(doctor_multicast_receive_job(interface, **options), progress)
+
+
 async def verify(image: Image, *, threads: int = 0, progress: Progress = None) -> Verified:
     """`Image.verify`."""
     return await result(image.verify_job(threads=threads), progress)
@@ -212,7 +229,9 @@ async def derive(
     return await result(image.derive_job(kind, path, **options), progress)
 
 
-async def apply(plan: Plan, image: Optional[Image] = None, *, progress: Progress = None, **options: Any) -> dict[str, Any]:
+async def apply(
+    plan: Plan, image: Union[Image, MulticastSource, None] = None, *, progress: Progress = None, **options: Any
+) -> dict[str, Any]:
     """`Plan.apply`, with the same options."""
     return await result(plan.apply_job(image, **options), progress)
 

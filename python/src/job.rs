@@ -84,6 +84,11 @@ impl Job {
         self.inner().cancel();
     }
 
+    #[getter]
+    fn report<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.inner().report().map(|so_far| json(py, &so_far)).transpose()
+    }
+
     #[pyo3(signature = (timeout=None))]
     fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
         wait::wait(py, self.inner(), timeout)

@@ -13,6 +13,7 @@ mod change;
 mod config;
 mod convert;
 mod distro;
+mod doctor;
 mod error;
 mod image;
 mod job;
@@ -44,13 +45,17 @@ mod _native {
         add_distro, add_distro_job, distro_info, list_distros, remove_distro, verify_distro, verify_distro_job,
     };
     #[pymodule_export]
+    use crate::doctor::{
+        doctor_multicast_receive, doctor_multicast_receive_job, doctor_multicast_send, doctor_multicast_send_job,
+    };
+    #[pymodule_export]
     use crate::image::Image;
     #[pymodule_export]
     use crate::job::Job;
     #[pymodule_export]
     use crate::layout::Layout;
     #[pymodule_export]
-    use crate::multicast::{multicast_receive, multicast_receive_job};
+    use crate::multicast::{MulticastSource, multicast_receive, multicast_receive_job};
     #[pymodule_export]
     use crate::node::connect_job;
     #[pymodule_export]

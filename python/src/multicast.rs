@@ -11,6 +11,7 @@ use libcv::multicast::drive::{
     Delivered, ReceiveOptions, SendOptions, SendReport, parse_group, read_secret, receive, send,
 };
 use libcv::multicast::send::Rate;
+use libcv::store::http::HttpOptions;
 use libcv::store::{Store, Trust};
 use libcv::tree::extract::ExtractOptions;
 use pyo3::prelude::*;
@@ -62,43 +63,91 @@ fn sending(
     Ok(Box::new(move |t| send(&image, &options, t)))
 }
 
-#[allow(clippy::too_many_arguments)] // they are keywords
+/// Where a node gets an image that is sent to many.
+#[pyclass(frozen, module = "libcv._native")]
+pub(crate) struct MulticastSource {
+    interface: String,
+    group: Option<String>,
+    name: Option<String>,
+    key_file: Option<PathBuf>,
+    keys: Vec<PathBuf>,
+    mirrors: Option<HttpOptions>,
+    state: Option<PathBuf>,
+}
+
+#[pymethods]
+impl MulticastSource {
+    #[new]
+    #[pyo3(signature = (interface, *, group=None, name=None, key_file=None, keys=None, mirrors=None, ca=None, identity=None, proxy=None,
+                        state=None))]
+    #[allow(clippy::too_many_arguments)] // they are keywords
+    fn new(
+        py: Python<'_>,
+        interface: String,
+        group: Option<String>,
+        name: Option<String>,
+        key_file: Option<SystemPath>,
+        keys: Option<Vec<SystemPath>>,
+        mirrors: Option<Vec<String>>,
+        ca: Option<SystemPath>,
+        identity: Option<(SystemPath, SystemPath)>,
+        proxy: Option<String>,
+        state: Option<SystemPath>,
+    ) -> PyResult<Self> {
+        Ok(Self {
+            interface,
+            group,
+            name,
+            key_file: key_file.map(|f| f.0),
+            keys: keys.unwrap_or_default().into_iter().map(|k| k.0).collect(),
+            mirrors: http_mirrors(mirrors, ca, identity, proxy).or_raise(py)?,
+            state: state.map(|s| s.0),
+        })
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<libcv.MulticastSource {}>", self.interface)
+    }
+}
+
+impl MulticastSource {
+    /// With what is in the files. The mirrors are not opened yet: that takes the network.
+    pub(crate) fn read(&self) -> libcv::Result<Receiving> {
+        let usual = ReceiveOptions::new(&self.interface);
+        let options = ReceiveOptions {
+            group: self.group.as_deref().map_or(Ok(usual.group), parse_group)?,
+            secret: self.key_file.as_deref().map(read_secret).transpose()?,
+            name: self.name.clone(),
+            trust: Trust::read(&self.keys, self.state.clone())?,
+            ..usual
+        };
+        Ok(Receiving { options, mirrors: self.mirrors.clone() })
+    }
+}
+
+/// What a receiver was asked for.
+pub(crate) struct Receiving {
+    options: ReceiveOptions,
+    mirrors: Option<HttpOptions>,
+}
+
+impl Receiving {
+    /// Core's options, with the mirrors.
+    pub(crate) fn open(mut self) -> libcv::Result<ReceiveOptions> {
+        self.options.mirror = self.mirrors.as_ref().map(Store::open_http).transpose()?;
+        Ok(self.options)
+    }
+}
+
 fn receiving(
     py: Python<'_>,
     target: SystemPath,
-    interface: &str,
-    group: Option<&str>,
-    name: Option<String>,
-    key_file: Option<SystemPath>,
-    keys: Option<Vec<SystemPath>>,
-    mirrors: Option<Vec<String>>,
-    ca: Option<SystemPath>,
-    identity: Option<(SystemPath, SystemPath)>,
-    proxy: Option<String>,
-    state: Option<SystemPath>,
+    source: &MulticastSource,
     update: bool,
-    verify: bool,
-    no_sync: bool,
+    extract: ExtractOptions,
 ) -> PyResult<Work<Delivered>> {
-    let keys: Vec<PathBuf> = keys.unwrap_or_default().into_iter().map(|k| k.0).collect();
-    let options = || {
-        let usual = ReceiveOptions::new(interface);
-        let options = ReceiveOptions {
-            group: group.map_or(Ok(usual.group), parse_group)?,
-            secret: key_file.map(|f| read_secret(&f.0)).transpose()?,
-            name,
-            trust: Trust::read(&keys, state.map(|s| s.0))?,
-            update,
-            extract: ExtractOptions { verify, no_sync, ..ExtractOptions::default() },
-            ..usual
-        };
-        Ok((options, http_mirrors(mirrors, ca, identity, proxy)?))
-    };
-    let (mut options, mirrors) = py.detach(options).or_raise(py)?;
-    Ok(Box::new(move |t| {
-        options.mirror = mirrors.as_ref().map(Store::open_http).transpose()?;
-        receive(&target.0, options, t)
-    }))
+    let source = py.detach(|| source.read()).or_raise(py)?;
+    Ok(Box::new(move |t| receive(&target.0, ReceiveOptions { update, extract, ..source.open()? }, t)))
 }
 
 #[pymethods]
@@ -146,8 +195,8 @@ impl Image {
 pub(crate) fn multicast_receive<'py>(
     py: Python<'py>,
     target: SystemPath,
-    interface: &str,
-    group: Option<&str>,
+    interface: String,
+    group: Option<String>,
     name: Option<String>,
     key_file: Option<SystemPath>,
     keys: Option<Vec<SystemPath>>,
@@ -161,10 +210,9 @@ pub(crate) fn multicast_receive<'py>(
     no_sync: bool,
     progress: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let work = receiving(
-        py, target, interface, group, name, key_file, keys, mirrors, ca, identity, proxy, state, update, verify,
-        no_sync,
-    )?;
+    let source = MulticastSource::new(py, interface, group, name, key_file, keys, mirrors, ca, identity, proxy, state)?;
+    let extract = ExtractOptions { verify, no_sync, ..ExtractOptions::default() };
+    let work = receiving(py, target, &source, update, extract)?;
     to_python(py, &wait::run(py, "mcast recv", progress, work)?)
 }
 
@@ -175,8 +223,8 @@ pub(crate) fn multicast_receive<'py>(
 pub(crate) fn multicast_receive_job(
     py: Python<'_>,
     target: SystemPath,
-    interface: &str,
-    group: Option<&str>,
+    interface: String,
+    group: Option<String>,
     name: Option<String>,
     key_file: Option<SystemPath>,
     keys: Option<Vec<SystemPath>>,
@@ -189,9 +237,8 @@ pub(crate) fn multicast_receive_job(
     verify: bool,
     no_sync: bool,
 ) -> PyResult<Job> {
-    let work = receiving(
-        py, target, interface, group, name, key_file, keys, mirrors, ca, identity, proxy, state, update, verify,
-        no_sync,
-    )?;
+    let source = MulticastSource::new(py, interface, group, name, key_file, keys, mirrors, ca, identity, proxy, state)?;
+    let extract = ExtractOptions { verify, no_sync, ..ExtractOptions::default() };
+    let work = receiving(py, target, &source, update, extract)?;
     Job::start(py, "mcast recv", work, |py, delivered| to_python(py, &delivered).map(Bound::unbind))
 }

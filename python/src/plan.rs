@@ -5,11 +5,13 @@ use crate::convert::json;
 use crate::error::OrRaise;
 use crate::image::Image;
 use crate::job::Job;
+use crate::multicast::MulticastSource;
 use crate::wait;
 use libcv::Error;
 use libcv::deploy::{self, DeployOptions};
 use libcv::job::Task;
 use libcv::layout::{ApplyOptions, Backend, Confirm, Journal, Secrets};
+use libcv::multicast::drive;
 use pyo3::prelude::*;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -20,6 +22,17 @@ use std::sync::Arc;
 #[pyclass(frozen, module = "libcv._native")]
 pub(crate) struct Plan(Arc<libcv::layout::Plan>);
 
+type Work = Box<dyn FnOnce(&Task) -> libcv::Result<Value> + Send>;
+
+/// What is put on the disks.
+#[derive(FromPyObject)]
+enum Source<'py> {
+    #[pyo3(transparent)]
+    Image(Bound<'py, Image>),
+    #[pyo3(transparent)]
+    Sent(Bound<'py, MulticastSource>),
+}
+
 impl Plan {
     pub(crate) fn new(plan: libcv::layout::Plan) -> Self {
         Self(Arc::new(plan))
@@ -28,13 +41,22 @@ impl Plan {
     /// What applying the plan means, for a job.
     fn work(
         &self,
-        image: Option<&Bound<'_, Image>>,
+        py: Python<'_>,
+        source: Option<Source<'_>>,
         token: String,
         options: DeployOptions,
-    ) -> impl FnOnce(&Task) -> libcv::Result<Value> + Send + 'static {
-        let (plan, image) = (self.0.clone(), image.map(|i| i.get().0.clone()));
-        let confirm = Confirm::Token(token);
-        move |t| Ok(deploy::apply(&plan, image.as_deref(), &options, &confirm, t)?.to_json())
+    ) -> PyResult<Work> {
+        let (plan, confirm) = (self.0.clone(), Confirm::Token(token));
+        let image = match source {
+            None => None,
+            Some(Source::Image(image)) => Some(image.get().0.clone()),
+            Some(Source::Sent(from)) => {
+                let from = from.get();
+                let from = py.detach(|| from.read()).or_raise(py)?;
+                return Ok(Box::new(move |t| Ok(drive::deploy(&plan, from.open()?, &options, &confirm, t)?.to_json())));
+            }
+        };
+        Ok(Box::new(move |t| Ok(deploy::apply(&plan, image.as_deref(), &options, &confirm, t)?.to_json())))
     }
 }
 
@@ -90,7 +112,7 @@ impl Plan {
     fn apply<'py>(
         &self,
         py: Python<'py>,
-        image: Option<&Bound<'py, Image>>,
+        image: Option<Source<'py>>,
         confirm: String,
         hostname: Option<String>,
         configure: Option<&Bound<'py, PyAny>>,
@@ -108,7 +130,7 @@ impl Plan {
             verify,
             apply: how(secrets, backend, journal, resume, tpm2_device).or_raise(py)?,
         };
-        json(py, &wait::run(py, "apply", progress, self.work(image, confirm, options))?)
+        json(py, &wait::run(py, "apply", progress, self.work(py, image, confirm, options)?)?)
     }
 
     #[pyo3(signature = (image=None, *, confirm, hostname=None, configure=None, verify=false, secrets=None, backend="kernel", journal=None, resume=false, tpm2_device=None))]
@@ -116,7 +138,7 @@ impl Plan {
     fn apply_job<'py>(
         &self,
         py: Python<'py>,
-        image: Option<&Bound<'py, Image>>,
+        image: Option<Source<'py>>,
         confirm: String,
         hostname: Option<String>,
         configure: Option<&Bound<'py, PyAny>>,
@@ -133,7 +155,7 @@ impl Plan {
             verify,
             apply: how(secrets, backend, journal, resume, tpm2_device).or_raise(py)?,
         };
-        let work = self.work(image, confirm, options);
+        let work = self.work(py, image, confirm, options)?;
         Job::start(py, "apply", work, |py, done| json(py, &done).map(Bound::unbind))
     }
 

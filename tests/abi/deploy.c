@@ -1,4 +1,4 @@
-/* Plans from C: a plan for one image is refused for another, without a write; then it is carried out.
+/* Plans from C: a plan for one image is refused for another, without a write; then it is carried out, also with an image that is sent to many.
  *
  *   deploy /tmp/an-empty-directory         as root: it attaches a loop device to a file that it makes
  */
@@ -41,6 +41,78 @@ static int byte_at(const char *disk, long offset) {
     int byte = fgetc(f);
     fclose(f);
     return byte;
+}
+
+/* The image comes by multicast, over loopback, when the disks are ready. What cannot be is refused before a disk is touched. */
+static void deploy_sent(cv_layout *layout, cv_image *image) {
+    char group[64], *token, *json;
+    snprintf(group, sizeof group, "239.192.73.1:%d", 20000 + (int)getpid() % 20000);
+    const char *disk = in("disk2"), *set = "d";
+    write_file(disk, "");
+    WANT(!truncate(disk, 64 << 20));
+    cv_plan_options options = {0};
+    options.size = sizeof options;
+    options.image = image;
+    cv_plan *plan;
+    MUST(cv_layout_plan(layout, &set, &disk, 1, &options, &plan));
+    MUST(cv_plan_token(plan, &token));
+    cv_mcast_recv_options from = {0};
+    from.size = sizeof from;
+    from.group = group;
+    from.name = "node";
+    cv_apply_options apply = {0};
+    apply.size = sizeof apply;
+    apply.verify = 1;
+    apply.multicast = "none0";
+    apply.multicast_options = &from;
+    WANT(cv_plan_apply(plan, token, &apply, NULL, NULL, &json) == -CV_E_NOT_FOUND);
+    apply.multicast = "lo";
+    WANT(cv_plan_apply(plan, "0000-0000", &apply, NULL, NULL, &json) == -CV_E_REFUSED);
+    WANT(strstr(cv_last_error()->json, "A400") != NULL);
+    from.update = 1;
+    WANT(cv_plan_apply(plan, token, &apply, NULL, NULL, &json) == -CV_E_INVALID);
+    from.update = 0;
+    apply.image = image;
+    WANT(cv_plan_apply(plan, token, &apply, NULL, NULL, &json) == -CV_E_INVALID);
+    apply.image = NULL;
+    WANT(byte_at(disk, 512) == 0);
+
+    cv_job *job;
+    MUST(cv_plan_apply_start(plan, token, &apply, &job));
+    cv_mcast_send_options send = {0};
+    send.size = sizeof send;
+    send.group = group;
+    send.receivers = 1;
+    send.rate = "200Mbit";
+    MUST(cv_mcast_send(image, "lo", &send, NULL, NULL, &json));
+    WANT(strstr(json, "\"standing\":\"done\"") != NULL);
+    cv_string_free(json);
+    MUST(cv_job_result(job, &json));
+    WANT(strstr(json, "\"filesystems\":[") && strstr(json, "\"delivered\":{") && strstr(json, "\"name\":\"node\""));
+    WANT(strstr(json, "\"verified\":true") && byte_at(disk, 512) == 'E');
+    cv_string_free(json);
+    MUST(cv_job_free(job));
+
+    /* The disk is not as it was planned for; and who waits for an image can be told to stop. */
+    WANT(cv_plan_apply(plan, token, &apply, NULL, NULL, &json) == -CV_E_REFUSED);
+    cv_string_free(token);
+    cv_plan_free(plan);
+    write_file(disk, "");
+    WANT(!truncate(disk, 64 << 20));
+    MUST(cv_layout_plan(layout, &set, &disk, 1, &options, &plan));
+    MUST(cv_plan_token(plan, &token));
+    MUST(cv_plan_apply_start(plan, token, &apply, &job));
+    for (int listens = 0; !listens;) {
+        MUST(cv_job_next_event(job, -1, &json));
+        WANT(json != NULL);
+        listens = strstr(json, "\"stage\":\"listen\"") != NULL;
+        cv_string_free(json);
+    }
+    MUST(cv_job_cancel(job));
+    WANT(cv_job_result(job, &json) == -CV_E_CANCELLED);
+    MUST(cv_job_free(job));
+    cv_string_free(token);
+    cv_plan_free(plan);
 }
 
 int main(int argc, char **argv) {
@@ -126,6 +198,7 @@ int main(int argc, char **argv) {
     WANT(strstr(cv_last_error()->json, "A411") != NULL);
     cv_string_free(token);
     cv_plan_free(plan);
+    deploy_sent(layout, second);
     cv_layout_free(layout);
     cv_image_free(first);
     cv_image_free(second);

@@ -1,4 +1,4 @@
-/* Multicast from C, over loopback: an image is sent to a job that receives it, with each mode; signed ones only; waiting that is
+/* Multicast from C, over loopback: an image is sent to a job that receives it, with each mode; how it goes; signed ones only; waiting that is
  * cancelled; what cannot be.
  *
  *   multicast /tmp/an-empty-directory
@@ -102,6 +102,23 @@ int main(int argc, char **argv) {
     }
     send.mode = NULL;
     send.key_file = receive.key_file = NULL;
+
+    /* How it goes, while it does and afterwards; who receives says nothing of the kind. */
+    cv_job *sending;
+    MUST(cv_mcast_send_start(image, "lo", &send, &sending));
+    reaches(sending, "multicast");
+    for (json = NULL; !json; usleep(1000)) MUST(cv_job_report(sending, &json));
+    has(json, "\"stage\":\"waiting\"");
+    MUST(cv_mcast_recv_start(in("watched"), "lo", &receive, NULL, &job));
+    MUST(cv_job_wait(sending, -1));
+    MUST(cv_job_report(sending, &json));
+    WANT(strstr(json, "\"stage\":\"over\""));
+    has(json, "\"standing\":\"done\"");
+    MUST(cv_job_wait(job, -1));
+    MUST(cv_job_report(job, &json));
+    WANT(!json);
+    MUST(cv_job_free(job));
+    MUST(cv_job_free(sending));
 
     /* Signed by somebody else: the receiver takes nothing. The sender would wait a while for it to come again. */
     snprintf(public, sizeof public, "%s", in("other.pub"));

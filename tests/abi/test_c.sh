@@ -94,6 +94,8 @@ check "distro.c compiles" cc -std=c99 $strict -o "$work/distro" "$top/tests/abi/
 check "a distribution is added, listed, verified, removed" run "$work/distro"
 check "multicast.c compiles" cc -std=c99 $strict -o "$work/multicast-test" "$top/tests/abi/multicast.c" $link
 check "an image is sent to many and received, or not" run "$work/multicast-test"
+check "doctor.c compiles" cc -std=c99 $strict -o "$work/doctor" "$top/tests/abi/doctor.c" $link
+check "the doctor of multicast finds both ends, nobody, and what cannot be" run "$work/doctor"
 check "layout.c compiles" cc -std=c99 $strict -o "$work/layout" "$top/tests/abi/layout.c" $link
 if command -v mkfs.ext4 >/dev/null || [ -x /sbin/mkfs.ext4 ]; then
     check "layouts are captured, planned elsewhere, and want their secrets" run "$work/layout"
@@ -128,6 +130,8 @@ if cc $asan -o "$work/h" "$work/h.c" -I"$top/include" $link 2>/dev/null; then
     check "distro.c runs under AddressSanitizer" run "$work/dia"
     check "multicast.c compiles for AddressSanitizer" cc -std=c99 $asan $strict -o "$work/mua" "$top/tests/abi/multicast.c" $link
     check "multicast.c runs under AddressSanitizer" run "$work/mua"
+    check "doctor.c compiles for AddressSanitizer" cc -std=c99 $asan $strict -o "$work/doa" "$top/tests/abi/doctor.c" $link
+    check "doctor.c runs under AddressSanitizer" run "$work/doa"
     check "null/ compiles for AddressSanitizer" cc -std=c11 $asan $strict -o "$work/na" "$top"/tests/abi/null/*.c $link
     check "null/ runs under AddressSanitizer" run "$work/na"
 else

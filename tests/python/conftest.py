@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 from typing import Any, Callable
 
@@ -25,6 +26,23 @@ def tree(tmp_path: Path) -> Path:
     with open(os.fsencode(top) + b"/caf\xe9", "wb") as f:
         f.write(b"not UTF-8\n")
     return top
+
+
+@pytest.fixture
+def group() -> str:
+    """A group of multicast that no other test and no other run has."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.bind(("127.0.0.1", 0))
+        return f"239.192.72.1:{s.getsockname()[1] & ~1}"
+
+
+def reaches(job: cv.Job[Any], stage: str) -> None:
+    """Waits until the work is there."""
+    for event in job:
+        if event.get("stage") == stage:
+            return
+    job.result()
+    raise AssertionError(f"it ended before {stage}")
 
 
 @pytest.fixture

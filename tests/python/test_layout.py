@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -10,8 +11,9 @@ from typing import Any
 from xml.etree import ElementTree
 
 import libcv as cv
+import libcv.aio
 import pytest
-from conftest import Capture
+from conftest import Capture, reaches
 
 DOCUMENT = """
 schema: cv.layout/v1
@@ -267,3 +269,60 @@ def test_deploy_to_an_image_file(disk: Path, tree: Path, capture: Capture) -> No
         progress=lambda e: stages.append(e.get("stage", "")),
     )
     assert done["layout"] == "one" and "transfer" in stages and "commit" in stages
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not os.path.exists("/dev/loop-control") or not shutil.which("mkfs.ext4"),
+    reason="needs root, loop devices and e2fsprogs",
+)
+def test_deploy_what_is_sent_to_many(disk: Path, tree: Path, capture: Capture, group: str) -> None:
+    image = capture()
+    layout = cv.Layout.parse(DOCUMENT.replace("at: /data", "at: /"))
+    plan, source = layout.plan({"os": disk}, image=image), cv.MulticastSource("lo", group=group, name="node")
+
+    async def story() -> Any:
+        sent, done = await asyncio.gather(
+            cv.aio.multicast(image, "lo", group=group, receivers=1, rate="200Mbit"),
+            cv.aio.apply(plan, source, confirm=plan.token, hostname="n1", verify=True),
+        )
+        assert [r["standing"] for r in sent["receivers"]] == ["done"]
+        return done
+
+    done = asyncio.run(story())
+    assert disk.read_bytes()[512:520] == b"EFI PART" and [f["id"] for f in done["filesystems"]] == ["data"]
+    came = done["delivered"]
+    assert (came["name"], came["image"], came["instead"], came["extracted"]["verified"]) == ("node", image.id, None, True)
+    # It is not as it was.
+    with pytest.raises(cv.Refused):
+        plan.apply(source, confirm=plan.token)
+    # A plan for an image takes no other one, however long that is sent.
+    (tree / "etc" / "issue").write_text("another image\n")
+    disk.write_bytes(bytes(64 << 20))
+    plan = layout.plan({"os": disk}, image=image)
+    with capture().multicast_job("lo", group=group, rate="200Mbit"), plan.apply_job(source, confirm=plan.token) as applying:
+        reaches(applying, "listen")
+        assert not applying.wait(timeout=2)
+        applying.cancel()
+        with pytest.raises(cv.Cancelled):
+            applying.result()
+
+
+def test_what_is_sent_and_cannot_be_taken_is_refused_before_a_write(disk: Path, group: str, tmp_path: Path) -> None:
+    plan = cv.Layout.parse(DOCUMENT.replace("at: /data", "at: /")).plan({"os": disk})
+    wrong: list[tuple[cv.MulticastSource, type[cv.Error]]] = [
+        (cv.MulticastSource("none0", group=group), cv.NotFound),
+        (cv.MulticastSource("lo", group="127.0.0.1:7786"), cv.Invalid),
+        (cv.MulticastSource("lo", group=group, key_file=tmp_path / "none"), cv.NotFound),
+        (cv.MulticastSource("lo", group=group, mirrors=["http://127.0.0.1:1"]), cv.Network),
+    ]
+    for source, error in wrong:
+        with pytest.raises(error):
+            plan.apply(source, confirm=plan.token, backend="offline")
+    with pytest.raises(cv.Refused) as refused:
+        plan.apply(cv.MulticastSource("lo", group=group), confirm="0000-0000")
+    assert refused.value.detail["code"] == "A400"
+    with pytest.raises(cv.Invalid):
+        cv.MulticastSource("lo", mirrors=["ftp://host"])
+    with pytest.raises(TypeError):
+        plan.apply("node", confirm=plan.token)  # type: ignore[arg-type]
+    assert disk.read_bytes() == bytes(64 << 20)

@@ -6,7 +6,6 @@ import asyncio
 import os
 import runpy
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,15 +16,7 @@ import pytest
 
 import libcv as cv
 import libcv.aio
-from conftest import Capture
-
-
-@pytest.fixture
-def group() -> str:
-    """One that no other test and no other run has."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-        s.bind(("127.0.0.1", 0))
-        return f"239.192.72.1:{s.getsockname()[1] & ~1}"
+from conftest import Capture, reaches
 
 
 @pytest.fixture
@@ -33,15 +24,6 @@ def key(tmp_path: Path) -> Path:
     file = tmp_path / "key"
     file.write_text(os.urandom(32).hex() + "\n")
     return file
-
-
-def reaches(job: cv.Job[Any], stage: str) -> None:
-    """Waits until the work is there."""
-    for event in job:
-        if event.get("stage") == stage:
-            return
-    job.result()
-    raise AssertionError(f"it ended before {stage}")
 
 
 def test_an_image_is_sent_and_received(capture: Capture, group: str, tmp_path: Path) -> None:
@@ -58,6 +40,22 @@ def test_an_image_is_sent_and_received(capture: Capture, group: str, tmp_path: P
     assert report["image"] == image.id and report["bytes"] > 3 << 20 and report["seconds"] > 0
     assert [r["standing"] for r in report["receivers"]] == ["done"]
     assert report["sent"]["first"] > 0
+
+
+def test_who_sends_tells_how_it_goes(capture: Capture, group: str, tmp_path: Path) -> None:
+    with capture().multicast_job("lo", group=group, receivers=1, rate="400Mbit") as sending:
+        reaches(sending, "multicast")
+        while (so_far := sending.report) is None:
+            time.sleep(0.001)
+        assert so_far["stage"] == "waiting" and so_far["receivers"] == []
+        receiving = cv.multicast_receive_job(tmp_path / "out", "lo", group=group)
+        assert sending.result()["stage"] == "over" and sending.report == sending.result()
+        receiving.result()
+        assert receiving.report is None
+    with capture().multicast_job("lo", group=group) as sending:
+        reaches(sending, "multicast")
+    # It was cancelled: the last report is all that is left.
+    assert sending.report is not None and sending.report["image"]
 
 
 @pytest.mark.parametrize("mode", ["tag", "aead"])

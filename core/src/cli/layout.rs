@@ -231,15 +231,19 @@ pub(super) fn run(verb: Verb, session: &Session) -> Result<()> {
             let apply = ApplyOptions { secrets, backend: backend.into(), tpm: tpm2_device, journal, resume };
             let options =
                 DeployOptions { hostname: target.hostname.clone(), verify, apply, ..DeployOptions::default() };
-            let (done, came) = session.run_on_disks("layout apply", |task| match sent {
+            let (all, done, came) = session.run_on_disks("layout apply", |task| match sent {
                 #[cfg(feature = "mcast")]
-                Some(from) => crate::multicast::drive::deploy(&plan, from, &options, &confirm, task)
-                    .map(|(done, came)| (done, Some(format!("{}@{}", came.name, came.generation)))),
+                Some(from) => {
+                    let done = crate::multicast::drive::deploy(&plan, from, &options, &confirm, task)?;
+                    let came = format!("{}@{}", done.delivered.name, done.delivered.generation);
+                    Ok((done.to_json(), done.applied, Some(came)))
+                }
                 #[cfg(not(feature = "mcast"))]
                 Some(never) => match never {},
-                None => deploy::apply(&plan, image.as_ref(), &options, &confirm, task).map(|done| (done, None)),
+                None => deploy::apply(&plan, image.as_ref(), &options, &confirm, task)
+                    .map(|done| (done.to_json(), done, None)),
             })?;
-            session.print(&done.to_json(), |w| {
+            session.print(&all, |w| {
                 writeln!(w, "applied {} as planned ({})", plan.layout_name(), plan.token())?;
                 came.iter().try_for_each(|name: &String| writeln!(w, "received {}", crate::shown::line(name)))?;
                 done.journal().iter().try_for_each(|j| writeln!(w, "journal {}", j.display()))?;

@@ -111,7 +111,7 @@ impl Source {
     /// How it is received; `None` where it is not.
     pub(super) fn options(&self, trust: &TrustArgs, session: &Session) -> Result<Option<ReceiveOptions>> {
         let Some(interface) = &self.multicast else { return Ok(None) };
-        // Before a disk is touched.
+        // Before anybody is asked.
         crate::sys::udp::Interface::named(interface)?;
         Ok(Some(ReceiveOptions {
             group: self.multicast_group,

@@ -7,6 +7,8 @@ void job_functions(cv_job *job) {
     NULL_IS_FINE(cv_job_free, job, cv_job_free(NULL));
     NULL_IS_ERROR(cv_job_id, job, cv_job_id(NULL, &s));
     NULL_IS_ERROR(cv_job_id, id, cv_job_id(job, NULL));
+    NULL_IS_ERROR(cv_job_report, job, cv_job_report(NULL, &s));
+    NULL_IS_ERROR(cv_job_report, report_json, cv_job_report(job, NULL));
     NULL_IS_ERROR(cv_job_poll, job, cv_job_poll(NULL, &finished));
     NULL_IS_ERROR(cv_job_poll, finished, cv_job_poll(job, NULL));
     NULL_IS_ERROR(cv_job_wait, job, cv_job_wait(NULL, 0));

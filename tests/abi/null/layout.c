@@ -101,6 +101,22 @@ void layout_functions(cv_image *image, const char *dir) {
     expect(s && !strncmp(s, "<svg ", 5) && strstr(s, token), "so does its picture");
     cv_string_free(s);
     cv_string_free(token);
+    /* In place of the image, and not besides; what belongs to it, and not without it. */
+    cv_mcast_recv_options from = {0};
+    from.size = sizeof from;
+    to.multicast = "none0";
+    IS(-CV_E_INVALID, cv_plan_apply(plan, "x", &to, NULL, NULL, &s));
+    to.image = NULL;
+    IS(-CV_E_NOT_FOUND, cv_plan_apply(plan, "x", &to, NULL, NULL, &s));
+    to.multicast_options = &from;
+    IS(-CV_E_NOT_FOUND, cv_plan_apply(plan, "x", &to, NULL, NULL, &s));
+    from.verify = 1;
+    IS(-CV_E_INVALID, cv_plan_apply(plan, "x", &to, NULL, NULL, &s));
+    from.verify = 0;
+    to.multicast = NULL;
+    IS(-CV_E_INVALID, cv_plan_apply(plan, "x", &to, NULL, NULL, &s));
+    to.multicast_options = NULL;
+    to.image = image;
     cv_secret secret = {0};
     to.secrets = &secret;
     to.secret_count = 1;

@@ -87,6 +87,7 @@ int main(int argc, char **argv) {
     role_functions();
     server_functions(store, dir);
     multicast_functions(image, dir);
+    doctor_functions();
     distro_functions(store, dir);
     build_functions(store);
 

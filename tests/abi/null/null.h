@@ -40,6 +40,7 @@ void packages_functions(cv_image *image);
 void role_functions(void);
 void distro_functions(cv_store *store, const char *dir);
 void build_functions(cv_store *store);
+void doctor_functions(void);
 void multicast_functions(cv_image *image, const char *dir);
 void server_functions(cv_store *store, const char *dir);
 void job_functions(cv_job *job);

@@ -30,9 +30,23 @@ pub use send::{Receiver, SendOptions, Sent, send};
 pub use crate::finding::{Finding, Verdict};
 
 use super::wire::Count;
+use crate::error::{Error, Result};
 use phase::{Phase, Step};
 use serde::Serialize;
 use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
+
+/// Nobody waits longer for the other end.
+const TIME_LIMIT: Duration = Duration::from_secs(3600);
+
+fn check_time(time: Duration) -> Result<()> {
+    match time > TIME_LIMIT {
+        true => {
+            Err(Error::invalid(format!("{} s are longer than anybody waits", time.as_secs())).hint("an hour at most"))
+        }
+        false => Ok(()),
+    }
+}
 
 /// The other end has another group.
 fn other_group(what: &str, who: &str, group: [u8; 16], own: IpAddr, verdict: Verdict) -> Finding {

@@ -30,7 +30,7 @@ pub struct ReceiveOptions {
     pub interface: String,
     /// The control group.
     pub group: SocketAddr,
-    /// How long the sender is waited for, and questions for members are.
+    /// How long the sender is waited for, and questions for members are; an hour at most.
     pub time: Duration,
     /// What this host is called.
     pub node: String,
@@ -75,8 +75,9 @@ impl Received {
 /// Listens to what a sender sends to find out what arrives, and tells it.
 ///
 /// # Errors
-/// `NotFound` for an interface; `Invalid` for a group; `Io`; `Cancelled`. What is wrong with the network is no error.
+/// `NotFound` for an interface; `Invalid` for a group and a time; `Io`; `Cancelled`. What is wrong with the network is no error.
 pub fn receive(options: &ReceiveOptions, task: &Task) -> Result<Received> {
+    super::check_time(options.time)?;
     let mut net = Net::open(&options.interface, options.group)?;
     let mut watch = host::Watch::new(&net.interface, options.group);
     let link = host::judge(&net.interface, options.group.is_ipv6());
@@ -344,5 +345,7 @@ mod tests {
         let checks: Vec<_> = found.findings.iter().map(|f| f.check).collect();
         assert_eq!((found.sender, &checks[..]), (None, &["link", "sender", "querier"][..]));
         assert!(receive(&ReceiveOptions::new("nothing0"), &Task::quiet()).is_err());
+        let for_ever = ReceiveOptions { time: Duration::MAX, ..options };
+        assert_eq!(receive(&for_ever, &Task::quiet()).unwrap_err().kind(), crate::ErrorKind::Invalid);
     }
 }

@@ -41,7 +41,7 @@ pub struct SendOptions {
     pub group: SocketAddr,
     /// Receivers that are expected; 0 when nobody knows.
     pub receivers: u32,
-    /// How long they are waited for.
+    /// How long they are waited for, an hour at most.
     pub time: Duration,
 }
 
@@ -91,8 +91,9 @@ pub struct Receiver {
 /// Sends to the receivers that are there, by each way, at each length and rate, and says what arrived.
 ///
 /// # Errors
-/// `NotFound` for an interface; `Invalid` for a group; `Io`; `Cancelled`. What is wrong with the network is no error.
+/// `NotFound` for an interface; `Invalid` for a group and a time; `Io`; `Cancelled`. What is wrong with the network is no error.
 pub fn send(options: &SendOptions, task: &Task) -> Result<Sent> {
+    super::check_time(options.time)?;
     let net = Net::open(&options.interface, options.group)?;
     let mtu = u32::try_from(net.interface.mtu()?).unwrap_or(u32::MAX);
     let session = Session(clock::random_u64() | 1);

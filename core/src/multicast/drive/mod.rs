@@ -7,7 +7,7 @@ mod network;
 mod receive;
 mod send;
 
-pub use deploy::deploy;
+pub use deploy::{Deployed, deploy};
 pub use receive::{Delivered, ReceiveOptions, receive};
 pub use send::{SendOptions, SendReport, Watch, send};
 

@@ -289,6 +289,7 @@ impl Driver<'_> {
             task.warn(format!("{}: {what}", now.name));
         }
         self.standings = report.receivers.iter().map(|r| r.standing).collect();
+        task.report(&report);
         if let Some(Watch(look)) = &self.watch {
             look(&report);
         }
