@@ -89,17 +89,44 @@ fn a_run_repeats_itself() {
     assert_eq!((a.sent, a.time, a.right), (b.sent, b.time, b.right));
 }
 
-/// A clean network costs nothing, and 1 % of loss at many receivers little: parity is shared. The packets are those of 1 Gbit/s.
+/// What a cable can take is found, also when much is lost at random on the way: to slow down would not help against that.
 #[test]
-fn repair_is_shared() {
-    let receivers = number("RECEIVERS").unwrap_or(60) as usize;
-    let stripes = number("STRIPES").unwrap_or(20);
-    let quiet = Scenario {
+fn the_rate_follows_the_cable_and_not_random_loss() {
+    for loss in [0.0, 0.05, 0.2, 0.35] {
+        let network = Network { loss, cable: Some(20_000_000), delay: Duration::from_millis(1), ..Network::default() };
+        let body = 60 * 65_536;
+        let scenario = Scenario { network, body, adapts: true, ..quiet(4) };
+        let Outcome { right, wire, time, .. } = World::new(&scenario).run();
+        // A symbol of 64 bytes has 62 of headers.
+        let ideal = (body + scenario.head) as f64 * 126.0 / 64.0 * 8.0 / 20e6 / (1.0 - loss);
+        let share = ideal / time.as_secs_f64();
+        println!("{loss} lost: {wire:.3} of the payload sent, {share:.3} of what the cable takes");
+        assert_eq!(right, 4);
+        assert!(share >= 0.75 * (1.0 - loss) && wire <= 1.25 / (1.0 - loss).powi(2), "{loss}: {share} {wire}");
+    }
+}
+
+/// One is slower than what was ordered, and nobody else is left: it gets what it can take.
+#[test]
+fn who_is_too_slow_for_a_fixed_rate_is_served_at_last() {
+    let network = Network { slow: Some((0, 2_000_000)), delay: Duration::from_millis(1), ..Network::default() };
+    for receivers in [1, 4] {
+        let scenario = Scenario { network: network.clone(), body: 6 * 65_536, rate: 20_000_000, ..quiet(receivers) };
+        let Outcome { right, time, .. } = World::new(&scenario).run();
+        println!("{receivers} receivers: {:.2} s", time.as_secs_f64());
+        assert_eq!(right, receivers as u64);
+        // Alone it would take 3.6 s.
+        assert!(time < Duration::from_secs(12), "{time:?}");
+    }
+}
+
+fn quiet(receivers: usize) -> Scenario {
+    Scenario {
         seed: 1,
         network: Network { delay: Duration::from_micros(100), ..Network::default() },
         receivers,
         head: 65_536,
-        body: stripes * 65_536,
+        body: 0,
         rate: 80_000_000,
         expected: true,
         starts: Duration::ZERO,
@@ -110,7 +137,15 @@ fn repair_is_shared() {
         adapts: false,
         disk: None,
         limit: Duration::from_secs(600),
-    };
+    }
+}
+
+/// A clean network costs nothing, and 1 % of loss at many receivers little: parity is shared. The packets are those of 1 Gbit/s.
+#[test]
+fn repair_is_shared() {
+    let receivers = number("RECEIVERS").unwrap_or(60) as usize;
+    let stripes = number("STRIPES").unwrap_or(20);
+    let quiet = Scenario { body: stripes * 65_536, ..quiet(receivers) };
     // The head has a quarter of parity.
     let head = 0.25 / (stripes + 1) as f64;
     for (loss, most) in [(0.0, 1.001), (0.01, 1.06)] {

@@ -274,7 +274,14 @@ impl World {
             match node.finished {
                 Some(true) => right += 1,
                 Some(false) => honest += 1,
-                None => self.wrong.push(format!("receiver {n} hangs")),
+                None => {
+                    let (sender, has) = (&self.sender, node.machine.as_ref().map(Receiver::whole));
+                    self.wrong.push(format!(
+                        "receiver {n} hangs with {has:?}: {:?}, {:?}",
+                        sender.stage(),
+                        sender.receivers()
+                    ));
+                }
             }
         }
         let Sent { first, parity, again, .. } = self.sender.sent();

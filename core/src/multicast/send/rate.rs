@@ -1,21 +1,28 @@
 //! How fast is sent. See `multicast-protocol.md` §6.
 
-use super::receivers::{Receivers, TROUBLE};
+use super::receivers::{Receiver, Receivers, TROUBLE};
 use super::repair::is_after;
 use crate::error::Error;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
-/// Between two looks.
-const TICK: Duration = Duration::from_millis(60);
+/// Between two looks: until it had to fall, and after that.
+const TICK: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(60));
 /// Where it begins.
 const BEGIN: f64 = 100e6;
 const LEAST: f64 = 1e6;
 const MOST: f64 = 100e9;
 /// Loss that is none of the sender's.
 const QUIET: f64 = 0.02;
+/// Loss that does not pass is random up to here.
+const FLOOR_MAX: f64 = 0.12;
+/// Where random loss is, beside its slow minimum: a report counts few symbols.
+const ABOVE: f64 = 1.25;
 /// Loss that asks for less.
 const LOUD: f64 = 0.03;
+/// Loss that stays, to this share, when the rate fell to that share of what it was, is none of the sender's either: there is no queue that it could
+/// have come from.
+const STAYS: (f64, f64) = (0.75, 0.5);
 /// Where less than this share of what is sent passes, so many looks in a row, a queue fills.
 const FILLS: f64 = 0.85;
 const FILLING: u32 = 4;
@@ -70,8 +77,12 @@ impl FromStr for Rate {
 pub(super) struct Pace {
     /// Bits in a second.
     rate: f64,
-    /// What was ordered: the rate as long as anybody keeps up with it.
+    /// What was ordered: the rate, unless nobody is left who can take it.
     fixed: Option<f64>,
+    /// The rate and the loss when it began to fall, until it rises again.
+    fell: Option<(f64, f64)>,
+    /// Loss that is random, as was seen when the rate fell and it did not.
+    random: f64,
     /// By how much it rises at a look without loss: more each time, until it has to fall.
     step: f64,
     /// Looks in a row at which less passed than was sent, and the most that passed at any of them.
@@ -92,7 +103,18 @@ impl Pace {
             Rate::Fixed(bits) => Some(bits as f64),
         };
         let rate = fixed.unwrap_or(BEGIN);
-        Self { rate, fixed, step: FIRST, filling: (0, 0.0), looked: now, due: now, limited_by: None, changed: 0 }
+        Self {
+            rate,
+            fixed,
+            fell: None,
+            random: 0.0,
+            step: FIRST,
+            filling: (0, 0.0),
+            looked: now,
+            due: now,
+            limited_by: None,
+            changed: 0,
+        }
     }
 
     /// Bits in a second.
@@ -119,42 +141,49 @@ impl Pace {
 
     /// Follows what the receivers say; `bytes` are those of a datagram, `seq` is the last symbol that was sent.
     pub(super) fn follow(&mut self, receivers: &Receivers, bytes: usize, seq: u32, now: Instant) {
-        if now.duration_since(self.looked) < TICK {
-            return;
-        }
-        // Laggards that are served when nobody else is left get what they can take, whatever was ordered: the rest would be lost.
-        if let Some(fixed) = self.fixed
-            && !receivers.are_laggards()
-        {
-            self.rate = fixed;
+        if now.duration_since(self.looked) < if self.step == FIRST { TICK.0 } else { TICK.1 } {
             return;
         }
         let bits = ((bytes + HEADERS) * 8) as f64;
+        let excess = |r: &Receiver| r.loss - r.floor.unwrap_or(0.0).min(self.random.max(FLOOR_MAX)) * ABOVE;
         let useful = || receivers.useful().filter(|r| r.reports > 3);
-        let Some(worst) = useful().max_by(|a, b| a.excess().total_cmp(&b.excess())) else { return };
+        let Some(worst) = useful().max_by(|a, b| excess(a).total_cmp(&excess(b))) else { return };
         // What was sent before the last change says nothing about it: queues may hold much of that.
-        if !is_after(worst.lately.0, self.changed) && self.changed != 0 {
+        if worst.rate == 0.0 || !is_after(worst.lately.since, self.changed) && self.changed != 0 {
             return;
         }
         self.looked = now;
         // One measure alone may fall into a moment when somebody else had the processor.
-        let (excess, comes) = (worst.excess(), worst.rate.max(worst.lately.1) * bits);
+        let (excess, comes) = (excess(worst), worst.rate.max(worst.lately.rate) * bits);
         // With what is lost; less than what is sent means that a queue fills, or that the sender cannot go as fast.
-        let passes = worst.lately.1 * bits / (1.0 - worst.loss).max(0.5);
-        let in_trouble = receivers.useful().filter(|r| r.loss > TROUBLE).count();
+        let passes = worst.lately.rate * bits / (1.0 - worst.loss).max(0.5);
+        let (all, in_trouble) = (receivers.useful().count(), receivers.useful().filter(|r| r.loss > TROUBLE).count());
+        // What was ordered is kept as long as anybody can take it.
+        let is_ordered = self.fixed.is_some() && in_trouble < all;
         let (looks, most) = self.filling;
-        self.filling = if passes < FILLS * self.rate { (looks + 1, most.max(passes)) } else { (0, 0.0) };
+        self.filling =
+            if self.fixed.is_none() && passes < FILLS * self.rate { (looks + 1, most.max(passes)) } else { (0, 0.0) };
         let before = self.rate;
         self.rate = match excess {
-            e if e > TROUBLE && in_trouble * 2 >= receivers.useful().count() => (comes * 1.02).min(self.rate * 0.9),
+            _ if is_ordered => self.rate * (1.0 + self.step),
+            e if e > TROUBLE && in_trouble * 2 >= all => (comes * 1.02).min(self.rate * 0.9),
             // One of many: it becomes a laggard, or it gets better.
             e if e > TROUBLE => self.rate,
             e if e > LOUD => (comes * 0.97).max(self.rate * 0.7).min(self.rate * 0.985),
             _ if self.filling.0 >= FILLING => self.filling.1.max(self.rate * 0.7),
-            e if e < QUIET => self.rate * (1.0 + self.step),
+            // To double what does not pass yet would tell nothing.
+            e if e < QUIET && (self.step < FIRST || passes >= FILLS * self.rate) => self.rate * (1.0 + self.step),
             _ => self.rate,
         }
         .clamp(LEAST, self.fixed.unwrap_or(MOST));
+        if self.rate > before {
+            self.fell = None;
+        } else if self.rate < before {
+            let (rate, loss) = *self.fell.get_or_insert((before, worst.loss));
+            if before < STAYS.1 * rate && worst.lately.loss > STAYS.0 * loss {
+                self.random = worst.lately.loss;
+            }
+        }
         self.step = match self.step {
             _ if self.rate < before => STEP.0,
             FIRST => FIRST,
@@ -165,7 +194,9 @@ impl Pace {
         } else if excess < QUIET {
             self.limited_by = None;
         }
-        self.follow_disks(receivers);
+        if self.fixed.is_none() {
+            self.follow_disks(receivers);
+        }
         if self.rate != before {
             self.changed = seq;
         }

@@ -11,8 +11,6 @@ use std::time::{Duration, Instant};
 const RECEIVERS: usize = 65_536;
 /// Reports of one receiver that are looked at in a second.
 const REPORTS: u32 = 200;
-/// Loss that does not pass is random up to here.
-const FLOOR_MAX: f64 = 0.12;
 /// Symbols after which a loss can be told.
 const TELLING: u32 = 200;
 /// A receiver that loses more is in trouble.
@@ -42,6 +40,17 @@ pub enum Standing {
     Failed,
 }
 
+/// What came between two reports.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Measure {
+    /// The last symbol before.
+    pub(super) since: u32,
+    /// Symbols in a second.
+    pub(super) rate: f64,
+    /// Share of the symbols that were lost.
+    pub(super) loss: f64,
+}
+
 /// One receiver.
 #[derive(Clone, Debug)]
 pub(super) struct Receiver {
@@ -64,8 +73,8 @@ pub(super) struct Receiver {
     pub(super) floor: Option<f64>,
     /// Symbols in a second that come to it.
     pub(super) rate: f64,
-    /// The last time that was measured: the symbol before, and symbols in a second.
-    pub(super) lately: (u32, f64),
+    /// The last time that both were measured.
+    pub(super) lately: Measure,
     /// What `loss` and `rate` were measured from.
     measured: (u32, u32, Instant),
     trouble_since: Option<Instant>,
@@ -90,7 +99,7 @@ impl Receiver {
             loss: 0.0,
             floor: None,
             rate: 0.0,
-            lately: (0, 0.0),
+            lately: Measure::default(),
             measured: (0, 0, now),
             trouble_since: None,
             budget: (now, 0),
@@ -100,11 +109,6 @@ impl Receiver {
     /// Whether anybody waits for it.
     pub(super) fn is_open(&self) -> bool {
         matches!(self.standing, Standing::Receiving | Standing::Laggard)
-    }
-
-    /// The loss that does not come from its network being random.
-    pub(super) fn excess(&self) -> f64 {
-        self.loss - self.floor.unwrap_or(0.0).min(FLOOR_MAX)
     }
 
     /// Takes a report; whether it is to be looked at.
@@ -144,7 +148,7 @@ impl Receiver {
             return;
         }
         let loss = (1.0 - came / f64::from(sent)).clamp(0.0, 1.0);
-        self.lately = (seq, rate);
+        self.lately = Measure { since: seq, rate, loss };
         self.loss += 0.3 * (loss - self.loss);
         self.floor = Some(match self.floor {
             None => loss,
@@ -191,12 +195,6 @@ impl Receivers {
 
     pub(super) fn count(&self, which: impl Fn(&Receiver) -> bool) -> usize {
         self.all.iter().filter(|r| which(r)).count()
-    }
-
-    /// Whether all that are left are laggards.
-    pub(super) fn are_laggards(&self) -> bool {
-        let mut open = self.all.iter().filter(|r| r.is_open()).peekable();
-        open.peek().is_some() && open.all(|r| r.standing == Standing::Laggard)
     }
 
     /// Those whose loss and speed count: not the slow ones, as long as there are others.
