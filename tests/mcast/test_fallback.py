@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """What multicast does not bring comes from a mirror: for receivers that the group does not reach, which is noticed in 3 s, and when the sender is killed
-in its middle. Without a mirror the receiver says what is wrong (18), and nothing looks finished."""
+in its middle; and blocks that are damaged where they are sent. Without a mirror the receiver says what is wrong (18), and nothing looks finished."""
 from __future__ import annotations
 
 import json
@@ -115,6 +115,32 @@ def forgotten(lan: Lan) -> None:
     print("one that the switch forgot joined anew", flush=True)
 
 
+def damaged(lan: Lan) -> None:
+    """A byte of the sender's store is wrong: that block comes from the mirror, and all others by multicast. When many are, all that is left does."""
+    for blocks in (1, 9):
+        copy = f"{lan.bed.dir}/damaged{blocks}"
+        shutil.copytree(lan.bed.store, copy)
+        packs = [os.path.join(d, f) for d, _, files in os.walk(f"{copy}/packs") for f in files]
+        pack = max(packs, key=os.path.getsize)
+        with open(pack, "rb+") as f:
+            for n in range(blocks):
+                f.seek(os.path.getsize(pack) * (2 * n + 1) // (2 * blocks))
+                byte = f.read(1)
+                f.seek(-1, os.SEEK_CUR)
+                f.write(bytes([byte[0] ^ 1]))
+        link = lambda: json.loads(lan.run(lan.hosts[4], "ip", "-s", "-j", "link", "show", "eth0"))[0]["stats64"]["tx"]["bytes"]
+        before = link()
+        sender = cvctl(lan, 0, "--store", copy, "mcast", "send", "node", "--interface", "eth0", "--receivers", "2", "--rate", "100Mbit")
+        processes = {n: receive(lan, n, "--mirror", "http://10.93.0.14:8087") for n in (1, 2)}
+        said = {n: right(lan, n, process) for n, process in processes.items()}
+        assert all("injection_suspected" in s["instead"] for s in said.values()), said
+        read = (link() - before) / 2
+        print(f"{blocks} wrong: each receiver has read {read / 1e6:.1f} MB from the mirror", flush=True)
+        assert 100_000 < read < (8e6 if blocks == 1 else 24e6), read
+        sender.communicate(timeout=60)
+        shutil.rmtree(copy)
+
+
 def main() -> None:
     if os.geteuid() != 0 or not shutil.which("ethtool"):
         print("it needs root and ethtool (apt-get install ethtool)")
@@ -125,6 +151,8 @@ def main() -> None:
         cvctl(lan, 0, "--store", bed.store, "serve", "--listen", "10.93.0.1:8087")
         answers = lan.inside(lan.hosts[1], "curl", "-s", "-f", f"{MIRROR}/healthz")
         eventually("the mirror answers", lambda: subprocess.run(answers, capture_output=True, check=False).returncode == 0)
+        cvctl(lan, 4, "--store", bed.store, "serve", "--listen", "10.93.0.14:8087")
+        damaged(lan)
         unreachable(lan)
         killed(lan)
         forgotten(lan)

@@ -53,10 +53,10 @@ fn any(seed: u64) -> Scenario {
     // Who has many receivers, slow disks and slow cables; and whose rate follows them.
     let speeds = [2_000_000, 20_000_000, 200_000_000];
     if r.chance(0.05) {
-        scenario.receivers = 1 + r.below(60) as usize;
+        (scenario.receivers, scenario.body) = (1 + r.below(60) as usize, scenario.body / 4);
     }
     scenario.adapts = r.chance(0.3);
-    scenario.disk = r.chance(0.3).then(|| speeds[r.below(3) as usize] / 40);
+    scenario.disk = r.chance(0.3).then(|| speeds[r.below(3) as usize] / 20);
     scenario.network.cable = (scenario.adapts && r.chance(0.7)).then(|| speeds[r.below(3) as usize]);
     scenario.network.slow = r.chance(0.2).then(|| (r.below(scenario.receivers as u64) as usize, speeds[0]));
     scenario

@@ -13,12 +13,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+/// Why a block comes from a mirror although multicast works.
+const INJECTION: &str = "injection_suspected: a block was wrong each time that it came";
 /// Blocks of so many bytes may wait; beyond, nothing is read from the network.
 const WAITING: usize = 32 << 20;
 /// So many blocks' memory is kept.
 const SPARE: usize = 4;
 /// How often a block that is wrong is received anew.
 const AGAIN: u32 = 2;
+/// So many blocks that are wrong each time that they come are read from a mirror, when all others are here; more are no accident, and all goes there.
+const SPOILED: usize = 3;
 /// Between two looks at whether the work was given up.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -234,7 +238,7 @@ impl ChunkSource for Source {
             self.shared.lock().needs = Some(left.iter().copied().collect());
         }
         let (is_local_over, left, elsewhere) = (AtomicBool::new(false), Mutex::new(left), OnceLock::new());
-        Ok(Box::new(Feed { source: self, wanted, local, is_local_over, left, elsewhere }))
+        Ok(Box::new(Feed { source: self, wanted, local, is_local_over, left, spoiled: Mutex::default(), elsewhere }))
     }
 }
 
@@ -245,6 +249,8 @@ struct Feed<'s> {
     is_local_over: AtomicBool,
     /// Blocks of the body that are still to come.
     left: Mutex<BTreeSet<usize>>,
+    /// Blocks that were wrong each time that they came.
+    spoiled: Mutex<BTreeSet<usize>>,
     /// The mirror, when the network has ended.
     elsewhere: OnceLock<Box<dyn BlockFeed + 's>>,
 }
@@ -258,6 +264,14 @@ impl Feed<'_> {
 
     fn left(&self) -> MutexGuard<'_, BTreeSet<usize>> {
         self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Blocks that only a mirror can give, when nothing else is to come.
+    fn take_spoiled(&self) -> bool {
+        let mut spoiled = self.spoiled.lock().unwrap_or_else(PoisonError::into_inner);
+        let are_there = !spoiled.is_empty();
+        self.left().append(&mut spoiled);
+        are_there
     }
 
     /// The next block from the network; `None` when all have come.
@@ -319,7 +333,11 @@ impl BlockFeed for Feed<'_> {
             return feed.next(block);
         }
         match self.received(block) {
-            Err(why) => self.elsewhere(why)?.next(block),
+            Ok(None) if self.take_spoiled() => self.elsewhere(Error::new(ErrorKind::Network, INJECTION))?.next(block),
+            Err(why) => {
+                self.take_spoiled();
+                self.elsewhere(why)?.next(block)
+            }
             came => came,
         }
     }
@@ -353,10 +371,13 @@ impl BlockFeed for Feed<'_> {
     fn replace(&self, origin: Origin) -> Result<bool> {
         match (self.number(origin), self.elsewhere.get()) {
             (None, Some(feed)) => feed.replace(origin),
-            // Somebody disturbs, or a cable does, and it would go on.
             (Some(n), None) if self.source.mirror.is_some() => {
-                self.left().insert(n);
-                self.source.shared.end("injection_suspected: a block was wrong each time that it came".to_owned());
+                let mut spoiled = self.spoiled.lock().unwrap_or_else(PoisonError::into_inner);
+                spoiled.insert(n);
+                // Somebody disturbs, and it would go on.
+                if spoiled.len() > SPOILED {
+                    self.source.shared.end(INJECTION.to_owned());
+                }
                 Ok(true)
             }
             // The mirror gives what the others lack: this comes from there at the end, chunk by chunk.

@@ -29,6 +29,8 @@ const BLACK_HOLE: (Duration, Duration) = (Duration::from_millis(1500), Duration:
 const UNANSWERED: Duration = Duration::from_secs(5);
 /// A sender that says nothing for so long is gone.
 const SILENCE: Duration = Duration::from_secs(10);
+/// Symbols by which one may be late.
+const LATE: u32 = 1 << 20;
 /// How often a receiver says that it has ended, until the sender says that it knows.
 const FAREWELLS: u32 = 12;
 const FAREWELL: Duration = Duration::from_millis(50);
@@ -103,6 +105,12 @@ pub struct Received {
     pub forgotten: u64,
     /// Stripes that were restored out of parity.
     pub restored: u64,
+}
+
+/// Whether what has the number `seq` was overtaken on its way by what had the number `last`. No network lets anything come so late as [`LATE`]: then the
+/// last number was none of the sender's, which can be in a mode without a key.
+fn is_old(seq: u32, last: u32) -> bool {
+    (1..LATE).contains(&last.wrapping_sub(seq))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -361,7 +369,7 @@ impl Receiver {
     }
 
     fn seen(&mut self, seq: u32) {
-        if seq.wrapping_sub(self.seq) as i32 > 0 {
+        if !is_old(seq, self.seq) {
             self.seq = seq;
         }
     }
@@ -370,7 +378,7 @@ impl Receiver {
         (self.heard, self.arrived, self.joined_again) = (now, now, false);
         self.seen(sync.seq);
         // One that was overtaken by a later one says nothing new.
-        if sync.seq.wrapping_sub(self.sync.seq) as i32 >= 0 {
+        if !is_old(sync.seq, self.sync.seq) {
             let is_sooner = sync.interval < self.sync.interval;
             self.sync = Sync { position: sync.position.min(self.shape.stripes()), ..sync };
             if is_sooner {
@@ -535,5 +543,18 @@ impl Receiver {
                 Some(next)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_old;
+
+    #[test]
+    fn a_number_that_was_made_up_does_not_stay() {
+        assert!(is_old(7, 8) && is_old(u32::MAX, 3) && is_old(8, 1 << 20));
+        assert!(!is_old(8, 8) && !is_old(9, 8) && !is_old(3, u32::MAX));
+        // What comes in order after a number that is far ahead.
+        assert!(!is_old(5_000, 4_000_000_000) && !is_old(5_000, 6_000_000));
     }
 }

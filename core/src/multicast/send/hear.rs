@@ -15,7 +15,7 @@ impl Sender {
     pub fn handle(&mut self, datagram: &[u8], from: SocketAddr, now: Instant) {
         match Message::decode(datagram, &self.keys) {
             Ok(Some(Message::Join(join))) => self.joins(&join, from, now),
-            Ok(Some(Message::Report(report))) => self.reports(&report, from, now),
+            Ok(Some(Message::Report(report))) => self.reports(report, from, now),
             Ok(Some(Message::Need(need))) => self.needs(&need, from, now),
             _ => self.sent.refused += 1,
         }
@@ -63,14 +63,14 @@ impl Sender {
         self.say(To::One(to), Message::Admit(admit));
     }
 
-    fn reports(&mut self, report: &Report, from: SocketAddr, now: Instant) {
-        // Nobody has seen what was not sent.
+    fn reports(&mut self, mut report: Report, from: SocketAddr, now: Instant) {
+        // Nobody has seen what was not sent. Without a key somebody may have told a receiver so, who has seen everything then.
         if is_after(report.seq, self.seq) {
             self.sent.refused += 1;
-            return;
+            report.seq = self.seq;
         }
         let Some(receiver) = self.receivers.get_mut(report.slot) else { return };
-        if receiver.address != from || !receiver.heard(report, now) {
+        if receiver.address != from || !receiver.heard(&report, now) {
             return;
         }
         self.sent.reports += 1;
@@ -178,22 +178,52 @@ mod tests {
         }
     }
 
-    /// One of two receivers says of each stripe that it lacks half of it; the other one lacks nothing.
-    #[test]
-    fn who_claims_losses_costs_at_most_a_third_of_the_first_pass() {
-        let mut now = Instant::now();
-        let keys = || Keys::new(Mode::Crc, None, Session(1)).unwrap();
+    fn keys() -> Keys {
+        Keys::new(Mode::Crc, None, Session(1)).unwrap()
+    }
+
+    fn sender(now: Instant) -> Sender {
         let shape = Shape::new(1456, 1000, 60_000_000).unwrap();
         let mut plan = BodyPlan::default();
         (0..60).for_each(|n| plan.add(1_000_000, vec![n]));
         let options = Options { announce: announce(), rate: Rate::Fixed(100_000_000), wait: Duration::ZERO };
-        let mut sender = Sender::new(keys(), shape, plan, options, now).unwrap();
-        let from = |n: u8| SocketAddr::from(([10, 0, 0, n], 7));
-        for n in [0, 1] {
-            let join =
-                Join { node: [n; 16], datagram: 1472, name: format!("n{n}"), has_mirrors: false, has_base: false };
-            sender.handle(&Message::Join(join).encode(&keys()), from(n), now);
-        }
+        Sender::new(keys(), shape, plan, options, now).unwrap()
+    }
+
+    fn from(n: u8) -> SocketAddr {
+        SocketAddr::from(([10, 0, 0, n], 7))
+    }
+
+    fn join(n: u8) -> Vec<u8> {
+        let join = Join { node: [n; 16], datagram: 1472, name: format!("n{n}"), has_mirrors: false, has_base: false };
+        Message::Join(join).encode(&keys())
+    }
+
+    /// Somebody sends again what he heard; and somebody tells a receiver of symbols that were never sent.
+    #[test]
+    fn what_is_replayed_or_made_up_parts_no_receiver_from_the_sender() {
+        let mut now = Instant::now();
+        let mut sender = sender(now);
+        [0, 1].iter().for_each(|n| sender.handle(&join(*n), from(*n), now));
+        now += Duration::from_millis(500);
+        sender.handle(&join(0), from(66), now);
+        let report = Report { seq: 4_000_000_000, received: 7, ..Report::default() };
+        sender.handle(&Message::Report(report).encode(&keys()), from(0), now);
+        let first = &sender.receivers.all()[0];
+        assert_eq!((first.address, first.report.received, first.report.seq), (from(0), 7, sender.seq));
+        assert_eq!(sender.sent().refused, 1);
+        // One that was silent may come from elsewhere.
+        now += Duration::from_secs(3);
+        sender.handle(&join(0), from(66), now);
+        assert_eq!(sender.receivers.all()[0].address, from(66));
+    }
+
+    /// One of two receivers says of each stripe that it lacks half of it; the other one lacks nothing.
+    #[test]
+    fn who_claims_losses_costs_at_most_a_third_of_the_first_pass() {
+        let mut now = Instant::now();
+        let mut sender = sender(now);
+        [0, 1].iter().for_each(|n| sender.handle(&join(*n), from(*n), now));
         let mut seq = 0;
         let goes_on = |sender: &Sender| matches!(sender.stage(), Stage::Waiting | Stage::FirstPass);
         while goes_on(&sender) {

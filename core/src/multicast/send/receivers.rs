@@ -19,6 +19,8 @@ pub(super) const TROUBLE: f64 = 0.25;
 const LITTLE: f64 = 0.8;
 /// One that loses less is well again.
 const WELL: f64 = 0.05;
+/// After so long a silence a receiver may have another address.
+const MOVES: Duration = Duration::from_secs(2);
 /// How long it may be.
 const TROUBLE_FOR: Duration = Duration::from_millis(600);
 
@@ -170,6 +172,10 @@ impl Receivers {
     pub(super) fn join(&mut self, join: &Join, from: SocketAddr, now: Instant) -> Option<u32> {
         if let Some(&slot) = self.slots.get(&join.node) {
             let known = &mut self.all[slot as usize];
+            // A request that somebody recorded and sends again moves nobody who is heard of where it is.
+            if known.address != from && now.duration_since(known.last_heard) < MOVES {
+                return Some(slot);
+            }
             (known.address, known.last_heard, known.has_mirrors) = (from, now, join.has_mirrors);
             if known.standing == Standing::Lost {
                 known.standing = Standing::Receiving;
