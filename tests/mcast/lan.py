@@ -2,6 +2,7 @@
 the processes that hold it."""
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -45,6 +46,10 @@ class Lan:
         assert done.returncode == 0, f"{args}: {done.stderr}"
         return done.stdout
 
+    def make_hub(self) -> None:
+        """Everybody hears everything, as behind a switch whose table somebody has filled."""
+        self.run(self.switch, "ip", "link", "set", "br0", "type", "bridge", "ageing_time", "0")
+
     def lose(self, percent: float, receivers: list[int]) -> None:
         """These lose so many of the packets that come to them, and as many of those that they send."""
         rules = "table netdev loss\ndelete table netdev loss\nadd table netdev loss\n"
@@ -58,3 +63,10 @@ class Lan:
         """Bytes that the sender put on its cable, with all headers."""
         stats = json.loads(self.run(self.hosts[0], "ip", "-s", "-j", "link", "show", "eth0"))[0]["stats64"]
         return int(stats["tx"]["bytes"])
+
+
+def peak(pid: int) -> float:
+    """Most memory that a process has had so far, in MiB; 0 when it has ended."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/status", encoding="ascii") as f:
+        return sum(int(line.split()[1]) for line in f if line.startswith("VmHWM:")) / 1024
+    return 0

@@ -35,6 +35,10 @@ pub(super) struct Shared {
     pub(super) applied: AtomicBool,
     /// Nobody waits any more.
     pub(super) given_up: AtomicBool,
+    /// The sender has answered. Until then it may be a recording of one.
+    pub(super) is_answered: AtomicBool,
+    /// The session ended before its sender had answered.
+    pub(super) is_past: AtomicBool,
 }
 
 #[derive(Default)]

@@ -4,6 +4,7 @@ use super::assembly::{Assembly, Ready};
 use super::feed::{Orders, Shared};
 use crate::multicast::plan::BodyPlan;
 use crate::multicast::receive::{Event, Load, Received, Receiver};
+use crate::multicast::wire::Header;
 use crate::sys::datagrams::{Datagrams, gather};
 use crate::sys::udp::Interface;
 use std::net::{SocketAddr, UdpSocket};
@@ -52,8 +53,10 @@ impl Network {
         while !self.receiver.has_left() {
             let mut came = false;
             for n in 0..self.sockets.len() {
-                // Beyond what may wait the kernel drops, and the sender hears of it.
-                if n != 1 || self.shared.has_room() {
+                // Beyond what may wait the kernel drops, and the sender hears of it. Until the sender has answered, the kernel keeps what comes: whoever
+                // recorded a session and sends it again cannot answer.
+                let listens = || self.shared.is_answered.load(Ordering::Relaxed) && self.shared.has_room();
+                if n != 1 || listens() {
                     came |= self.hear(n, &mut datagrams);
                 } else {
                     self.receiver.does_not_listen(Instant::now());
@@ -87,7 +90,9 @@ impl Network {
         let came = datagrams.take(&self.sockets[n]).unwrap_or(false);
         if came {
             let now = Instant::now();
-            if let Err(e) = datagrams.each(|d| self.receiver.handle(d, now)) {
+            // Symbols go to the data group; elsewhere they would be heard too early.
+            let is_heard = |d: &[u8]| n == 1 || Header::session(d).is_none();
+            if let Err(e) = datagrams.each(|d| if is_heard(d) { self.receiver.handle(d, now) } else { Ok(()) }) {
                 self.shared.end(e.to_string());
             }
         }
@@ -106,9 +111,15 @@ impl Network {
                     self.assembly.done().for_each(|memory| self.receiver.recycle(memory));
                     self.assembly.shrink(HELD).into_iter().for_each(|s| self.receiver.again(s));
                 }
-                Event::Refused(reason) => self.shared.end(format!("the sender refuses: {reason}")),
-                Event::Over(true) => self.shared.end("the sender gave up".to_owned()),
-                Event::Over(false) => self.shared.end("the session ended before everything was here".to_owned()),
+                Event::Refused(reason) => {
+                    self.shared.is_answered.store(true, Ordering::Relaxed);
+                    self.shared.end(format!("the sender refuses: {reason}"));
+                }
+                Event::Over(failed) => {
+                    self.shared.is_past.store(true, Ordering::Relaxed);
+                    let why = if failed { "the sender gave up" } else { "the session ended before everything was here" };
+                    self.shared.end(why.to_owned());
+                }
                 Event::Silent => self.shared.end("the sender says nothing any more".to_owned()),
                 Event::Unreachable => self.shared.end(
                     "multicast_unreachable: nothing that is sent to the group arrives: is there an IGMP querier, a firewall, another VLAN?"
@@ -120,7 +131,7 @@ impl Network {
                 ),
                 Event::Detached(reason) => self.shared.end(format!("the sender says to go to mirrors: {reason}")),
                 Event::JoinAgain => self.join_again(),
-                Event::Admitted => {}
+                Event::Admitted => self.shared.is_answered.store(true, Ordering::Relaxed),
             }
         }
     }

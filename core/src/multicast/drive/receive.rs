@@ -12,7 +12,7 @@ use crate::job::Task;
 use crate::multicast::offer::Offered;
 use crate::multicast::plan::BodyPlan;
 use crate::multicast::receive::{self as machine, Received, Receiver};
-use crate::multicast::wire::{Announce, Keys, Message, SECRET};
+use crate::multicast::wire::{Announce, Keys, Message, SECRET, Session};
 use crate::store::{ChunkSource, Image, Store, Trust};
 use crate::sys::clock;
 use crate::sys::datagrams::gather;
@@ -25,13 +25,17 @@ use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Bytes of stripes that are not whole.
 const MEMORY: usize = 48 << 20;
 /// Seconds that an announcement of a session with a key is believed; and since 1970, before which no clock is right.
 const AGE: u64 = 600;
 const CLOCK_IS_SET: i64 = 1_700_000_000;
+/// How long another session is looked for when the sender of one does not answer. Each is announced four times a second.
+const ANOTHER: Duration = Duration::from_secs(1);
+/// So many sessions are tried by who has mirrors.
+const SESSIONS: usize = 4;
 /// Longest datagram.
 const DATAGRAM: usize = 65_536;
 
@@ -150,12 +154,48 @@ impl Work {
 pub fn receive(target: &Path, mut options: ReceiveOptions, task: &Task) -> Result<Delivered> {
     let interface = Interface::named(&options.interface)?;
     check_target(target, &options)?;
-    let control = interface.join(options.group)?;
     task.stage("listen", 0, Unit::Entries);
     task.log(format!("waits for a session on {}", options.interface));
-    let (keys, announce, sender) = listen(&control, &options, task)?;
+    let trust = options.trust.take().map(Arc::new);
+    let mut past = Vec::new();
+    let mut found = listen(&interface, &options, &past, None, task)?;
+    loop {
+        past.push(found.keys.session());
+        found = match attend(target, &interface, found, &options, trust.as_ref(), &past, task)? {
+            Attended::Delivered(delivered) => return Ok(*delivered),
+            Attended::Another(another) => *another,
+        };
+    }
+}
+
+/// A session that is announced, and where that was heard.
+struct Found {
+    control: UdpSocket,
+    keys: Keys,
+    announce: Announce,
+    sender: SocketAddr,
+}
+
+/// What became of a session.
+enum Attended {
+    Delivered(Box<Delivered>),
+    /// Its sender did not answer, and there is another one.
+    Another(Box<Found>),
+}
+
+/// Receives what one session sends.
+fn attend(
+    target: &Path,
+    interface: &Interface,
+    found: Found,
+    options: &ReceiveOptions,
+    trust: Option<&Arc<Trust>>,
+    past: &[Session],
+    task: &Task,
+) -> Result<Attended> {
+    let Found { control, keys, announce, sender } = found;
     let group = data_group(options.group, keys.session());
-    let work = Work::of(target, &announce.image, &options);
+    let work = Work::of(target, &announce.image, options);
     let how = machine::Options {
         node: [clock::random_u64(), clock::random_u64()].map(u64::to_le_bytes).concat().try_into().unwrap_or_default(),
         name: options.node.clone(),
@@ -169,7 +209,7 @@ pub fn receive(target: &Path, mut options: ReceiveOptions, task: &Task) -> Resul
     let shape = *receiver.shape();
     let sockets = [control, interface.join(group)?, interface.open(group.is_ipv6(), 1)?];
     gather(&sockets[1]);
-    let membership = Membership { interface, group };
+    let membership = Membership { interface: interface.clone(), group };
     let shared = Arc::new(Shared::default());
     let network = Network {
         receiver,
@@ -187,14 +227,32 @@ pub fn receive(target: &Path, mut options: ReceiveOptions, task: &Task) -> Resul
     };
     let thread = std::thread::Builder::new().name("libcv-mcast".into()).spawn(move || network.run());
     let thread = thread.map_err(|e| Error::io("start", "a thread", e))?;
-    let trust = options.trust.take().map(Arc::new);
-    let applied = apply(target, work, &options, trust.as_ref(), &announce, &shared, task);
+    task.stage("head", announce.head, Unit::Bytes);
+    let trusted = |store: &Store| trust.map_or(store.clone(), |trust| store.trusting_too(trust));
+    let mut opened = open_head(&announce, &shared, &trusted, task);
+    // Somebody may make up one session after the other, to keep from its mirrors who has some.
+    let looks = options.mirror.is_none() || past.len() < SESSIONS;
+    if looks && opened.is_err() && !shared.is_answered.load(Ordering::Relaxed) {
+        // What is over was the end of one, or a recording: who has no mirror waits, as before. Without a key anybody can say that it is over.
+        let waits = shared.is_past.load(Ordering::Relaxed) && options.mirror.is_none() && options.secret.is_some();
+        match listen(interface, options, past, (!waits).then(|| Instant::now() + ANOTHER), task) {
+            Ok(another) => {
+                shared.given_up.store(true, Ordering::Relaxed);
+                thread.join().map_err(|_| Error::new(ErrorKind::Bug, "the thread of the network panicked"))?;
+                return Ok(Attended::Another(Box::new(another)));
+            }
+            Err(e) if e.kind() == ErrorKind::Cancelled => opened = Err(e),
+            Err(_) => {}
+        }
+    }
+    let applied = apply(target, work, options, opened, &trusted, &announce, &shared, task);
     shared.applied.store(applied.is_ok(), Ordering::Relaxed);
     shared.given_up.store(true, Ordering::Relaxed);
     let received = thread.join().map_err(|_| Error::new(ErrorKind::Bug, "the thread of the network panicked"))?;
     let (generation, (extracted, updated)) = applied?;
     let (image, instead) = (announce.image.to_string(), shared.instead());
-    Ok(Delivered { image, name: announce.name, generation, received, instead, extracted, updated })
+    let delivered = Delivered { image, name: announce.name, generation, received, instead, extracted, updated };
+    Ok(Attended::Delivered(Box::new(delivered)))
 }
 
 /// What the extraction would refuse at the end of the wait is refused before it.
@@ -218,11 +276,21 @@ fn check_target(target: &Path, options: &ReceiveOptions) -> Result<()> {
     }
 }
 
-/// Waits for a session that fits.
-fn listen(control: &UdpSocket, options: &ReceiveOptions, task: &Task) -> Result<(Keys, Announce, SocketAddr)> {
+/// Waits for a session that fits, none of `past`; `Network` when there is none by then.
+fn listen(
+    interface: &Interface,
+    options: &ReceiveOptions,
+    past: &[Session],
+    until: Option<Instant>,
+    task: &Task,
+) -> Result<Found> {
+    let control = interface.join(options.group)?;
     let mut buf = vec![0; DATAGRAM];
     loop {
         task.check()?;
+        if until.is_some_and(|until| Instant::now() > until) {
+            return Err(Error::new(ErrorKind::Network, "no other session is announced"));
+        }
         let (bytes, from) = match control.recv_from(&mut buf) {
             Ok(came) => came,
             Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
@@ -233,7 +301,7 @@ fn listen(control: &UdpSocket, options: &ReceiveOptions, task: &Task) -> Result<
         };
         let Ok((mode, session)) = Message::envelope(&buf[..bytes]) else { continue };
         // Who has a secret believes nobody who has not.
-        if mode.is_keyed() != options.secret.is_some() {
+        if mode.is_keyed() != options.secret.is_some() || past.contains(&session) {
             continue;
         }
         let Some(keys) = Keys::new(mode, options.secret.as_ref(), session) else { continue };
@@ -246,23 +314,22 @@ fn listen(control: &UdpSocket, options: &ReceiveOptions, task: &Task) -> Result<
         let has_its_group = SocketAddr::new(announce.data.0, announce.data.1) == data_group(options.group, session);
         if !announce.over && is_wanted && !is_old && has_its_group {
             let sender = canonical(SocketAddr::new(from.ip(), announce.port));
-            return Ok((keys, announce, sender));
+            return Ok(Found { control, keys, announce, sender });
         }
     }
 }
 
+#[allow(clippy::too_many_arguments)]
 fn apply(
     target: &Path,
     work: Work,
     options: &ReceiveOptions,
-    trust: Option<&Arc<Trust>>,
+    opened: Result<(Image, Offered, (BodyPlan, ChunkSet))>,
+    trusted: &dyn Fn(&Store) -> Store,
     announce: &Announce,
     shared: &Arc<Shared>,
     task: &Task,
 ) -> Result<(u64, (Extracted, Option<Updated>))> {
-    task.stage("head", announce.head, Unit::Bytes);
-    let trusted = |store: &Store| trust.map_or(store.clone(), |trust| store.trusting_too(trust));
-    let opened = open_head(announce, shared, &trusted, task);
     let (image, head, (plan, held)) = match (opened, &options.mirror) {
         (Err(why), Some(mirror)) if matches!(why.kind(), ErrorKind::Network | ErrorKind::Integrity) => {
             shared.go_elsewhere(&why);

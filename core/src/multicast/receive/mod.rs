@@ -339,8 +339,13 @@ impl Receiver {
             Ok(Some(Message::Detach(detach))) if detach.slot == self.slot && self.state == State::Admitted => {
                 self.events.push_back(Event::Detached(detach.reason));
             }
-            // Of others, or of another session on this group.
-            Ok(Some(_) | None) => {}
+            // Of others.
+            Ok(Some(_)) => {}
+            // Of another session on this group. What says that it is of this one was damaged or forged.
+            Ok(None) => {
+                let own = (self.keys.mode(), self.keys.session());
+                self.received.refused += u64::from(Message::envelope(datagram).is_ok_and(|of| of == own));
+            }
             Err(_) => self.received.refused += 1,
         }
         Ok(())

@@ -332,6 +332,6 @@ mod tests {
         give(&mut stripes, 1, 1..1024);
         assert_eq!(give(&mut stripes, 5, [0]), Fate::Kept);
         give(&mut stripes, 0, 0..2);
-        assert_eq!(stripes.lacks(6).collect::<Vec<_>>(), [0, 0, 624, 724, 1024, 0]);
+        assert_eq!(stripes.lacks(6).collect::<Vec<_>>(), [0, 0, 624, 724, 1024, 1024]);
     }
 }

@@ -36,7 +36,8 @@ impl Sender {
         if self.receivers.all().len() > before && !join.has_base {
             self.wanted.fill(true);
         }
-        if slot.is_some() {
+        // One that has ended asks for nothing: that was recorded and sent again.
+        if slot.and_then(|s| self.receivers.get_mut(s)).is_some_and(|r| r.is_open()) {
             self.state = match self.state {
                 State::Waiting(since) => State::Waiting(since.or(Some(now))),
                 _ => State::Sending,
@@ -65,7 +66,7 @@ impl Sender {
 
     fn reports(&mut self, mut report: Report, from: SocketAddr, now: Instant) {
         // Nobody has seen what was not sent. Without a key somebody may have told a receiver so, who has seen everything then.
-        if is_after(report.seq, self.seq) {
+        if report.seq > self.seq {
             self.sent.refused += 1;
             report.seq = self.seq;
         }

@@ -172,13 +172,11 @@ impl Receivers {
     pub(super) fn join(&mut self, join: &Join, from: SocketAddr, now: Instant) -> Option<u32> {
         if let Some(&slot) = self.slots.get(&join.node) {
             let known = &mut self.all[slot as usize];
-            // A request that somebody recorded and sends again moves nobody who is heard of where it is.
-            if known.address != from && now.duration_since(known.last_heard) < MOVES {
-                return Some(slot);
-            }
-            (known.address, known.last_heard, known.has_mirrors) = (from, now, join.has_mirrors);
-            if known.standing == Standing::Lost {
-                known.standing = Standing::Receiving;
+            // A request that somebody recorded and sends again moves nobody who is heard of where it is, and brings nobody back: reports do.
+            if known.address == from {
+                known.last_heard = now;
+            } else if now.duration_since(known.last_heard) >= MOVES {
+                known.address = from;
             }
             return Some(slot);
         }
