@@ -1,7 +1,6 @@
 //! What receivers say, and what follows from it.
 
 use super::receivers::{Receiver, Standing};
-use super::repair::is_after;
 use super::{Sender, State, To};
 use crate::multicast::wire::{Admit, Detach, Join, Message, Need, Report};
 use std::net::SocketAddr;
