@@ -60,6 +60,7 @@ pub(crate) mod receive;
 mod repair;
 pub mod replica;
 pub mod session;
+mod sieve;
 pub mod source;
 mod sync;
 pub mod tag;
