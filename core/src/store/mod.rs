@@ -308,6 +308,11 @@ impl Store {
     fn open_blocks(&self) -> &opened::OpenBlocks {
         &self.0.blocks
     }
+
+    /// Gives back the memory of blocks that were opened for single chunks, when no more of them will be asked for soon.
+    pub(crate) fn close_blocks(&self) {
+        self.open_blocks().close_all();
+    }
 }
 
 /// An error of reading `store.json`; that it is not there means that there is no store, or not even the place for one.
