@@ -45,6 +45,8 @@ mod memory;
 pub mod name;
 pub(crate) mod needs;
 mod opened;
+#[cfg(feature = "mcast")]
+pub(crate) mod pieces;
 mod point;
 mod presence;
 mod proof;
