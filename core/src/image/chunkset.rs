@@ -12,6 +12,12 @@ pub struct ChunkSet {
 }
 
 impl ChunkSet {
+    /// An empty set with room for so many chunks.
+    #[must_use]
+    pub fn with_capacity(chunks: usize) -> Self {
+        Self { chunks: Vec::with_capacity(chunks), table: HashTable::with_capacity(chunks) }
+    }
+
     /// Adds a chunk and gives its position; a chunk that is there keeps its position.
     ///
     /// # Panics

@@ -10,10 +10,12 @@
 //! All but the driver get time and datagrams as arguments and do no I/O: the simulator uses the
 //! same machines.
 
+mod contents;
 pub mod doctor;
 pub mod drive;
 pub mod fec;
 pub mod offer;
+pub mod offered;
 pub mod plan;
 pub mod receive;
 pub mod send;

@@ -1,16 +1,14 @@
 //! What a session carries: the head, a small store that holds an image and nothing of its content, and the body, the blocks of its content. See
 //! `multicast-protocol.md` §1.
 
+use super::contents::{Chunks, body_of};
 use super::plan::BodyPlan;
 use super::shape::{HEAD_LIMIT, Part, Shape};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::block::{BlockInfo, BlockOpener};
-use crate::image::leb::{Reader, put_str};
-use crate::image::row::Value;
-use crate::image::{ChunkSet, Content, Hash, Item, Kind, leb, pack};
+use crate::image::leb::put_str;
+use crate::image::{ChunkSet, Hash, leb, pack};
 use crate::job::Task;
-use crate::store::held::Held;
-use crate::store::image::each_item;
 use crate::store::laid::Laid;
 use crate::store::release::Release;
 use crate::store::source::{ChunkSource, Origin, StoredBlock};
@@ -19,48 +17,10 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Files of a head: store.json, a release, a manifest, packs. Part of the protocol.
-const FILES: usize = 64;
-const KEY: usize = 512;
 /// Earlier generations that come along without their content.
 const EARLIER: usize = 3;
-const PLAN: &str = "plan";
-
-/// The chunks of an image: those that a head holds, and those of content in the order in which its rows name them.
-struct Chunks {
-    /// Pages, lists and long attribute values.
-    head: ChunkSet,
-    content: ChunkSet,
-}
-
-impl Chunks {
-    fn of(image: &Image, task: &Task) -> Result<Self> {
-        let (mut head, mut content) = (ChunkSet::default(), ChunkSet::default());
-        for page in &image.manifest().pages {
-            task.check()?;
-            head.insert(page.hash, page.bytes);
-            let mut rows = image.open_page(page)?;
-            while let Some(row) = rows.read()? {
-                for x in row.xattrs.iter() {
-                    if let Value::Far { hash, length } = &x.value {
-                        head.insert(*hash, *length);
-                    }
-                }
-                let Kind::File { content: of_file, .. } = &row.kind else { continue };
-                if let Content::Far { lists, .. } = of_file {
-                    lists.iter().for_each(|(bytes, hash)| _ = head.insert(*hash, *bytes));
-                }
-                each_item(image.store(), of_file, |item| {
-                    if let Item::Chunk { length, hash } = item {
-                        content.insert(*hash, *length);
-                    }
-                    Ok(())
-                })?;
-            }
-        }
-        Ok(Self { head, content })
-    }
-}
+/// The file of a head that is not of the store.
+pub(super) const PLAN: &str = "plan";
 
 /// The images of the generations before this one: a tree that was made from one of them is updated, and what they had and this one has not goes.
 /// Their pages are added to `head`.
@@ -82,21 +42,6 @@ fn earlier(image: &Image, release: &Release, head: &mut ChunkSet, task: &Task) -
         out.push(before);
     }
     Ok(out)
-}
-
-/// The content chunks that the blocks of a head do not hold already.
-fn body_of(content: ChunkSet, held: &HashSet<Hash>) -> ChunkSet {
-    // Hardly ever: blocks of pages hold pages.
-    if !held.iter().any(|h| content.contains(h)) {
-        return content;
-    }
-    let mut body = ChunkSet::default();
-    content
-        .chunks()
-        .iter()
-        .filter(|(hash, _)| !held.contains(hash))
-        .for_each(|(hash, length)| _ = body.insert(*hash, *length));
-    body
 }
 
 /// An image as it is sent.
@@ -243,73 +188,12 @@ fn encode(files: Vec<File>) -> Vec<u8> {
     out
 }
 
-/// A head that came: a store to open the image from, and what its body is.
-pub struct Offered {
-    store: Store,
-    plan: Vec<u8>,
-}
-
-impl Offered {
-    /// Opens a head. What is in it is believed as little as any store.
-    ///
-    /// # Errors
-    /// Of the format, or as [`Store::with_backend`].
-    pub fn open(head: &[u8]) -> Result<Self> {
-        let mut r = Reader::new("head of a session", head);
-        let count = r.count(FILES, "files of a head")?;
-        let (mut files, mut plan) = (Vec::new(), None);
-        for _ in 0..count {
-            let key = String::from_utf8(r.str(KEY, "name of a file")?.to_vec());
-            let key = key.map_err(|_| Error::integrity("a file of a head has a name that is no text"))?;
-            let file = r.str(HEAD_LIMIT as usize, "file of a head")?.to_vec();
-            if key == PLAN {
-                plan = Some(file);
-            } else {
-                files.push((key, file));
-            }
-        }
-        r.end()?;
-        let plan = plan.ok_or_else(|| Error::integrity("a head has no plan"))?;
-        Ok(Self { store: Store::with_backend(Box::new(Held::new(files)))?, plan })
-    }
-
-    /// The store, with the image and nothing of its content.
-    #[must_use]
-    pub fn store(&self) -> &Store {
-        &self.store
-    }
-
-    /// The blocks of the body of `image`, which was opened from that store, and the content that lies in the head.
-    ///
-    /// # Errors
-    /// `Integrity` when the plan is none of this image.
-    pub fn plan(&self, image: &Image, task: &Task) -> Result<(BodyPlan, ChunkSet)> {
-        let (body, held) = self.content(image, task)?;
-        Ok((BodyPlan::decode(&self.plan, body.len())?, held))
-    }
-
-    /// The chunks that positions of the plan mean, and the content that lies in the head. Of a large image they are large: whoever knows that everything is wanted
-    /// needs neither.
-    ///
-    /// # Errors
-    /// `Integrity` when something of the image is missing.
-    pub fn content(&self, image: &Image, task: &Task) -> Result<(ChunkSet, ChunkSet)> {
-        let content = Chunks::of(image, task)?.content;
-        let here = self.store.has_of(&content)?;
-        let mut held = ChunkSet::default();
-        content
-            .chunks()
-            .iter()
-            .filter(|(hash, _)| here.contains(hash))
-            .for_each(|(h, length)| _ = held.insert(*h, *length));
-        Ok((body_of(content, &here), held))
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::offered::Offered;
     use super::*;
     use crate::capture::CaptureOptions;
+    use crate::store::pieces::Pieces;
 
     #[test]
     fn what_is_offered_is_the_image() {
@@ -333,13 +217,19 @@ mod tests {
         }
         assert_eq!((head.len() as u64, body.len() as u64), (offer.head(), offer.plan().bytes()));
         assert!(head.len() < 100_000, "{}", head.len());
-        let offered = Offered::open(&head).unwrap();
+        let open = |head: &[u8]| Offered::open(Pieces::new(head.chunks(1000).map(<[u8]>::to_vec).collect()));
+        let mut offered = open(&head).unwrap();
         let received = offered.store().image("node").unwrap();
         let rows = |image: &Image| image.list(b"", true).unwrap();
         assert_eq!((received.id(), rows(&received)), (image.id(), rows(&image)));
         let (plan, _) = offered.plan(&received, &Task::quiet()).unwrap();
         let (chunks, _) = offered.content(&received, &Task::quiet()).unwrap();
         assert_eq!(&plan, &**offer.plan());
+        // What was read for the last time goes, and nothing else.
+        offered.read_once();
+        assert_eq!(rows(&received), rows(&image));
+        received.each_row(|_| Ok(())).unwrap();
+        assert!(received.list(b"", true).is_err() && offered.store().image("node").is_ok());
         // Each block holds what the plan says.
         let mut opener = BlockOpener::new().unwrap();
         for block in plan.blocks() {
@@ -355,7 +245,7 @@ mod tests {
             assert_eq!(found, block.chunks);
         }
         for cut in [0, 1, 100, head.len() - 1] {
-            assert!(Offered::open(&head[..cut]).is_err());
+            assert!(open(&head[..cut]).is_err());
         }
     }
 }

@@ -43,6 +43,11 @@ impl BodyPlan {
         self.blocks.last().map_or(0, |b| b.bytes.end)
     }
 
+    /// Forgets which chunks are in the blocks: whoever takes all blocks need not know.
+    pub fn forget_chunks(&mut self) {
+        self.blocks.iter_mut().for_each(|b| b.chunks = Vec::new());
+    }
+
     /// The numbers of the blocks that hold any of these bytes.
     #[must_use]
     pub fn at(&self, bytes: Range<u64>) -> Range<usize> {

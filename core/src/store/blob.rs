@@ -128,6 +128,9 @@ pub trait BlobStore: Send + Sync {
         false
     }
 
+    /// Says that whoever reads an image from its first row to its last has read all rows of this block.
+    fn was_read(&self, _key: &str, _offset: u64, _bytes: u32) {}
+
     /// What happened since the last call that whoever watches should know, such as attempts that failed; oldest first.
     fn take_notes(&self) -> Vec<String> {
         Vec::new()

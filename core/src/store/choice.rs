@@ -11,7 +11,7 @@ const NOWHERE: u32 = u32::MAX;
 pub(super) struct Choice<'w> {
     wanted: &'w ChunkSet,
     packs: Vec<Hash>,
-    known: HashSet<Hash>,
+    known: HashMap<Hash, u32>,
     /// Pack number, offset, bytes as stored.
     blocks: Vec<(u32, u32, u32)>,
     /// Of blocks, by the number of the pack and the offset.
@@ -33,7 +33,7 @@ impl<'w> Choice<'w> {
         Self {
             wanted,
             packs: Vec::new(),
-            known: HashSet::new(),
+            known: HashMap::new(),
             blocks: Vec::new(),
             numbers: HashMap::new(),
             first: vec![NOWHERE; wanted.len()],
@@ -41,20 +41,26 @@ impl<'w> Choice<'w> {
         }
     }
 
-    /// Adds a segment. What it says of packs that others named before is the same.
+    /// Adds a segment, or a part of one. What it says of packs that others named before may be the same.
     pub(super) fn add(&mut self, segment: &Segment) {
         let Self { wanted, packs, known, blocks, numbers, first, more } = self;
-        let base = packs.len() as u32;
-        let new: Vec<bool> = segment.packs.iter().map(|id| known.insert(*id)).collect();
-        packs.extend_from_slice(&segment.packs);
-        for (hash, place) in segment.records.iter().filter(|(_, p)| new[p.pack as usize]) {
+        let mut number = |id: &Hash| {
+            *known.entry(*id).or_insert_with(|| {
+                packs.push(*id);
+                packs.len() as u32 - 1
+            })
+        };
+        let of_packs: Vec<u32> = segment.packs.iter().map(&mut number).collect();
+        for (hash, place) in &segment.records {
             let Some(chunk) = wanted.position(hash) else { continue };
-            let block = *numbers.entry((base + place.pack, place.offset)).or_insert_with(|| {
-                blocks.push((base + place.pack, place.offset, place.stored));
+            let pack = of_packs[place.pack as usize];
+            let block = *numbers.entry((pack, place.offset)).or_insert_with(|| {
+                blocks.push((pack, place.offset, place.stored));
                 blocks.len() as u32 - 1
             });
             match &mut first[chunk as usize] {
                 first if *first == NOWHERE => *first = block,
+                first if *first == block => {}
                 _ => more.push((chunk, block)),
             }
         }
@@ -69,6 +75,7 @@ impl<'w> Choice<'w> {
             return Err(self.wanted.chunks()[n].0);
         }
         self.more.sort_unstable();
+        self.more.dedup();
         let several = self.more.chunk_by(|a, b| a.0 == b.0).map(|places| {
             let chunk = places[0].0;
             let first = std::mem::replace(&mut self.first[chunk as usize], NOWHERE);

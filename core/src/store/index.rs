@@ -85,6 +85,23 @@ impl Segment {
     /// # Errors
     /// Any [`FormatError`].
     pub fn decode(bytes: &[u8], mut wanted: impl FnMut(&Hash) -> bool) -> Result<Self, FormatError> {
+        let scanned = Scanned::new(bytes, &mut wanted)?;
+        let records = scanned.records().collect();
+        Ok(Self { packs: scanned.packs, records })
+    }
+}
+
+/// A segment as it is stored, and which of its records are wanted. They are decoded as somebody looks at them, because all of
+/// them take as much memory again.
+pub(super) struct Scanned<'b> {
+    packs: Vec<Hash>,
+    records: &'b [u8],
+    wanted: Vec<u32>,
+}
+
+impl<'b> Scanned<'b> {
+    /// Reads a segment, and asks of each record whether it is wanted.
+    pub(super) fn new(bytes: &'b [u8], wanted: &mut dyn FnMut(&Hash) -> bool) -> Result<Self, FormatError> {
         let mut r = Reader::new("index segment", bytes);
         r.magic(MAGIC, VERSION)?;
         let n = r.count(PACK_LIMIT, "the number of packs of an index segment")?;
@@ -96,10 +113,10 @@ impl Segment {
         if Some(r.left() as u64) != count.checked_mul(RECORD as u64) {
             return Err(FormatError::Truncated("index segment"));
         }
-        let (mut records, mut last) = (Vec::new(), None);
-        for _ in 0..count {
-            let hash = r.hash()?;
-            let place = Place { pack: r.u32()?, offset: r.u32()?, stored: r.u32()?, length: r.u32()? };
+        let records = &bytes[bytes.len() - r.left()..];
+        let (mut numbers, mut last) = (Vec::new(), None);
+        for n in 0..count as usize {
+            let (hash, place) = record(records, n);
             let order = (hash, place.pack, place.offset);
             let sizes = 1..=STORED_LIMIT as u32;
             if !sizes.contains(&place.stored) || !(1..=CHUNK_LIMIT as u32).contains(&place.length) {
@@ -110,11 +127,32 @@ impl Segment {
             }
             last = Some(order);
             if wanted(&hash) {
-                records.push((hash, place));
+                numbers.push(n as u32);
             }
         }
-        Ok(Self { packs, records })
+        Ok(Self { packs, records, wanted: numbers })
     }
+
+    pub(super) fn packs(&self) -> &[Hash] {
+        &self.packs
+    }
+
+    /// The records that are wanted.
+    pub(super) fn records(&self) -> impl Iterator<Item = (Hash, Place)> {
+        self.wanted.iter().map(|n| record(self.records, *n as usize))
+    }
+}
+
+/// One of the records, which are as long as they should be.
+fn record(records: &[u8], n: usize) -> (Hash, Place) {
+    let bytes = &records[n * RECORD..][..RECORD];
+    let (mut hash, mut numbers) = ([0; 32], [0u32; 4]);
+    hash.copy_from_slice(&bytes[..32]);
+    for (number, bytes) in numbers.iter_mut().zip(bytes[32..].chunks_exact(4)) {
+        *number = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+    }
+    let [pack, offset, stored, length] = numbers;
+    (Hash(hash), Place { pack, offset, stored, length })
 }
 
 /// The index in memory: about 58 bytes a chunk.

@@ -2,7 +2,6 @@
 
 use super::Store;
 use super::choice::{Blocks, Choice};
-use super::index::Segment;
 use super::source::{Origin, missing};
 use crate::error::Result;
 use crate::image::{ChunkSet, Hash};
@@ -19,14 +18,13 @@ pub(crate) struct Laid {
 }
 
 impl Store {
-    /// Which chunks of `wanted` are here.
+    /// The names of all chunks: for a store that has few.
     ///
     /// # Errors
     /// When the index cannot be read.
-    pub(crate) fn has_of(&self, wanted: &ChunkSet) -> Result<HashSet<Hash>> {
+    pub(crate) fn chunk_names(&self) -> Result<HashSet<Hash>> {
         let mut out = HashSet::new();
-        let each = &mut |segment: &Segment| out.extend(segment.records.iter().map(|(hash, _)| *hash));
-        self.each_segment(&mut |h| wanted.contains(h), each)?;
+        self.each_segment(&mut |_| true, &mut |segment| out.extend(segment.records.iter().map(|(hash, _)| *hash)))?;
         Ok(out)
     }
 

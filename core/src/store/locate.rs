@@ -5,8 +5,8 @@
 //!  packs that none of them names ──┴──> each_segment ──> Index ──> find, sessions, feeds
 //! ```
 
-use super::index::{Index, Place, SEGMENT_LIMIT, SEGMENT_RECORDS, Segment};
-use super::presence::Presence;
+use super::index::{Index, Place, SEGMENT_LIMIT, SEGMENT_RECORDS, Scanned, Segment};
+use super::sieve::Sieve;
 use super::usage::Usage;
 use super::{Store, locked, pack_key, session};
 use crate::error::{Error, ErrorKind, Result};
@@ -47,42 +47,29 @@ impl Store {
         Ok((index, gaps))
     }
 
-    /// Gives all segments one by one, reduced to the records that are wanted and whose packs are sound. For packs that
-    /// no segment names (their writer was killed, or their segment is damaged) their trailers are read instead. A record
-    /// may come twice.
+    /// Gives all segments one by one, large ones in parts, reduced to the records that are wanted and whose packs are sound.
+    /// For packs that no segment names (their writer was killed, or their segment is damaged) their trailers are read
+    /// instead. A record may come twice.
     pub(super) fn each_segment(
         &self,
         wanted: &mut dyn FnMut(&Hash) -> bool,
         f: &mut dyn FnMut(&Segment),
     ) -> Result<Gaps> {
-        let (mut present, mut named, bad) = (Presence::of(self)?, HashSet::new(), self.bad_blocks()?);
-        let mut losses = false;
-        let mut sound = |mut segment: Segment| {
-            // Where the last block that is wanted of each pack ends; 0 where none is.
-            let mut ends = vec![0; segment.packs.len()];
-            for (_, p) in &segment.records {
-                let end = &mut ends[p.pack as usize];
-                *end = u64::from(p.offset).saturating_add(p.stored.into()).max(*end);
-            }
-            let good = segment.packs.iter().zip(ends).map(|(id, end)| end == 0 || present.is_sound(id, end));
-            let good: Vec<bool> = good.collect();
-            let whole = |p: &Place| bad.is_empty() || !bad.contains(&(segment.packs[p.pack as usize], p.offset.into()));
-            let before = segment.records.len();
-            segment.records.retain(|(_, p)| good[p.pack as usize] && whole(p));
-            losses |= segment.records.len() < before;
-            f(&segment);
-        };
+        let (mut sieve, mut named) = (Sieve::new(self, f)?, HashSet::new());
         let mut gaps = Gaps::default();
         let mut done = HashSet::new();
         for _ in 0..ROUNDS {
             let names = self.segment_names()?;
             let mut vanished = false;
             for name in names.into_iter().filter(|n| !done.contains(n)).collect::<Vec<_>>() {
-                match self.read_segment(&name, wanted) {
-                    Ok(segment) => {
-                        named.extend(segment.packs.iter().copied());
-                        sound(segment);
-                    }
+                let scanned = self.segment_bytes(&name).and_then(|bytes| {
+                    let segment = Scanned::new(&bytes, &mut *wanted)?;
+                    named.extend(segment.packs().iter().copied());
+                    sieve.segment(segment.packs().to_vec(), || segment.records());
+                    Ok(())
+                });
+                match scanned {
+                    Ok(()) => {}
                     Err(e) if e.kind() == ErrorKind::Integrity => gaps.damaged.push(name.clone()),
                     // A collection has just written it anew, under other names; or it is lost.
                     Err(e) if e.kind() == ErrorKind::NotFound => vanished = true,
@@ -100,10 +87,11 @@ impl Store {
             // A pack that cannot be read holds nothing; `check` names it.
             let Some(mut segment) = self.segment_of(&id)? else { continue };
             segment.records.retain(|(h, _)| wanted(h));
-            sound(segment);
+            let Segment { packs, records } = segment;
+            sieve.segment(packs, || records.iter().copied());
             gaps.packs.push(id);
         }
-        gaps.losses = losses;
+        gaps.losses = sieve.losses;
         Ok(gaps)
     }
 
@@ -209,12 +197,16 @@ impl Store {
 
     /// One segment, reduced to the records that are wanted.
     pub(super) fn read_segment(&self, name: &str, wanted: &mut dyn FnMut(&Hash) -> bool) -> Result<Segment> {
+        Ok(Segment::decode(&self.segment_bytes(name)?, wanted)?)
+    }
+
+    fn segment_bytes(&self, name: &str) -> Result<Vec<u8>> {
         let key = segment_key(name);
         let bytes = self.blobs().get(&key, SEGMENT_LIMIT)?;
         if Hash::of(&bytes).to_string() != name {
             return Err(Error::integrity(format!("{key} is not what its name says")).fact("object", key));
         }
-        Ok(Segment::decode(&bytes, wanted)?)
+        Ok(bytes)
     }
 
     /// What a segment of this pack alone would be, unless its trailer is damaged.

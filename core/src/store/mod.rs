@@ -45,6 +45,8 @@ mod memory;
 pub mod name;
 pub(crate) mod needs;
 mod opened;
+#[cfg(feature = "mcast")]
+pub(crate) mod pieces;
 mod point;
 mod presence;
 mod proof;
@@ -60,6 +62,7 @@ pub(crate) mod receive;
 mod repair;
 pub mod replica;
 pub mod session;
+mod sieve;
 pub mod source;
 mod sync;
 pub mod tag;
@@ -306,6 +309,11 @@ impl Store {
 
     fn open_blocks(&self) -> &opened::OpenBlocks {
         &self.0.blocks
+    }
+
+    /// Gives back the memory of blocks that were opened for single chunks, when no more of them will be asked for soon.
+    pub(crate) fn close_blocks(&self) {
+        self.open_blocks().close_all();
     }
 }
 

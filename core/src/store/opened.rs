@@ -18,12 +18,14 @@ const AT_A_TIME: usize = 4;
 /// The blocks. Two threads open two of them at the same time, and one of them once.
 #[derive(Default)]
 pub(super) struct OpenBlocks {
-    /// The one that was used last is at the end.
-    blocks: Mutex<Vec<(Origin, Arc<Mutex<Block>>)>>,
+    /// The one that was used last is at the end. One that was closed has no origin, stands first, and is memory for the next.
+    blocks: Mutex<Vec<(Option<Origin>, SharedBlock)>>,
     /// What blocks are opened with.
     tools: Mutex<Toolbox>,
     put_back: Condvar,
 }
+
+type SharedBlock = Arc<Mutex<Block>>;
 
 #[derive(Default)]
 struct Toolbox {
@@ -98,19 +100,41 @@ impl OpenBlocks {
         Ok(Taken { from: self, tools: Some(tools) })
     }
 
-    fn block(&self, origin: Origin) -> Arc<Mutex<Block>> {
+    fn block(&self, origin: Origin) -> SharedBlock {
         let mut blocks = locked(&self.blocks);
-        let found = match blocks.iter().rposition(|(o, _)| *o == origin) {
+        let is_full = blocks.len() >= OPEN_BLOCKS || blocks.first().is_some_and(|(o, _)| o.is_none());
+        let found = match blocks.iter().rposition(|(o, _)| *o == Some(origin)) {
             Some(n) => blocks.remove(n).1,
-            None if blocks.len() < OPEN_BLOCKS => Arc::default(),
+            None if !is_full => Arc::default(),
             // The memory of the one that was used longest ago serves again, unless somebody still reads it.
-            None => match Arc::try_unwrap(blocks.remove(0).1) {
-                Ok(old) => Arc::new(Mutex::new(old.into_inner().unwrap_or_default().emptied())),
-                Err(_) => Arc::default(),
-            },
+            None => reused(blocks.remove(0).1),
         };
-        blocks.push((origin, found.clone()));
+        blocks.push((Some(origin), found.clone()));
         found
+    }
+
+    /// Closes a block of which nothing more is wanted.
+    pub(super) fn close(&self, origin: Origin) {
+        let mut blocks = locked(&self.blocks);
+        let Some(n) = blocks.iter().position(|(o, _)| *o == Some(origin)) else { return };
+        let closed = blocks.remove(n).1;
+        if blocks.first().is_none_or(|(o, _)| o.is_some()) {
+            blocks.insert(0, (None, reused(closed)));
+        }
+    }
+
+    /// Closes all blocks, and gives their memory back.
+    pub(super) fn close_all(&self) {
+        locked(&self.blocks).clear();
+        locked(&self.tools).free.clear();
+    }
+}
+
+/// The memory of a block that is used no more, for another one; new memory while somebody still reads it.
+fn reused(block: SharedBlock) -> SharedBlock {
+    match Arc::try_unwrap(block) {
+        Ok(old) => Arc::new(Mutex::new(old.into_inner().unwrap_or_default().emptied())),
+        Err(_) => Arc::default(),
     }
 }
 

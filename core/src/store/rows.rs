@@ -4,8 +4,8 @@ use super::{ChunkSource, Image};
 use crate::error::{Error, Result};
 use crate::image::manifest::PageRef;
 use crate::image::page::Rows;
-use crate::image::{ChunkSet, Row};
-use std::collections::HashSet;
+use crate::image::{ChunkSet, Hash, Row};
+use std::collections::{HashMap, HashSet};
 
 /// The rows of one page, one after the other, each in the place of the one before.
 pub struct PageRows<'i> {
@@ -34,11 +34,13 @@ impl Image {
     /// `Integrity` when a page is damaged, and what `f` returns.
     pub(crate) fn each_row(&self, mut f: impl FnMut(&Row) -> Result<()>) -> Result<()> {
         self.expect_pages()?;
+        let mut blocks = PageBlocks::of(self)?;
         for page in &self.manifest().pages {
             let mut rows = self.open_page(page)?;
             while let Some(row) = rows.read()? {
                 f(row)?;
             }
+            blocks.was_read(page)?;
         }
         Ok(())
     }
@@ -120,6 +122,37 @@ impl PageRows<'_> {
     #[must_use]
     pub fn row(&self) -> &Row {
         self.rows.row()
+    }
+}
+
+/// The blocks that hold the pages of an image. Each is closed when the last of its pages was read: those of a large image, which
+/// lie one after the other, are then never open all at once.
+struct PageBlocks<'i> {
+    image: &'i Image,
+    /// How many pages are still to be read of each, by pack and offset.
+    left: HashMap<(Hash, u32), usize>,
+}
+
+impl<'i> PageBlocks<'i> {
+    fn of(image: &'i Image) -> Result<Self> {
+        let mut left = HashMap::new();
+        for page in &image.manifest().pages {
+            // Whoever reads it says that it is missing.
+            let Some((pack, place)) = image.store().find(&page.hash)? else { break };
+            *left.entry((pack, place.offset)).or_default() += 1;
+        }
+        Ok(Self { image, left })
+    }
+
+    fn was_read(&mut self, page: &PageRef) -> Result<()> {
+        let Some((pack, place)) = self.image.store().find(&page.hash)? else { return Ok(()) };
+        if let Some(left) = self.left.get_mut(&(pack, place.offset)) {
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                self.image.store().close_block(pack, place);
+            }
+        }
+        Ok(())
     }
 }
 

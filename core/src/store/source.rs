@@ -179,6 +179,13 @@ impl Store {
         Err(e)
     }
 
+    /// All rows of an image that are in this block were read.
+    pub(super) fn close_block(&self, pack: Hash, place: Place) {
+        let offset = u64::from(place.offset);
+        self.open_blocks().close(Origin { pack, offset });
+        self.blobs().was_read(&super::pack_key(&pack), offset, place.stored);
+    }
+
     fn chunk_at(&self, hash: &Hash, length: u32, pack: Hash, place: Place) -> Result<Vec<u8>> {
         let origin = Origin { pack, offset: u64::from(place.offset) };
         let found = self.open_blocks().chunk(self, origin, place.stored, hash)?;

@@ -10,8 +10,8 @@ use std::sync::Arc;
 /// What has become whole.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Ready {
-    /// All of the head.
-    Head(Vec<u8>),
+    /// All of the head, in pieces.
+    Head(Vec<Vec<u8>>),
     /// A block of the body, by its number.
     Block(usize, Vec<u8>),
 }
@@ -46,6 +46,11 @@ impl Assembly {
         self.stripes.range(self.shape.head_stripes()..).map(|(_, bytes)| bytes.len()).sum()
     }
 
+    /// Whether all of the head has come.
+    pub(super) fn has_head(&self) -> bool {
+        self.head == 0
+    }
+
     /// Memory of stripes that nothing waits for any more.
     pub(super) fn done(&mut self) -> impl Iterator<Item = Vec<u8>> {
         self.done.drain(..)
@@ -71,10 +76,9 @@ impl Assembly {
             Part::Head => {
                 self.head -= 1;
                 if self.head == 0 {
-                    let mut head = Vec::with_capacity(self.shape.head() as usize);
-                    (0..self.shape.head_stripes())
-                        .for_each(|s| head.extend(self.stripes.remove(&s).unwrap_or_default()));
-                    ready.push(Ready::Head(head));
+                    let body = self.stripes.split_off(&self.shape.head_stripes());
+                    let head = std::mem::replace(&mut self.stripes, body);
+                    ready.push(Ready::Head(head.into_values().collect()));
                 }
             }
             Part::Body => {
@@ -193,7 +197,9 @@ mod tests {
         assembly.take(stripe(3), &mut ready, &Vec::new);
         assert_eq!((assembly.shrink(100_000), assembly.bytes()), (vec![3], 65_536));
         assembly.take(stripe(0), &mut ready, &Vec::new);
-        assert!(matches!(&ready.pop(), Some(Ready::Head(h)) if h.len() == 70_000 && h[0] == 0 && h[69_999] == 1));
+        assert!(
+            matches!(&ready.pop(), Some(Ready::Head(h)) if h.concat() == [vec![0; 65_536], vec![1; 4_464]].concat())
+        );
         assembly.plan(plan.into(), &mut ready);
         assert_eq!(ready.pop(), Some(Ready::Block(0, body[..50_000].to_vec())));
         assembly.take(stripe(4), &mut ready, &Vec::new);

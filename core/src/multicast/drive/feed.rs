@@ -4,12 +4,12 @@ use super::assembly::Ready;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{ChunkSet, Hash};
 use crate::job::Task;
-use crate::multicast::offer::Offered;
+use crate::multicast::offered::Offered;
 use crate::multicast::plan::BodyPlan;
 use crate::store::source::{BlockFeed, ChunkSource, Origin, StoredBlock};
 use crate::store::{Image, Store};
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -17,6 +17,10 @@ use std::time::Duration;
 const INJECTION: &str = "injection_suspected: a block was wrong each time that it came";
 /// Blocks of so many bytes may wait; beyond, nothing is read from the network.
 const WAITING: usize = 32 << 20;
+/// What is known of the image takes of that room, because all of it together is what a receiver has: first the head, and then so many
+/// bytes for each chunk that is waited for. Who has that many waits for files to be made, and not for the network.
+const CHUNK: usize = 24;
+const TAKEN: usize = 24 << 20;
 /// So many blocks' memory is kept.
 const SPARE: usize = 4;
 /// How often a block that is wrong is received anew.
@@ -39,11 +43,13 @@ pub(super) struct Shared {
     pub(super) is_answered: AtomicBool,
     /// The session ended before its sender had answered.
     pub(super) is_past: AtomicBool,
+    /// Bytes that are taken of the room.
+    taken: AtomicUsize,
 }
 
 #[derive(Default)]
 struct State {
-    head: Option<Vec<u8>>,
+    head: Option<Vec<Vec<u8>>>,
     blocks: VecDeque<(usize, Vec<u8>)>,
     /// Memory of blocks that were taken: to get and to give back megabytes each time would cost more than to fill them.
     spare: Vec<Vec<u8>>,
@@ -89,9 +95,13 @@ impl Shared {
     /// Puts what has become whole. A block for which there is no room, because all wait for another one, is given back: it is to come again.
     pub(super) fn put(&self, ready: Ready) -> Option<usize> {
         let mut state = self.lock();
-        let is_full = state.bytes >= WAITING && state.is_repairing();
+        let is_full = state.bytes >= self.room() && state.is_repairing();
         match ready {
-            Ready::Head(head) => state.head = Some(head),
+            Ready::Head(head) => {
+                let bytes: usize = head.iter().map(Vec::len).sum();
+                self.taken.store(bytes.min(TAKEN), Ordering::Relaxed);
+                state.head = Some(head);
+            }
             Ready::Block(n, bytes) => match state.repaired.get_mut(&n) {
                 Some(place @ None) => *place = Some(bytes),
                 _ if is_full => return Some(n),
@@ -117,11 +127,16 @@ impl Shared {
         }
     }
 
+    /// Bytes that may wait.
+    pub(super) fn room(&self) -> usize {
+        WAITING - self.taken.load(Ordering::Relaxed)
+    }
+
     /// Whether there is room for more.
     pub(super) fn has_room(&self) -> bool {
         let state = self.lock();
         // Somebody waits for a block that was wrong, and it may be the last one who takes any: what he waits for has to come in.
-        state.bytes < WAITING || state.is_repairing()
+        state.bytes < self.room() || state.is_repairing()
     }
 
     /// Bytes that wait, and that were taken since the beginning.
@@ -182,7 +197,7 @@ impl Shared {
     }
 
     /// Waits for the head.
-    pub(super) fn head(&self) -> Result<Vec<u8>> {
+    pub(super) fn head(&self) -> Result<Vec<Vec<u8>>> {
         self.wait(|state| state.head.take())
     }
 
@@ -233,6 +248,7 @@ impl ChunkSource for Source {
     }
 
     fn feed<'a>(&'a self, wanted: &'a ChunkSet) -> Result<Box<dyn BlockFeed + 'a>> {
+        self.shared.taken.store((wanted.len() * CHUNK).min(TAKEN), Ordering::Relaxed);
         let local = if self.held.is_empty() { None } else { Some(self.head.store().feed(&self.held)?) };
         let mut left: BTreeSet<usize> = (0..self.plan.blocks().len()).collect();
         if self.has_base {
@@ -337,7 +353,11 @@ impl BlockFeed for Feed<'_> {
             return feed.next(block);
         }
         match self.received(block) {
-            Ok(None) if self.take_spoiled() => self.elsewhere(Error::new(ErrorKind::Network, INJECTION))?.next(block),
+            Ok(None) if self.take_spoiled() => {
+                // Others who wait see that something is left again, and that it does not come from here.
+                self.source.shared.end(INJECTION.to_owned());
+                self.elsewhere(Error::new(ErrorKind::Network, INJECTION))?.next(block)
+            }
             Err(why) => {
                 self.take_spoiled();
                 self.elsewhere(why)?.next(block)

@@ -55,7 +55,7 @@ impl Network {
             for n in 0..self.sockets.len() {
                 // Beyond what may wait the kernel drops, and the sender hears of it. Until the sender has answered, the kernel keeps what comes: whoever
                 // recorded a session and sends it again cannot answer.
-                let listens = || self.shared.is_answered.load(Ordering::Relaxed) && self.shared.has_room();
+                let listens = || self.shared.is_answered.load(Ordering::Relaxed) && self.has_room();
                 if n != 1 || listens() {
                     came |= self.hear(n, &mut datagrams);
                 } else {
@@ -82,6 +82,12 @@ impl Network {
         self.events(&mut ready);
         self.shared.end("the session ended too early".to_owned());
         self.receiver.received()
+    }
+
+    /// Whether more of the data is taken: there has to be room for what is whole, also while nobody knows yet what it is.
+    fn has_room(&self) -> bool {
+        let waits_for_plan = self.assembly.has_head() && self.plan.blocks().is_empty();
+        self.shared.has_room() && !(waits_for_plan && self.assembly.bytes() >= self.shared.room())
     }
 
     /// Takes what a socket has, but not for too long.
@@ -207,7 +213,7 @@ impl Network {
             let in_a_second = ((taken - before) as f64 / time.as_secs_f64()) as u64;
             self.applied = (Instant::now(), taken, in_a_second);
         }
-        let disk_bound = !self.shared.has_room();
+        let disk_bound = !self.has_room();
         self.receiver.set_load(Load { dropped: self.dropped, backlog, applied: self.applied.2, disk_bound });
     }
 }

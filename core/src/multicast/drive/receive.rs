@@ -9,10 +9,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::Unit;
 use crate::image::{ChunkSet, Hash};
 use crate::job::Task;
-use crate::multicast::offer::Offered;
+use crate::multicast::offered::Offered;
 use crate::multicast::plan::BodyPlan;
 use crate::multicast::receive::{self as machine, Received, Receiver};
 use crate::multicast::wire::{Announce, Keys, Message, SECRET, Session};
+use crate::store::pieces::Pieces;
 use crate::store::{ChunkSource, Image, Store, Trust};
 use crate::sys::clock;
 use crate::sys::datagrams::gather;
@@ -330,7 +331,7 @@ fn apply(
     shared: &Arc<Shared>,
     task: &Task,
 ) -> Result<(u64, (Extracted, Option<Updated>))> {
-    let (image, head, (plan, held)) = match (opened, &options.mirror) {
+    let (image, head, (mut plan, held)) = match (opened, &options.mirror) {
         (Err(why), Some(mirror)) if matches!(why.kind(), ErrorKind::Network | ErrorKind::Integrity) => {
             shared.go_elsewhere(&why);
             shared.take_notes().into_iter().for_each(|note| task.warn(note));
@@ -339,9 +340,14 @@ fn apply(
         }
         (opened, _) => opened?,
     };
+    let mirror = options.mirror.clone();
+    // Who compares with what is there, reads back, or may have to ask somebody else, reads rows again.
+    if work == Work::Extract && !options.extract.verify && mirror.is_none() {
+        head.read_once();
+        plan.forget_chunks();
+    }
     let plan = Arc::new(plan);
     shared.set_plan(plan.clone());
-    let mirror = options.mirror.clone();
     let source = Source {
         head,
         shared: shared.clone(),
@@ -364,8 +370,8 @@ fn open_head(
     task: &Task,
 ) -> Result<(Image, Offered, (BodyPlan, ChunkSet))> {
     let head = shared.head()?;
-    let open = || {
-        let offered = Offered::open(&head)?;
+    let open = move || {
+        let mut offered = Offered::open(Pieces::new(head))?;
         let store = trusted(offered.store());
         let image = store.image(&announce.name)?;
         if image.id() != announce.image {

@@ -167,12 +167,12 @@ fn each_meta(plan: &Plan, f: &mut dyn FnMut(&Meta, &[u8])) {
     for d in &plan.directories {
         f(&d.meta, &d.path);
     }
-    for x in &plan.files {
+    for x in plan.files.iter() {
         if x.meta.xattrs != 0 || x.meta.inode_flags != 0 {
-            f(&x.meta, &plan.path(x));
+            f(x.meta, &plan.path(x));
         } else {
             // Most files: only the time matters, and the name is enough to point at one.
-            f(&x.meta, plan.name(x));
+            f(x.meta, x.name);
         }
     }
     for o in &plan.others {

@@ -4,10 +4,10 @@ mod base;
 
 use super::directories::Directories;
 use super::metadata::{self, Bearer, Before};
-use super::plan::{File, Meta, Other, What};
+use super::plan::{File, Meta, Other, Pieced, Place, What};
 use super::queue::Queue;
 use super::{Extraction, finish};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::store::{BlockFeed, BlockReader, ChunkSource};
 use crate::sys::confined::show;
 use crate::sys::inode;
@@ -23,8 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub(in crate::tree) fn write(run: &Extraction<'_>, source: &dyn ChunkSource) -> Result<()> {
     let plan = run.plan;
     let directories: Vec<_> = (0..plan.directories.len() as u32).collect();
-    let files = 0..plan.files.len() as u32;
-    let empty: Vec<_> = files.filter(|&n| plan.files[n as usize].left.load(Ordering::Relaxed) == 0).collect();
+    let empty: Vec<_> = plan.files.pieced().iter().filter(|p| p.left.load(Ordering::Relaxed) == 0).collect();
     let others: Vec<_> = plan.others.iter().filter(|o| !matches!(o.what, What::Name(_))).collect();
     let shared = Shared {
         run,
@@ -52,8 +51,10 @@ pub(in crate::tree) fn write(run: &Extraction<'_>, source: &dyn ChunkSource) -> 
         let bytes = source.chunk(hash, *length)?;
         worker.chunk(n, &bytes)?;
     }
-    match plan.files.iter().find(|f| f.left.load(Ordering::Relaxed) != 0) {
-        Some(f) => Err(Error::integrity(format!("not all chunks of /{} came", show(&plan.path(f))))),
+    match plan.files.pieced().iter().find(|p| p.left.load(Ordering::Relaxed) != 0) {
+        Some(p) => {
+            Err(Error::integrity(format!("not all chunks of /{} came", show(&plan.path(plan.files.get(p.file))))))
+        }
         None => Ok(()),
     }
 }
@@ -63,7 +64,7 @@ struct Shared<'a> {
     open: Mutex<Begun>,
     umask: u32,
     directories: Queue<'a, u32>,
-    empty: Queue<'a, u32>,
+    empty: Queue<'a, &'a Pieced>,
     others: Queue<'a, &'a Other>,
 }
 
@@ -91,7 +92,7 @@ impl<'a> Worker<'a> {
         Self { shared, directories: Directories::new(shared.run) }
     }
 
-    fn failed(&self, what: &str, file: &File, e: Errno) -> Error {
+    fn failed(&self, what: &str, file: File<'_>, e: Errno) -> Error {
         let run = self.shared.run;
         run.failed(what, &run.plan.path(file), e)
     }
@@ -118,7 +119,7 @@ impl<'a> Worker<'a> {
     fn contentless(&mut self) -> Result<bool> {
         let Shared { run, directories, empty, others, .. } = self.shared;
         Ok(directories.next(run, |&n| self.directories.ensure(n))?
-            || empty.next(run, |&n| self.whole(n, &[]))?
+            || empty.next(run, |p| self.whole(p.file, p.size, &[]))?
             || others.next(run, |other| finish::make(other, &mut self.directories, run))?)
     }
 
@@ -129,13 +130,10 @@ impl<'a> Worker<'a> {
         if !plan.first_time(chunk) {
             return Ok(());
         }
-        for u in plan.uses(chunk) {
-            let file = &plan.files[u.file as usize];
-            if u.offset == 0 && file.size == bytes.len() as u64 {
-                file.left.store(0, Ordering::Relaxed);
-                self.whole(u.file, bytes)?;
-            } else {
-                self.piece(u.file, file, u.offset, bytes)?;
+        for place in plan.places.of(chunk) {
+            match place {
+                Place::Whole(file) => self.whole(file, bytes.len() as u64, bytes)?,
+                Place::Piece { file, offset } => self.piece(file, offset, bytes)?,
             }
             self.shared.run.task.advance(bytes.len() as u64);
         }
@@ -143,44 +141,47 @@ impl<'a> Worker<'a> {
     }
 
     /// A file of one chunk, or of none.
-    fn whole(&mut self, number: u32, bytes: &[u8]) -> Result<()> {
-        let file = &self.shared.run.plan.files[number as usize];
-        let mode = self.creation_mode(&file.meta);
-        let fd = self.create(number, file, mode).map_err(|e| self.failed("create", file, e))?;
-        if bytes.is_empty() && file.size > 0 {
-            rustix::fs::ftruncate(&fd, file.size).map_err(|e| self.failed("write", file, e))?;
+    fn whole(&mut self, number: u32, size: u64, bytes: &[u8]) -> Result<()> {
+        let file = self.shared.run.plan.files.get(number);
+        let mode = self.creation_mode(file.meta);
+        let fd = self.create(file, mode).map_err(|e| self.failed("create", file, e))?;
+        if bytes.is_empty() && size > 0 {
+            rustix::fs::ftruncate(&fd, size).map_err(|e| self.failed("write", file, e))?;
         }
         write_all(fd.as_fd(), 0, bytes).map_err(|e| self.failed("write", file, e))?;
-        self.finish(number, file, fd.as_fd(), mode)
+        self.finish(file, fd.as_fd(), mode)
     }
 
     /// A part of a file; whoever writes the last one finishes the file.
-    fn piece(&mut self, number: u32, file: &File, offset: u64, bytes: &[u8]) -> Result<()> {
-        let fd = self.begun(number, file)?;
+    fn piece(&mut self, number: u32, offset: u64, bytes: &[u8]) -> Result<()> {
+        let files = &self.shared.run.plan.files;
+        let bug = || Error::new(ErrorKind::Bug, "a piece is of a file that has none");
+        let (file, pieces) = (files.get(number), files.pieces(number).ok_or_else(bug)?);
+        let fd = self.begun(file, pieces.size)?;
         write_all(fd.as_fd(), offset, bytes).map_err(|e| self.failed("write", file, e))?;
-        if file.left.fetch_sub(1, Ordering::AcqRel) == 1 {
+        if pieces.left.fetch_sub(1, Ordering::AcqRel) == 1 {
             let mut begun = self.shared.open();
             begun.open.remove(&number);
             begun.files.remove(&number);
             drop(begun);
-            self.finish(number, file, fd.as_fd(), 0o600)?;
+            self.finish(file, fd.as_fd(), 0o600)?;
         }
         Ok(())
     }
 
-    fn begun(&mut self, number: u32, file: &File) -> Result<Arc<OwnedFd>> {
+    fn begun(&mut self, file: File<'_>, size: u64) -> Result<Arc<OwnedFd>> {
         let shared = self.shared;
         let mut begun = shared.open();
-        if let Some(fd) = begun.open.get(&number) {
+        if let Some(fd) = begun.open.get(&file.number) {
             return Ok(fd.clone());
         }
-        let fd = if begun.files.insert(number) {
-            self.create(number, file, 0o600).and_then(|fd| rustix::fs::ftruncate(&fd, file.size).map(|()| fd))
+        let fd = if begun.files.insert(file.number) {
+            self.create(file, 0o600).and_then(|fd| rustix::fs::ftruncate(&fd, size).map(|()| fd))
         } else {
             let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             self.directories
                 .get(file.directory)
-                .and_then(|d| rustix::fs::openat(d, &*working_name(shared.run, number, file), flags, Mode::empty()))
+                .and_then(|d| rustix::fs::openat(d, &*working_name(shared.run, file), flags, Mode::empty()))
         };
         let fd = Arc::new(fd.map_err(|e| self.failed("create", file, e))?);
         if begun.open.len() >= shared.run.open_limits.0
@@ -188,12 +189,12 @@ impl<'a> Worker<'a> {
         {
             begun.open.remove(&any);
         }
-        begun.open.insert(number, fd.clone());
+        begun.open.insert(file.number, fd.clone());
         Ok(fd)
     }
 
-    fn create(&mut self, number: u32, file: &File, mode: u32) -> Result<OwnedFd, Errno> {
-        let name = working_name(self.shared.run, number, file);
+    fn create(&mut self, file: File<'_>, mode: u32) -> Result<OwnedFd, Errno> {
+        let name = working_name(self.shared.run, file);
         let directory = self.directories.get(file.directory)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         rustix::fs::openat(directory, &*name, flags, Mode::from(mode))
@@ -207,7 +208,7 @@ impl<'a> Worker<'a> {
     }
 
     /// Gives a file that has its content its metadata, and its place.
-    fn finish(&mut self, number: u32, file: &File, fd: BorrowedFd<'_>, created: u32) -> Result<()> {
+    fn finish(&mut self, file: File<'_>, fd: BorrowedFd<'_>, created: u32) -> Result<()> {
         let run = self.shared.run;
         let mut before = Before { owner: run.owner, mode: Some(created & !self.shared.umask), plain: true };
         if run.over.is_some() {
@@ -215,20 +216,20 @@ impl<'a> Worker<'a> {
             let st = rustix::fs::fstat(fd).map_err(|e| self.failed("look at", file, e))?;
             before = Before { owner: (st.st_uid, st.st_gid), mode: None, plain: false };
         }
-        metadata::set(Bearer::Open(fd), &before, run.plan, &file.meta, run.lost)
+        metadata::set(Bearer::Open(fd), &before, run.plan, file.meta, run.lost)
             .map_err(|u| run.unset(&run.plan.path(file), u))?;
         let Some(over) = run.over else { return Ok(()) };
-        let name = working_name(run, number, file);
-        let placed = self.directories.get(file.directory).and_then(|d| over.place(d, &name, run.plan.name(file)));
+        let name = working_name(run, file);
+        let placed = self.directories.get(file.directory).and_then(|d| over.place(d, &name, file.name));
         placed.map_err(|e| self.failed("replace", file, e))
     }
 }
 
 /// The name under which a file is made.
-fn working_name<'a>(run: &Extraction<'a>, number: u32, file: &'a File) -> Cow<'a, [u8]> {
+fn working_name<'a>(run: &Extraction<'_>, file: File<'a>) -> Cow<'a, [u8]> {
     match run.over {
-        None => Cow::Borrowed(run.plan.name(file)),
-        Some(over) => Cow::Owned(over.file(number)),
+        None => Cow::Borrowed(file.name),
+        Some(over) => Cow::Owned(over.file(file.number)),
     }
 }
 

@@ -1,6 +1,12 @@
-//! Where every byte of every chunk belongs; kept small, about 110 bytes a file.
+//! Where every byte of every chunk belongs; kept small, about 60 bytes for a file of one chunk, of which the chunk's name takes 36.
 
-use crate::error::{Error, Result};
+mod files;
+mod places;
+
+pub(in crate::tree) use files::{File, Files, Pieced};
+pub(in crate::tree) use places::{Place, Places};
+
+use crate::error::{Error, ErrorKind, Result};
 use crate::image::row::{Group, Kind, Row, Value, Xattr, Xattrs};
 use crate::image::rules::Rules;
 use crate::image::{ChunkSet, Content, Item, path};
@@ -8,11 +14,15 @@ use crate::job::Task;
 use crate::store::image::each_item;
 use crate::store::{ChunkSource, Image};
 use crate::sys::confined::show;
+use crate::sys::memory;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// For so many files there is room at once: to grow would leave holes in the heap.
+const ROOM: u64 = 1 << 20;
 
 /// Owner, mode, time, attributes and flags of an entry.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(in crate::tree) struct Meta {
     pub(in crate::tree) mode: u32,
     pub(in crate::tree) uid: u32,
@@ -32,17 +42,6 @@ pub(in crate::tree) struct Directory {
     pub(in crate::tree) made: AtomicBool,
     /// Whether it gets its own metadata in the end.
     pub(in crate::tree) due: bool,
-}
-
-/// A regular file under its first name.
-pub(in crate::tree) struct File {
-    name_at: u32,
-    name_len: u8,
-    pub(in crate::tree) directory: u32,
-    pub(in crate::tree) meta: Meta,
-    pub(in crate::tree) size: u64,
-    /// Chunks that have still to be written.
-    pub(in crate::tree) left: AtomicU32,
 }
 
 /// Anything else.
@@ -82,26 +81,17 @@ pub(in crate::tree) enum What {
     Name(Vec<u8>),
 }
 
-/// A place where a chunk belongs.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::tree) struct Use {
-    chunk: u32,
-    pub(in crate::tree) file: u32,
-    pub(in crate::tree) offset: u64,
-}
-
 /// The whole plan.
+#[derive(Default)]
 pub(in crate::tree) struct Plan {
     pub(in crate::tree) directories: Vec<Directory>,
-    pub(in crate::tree) files: Vec<File>,
+    pub(in crate::tree) files: Files,
     pub(in crate::tree) others: Vec<Other>,
     pub(in crate::tree) changed: Vec<Changed>,
     pub(in crate::tree) chunks: ChunkSet,
     pub(in crate::tree) bytes: u64,
-    names: Vec<u8>,
-    uses: Vec<Use>,
-    /// First use of each chunk.
-    first: Vec<u32>,
+    /// Where each chunk belongs.
+    pub(in crate::tree) places: Places,
     /// One bit for each chunk: it has come.
     came: Vec<AtomicU64>,
     sets: Vec<Xattrs>,
@@ -110,7 +100,19 @@ pub(in crate::tree) struct Plan {
 impl Plan {
     /// The plan of the whole image.
     pub(in crate::tree) fn make(image: &Image, source: &dyn ChunkSource, task: &Task) -> Result<Self> {
-        Self::of(image, source, task, &mut |_, _| Ok(Make::New))
+        // What the manifest says is not believed beyond that, and memory that is not used costs nothing.
+        let room = image.manifest().totals.files.min(ROOM) as usize;
+        let plan = Self {
+            files: Files::with_capacity(room),
+            chunks: ChunkSet::with_capacity(room),
+            places: Places::with_capacity(room),
+            ..Self::default()
+        };
+        let plan = plan.fill(image, source, task, &mut |_, _| Ok(Make::New))?;
+        // The rows were read, and there is much to be kept.
+        image.store().close_blocks();
+        memory::give_back();
+        Ok(plan)
     }
 
     /// The plan of the rows that `choose` wants made; it also hears whether a row's content counts, because it is no
@@ -121,20 +123,18 @@ impl Plan {
         task: &Task,
         choose: &mut dyn FnMut(&Row, bool) -> Result<Make>,
     ) -> Result<Self> {
+        Self::default().fill(image, source, task, choose)
+    }
+
+    fn fill(
+        self,
+        image: &Image,
+        source: &dyn ChunkSource,
+        task: &Task,
+        choose: &mut dyn FnMut(&Row, bool) -> Result<Make>,
+    ) -> Result<Self> {
         let mut b = Builder {
-            plan: Self {
-                directories: Vec::new(),
-                files: Vec::new(),
-                others: Vec::new(),
-                changed: Vec::new(),
-                chunks: ChunkSet::default(),
-                bytes: 0,
-                names: Vec::new(),
-                uses: Vec::new(),
-                first: Vec::new(),
-                came: Vec::new(),
-                sets: vec![[].into()],
-            },
+            plan: Self { sets: vec![[].into()], ..self },
             source,
             numbers: HashMap::new(),
             parents: Vec::new(),
@@ -155,14 +155,10 @@ impl Plan {
         Ok(b.finish())
     }
 
-    pub(in crate::tree) fn name(&self, file: &File) -> &[u8] {
-        &self.names[file.name_at as usize..][..file.name_len as usize]
-    }
-
-    pub(in crate::tree) fn path(&self, file: &File) -> Vec<u8> {
+    pub(in crate::tree) fn path(&self, file: File<'_>) -> Vec<u8> {
         let directory = &self.directories[file.directory as usize].path;
         let slash: &[u8] = if directory.is_empty() { b"" } else { b"/" };
-        [directory, slash, self.name(file)].concat()
+        [directory, slash, file.name].concat()
     }
 
     pub(in crate::tree) fn xattrs(&self, meta: &Meta) -> &[Xattr] {
@@ -194,12 +190,6 @@ impl Plan {
     /// Whether a chunk has come.
     pub(in crate::tree) fn has_come(&self, chunk: u32) -> bool {
         self.came[chunk as usize / 64].load(Ordering::Relaxed) & (1 << (chunk % 64)) != 0
-    }
-
-    /// Where a chunk belongs.
-    pub(in crate::tree) fn uses(&self, chunk: u32) -> &[Use] {
-        let (from, to) = (self.first[chunk as usize], self.first[chunk as usize + 1]);
-        &self.uses[from as usize..to as usize]
     }
 }
 
@@ -272,8 +262,8 @@ impl Builder<'_> {
         if skipped && !far {
             return Ok(());
         }
-        let file = self.plan.files.len() as u32;
-        let (mut offset, mut pieces) = (0u64, 0u32);
+        let file = self.plan.files.next()?;
+        let (mut offset, mut pieces, mut whole) = (0u64, 0u32, false);
         each_item(self.source, content, |item| {
             if let Item::Chunk { length, hash } = item
                 && !skipped
@@ -282,7 +272,16 @@ impl Builder<'_> {
                 if self.plan.chunks.chunks()[chunk as usize].1 != *length {
                     return Err(Error::integrity(format!("chunk {hash} has two lengths in one image")));
                 }
-                self.plan.uses.push(Use { chunk, file, offset });
+                let is_whole = offset == 0 && u64::from(*length) == size;
+                let place = if is_whole { Place::Whole(file) } else { Place::Piece { file, offset } };
+                if !self.plan.places.has_room() {
+                    return Err(Error::new(
+                        ErrorKind::Limit,
+                        "the image has more chunks than can be extracted at once",
+                    ));
+                }
+                self.plan.places.add(chunk, place);
+                whole |= is_whole;
                 self.plan.bytes += u64::from(*length);
                 pieces += 1;
             }
@@ -299,11 +298,9 @@ impl Builder<'_> {
         if skipped {
             return Ok(());
         }
-        let name = path::name(&row.path);
-        let name_at = self.plan.names.len() as u32;
-        self.plan.names.extend_from_slice(name);
-        let (name_len, left, meta) = (name.len() as u8, AtomicU32::new(pieces), self.meta(row)?);
-        self.plan.files.push(File { name_at, name_len, directory, meta, size, left });
+        let meta = self.meta(row)?;
+        let pieces = (!whole || pieces != 1).then_some((size, pieces));
+        self.plan.files.add(path::name(&row.path), directory, meta, pieces);
         Ok(())
     }
 
@@ -353,14 +350,8 @@ impl Builder<'_> {
 
     fn finish(mut self) -> Plan {
         let plan = &mut self.plan;
-        plan.uses.sort_unstable();
-        plan.first = Vec::with_capacity(plan.chunks.len() + 1);
-        let mut at = 0;
-        for chunk in 0..plan.chunks.len() as u32 {
-            plan.first.push(at);
-            at += plan.uses[at as usize..].iter().take_while(|u| u.chunk == chunk).count() as u32;
-        }
-        plan.first.push(at);
+        plan.files.finish();
+        plan.places.settle();
         plan.came = (0..plan.chunks.len().div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
         self.plan
     }

@@ -23,10 +23,10 @@ pub(super) fn reuse(shared: &Shared<'_>) -> Result<ChunkSet> {
     let plan = shared.run.plan;
     let mut runs: Vec<Run> = Vec::new();
     for chunk in 0..plan.chunks.len() as u32 {
-        let Some(u) = plan.uses(chunk).first() else { continue };
+        let file = plan.places.first(chunk).file();
         match runs.last_mut() {
-            Some(run) if run.file == u.file && run.chunks.end == chunk => run.chunks.end += 1,
-            _ => runs.push(Run { file: u.file, chunks: chunk..chunk + 1 }),
+            Some(run) if run.file == file && run.chunks.end == chunk => run.chunks.end += 1,
+            _ => runs.push(Run { file, chunks: chunk..chunk + 1 }),
         }
     }
     spread(shared.run, &runs, |run| {
@@ -36,8 +36,7 @@ pub(super) fn reuse(shared: &Shared<'_>) -> Result<ChunkSet> {
             shared.run.failure.check(shared.run.task)?;
             let (hash, length) = &plan.chunks.chunks()[chunk as usize];
             bytes.resize(*length as usize, 0);
-            let offset = plan.uses(chunk).first().map_or(0, |u| u.offset);
-            if read(&before, &mut bytes, offset) && Hash::of(&bytes) == *hash {
+            if read(&before, &mut bytes, plan.places.first(chunk).offset()) && Hash::of(&bytes) == *hash {
                 worker.chunk(chunk, &bytes)?;
             }
         }
@@ -55,7 +54,7 @@ pub(super) fn reuse(shared: &Shared<'_>) -> Result<ChunkSet> {
 /// The file that stands where one of the plan belongs.
 fn before(shared: &Shared<'_>, file: u32) -> Option<OwnedFd> {
     let run = shared.run;
-    run.root.open_file(&run.plan.path(&run.plan.files[file as usize]), OFlags::RDONLY).ok()
+    run.root.open_file(&run.plan.path(run.plan.files.get(file)), OFlags::RDONLY).ok()
 }
 
 /// Whether all of it is there.
