@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
+from typing import Any
 
 sys.path.insert(0, f"{os.path.dirname(os.path.abspath(__file__))}/../http")
-from bed import Bed, eventually  # noqa: E402
+from bed import CVCTL, Bed, eventually  # noqa: E402
 
 
 class Lan:
@@ -58,6 +60,24 @@ class Lan:
                 rules += f"add chain netdev loss {way}{n} {{ type filter hook {hook} device p{n} priority 0; }}\n"
                 rules += f"add rule netdev loss {way}{n} meta protocol ip numgen random mod 1000000 lt {int(percent * 10000)} drop\n"
         self.run(self.switch, "nft", "-f", "-", stdin=rules)
+
+    def cvctl(self, host: int, *args: str) -> "subprocess.Popen[str]":
+        """Our program on a host; what it says is JSON."""
+        return self.bed.start(*self.inside(self.hosts[host], CVCTL, "-q", "-o", "json", *args), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def place(self, host: int) -> str:
+        return f"{self.bed.dir}/out{host}"
+
+    def receive(self, host: int, *args: str) -> "subprocess.Popen[str]":
+        return self.cvctl(host, "mcast", "recv", self.place(host), "--interface", "eth0", "--verify", *args)
+
+    def right(self, host: int, process: "subprocess.Popen[str]") -> dict[str, Any]:
+        """What a receiver says that has the tree of the bed, which is removed."""
+        out, err = process.communicate(timeout=100)
+        assert process.returncode == 0, f"{host}: {process.returncode} {err}"
+        subprocess.run(["diff", "-r", "--no-dereference", self.bed.tree, self.place(host)], check=True)
+        shutil.rmtree(self.place(host))
+        return dict(json.loads(out))
 
     def sent(self) -> int:
         """Bytes that the sender put on its cable, with all headers."""

@@ -14,30 +14,13 @@ import time
 from lan import Lan
 
 sys.path.insert(0, f"{os.path.dirname(os.path.abspath(__file__))}/../http")
-from bed import CVCTL, Bed, eventually  # noqa: E402
+from bed import Bed, eventually  # noqa: E402
 
 MIRROR = "http://10.93.0.1:8087"
 
 
-def cvctl(lan: Lan, host: int, *args: str) -> "subprocess.Popen[str]":
-    return lan.bed.start(*lan.inside(lan.hosts[host], CVCTL, "-q", "-o", "json", *args), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
-
 def send(lan: Lan, receivers: int, rate: str) -> "subprocess.Popen[str]":
-    return cvctl(lan, 0, "--store", lan.bed.store, "mcast", "send", "node", "--interface", "eth0", "--receivers", str(receivers), "--rate", rate)
-
-
-def receive(lan: Lan, host: int, *args: str) -> "subprocess.Popen[str]":
-    return cvctl(lan, host, "mcast", "recv", f"{lan.bed.dir}/out{host}", "--interface", "eth0", "--verify", *args)
-
-
-def right(lan: Lan, host: int, process: "subprocess.Popen[str]") -> dict:
-    out, err = process.communicate(timeout=100)
-    assert process.returncode == 0, f"{host}: {process.returncode} {err}"
-    place = f"{lan.bed.dir}/out{host}"
-    subprocess.run(["diff", "-r", "--no-dereference", lan.bed.tree, place], check=True)
-    shutil.rmtree(place)
-    return dict(json.loads(out))
+    return lan.cvctl(0, "--store", lan.bed.store, "mcast", "send", "node", "--interface", "eth0", "--receivers", str(receivers), "--rate", rate)
 
 
 def unreachable(lan: Lan) -> None:
@@ -49,8 +32,8 @@ def unreachable(lan: Lan) -> None:
     lan.run(lan.switch, "nft", "-f", "-", stdin=rules)
     sender = send(lan, 4, "100Mbit")
     began = time.monotonic()
-    processes = {n: receive(lan, n, "--mirror", MIRROR) for n in (1, 2, 3, 4)}
-    said = {n: right(lan, n, process) for n, process in processes.items()}
+    processes = {n: lan.receive(n, "--mirror", MIRROR) for n in (1, 2, 3, 4)}
+    said = {n: lan.right(n, process) for n, process in processes.items()}
     took = time.monotonic() - began
     for n in (1, 2):
         assert said[n]["instead"] is None, said[n]
@@ -62,7 +45,7 @@ def unreachable(lan: Lan) -> None:
     assert standings == ["done"] * 4, (standings, err)
     # Without a mirror it says so.
     sender = send(lan, 1, "100Mbit")
-    alone = receive(lan, 3)
+    alone = lan.receive(3)
     out, err = alone.communicate(timeout=60)
     assert alone.returncode == 18 and "multicast_unreachable" in err, (alone.returncode, err)
     sender.send_signal(signal.SIGINT)
@@ -75,11 +58,11 @@ def unreachable(lan: Lan) -> None:
 def killed(lan: Lan) -> None:
     """The sender is killed in its middle."""
     sender = send(lan, 2, "30Mbit")
-    with_mirror, without = receive(lan, 1, "--mirror", MIRROR), receive(lan, 2)
+    with_mirror, without = lan.receive(1, "--mirror", MIRROR), lan.receive(2)
     time.sleep(3)
     sender.kill()
     sender.wait()
-    said = right(lan, 1, with_mirror)
+    said = lan.right(1, with_mirror)
     assert "says nothing" in said["instead"] and said["received"]["symbols"] > 1000, said
     out, err = without.communicate(timeout=60)
     assert without.returncode == 18 and "says nothing" in err, (without.returncode, err)
@@ -93,7 +76,7 @@ def forgotten(lan: Lan) -> None:
     # Until a querier has waited for answers (1 s; its next question is two minutes away) everything goes everywhere.
     time.sleep(2)
     sender = send(lan, 2, "30Mbit")
-    processes = {n: receive(lan, n) for n in (1, 2)}
+    processes = {n: lan.receive(n) for n in (1, 2)}
 
     def groups() -> list[dict]:
         return [e for e in json.loads(lan.run(lan.switch, "bridge", "-j", "mdb", "show"))[0]["mdb"] if e["port"] == "p1"]
@@ -108,7 +91,7 @@ def forgotten(lan: Lan) -> None:
     assert not data(), "the switch did not forget"
     eventually("the group is joined anew", data, 5)
     for n, process in processes.items():
-        said = right(lan, n, process)
+        said = lan.right(n, process)
         assert said["instead"] is None, said
     sender.communicate(timeout=60)
     lan.run(lan.switch, "ip", "link", "set", "br0", "type", "bridge", "mcast_snooping", "0")
@@ -130,9 +113,9 @@ def damaged(lan: Lan) -> None:
                 f.write(bytes([byte[0] ^ 1]))
         link = lambda: json.loads(lan.run(lan.hosts[4], "ip", "-s", "-j", "link", "show", "eth0"))[0]["stats64"]["tx"]["bytes"]
         before = link()
-        sender = cvctl(lan, 0, "--store", copy, "mcast", "send", "node", "--interface", "eth0", "--receivers", "2", "--rate", "100Mbit")
-        processes = {n: receive(lan, n, "--mirror", "http://10.93.0.14:8087") for n in (1, 2)}
-        said = {n: right(lan, n, process) for n, process in processes.items()}
+        sender = lan.cvctl(0, "--store", copy, "mcast", "send", "node", "--interface", "eth0", "--receivers", "2", "--rate", "100Mbit")
+        processes = {n: lan.receive(n, "--mirror", "http://10.93.0.14:8087") for n in (1, 2)}
+        said = {n: lan.right(n, process) for n, process in processes.items()}
         assert all("injection_suspected" in s["instead"] for s in said.values()), said
         read = (link() - before) / 2
         print(f"{blocks} wrong: each receiver has read {read / 1e6:.1f} MB from the mirror", flush=True)
@@ -149,10 +132,10 @@ def main() -> None:
     with Bed(megabytes=24) as bed:
         lan = Lan(bed, 4)
         lan.run(lan.hosts[0], "ip", "link", "set", "lo", "up")
-        cvctl(lan, 0, "--store", bed.store, "serve", "--listen", "10.93.0.1:8087")
+        lan.cvctl(0, "--store", bed.store, "serve", "--listen", "10.93.0.1:8087")
         answers = lan.inside(lan.hosts[1], "curl", "-s", "-f", f"{MIRROR}/healthz")
         eventually("the mirror answers", lambda: subprocess.run(answers, capture_output=True, check=False).returncode == 0)
-        cvctl(lan, 4, "--store", bed.store, "serve", "--listen", "10.93.0.14:8087")
+        lan.cvctl(4, "--store", bed.store, "serve", "--listen", "10.93.0.14:8087")
         damaged(lan)
         unreachable(lan)
         killed(lan)

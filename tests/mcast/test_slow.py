@@ -15,30 +15,13 @@ from collections.abc import Iterator
 from lan import Lan
 
 sys.path.insert(0, f"{os.path.dirname(os.path.abspath(__file__))}/../http")
-from bed import CVCTL, Bed, eventually  # noqa: E402
+from bed import Bed, eventually  # noqa: E402
 
 MIRROR = "http://10.93.0.1:8087"
 
 
-def cvctl(lan: Lan, host: int, *args: str) -> "subprocess.Popen[str]":
-    return lan.bed.start(*lan.inside(lan.hosts[host], CVCTL, "-q", "-o", "json", *args), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
-
 def send(lan: Lan, receivers: int, *args: str) -> "subprocess.Popen[str]":
-    return cvctl(lan, 0, "--store", lan.bed.store, "mcast", "send", "node", "--interface", "eth0", "--receivers", str(receivers), *args)
-
-
-def receive(lan: Lan, host: int, *args: str) -> "subprocess.Popen[str]":
-    return cvctl(lan, host, "mcast", "recv", f"{lan.bed.dir}/out{host}", "--interface", "eth0", "--verify", *args)
-
-
-def right(lan: Lan, host: int, process: "subprocess.Popen[str]") -> dict:
-    out, err = process.communicate(timeout=100)
-    assert process.returncode == 0, f"{host}: {process.returncode} {err}"
-    place = f"{lan.bed.dir}/out{host}"
-    subprocess.run(["diff", "-r", "--no-dereference", lan.bed.tree, place], check=True)
-    shutil.rmtree(place)
-    return dict(json.loads(out))
+    return lan.cvctl(0, "--store", lan.bed.store, "mcast", "send", "node", "--interface", "eth0", "--receivers", str(receivers), *args)
 
 
 def standings(sender: "subprocess.Popen[str]") -> dict[str, int]:
@@ -67,17 +50,17 @@ def slow(lan: Lan) -> None:
     for hosts in ((1, 2, 3), (1, 2, 3, 4)):
         sender = send(lan, len(hosts), "--rate", "100Mbit", "--report", report)
         with narrow(lan, 4, "10mbit"):
-            processes = {n: receive(lan, n, "--mirror", MIRROR) for n in hosts}
+            processes = {n: lan.receive(n, "--mirror", MIRROR) for n in hosts}
             eventually("a report while it goes on", lambda: os.path.exists(report))
             with open(report, encoding="utf-8") as f:
                 assert json.load(f)["stage"] in ("waiting", "first_pass"), "it is over already"
             began = time.monotonic()
-            said = {n: right(lan, n, processes[n]) for n in (1, 2, 3)}
+            said = {n: lan.right(n, processes[n]) for n in (1, 2, 3)}
             took.append(time.monotonic() - began)
             assert all(s["instead"] is None for s in said.values()), said
             if 4 in hosts:
                 lan.run(lan.switch, "tc", "qdisc", "change", "dev", "p4", "root", "tbf", "rate", "100mbit", "burst", "32k", "limit", "60k")
-                assert "mirrors" in right(lan, 4, processes[4])["instead"]
+                assert "mirrors" in lan.right(4, processes[4])["instead"]
         found = standings(sender)
         assert found == {"done": len(hosts)}, found
         with open(report, encoding="utf-8") as f:
@@ -94,8 +77,8 @@ def full(lan: Lan) -> None:
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8M", "libcv-test", place], check=True)
     try:
         sender = send(lan, 2, "--rate", "100Mbit")
-        one, other = receive(lan, 4), receive(lan, 1)
-        right(lan, 1, other)
+        one, other = lan.receive(4), lan.receive(1)
+        lan.right(1, other)
         _, err = one.communicate(timeout=60)
         assert one.returncode == 17, (one.returncode, err)
         found = standings(sender)
@@ -110,14 +93,14 @@ def short(lan: Lan) -> None:
     """An interface that takes less than what is sent."""
     lan.run(lan.hosts[4], "ip", "link", "set", "eth0", "mtu", "1400")
     sender = send(lan, 1, "--wait", "300ms", "--rate", "100Mbit")
-    one, other = receive(lan, 4), receive(lan, 1)
-    right(lan, 1, other)
+    one, other = lan.receive(4), lan.receive(1)
+    lan.right(1, other)
     _, err = one.communicate(timeout=60)
     assert one.returncode == 18 and "do not pass its interface, which takes 1372" in err, (one.returncode, err)
     sender.communicate(timeout=60)
     # With a mirror it gets it there.
     sender = send(lan, 1, "--wait", "300ms", "--rate", "100Mbit")
-    assert "do not pass" in right(lan, 4, receive(lan, 4, "--mirror", MIRROR))["instead"]
+    assert "do not pass" in lan.right(4, lan.receive(4, "--mirror", MIRROR))["instead"]
     sender.terminate()
     sender.communicate(timeout=60)
     lan.run(lan.hosts[4], "ip", "link", "set", "eth0", "mtu", "1500")
@@ -131,7 +114,7 @@ def main() -> None:
     with Bed(megabytes=24) as bed:
         lan = Lan(bed, 4)
         lan.run(lan.hosts[0], "ip", "link", "set", "lo", "up")
-        cvctl(lan, 0, "--store", bed.store, "serve", "--listen", "10.93.0.1:8087")
+        lan.cvctl(0, "--store", bed.store, "serve", "--listen", "10.93.0.1:8087")
         answers = lan.inside(lan.hosts[1], "curl", "-s", "-f", f"{MIRROR}/healthz")
         eventually("the mirror answers", lambda: subprocess.run(answers, capture_output=True, check=False).returncode == 0)
         slow(lan)

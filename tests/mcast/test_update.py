@@ -14,25 +14,13 @@ import time
 from lan import Lan
 
 sys.path.insert(0, f"{os.path.dirname(os.path.abspath(__file__))}/../http")
-from bed import CVCTL, Bed, cv, eventually  # noqa: E402
+from bed import Bed, cv, eventually  # noqa: E402
 
 MIRROR = "http://10.93.0.1:8087"
 
 
-def cvctl(lan: Lan, host: int, *args: str) -> "subprocess.Popen[str]":
-    return lan.bed.start(*lan.inside(lan.hosts[host], CVCTL, "-q", "-o", "json", *args), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
-
 def send(lan: Lan, *args: str) -> "subprocess.Popen[str]":
-    return cvctl(lan, 0, "--store", lan.bed.store, "mcast", "send", "node", "--interface", "eth0", *args)
-
-
-def place(lan: Lan, host: int) -> str:
-    return f"{lan.bed.dir}/out{host}"
-
-
-def receive(lan: Lan, host: int, *args: str) -> "subprocess.Popen[str]":
-    return cvctl(lan, host, "mcast", "recv", place(lan, host), "--interface", "eth0", "--verify", *args)
+    return lan.cvctl(0, "--store", lan.bed.store, "mcast", "send", "node", "--interface", "eth0", *args)
 
 
 def finish(process: "subprocess.Popen[str]") -> dict:
@@ -42,7 +30,7 @@ def finish(process: "subprocess.Popen[str]") -> dict:
 
 
 def is_right(lan: Lan, host: int) -> None:
-    subprocess.run(["diff", "-r", "--no-dereference", lan.bed.tree, place(lan, host)], check=True)
+    subprocess.run(["diff", "-r", "--no-dereference", lan.bed.tree, lan.place(host)], check=True)
 
 
 def change(tree: str) -> None:
@@ -59,8 +47,8 @@ def change(tree: str) -> None:
 def updated(lan: Lan) -> None:
     bed = lan.bed
     for host in (1, 2):
-        cv("--store", bed.store, "image", "extract", "node", place(lan, host))
-        with open(f"{place(lan, host)}/of-this-node", "w", encoding="ascii") as f:
+        cv("--store", bed.store, "image", "extract", "node", lan.place(host))
+        with open(f"{lan.place(host)}/of-this-node", "w", encoding="ascii") as f:
             f.write("kept")
     change(bed.tree)
     cv("--store", bed.store, "image", "capture", bed.tree, "--name", "node")
@@ -68,7 +56,7 @@ def updated(lan: Lan) -> None:
         before = lan.sent()
         hosts = (1, 2, *others)
         sender = send(lan, "--receivers", str(len(hosts)), "--rate", "200Mbit")
-        receivers = {host: receive(lan, host, "--update") for host in hosts}
+        receivers = {host: lan.receive(host, "--update") for host in hosts}
         for host, process in receivers.items():
             said = finish(process)
             if host == 3:
@@ -78,29 +66,29 @@ def updated(lan: Lan) -> None:
             # Only the first time there is something to do.
             changes = [said["updated"][what] for what in ("created", "replaced", "deleted")]
             assert changes == ([0, 0, 0] if others else [1, 1, 1]), said
-            with open(f"{place(lan, host)}/of-this-node", encoding="ascii") as f:
+            with open(f"{lan.place(host)}/of-this-node", encoding="ascii") as f:
                 assert f.read() == "kept"
         report = finish(sender)
         wire = (lan.sent() - before) / report["bytes"]
         print(f"two updated, {len(others)} new: {wire:.3f} of {report['bytes'] >> 20} MiB on the wire", flush=True)
         assert wire < (1.2 if others else 0.15), wire
     for host in (1, 2):
-        os.remove(f"{place(lan, host)}/of-this-node")
+        os.remove(f"{lan.place(host)}/of-this-node")
         is_right(lan, host)
     for host in (1, 2, 3):
-        shutil.rmtree(place(lan, host))
+        shutil.rmtree(lan.place(host))
 
 
 def resumed(lan: Lan) -> None:
     """The second run says what it needs, and gets that."""
     sender = send(lan, "--wait", "300ms", "--rate", "60Mbit")
-    one = receive(lan, 1)
+    one = lan.receive(1)
     time.sleep(2.8)
     assert one.poll() is None, "it was too fast to be killed"
     one.send_signal(signal.SIGKILL)
     one.wait()
-    assert os.path.exists(place(lan, 1))
-    said = finish(receive(lan, 1))
+    assert os.path.exists(lan.place(1))
+    said = finish(lan.receive(1))
     is_right(lan, 1)
     sender.send_signal(signal.SIGINT)
     sender.communicate(timeout=10)
@@ -109,7 +97,7 @@ def resumed(lan: Lan) -> None:
                                  if not os.path.islink(os.path.join(at, n)))
     print(f"killed in its middle, it needed {share:.2f} of the image", flush=True)
     assert share < 0.85, said
-    shutil.rmtree(place(lan, 1))
+    shutil.rmtree(lan.place(1))
 
 
 def signed(lan: Lan) -> None:
@@ -118,7 +106,7 @@ def signed(lan: Lan) -> None:
     cv("key", "generate", "--output", key)
     pub = ("--pub", f"{key}.pub", "--state", state)
     lan.run(lan.hosts[0], "ip", "link", "set", "lo", "up")
-    cvctl(lan, 0, "--store", store, "serve", "--listen", "10.93.0.1:8087")
+    lan.cvctl(0, "--store", store, "serve", "--listen", "10.93.0.1:8087")
     answers = lan.inside(lan.hosts[1], "curl", "-s", "-f", f"{MIRROR}/healthz")
     eventually("the mirror answers", lambda: subprocess.run(answers, capture_output=True, check=False).returncode == 0)
     for wanted, outcome in (("node", 14), ("node@3", 0), ("node@4", 0), ("node@3", 20)):
@@ -127,17 +115,17 @@ def signed(lan: Lan) -> None:
                 f.write(b"more")
             cv("--store", store, "image", "capture", lan.bed.tree, "--name", "node", "--sign-key", key)
         for mirror in (("--mirror", MIRROR), ()) if outcome else ((),):
-            sender = cvctl(lan, 0, "--store", store, "mcast", "send", wanted, "--interface", "eth0", "--wait", "100ms", "--rate", "400Mbit")
-            one = receive(lan, 1, *pub, *mirror)
+            sender = lan.cvctl(0, "--store", store, "mcast", "send", wanted, "--interface", "eth0", "--wait", "100ms", "--rate", "400Mbit")
+            one = lan.receive(1, *pub, *mirror)
             _, err = one.communicate(timeout=60)
             assert one.returncode == outcome, (wanted, mirror, one.returncode, err)
             sender.terminate()
             sender.communicate(timeout=30)
         if outcome:
-            assert not os.path.exists(place(lan, 1)) or not os.listdir(place(lan, 1)), err
+            assert not os.path.exists(lan.place(1)) or not os.listdir(lan.place(1)), err
         else:
             is_right(lan, 1)
-            shutil.rmtree(place(lan, 1))
+            shutil.rmtree(lan.place(1))
     print("neither what is not signed nor what is older is taken", flush=True)
 
 
