@@ -16,11 +16,11 @@ use std::time::Duration;
 /// Why a block comes from a mirror although multicast works.
 const INJECTION: &str = "injection_suspected: a block was wrong each time that it came";
 /// Blocks of so many bytes may wait; beyond, nothing is read from the network.
-const WAITING: usize = 32 << 20;
+const WAITING: usize = 24 << 20;
 /// What is known of the image takes of that room, because all of it together is what a receiver has: first the head, and then so many
 /// bytes for each chunk that is waited for. Who has that many waits for files to be made, and not for the network.
 const CHUNK: usize = 24;
-const TAKEN: usize = 24 << 20;
+const TAKEN: usize = 16 << 20;
 /// So many blocks' memory is kept.
 const SPARE: usize = 4;
 /// How often a block that is wrong is received anew.
