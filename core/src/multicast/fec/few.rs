@@ -1,13 +1,13 @@
 //! A few lost symbols out of as many parity symbols. The code is linear: parity made with zeros for what is lost differs from the true one by what the
-//! lost symbols put into it, which is a small system of equations. To make parity costs a quarter of what the general decoder does, and a stripe of a
-//! usual network lacks a handful.
+//! lost symbols put into it, which is a small system of equations. To make parity costs less than half of what the general decoder does, and a stripe
+//! of a usual network lacks a handful.
 
 use super::Encoder;
 use crate::error::{Error, ErrorKind, Result};
 use reed_solomon_simd::engine::tables::{self, ExpLog};
 use reed_solomon_simd::engine::{DefaultEngine, Engine, GF_MODULUS, GfElement};
 
-/// Most lost symbols: a block of the code has room for the coefficients of so many, and with more the decoder is as fast.
+/// Most lost symbols: a block of the code has room for the coefficients of so many. The equations grow with the square.
 pub(super) const FEW: usize = LANES;
 
 /// Elements of a block: their low bytes come first, then their high bytes.

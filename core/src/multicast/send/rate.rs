@@ -189,9 +189,9 @@ impl Pace {
             FIRST => FIRST,
             step => (step * 1.15).min(STEP.1),
         };
-        if excess > LOUD {
+        if excess > LOUD && !is_ordered {
             self.limited_by = Some(worst.name.clone());
-        } else if excess < QUIET {
+        } else if excess < QUIET || is_ordered {
             self.limited_by = None;
         }
         if self.fixed.is_none() {
