@@ -5,6 +5,7 @@
 #include <libcv.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static inline void must(int32_t code, const char *what) {
     if (code == CV_OK) return;
@@ -31,6 +32,18 @@ static inline const char *in(const char *name) {
     char *path = paths[next++ % 8];
     snprintf(path, sizeof paths[0], "%s/%s", dir, name);
     return path;
+}
+
+/* Waits until the job is at this stage. */
+static inline void reaches(cv_job *job, const char *stage) {
+    char *json, want[64];
+    snprintf(want, sizeof want, "\"stage\":\"%s\"", stage);
+    for (int there = 0; !there;) {
+        MUST(cv_job_next_event(job, 20000, &json));
+        WANT(json);
+        there = strstr(json, want) != NULL;
+        cv_string_free(json);
+    }
 }
 
 #endif

@@ -10,18 +10,6 @@
 /* The JSON has this in it. */
 #define HAS(json, text) (strstr(json, text) ? (void)0 : (fprintf(stderr, "%s\n", json), wanted(0, text)))
 
-/* Waits until the job is at this stage. */
-static void reaches(cv_job *job, const char *stage) {
-    char *json, want[64];
-    snprintf(want, sizeof want, "\"stage\":\"%s\"", stage);
-    for (int there = 0; !there;) {
-        MUST(cv_job_next_event(job, 20000, &json));
-        WANT(json);
-        there = strstr(json, want) != NULL;
-        cv_string_free(json);
-    }
-}
-
 /* Keeps the stages that it hears of, one after the other. */
 static int32_t stages(const char *event_json, void *user) {
     const char *stage = strstr(event_json, "\"kind\":\"stage\"") ? strstr(event_json, "\"stage\":\"") : NULL;

@@ -22,18 +22,6 @@ static void has(char *json, const char *text) {
     cv_string_free(json);
 }
 
-/* Waits until the job is at this stage. */
-static void reaches(cv_job *job, const char *stage) {
-    char *json, want[64];
-    snprintf(want, sizeof want, "\"stage\":\"%s\"", stage);
-    for (int there = 0; !there;) {
-        MUST(cv_job_next_event(job, 20000, &json));
-        WANT(json);
-        there = strstr(json, want) != NULL;
-        cv_string_free(json);
-    }
-}
-
 /* Cancels the work and counts. */
 static int32_t cancel(const char *event_json, void *user) {
     (void)event_json;
